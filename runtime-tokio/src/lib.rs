@@ -1,0 +1,1 @@
+//! Tokio runtime for `hotstuff2-sync`: QUIC network, durable store, verification pool and driver.

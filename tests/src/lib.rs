@@ -1,0 +1,1 @@
+//! Chain generator, demo ledger and test worlds.

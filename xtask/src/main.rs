@@ -1,0 +1,3 @@
+//! Set-up and test commands of the workspace.
+
+fn main() {}
