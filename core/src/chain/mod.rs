@@ -1,0 +1,170 @@
+//! What a chain must answer to be synchronized: the [`Chain`] trait, and the facts that pass between it and the machine.
+//!
+//! The machine moves heights, ids, byte counts and opaque bytes. What a block, a certificate or a validator set *is*
+//! belongs to an implementation of [`Chain`], which is called in two places only: inside a verification job, on bytes
+//! that nobody trusts, and on the serving side, on bytes that were verified before. [`native`] is the complete default.
+//!
+//! Everything that an implementation returns as `Ok` is believed. An implementation must therefore bound its work by
+//! the length of its input, never panic on any input, and depend on its arguments alone.
+
+mod fault;
+mod memo;
+mod refs;
+
+pub mod native;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+pub use fault::Fault;
+pub use memo::Memo;
+pub use refs::{EpochRef, SegmentRef};
+
+use crate::hash::Hash;
+use crate::ids::{Epoch, Height};
+use crate::ranges::HeightRange;
+use crate::time::UnixMillis;
+
+/// A chain's blocks, certificates and validator sets.
+pub trait Chain: Send + Sync + 'static {
+    /// A validator set in force, decoded and ready to verify with. Decoded once for each epoch and shared.
+    type Epoch: Send + Sync + 'static;
+
+    /// The headers of a segment, decoded.
+    type Segment: Send + Sync + 'static;
+
+    /// Decodes the validator set that a verified handover (or the anchor) named.
+    fn decode_epoch(&self, epoch: &[u8]) -> Result<Self::Epoch, Fault>;
+
+    /// Proves that `epoch` ended as `handover` says and that the set it names comes next.
+    fn verify_handover(&self, epoch: &Self::Epoch, handover: &[u8]) -> Result<HandoverFacts, Fault>;
+
+    /// Proves that the block in `tip` is final, if it belongs to `epoch`.
+    fn verify_tip(&self, epoch: &Self::Epoch, tip: &[u8]) -> Result<TipCheck, Fault>;
+
+    /// Proves that `segment` is the finalized headers that `claim` asks for. `audit` holds the certificates of the
+    /// single blocks and is empty unless `claim.audit` is set.
+    fn verify_segment(
+        &self,
+        epoch: &Self::Epoch,
+        claim: &SegmentClaim,
+        segment: &[u8],
+        audit: &[u8],
+    ) -> Result<(Self::Segment, SegmentFacts), Fault>;
+
+    /// Decodes a segment that was verified before and comes from the host's own store.
+    fn decode_segment(&self, segment: &[u8]) -> Result<Self::Segment, Fault>;
+
+    /// What an application needs to know of the header at `height`; `None` where the segment doesn't hold it.
+    fn header(&self, segment: &Self::Segment, height: Height) -> Option<HeaderFacts>;
+
+    /// Proves that `payload` is the one that the header at `height` names.
+    fn check_payload(&self, segment: &Self::Segment, height: Height, payload: &[u8]) -> Result<(), Fault>;
+
+    /// Cuts or joins verified segments, consecutive and in order, to the one for `range`. With [`SegmentEnd::Anchored`]
+    /// no certificate is needed; otherwise `None` where none of the parts proves the range's end. Serving side.
+    fn assemble(&self, parts: &[Bytes], range: HeightRange, end: SegmentEnd) -> Option<Bytes>;
+
+    /// Makes portable evidence from two verified proofs of different blocks at one height: anyone who holds the
+    /// validator set can check it. An error where the two don't conflict.
+    fn evidence(&self, epoch: &Self::Epoch, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault>;
+}
+
+/// How the last header of a segment is known to be final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SegmentEnd {
+    /// The segment ends exactly where asked and carries a finality proof for its last header.
+    Certified,
+    /// The segment ends at the first height up to the asked one for which the server has a proof (following the tip).
+    CertifiedUpTo,
+    /// The last header must be this block, which was proven before. No certificate is needed.
+    Anchored(Hash),
+}
+
+/// What was asked for, and so what an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SegmentClaim {
+    /// The heights. Within one cell of the grid.
+    pub range: HeightRange,
+    /// The id that the parent of the first header must have, where it is known already.
+    pub parent: Option<Hash>,
+    /// How the end is proven.
+    pub end: SegmentEnd,
+    /// Whether every block must come with a certificate of its own.
+    pub audit: bool,
+}
+
+/// What a verified segment says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SegmentFacts {
+    /// The heights that it holds.
+    pub range: HeightRange,
+    /// Id of the block below the first.
+    pub parent_id: Hash,
+    /// Id of the last block.
+    pub last_id: Hash,
+    /// Timestamp of the last block.
+    pub last_timestamp: UnixMillis,
+    /// Payload lengths in bytes, one for each height.
+    pub payload_lens: Vec<u32>,
+    /// How many quorum checks it took.
+    pub quorum_checks: u32,
+}
+
+/// What a verified handover says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HandoverFacts {
+    /// Id of the last block of the epoch that ended.
+    pub boundary_id: Hash,
+    /// Number of the epoch that begins.
+    pub epoch: Epoch,
+    /// All heights of the epoch that begins.
+    pub range: HeightRange,
+    /// The epoch that begins, as [`Chain::decode_epoch`] reads it.
+    pub bytes: Bytes,
+}
+
+/// A block that was proven final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TipFacts {
+    /// The block's height.
+    pub height: Height,
+    /// The block's id.
+    pub id: Hash,
+    /// The block's epoch.
+    pub epoch: Epoch,
+    /// The block's timestamp, for freshness.
+    pub timestamp: UnixMillis,
+}
+
+/// Result of checking a tip against one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TipCheck {
+    /// Proven.
+    Final(TipFacts),
+    /// The block says that it belongs to another epoch: nothing was proven, and nobody is to blame.
+    OtherEpoch(Epoch),
+}
+
+/// What an application needs to know of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HeaderFacts {
+    /// The block's id.
+    pub id: Hash,
+    /// Root of the state after this block.
+    pub state_root: Hash,
+    /// The block's timestamp.
+    pub timestamp: UnixMillis,
+}
+
+/// Bytes that proved a block final, kept for evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Finalized {
+    /// A segment, and the height in question, which may also be that of the parent of its first header.
+    Segment(Bytes, Height),
+    /// A tip.
+    Tip(Bytes),
+    /// A handover: its boundary block.
+    Handover(Bytes),
+}

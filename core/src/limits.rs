@@ -1,0 +1,44 @@
+//! Bounds that every honest node shares. A message outside of them is malformed, whoever sent it.
+
+/// Spacing of the segment grid in headers: one certificate proves up to this many blocks. At 100 validators a quorum
+/// check costs about 2 ms, so 1,024 brings it to 2 µs a block.
+pub const GRID: u64 = 1024;
+
+/// Most validators in a set: what a u16 index and a certificate of 64-byte signatures carry without passing
+/// [`MAX_SEGMENT_BYTES`].
+pub const MAX_VALIDATORS: usize = 4096;
+
+/// Most headers above a block in its finality proof. In a synchronous period every view change adds none, so a path
+/// this long means 64 blocks in a row without two consecutive views.
+pub const MAX_PROOF_PATH: usize = 64;
+
+/// Largest payload of one block, in bytes.
+pub const MAX_PAYLOAD_BYTES: u32 = 4 << 20;
+
+/// Most payload bytes that one body frame holds before compression; a larger single payload has a frame of its own.
+pub const FRAME_BYTES: u32 = 256 << 10;
+
+/// Largest encoded request, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 1024;
+
+/// Largest encoded segment in bytes, without per-block certificates: a parent header, 1,024 compact headers of about
+/// 100 bytes, a path of 64 headers and a certificate of 4,096 signatures.
+pub const MAX_SEGMENT_BYTES: u32 = 1 << 20;
+
+/// Largest segment answer in bytes where a certificate for every block was asked for.
+pub const MAX_AUDIT_BYTES: u32 = 64 << 20;
+
+/// Largest encoded tip, in bytes: a header, its proof and nothing else.
+pub const MAX_TIP_BYTES: u32 = 512 << 10;
+
+/// Largest encoded handover, in bytes: a header, its proof and the next validator set.
+pub const MAX_HANDOVER_BYTES: u32 = 1 << 20;
+
+/// Most handovers in one answer.
+pub const MAX_HANDOVERS: u32 = 64;
+
+/// Largest answer of handovers, in bytes; a server stops before it.
+pub const MAX_HANDOVERS_BYTES: u32 = 4 << 20;
+
+/// Largest answer of bodies, in bytes of payload before compression, unless one single payload is larger.
+pub const MAX_BODIES_BYTES: u32 = 4 << 20;
