@@ -66,6 +66,9 @@ pub trait Chain: Send + Sync + 'static {
     /// no certificate is needed; otherwise `None` where none of the parts proves the range's end. Serving side.
     fn assemble(&self, parts: &[Bytes], range: HeightRange, end: SegmentEnd) -> Option<Bytes>;
 
+    /// The tip message that the end of a certified segment makes; `None` for an anchored one. Serving side.
+    fn tip_of(&self, segment: &[u8]) -> Option<Bytes>;
+
     /// Makes portable evidence from two verified proofs of different blocks at one height: anyone who holds the
     /// validator set can check it. An error where the two don't conflict.
     fn evidence(&self, epoch: &Self::Epoch, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault>;

@@ -1,0 +1,8 @@
+//! The serving side: one bounded answer to one request, from what this node has verified.
+//!
+//! Requests come from anyone. Work and size of an answer are bounded by the protocol's limits, whatever was asked:
+//! limits from a request are clamped with `min`. No input makes it panic.
+
+mod respond;
+
+pub use respond::{ChainReader, StoredSegment, respond};

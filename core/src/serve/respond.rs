@@ -1,0 +1,115 @@
+//! [`respond`], and the reader that it answers from.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::ids::{Epoch, Height};
+use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES};
+use crate::ranges::HeightRange;
+use crate::wire::{PeerStatus, Refusal, Request, encode_answer, encode_refusal, put_section};
+
+/// A segment as the store holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSegment {
+    /// The encoded segment.
+    pub segment: Bytes,
+    /// Certificates of the single blocks, if they were asked for.
+    pub audit: Bytes,
+}
+
+/// Verified data, ready to be served. `Ok(None)` is "not available", which is no fault.
+pub trait ChainReader {
+    /// Why a read failed. The asker is told that the data is not available; the host logs the error.
+    type Error;
+
+    /// What this node holds.
+    fn status(&self) -> PeerStatus;
+
+    /// The handover that ends `epoch`.
+    fn handover(&self, epoch: Epoch) -> Result<Option<Bytes>, Self::Error>;
+
+    /// The newest proof of finality.
+    fn tip(&self) -> Result<Option<Bytes>, Self::Error>;
+
+    /// The headers of `range`, which lies within one grid cell and one epoch, else `None`.
+    fn segment(&self, range: HeightRange, certified: bool, audit: bool) -> Result<Option<StoredSegment>, Self::Error>;
+
+    /// From the block after `after` to the highest block in its grid cell that a stored proof makes final; `None` where
+    /// that is nothing.
+    fn follow_range(&self, after: Height) -> Option<HeightRange>;
+
+    /// Appends frames with the payloads from the first height of `range` on to `out`: up to `max_bytes` of payload, but
+    /// at least one block. False, with nothing appended, where the first is not there.
+    fn bodies(&self, range: HeightRange, max_bytes: u32, out: &mut Vec<u8>) -> Result<bool, Self::Error>;
+}
+
+/// Answers one request. The result is the whole answer, ready to be sent.
+pub fn respond<R: ChainReader>(request: &Request, reader: &R) -> Result<Bytes, R::Error> {
+    let answer = match *request {
+        Request::Status => status(reader),
+        Request::Handovers { from, max } => handovers(reader, from, max)?,
+        Request::Tip => reader.tip()?.map(|tip| {
+            let mut out = encode_answer(tip.len());
+            out.extend_from_slice(&tip);
+            out
+        }),
+        Request::Segment { range, certified, audit } => segment(reader, range, certified, audit, 0)?,
+        Request::Bodies { range, max_bytes } => bodies(reader, range, max_bytes)?,
+        Request::Follow { after, max_bytes, audit } => follow(reader, after, max_bytes, audit)?,
+    };
+    Ok(answer.map_or_else(|| encode_refusal(Refusal::NotAvailable), Bytes::from))
+}
+
+fn status<R: ChainReader>(reader: &R) -> Option<Vec<u8>> {
+    let encoded = postcard::to_allocvec(&reader.status()).ok()?;
+    let mut out = encode_answer(encoded.len());
+    out.extend_from_slice(&encoded);
+    Some(out)
+}
+
+fn handovers<R: ChainReader>(reader: &R, from: Epoch, max: u32) -> Result<Option<Vec<u8>>, R::Error> {
+    let mut out = encode_answer(0);
+    let mut epoch = from;
+    let empty = out.len();
+    for _ in 0..max.min(MAX_HANDOVERS) {
+        let Some(handover) = reader.handover(epoch)? else { break };
+        if out.len().saturating_add(handover.len()) > MAX_HANDOVERS_BYTES as usize || !put_section(&mut out, &handover)
+        {
+            break;
+        }
+        epoch = epoch.next();
+    }
+    Ok((out.len() > empty).then_some(out))
+}
+
+/// A segment answer with room for `more` bytes behind it.
+fn segment<R: ChainReader>(
+    reader: &R,
+    range: HeightRange,
+    certified: bool,
+    audit: bool,
+    more: usize,
+) -> Result<Option<Vec<u8>>, R::Error> {
+    if range.count() > GRID {
+        return Ok(None);
+    }
+    let Some(stored) = reader.segment(range, certified, audit)? else { return Ok(None) };
+    let size = stored.segment.len().saturating_add(stored.audit.len()).saturating_add(8);
+    let mut out = encode_answer(size.saturating_add(more));
+    let written = put_section(&mut out, &stored.segment) && put_section(&mut out, &stored.audit);
+    Ok(written.then_some(out))
+}
+
+fn bodies<R: ChainReader>(reader: &R, range: HeightRange, max_bytes: u32) -> Result<Option<Vec<u8>>, R::Error> {
+    let max_bytes = max_bytes.min(MAX_BODIES_BYTES);
+    let mut out = encode_answer(max_bytes as usize);
+    Ok(reader.bodies(range, max_bytes, &mut out)?.then_some(out))
+}
+
+fn follow<R: ChainReader>(reader: &R, after: Height, max_bytes: u32, audit: bool) -> Result<Option<Vec<u8>>, R::Error> {
+    let Some(range) = reader.follow_range(after) else { return Ok(None) };
+    let max_bytes = max_bytes.min(MAX_BODIES_BYTES);
+    let Some(mut out) = segment(reader, range, true, audit, 0)? else { return Ok(None) };
+    Ok(reader.bodies(range, max_bytes, &mut out)?.then_some(out))
+}

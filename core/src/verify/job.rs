@@ -1,0 +1,287 @@
+//! Work for any thread: prove that bytes from a peer are what they should be.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::verdict::{Claim, HandoverLink, Outcome, Verdict};
+use crate::chain::{
+    Chain, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
+};
+use crate::hash::Hash;
+use crate::ids::JobId;
+use crate::limits::{MAX_HANDOVER_BYTES, MAX_HANDOVERS};
+use crate::ranges::HeightRange;
+use crate::wire::{BodyFrame, Sections, decode_bodies, split_payloads};
+
+/// One verification: self-contained, of bounded work, and `Send`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Job {
+    id: JobId,
+    task: Task,
+}
+
+/// What a job is to prove. Public to read, for hosts that verify a chain of their own; only the machine makes jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Task {
+    /// Handovers that follow each other, from the end of a trusted epoch on.
+    Handovers {
+        /// The trusted epoch whose end the first of them proves.
+        from: EpochRef,
+        /// The answer: length-prefixed handovers.
+        bytes: Bytes,
+    },
+    /// A finalized tip.
+    Tip {
+        /// The newest trusted epoch.
+        epoch: EpochRef,
+        /// The answer.
+        bytes: Bytes,
+    },
+    /// A segment of headers.
+    Segment {
+        /// The epoch of all of its headers.
+        epoch: EpochRef,
+        /// What was asked for.
+        claim: SegmentClaim,
+        /// The answer: the segment and its audit certificates, each length-prefixed.
+        bytes: Bytes,
+    },
+    /// Payloads of verified headers.
+    Bodies {
+        /// The headers.
+        segment: SegmentRef,
+        /// The heights asked for, within the segment.
+        range: HeightRange,
+        /// The answer: frames.
+        bytes: Bytes,
+    },
+    /// What follows the tip: a segment and its payloads in one answer.
+    Follow {
+        /// The epoch of all of its headers.
+        epoch: EpochRef,
+        /// What was asked for.
+        claim: SegmentClaim,
+        /// The answer: the segment and its audit certificates, each length-prefixed, then frames.
+        bytes: Bytes,
+    },
+    /// Two proofs of different blocks at one height, both verified again from their bytes.
+    Conflict {
+        /// The epoch of both.
+        epoch: EpochRef,
+        /// One proof.
+        one: Finalized,
+        /// The other.
+        other: Finalized,
+    },
+}
+
+impl Job {
+    pub(crate) fn new(id: JobId, task: Task) -> Self {
+        Self { id, task }
+    }
+
+    /// The job's id, which its verdict carries.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// What is to be proven.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// What was asked for, as the verdict must say it.
+    pub fn claim(&self) -> Claim {
+        match &self.task {
+            Task::Handovers { from, .. } => Claim::Handovers { from: from.epoch() },
+            Task::Tip { epoch, .. } => Claim::Tip { epoch: epoch.epoch() },
+            Task::Segment { epoch, claim, .. } => Claim::Segment { epoch: epoch.epoch(), claim: *claim },
+            Task::Bodies { segment, range, .. } => Claim::Bodies { last_id: segment.last_id(), range: *range },
+            Task::Follow { epoch, claim, .. } => Claim::Follow { epoch: epoch.epoch(), claim: *claim },
+            Task::Conflict { epoch, .. } => Claim::Conflict { epoch: epoch.epoch() },
+        }
+    }
+
+    /// Bytes that the job holds on to, for memory accounts of the host.
+    pub fn input_bytes(&self) -> usize {
+        match &self.task {
+            Task::Handovers { bytes, .. }
+            | Task::Tip { bytes, .. }
+            | Task::Segment { bytes, .. }
+            | Task::Bodies { bytes, .. }
+            | Task::Follow { bytes, .. } => bytes.len(),
+            Task::Conflict { .. } => 0,
+        }
+    }
+
+    /// Does the work. Pure: the same job gives the same verdict on every machine.
+    pub fn run<C: Chain>(&self, chain: &C) -> Verdict {
+        let (outcome, quorum_checks) = match &self.task {
+            Task::Handovers { from, bytes } => run_handovers(chain, from, bytes),
+            Task::Tip { epoch, bytes } => match run_tip(chain, epoch, bytes) {
+                Ok(check) => (Ok(Outcome::Tip(check, bytes.clone())), u32::from(matches!(check, TipCheck::Final(_)))),
+                Err(fault) => (Err(fault), 1),
+            },
+            Task::Segment { epoch, claim, bytes } => counted(run_segment(chain, epoch, claim, bytes)),
+            Task::Bodies { segment, range, bytes } => {
+                (run_bodies(chain, segment, *range, bytes.clone()).map(Outcome::Bodies), 0)
+            }
+            Task::Follow { epoch, claim, bytes } => counted(run_follow(chain, epoch, claim, bytes)),
+            Task::Conflict { epoch, one, other } => {
+                let evidence = epoch.decoded(chain).and_then(|epoch| chain.evidence(epoch, one, other));
+                (evidence.map(Outcome::Conflict), 2)
+            }
+        };
+        Verdict::new(self.id, self.claim(), outcome, quorum_checks)
+    }
+}
+
+/// A failed segment counts as one check: how far it got isn't worth a channel.
+fn counted(result: Result<(Outcome, u32), Fault>) -> (Result<Outcome, Fault>, u32) {
+    match result {
+        Ok((outcome, checks)) => (Ok(outcome), checks),
+        Err(fault) => (Err(fault), 1),
+    }
+}
+
+fn run_handovers<C: Chain>(chain: &C, from: &EpochRef, bytes: &Bytes) -> (Result<Outcome, Fault>, u32) {
+    let mut links: Vec<HandoverLink> = Vec::new();
+    let mut checks: u32 = 0;
+    let mut sections = Sections::new(bytes.clone());
+    let mut fault = bytes.is_empty().then_some(Fault::Malformed);
+    while !sections.is_empty() && fault.is_none() {
+        let trusted = links.last().map_or(from, |link| &link.epoch).clone();
+        checks = checks.saturating_add(1);
+        match next_handover(chain, &trusted, &mut sections, links.len()) {
+            Ok(link) => links.push(link),
+            Err(found) => fault = Some(found),
+        }
+    }
+    match fault {
+        Some(fault) if links.is_empty() => (Err(fault), checks),
+        fault => (Ok(Outcome::Handovers { links, fault }), checks),
+    }
+}
+
+fn next_handover<C: Chain>(
+    chain: &C,
+    trusted: &EpochRef,
+    sections: &mut Sections,
+    taken: usize,
+) -> Result<HandoverLink, Fault> {
+    let bytes = sections.take().ok_or(Fault::Malformed)?;
+    if bytes.len() > MAX_HANDOVER_BYTES as usize || taken >= MAX_HANDOVERS as usize {
+        return Err(Fault::Oversize);
+    }
+    let facts = chain.verify_handover(trusted.decoded(chain)?, &bytes)?;
+    let follows = facts.epoch.is_next_of(trusted.epoch()) && facts.range.first().is_next_of(trusted.range().last());
+    if !follows {
+        return Err(Fault::BadEpoch);
+    }
+    Ok(HandoverLink {
+        ended: trusted.epoch(),
+        boundary: trusted.range().last(),
+        boundary_id: facts.boundary_id,
+        epoch: EpochRef::trusted(facts.epoch, facts.range, facts.bytes),
+        bytes,
+    })
+}
+
+fn run_tip<C: Chain>(chain: &C, epoch: &EpochRef, bytes: &Bytes) -> Result<TipCheck, Fault> {
+    let check = chain.verify_tip(epoch.decoded(chain)?, bytes)?;
+    match check {
+        TipCheck::Final(tip) if tip.epoch != epoch.epoch() || !epoch.range().contains(tip.height) => {
+            Err(Fault::BadEpoch)
+        }
+        TipCheck::Final(_) | TipCheck::OtherEpoch(_) => Ok(check),
+    }
+}
+
+/// Checks what a segment says against what was asked. Chains check it too; here it holds for every chain.
+fn check_facts(facts: &SegmentFacts, claim: &SegmentClaim) -> Result<(), Fault> {
+    let range_fits = match claim.end {
+        SegmentEnd::Certified | SegmentEnd::Anchored(_) => facts.range == claim.range,
+        SegmentEnd::CertifiedUpTo => {
+            facts.range.first() == claim.range.first() && facts.range.last() <= claim.range.last()
+        }
+    };
+    let counts_fit = u64::try_from(facts.payload_lens.len()) == Ok(facts.range.count());
+    if !range_fits || !counts_fit {
+        return Err(Fault::WrongRange);
+    }
+    if claim.parent.is_some_and(|parent: Hash| parent != facts.parent_id) {
+        return Err(Fault::WrongParent);
+    }
+    match claim.end {
+        SegmentEnd::Anchored(id) if id != facts.last_id => Err(Fault::WrongAnchor),
+        _ => Ok(()),
+    }
+}
+
+fn take_segment<C: Chain>(
+    chain: &C,
+    epoch: &EpochRef,
+    claim: &SegmentClaim,
+    sections: &mut Sections,
+) -> Result<(SegmentRef, u32), Fault> {
+    let segment = sections.take().ok_or(Fault::Malformed)?;
+    let audit = sections.take().ok_or(Fault::Malformed)?;
+    if !claim.audit && !audit.is_empty() {
+        return Err(Fault::NonCanonical);
+    }
+    if !epoch.range().covers(claim.range) {
+        return Err(Fault::BadEpoch);
+    }
+    let (decoded, facts) = chain.verify_segment(epoch.decoded(chain)?, claim, &segment, &audit)?;
+    check_facts(&facts, claim)?;
+    let checks = facts.quorum_checks;
+    Ok((SegmentRef::trusted(epoch.epoch(), facts, segment, audit, Memo::with(decoded)), checks))
+}
+
+fn run_segment<C: Chain>(
+    chain: &C,
+    epoch: &EpochRef,
+    claim: &SegmentClaim,
+    bytes: &Bytes,
+) -> Result<(Outcome, u32), Fault> {
+    let mut sections = Sections::new(bytes.clone());
+    let (segment, checks) = take_segment(chain, epoch, claim, &mut sections)?;
+    if !sections.is_empty() {
+        return Err(Fault::NonCanonical);
+    }
+    Ok((Outcome::Segment(segment), checks))
+}
+
+fn run_follow<C: Chain>(
+    chain: &C,
+    epoch: &EpochRef,
+    claim: &SegmentClaim,
+    bytes: &Bytes,
+) -> Result<(Outcome, u32), Fault> {
+    let mut sections = Sections::new(bytes.clone());
+    let (segment, checks) = take_segment(chain, epoch, claim, &mut sections)?;
+    let frames = run_bodies(chain, &segment, segment.range(), sections.rest())?;
+    Ok((Outcome::Follow { segment, frames }, checks))
+}
+
+fn run_bodies<C: Chain>(
+    chain: &C,
+    segment: &SegmentRef,
+    range: HeightRange,
+    bytes: Bytes,
+) -> Result<Vec<BodyFrame>, Fault> {
+    let decoded = segment.decoded(chain)?;
+    let lens = segment.payload_lens_of(range).ok_or(Fault::WrongRange)?;
+    let frames = decode_bodies(bytes, range.first(), lens)?;
+    for frame in &frames {
+        let lens = segment.payload_lens_of(frame.range).ok_or(Fault::WrongRange)?;
+        let mut height = frame.range.first();
+        for payload in split_payloads(&frame.raw, lens) {
+            chain.check_payload(decoded, height, payload)?;
+            height = height.next();
+        }
+    }
+    Ok(frames)
+}

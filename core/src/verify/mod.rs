@@ -1,0 +1,11 @@
+//! Verification as data: a [`Job`] goes out to any thread, a [`Verdict`] comes back.
+//!
+//! A job carries all that it needs and runs against a [`Chain`](crate::chain::Chain). What it was asked to prove is
+//! private to it and comes back in the verdict, so that the machine can compare it with what it asked, and an answer
+//! can't be taken for the answer to something else.
+
+mod job;
+mod verdict;
+
+pub use job::{Job, Task};
+pub use verdict::{Claim, HandoverLink, Outcome, Verdict};

@@ -1,0 +1,139 @@
+//! What a job found.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::chain::{EpochRef, Fault, SegmentClaim, SegmentRef, TipCheck};
+use crate::hash::Hash;
+use crate::ids::{Epoch, Height, JobId};
+use crate::ranges::HeightRange;
+use crate::wire::BodyFrame;
+
+/// The result of one job, bound to what the job was asked to prove.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Verdict {
+    job: JobId,
+    claim: Claim,
+    outcome: Result<Outcome, Fault>,
+    quorum_checks: u32,
+}
+
+impl Verdict {
+    pub(crate) fn new(job: JobId, claim: Claim, outcome: Result<Outcome, Fault>, quorum_checks: u32) -> Self {
+        Self { job, claim, outcome, quorum_checks }
+    }
+
+    /// The door for hosts that verify a chain of their own: `outcome` is believed as it is. The host must have proven
+    /// it from the bytes in the job's task, under the claim that the job states.
+    pub fn from_host(job: &super::Job, outcome: Result<Outcome, Fault>, quorum_checks: u32) -> Self {
+        Self::new(job.id(), job.claim(), outcome, quorum_checks)
+    }
+
+    /// The job.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// What the job was to prove.
+    pub fn claim(&self) -> Claim {
+        self.claim
+    }
+
+    /// What it proved, or the fault that it found.
+    pub fn outcome(&self) -> &Result<Outcome, Fault> {
+        &self.outcome
+    }
+
+    pub(crate) fn into_outcome(self) -> Result<Outcome, Fault> {
+        self.outcome
+    }
+
+    /// How many certificates were checked against a quorum.
+    pub fn quorum_checks(&self) -> u32 {
+        self.quorum_checks
+    }
+}
+
+/// What a job was to prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Claim {
+    /// Handovers from the end of this epoch on.
+    Handovers {
+        /// The trusted epoch.
+        from: Epoch,
+    },
+    /// A tip in this epoch.
+    Tip {
+        /// The newest trusted epoch.
+        epoch: Epoch,
+    },
+    /// A segment.
+    Segment {
+        /// The epoch.
+        epoch: Epoch,
+        /// What was asked for.
+        claim: SegmentClaim,
+    },
+    /// Payloads.
+    Bodies {
+        /// Id of the last block of the segment that names them.
+        last_id: Hash,
+        /// The heights.
+        range: HeightRange,
+    },
+    /// What follows the tip.
+    Follow {
+        /// The epoch.
+        epoch: Epoch,
+        /// What was asked for.
+        claim: SegmentClaim,
+    },
+    /// A conflict of two proofs.
+    Conflict {
+        /// The epoch.
+        epoch: Epoch,
+    },
+}
+
+/// What a job proved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// One or more handovers. Where a later one of the same answer is false, its fault.
+    Handovers {
+        /// What was proven, in order.
+        links: Vec<HandoverLink>,
+        /// Why the answer ended early.
+        fault: Option<Fault>,
+    },
+    /// A tip, or the news that it belongs to another epoch, and the bytes that say so.
+    Tip(TipCheck, Bytes),
+    /// A segment of headers.
+    Segment(SegmentRef),
+    /// Payloads, from the start of the asked range; at least one.
+    Bodies(Vec<BodyFrame>),
+    /// A segment and its payloads from its start on; at least one.
+    Follow {
+        /// The headers.
+        segment: SegmentRef,
+        /// The payloads.
+        frames: Vec<BodyFrame>,
+    },
+    /// Both proofs hold: evidence that validators broke their promise.
+    Conflict(Bytes),
+}
+
+/// A proven handover.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HandoverLink {
+    /// The epoch that ended.
+    pub ended: Epoch,
+    /// Its last height.
+    pub boundary: Height,
+    /// The block there.
+    pub boundary_id: Hash,
+    /// The epoch that begins.
+    pub epoch: EpochRef,
+    /// The handover as it came, to store and serve.
+    pub bytes: Bytes,
+}

@@ -1,0 +1,19 @@
+//! What travels between nodes: requests, answers, and the frames that block bodies travel and are stored in.
+//!
+//! Nothing here is trusted. Decoders are bounded by constants of [`crate::limits`] and by what verified headers say,
+//! check before they allocate, and accept one encoding of each value only.
+
+mod bodies;
+mod request;
+mod response;
+mod sections;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use bodies::{BodyFrame, cut_frame, decode_bodies, encode_frame, frame_lens, frame_sizes, split_payloads};
+pub use request::{PROTOCOL_VERSION, Request, RequestError};
+pub use response::{Answer, Refusal, encode_answer, encode_refusal};
+pub use sections::{Sections, put_section};
+pub use status::PeerStatus;

@@ -1,0 +1,115 @@
+//! What one node asks of another.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Epoch, Height};
+use crate::limits::{
+    MAX_AUDIT_BYTES, MAX_BODIES_BYTES, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUEST_BYTES, MAX_SEGMENT_BYTES,
+    MAX_TIP_BYTES,
+};
+use crate::ranges::HeightRange;
+
+/// Version of requests and answers. A peer of another version is left alone, not punished.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// A question to a peer. One question, one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Request {
+    /// What the peer claims to hold. Proves nothing, chooses whom to ask.
+    Status,
+    /// The handovers that end `from` and the epochs after it.
+    Handovers {
+        /// The first epoch whose end is asked for.
+        from: Epoch,
+        /// Most handovers to answer with.
+        max: u32,
+    },
+    /// The peer's finalized tip with its proof.
+    Tip,
+    /// The headers of a range within one grid cell.
+    Segment {
+        /// The heights.
+        range: HeightRange,
+        /// Whether the end must come with a certificate. Not needed where the asker has proven the last block already.
+        certified: bool,
+        /// Whether every block must come with a certificate of its own.
+        audit: bool,
+    },
+    /// The payloads of a range, in frames; the answer may stop early, at any block.
+    Bodies {
+        /// The heights.
+        range: HeightRange,
+        /// Most payload bytes to answer with; the first block comes whatever its size.
+        max_bytes: u32,
+    },
+    /// What comes after a height: the peer answers when it has something, or that it has nothing after a while.
+    Follow {
+        /// The asker's tip.
+        after: Height,
+        /// Most payload bytes to answer with; the first block comes whatever its size.
+        max_bytes: u32,
+        /// Whether every block must come with a certificate of its own.
+        audit: bool,
+    },
+}
+
+/// A request that can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The sender speaks another version of the protocol.
+    #[error("request of protocol version {0}; this node speaks {PROTOCOL_VERSION}")]
+    Version(u8),
+    /// The bytes are no request, or not in their one canonical form.
+    #[error("malformed request")]
+    Malformed,
+}
+
+impl Request {
+    /// The request's bytes: a version byte and the canonical encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = alloc::vec![PROTOCOL_VERSION];
+        // Serializing integers into a growing vector has no way to fail.
+        if let Ok(encoded) = postcard::to_allocvec(self) {
+            bytes.extend_from_slice(&encoded);
+        }
+        bytes
+    }
+
+    /// Reads a request from a peer.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RequestError> {
+        let (&version, encoded) = bytes.split_first().ok_or(RequestError::Malformed)?;
+        if version != PROTOCOL_VERSION {
+            return Err(RequestError::Version(version));
+        }
+        if bytes.len() > MAX_REQUEST_BYTES {
+            return Err(RequestError::Malformed);
+        }
+        let request: Self = postcard::from_bytes(encoded).map_err(|_| RequestError::Malformed)?;
+        // A range decoded field by field may be upside down; a canonical request re-encodes to itself.
+        let upright = match request {
+            Self::Segment { range, .. } | Self::Bodies { range, .. } => range.first() <= range.last(),
+            Self::Status | Self::Handovers { .. } | Self::Tip | Self::Follow { .. } => true,
+        };
+        if upright && request.encode() == bytes { Ok(request) } else { Err(RequestError::Malformed) }
+    }
+
+    /// Largest answer in bytes that an honest peer may give. A transport stops reading beyond it.
+    pub fn max_response_bytes(&self) -> u32 {
+        /// Answer tag, section lengths and frame headers; frame headers are 9 bytes a frame and a frame holds at least
+        /// one block, of which there are at most a grid cell's.
+        const OVERHEAD: u32 = 16 << 10;
+        let segment = |audit: bool| if audit { MAX_AUDIT_BYTES } else { MAX_SEGMENT_BYTES };
+        let bodies = |max_bytes: u32| max_bytes.clamp(MAX_PAYLOAD_BYTES, MAX_BODIES_BYTES);
+        let content = match *self {
+            Self::Status => 1024,
+            Self::Handovers { .. } => MAX_HANDOVERS_BYTES,
+            Self::Tip => MAX_TIP_BYTES,
+            Self::Segment { audit, .. } => segment(audit),
+            Self::Bodies { max_bytes, .. } => bodies(max_bytes),
+            Self::Follow { max_bytes, audit, .. } => bodies(max_bytes).saturating_add(segment(audit)),
+        };
+        content.saturating_add(OVERHEAD)
+    }
+}
