@@ -5,14 +5,21 @@
 
 extern crate alloc;
 
+mod budget;
+pub mod calls;
 pub mod chain;
+pub mod config;
 pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod machine;
+mod peers;
 pub mod ranges;
+mod requests;
 pub mod rng;
 pub mod serve;
+mod strategy;
 pub mod time;
+mod timers;
 pub mod verify;
 pub mod wire;
