@@ -19,6 +19,7 @@ mod requests;
 pub mod rng;
 pub mod serve;
 mod strategy;
+pub mod state;
 pub mod time;
 mod timers;
 pub mod verify;
