@@ -43,14 +43,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
     )
 }
 
-const BUILD: [&str; 6] = [
-    "build",
-    "--package",
-    "hotstuff2-sync",
-    "--no-default-features",
-    "--target",
-    TARGET,
-];
+const BUILD: [&str; 6] = ["build", "--package", "hotstuff2-sync", "--no-default-features", "--target", TARGET];
 
 /// Makes sure that the toolchain in use has the target, through rustup if need be.
 fn rustup_target(workspace: &Workspace) -> Result<(), String> {
@@ -80,11 +73,7 @@ fn debian_toolchain() -> Result<(), String> {
         return Err("installing packages needs root".to_owned());
     }
     command::run(apt().arg("update"))?;
-    command::run(
-        apt()
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(DEBIAN_PACKAGES),
-    )?;
+    command::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(DEBIAN_PACKAGES))?;
     if debian_ready() {
         Ok(())
     } else {
@@ -95,8 +84,7 @@ fn debian_toolchain() -> Result<(), String> {
 }
 
 fn debian_ready() -> bool {
-    let Ok(sysroot) = command::output(Command::new(DEBIAN_RUSTC).args(["--print", "sysroot"]))
-    else {
+    let Ok(sysroot) = command::output(Command::new(DEBIAN_RUSTC).args(["--print", "sysroot"])) else {
         return false;
     };
     let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/Cargo.toml");

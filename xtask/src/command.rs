@@ -25,44 +25,25 @@ fn is_set_for_one_package(name: &str) -> bool {
         || name.starts_with("CARGO_BIN_")
         || matches!(
             name,
-            "CARGO_MANIFEST_DIR"
-                | "CARGO_MANIFEST_PATH"
-                | "CARGO_CRATE_NAME"
-                | "CARGO_PRIMARY_PACKAGE"
-                | "OUT_DIR"
+            "CARGO_MANIFEST_DIR" | "CARGO_MANIFEST_PATH" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE" | "OUT_DIR"
         )
 }
 
 /// Runs `command` with this terminal as its own and fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     println!("$ {}", line(command));
-    let status = command
-        .status()
-        .map_err(|error| start_error(command, &error))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{}` ended with {status}", line(command)))
-    }
+    let status = command.status().map_err(|error| start_error(command, &error))?;
+    if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", line(command))) }
 }
 
 /// Runs `command` in silence and returns what it printed, or why it failed.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| start_error(command, &error))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| start_error(command, &error))?;
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "`{}` ended with {}: {}",
-            line(command),
-            output.status,
-            reason.trim()
-        ));
+        return Err(format!("`{}` ended with {}: {}", line(command), output.status, reason.trim()));
     }
-    String::from_utf8(output.stdout)
-        .map_err(|_| format!("`{}` printed bytes that are not UTF-8", line(command)))
+    String::from_utf8(output.stdout).map_err(|_| format!("`{}` printed bytes that are not UTF-8", line(command)))
 }
 
 /// Whether `command` can be started and succeeds; its output is dropped.
@@ -82,11 +63,7 @@ fn start_error(command: &Command, error: &std::io::Error) -> String {
 /// The command as one would type it, the program by its bare name.
 fn line(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
-    let mut text = program
-        .file_name()
-        .unwrap_or(program.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let mut text = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for argument in command.get_args() {
         text.push(' ');
         text.push_str(&argument.to_string_lossy());

@@ -26,8 +26,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Request::Test(selected)) => {
-            let outcome =
-                Workspace::find().and_then(|workspace| steps::run_all(&workspace, &selected));
+            let outcome = Workspace::find().and_then(|workspace| steps::run_all(&workspace, &selected));
             match outcome {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(message) => {
@@ -61,11 +60,8 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         match word {
             "--help" | "-h" => return Ok(Request::Help),
             "--only" => {
-                let name = words
-                    .next()
-                    .ok_or("`--only` needs the name of a step after it")?;
-                selected
-                    .push(Step::named(name).ok_or_else(|| format!("there is no step `{name}`"))?);
+                let name = words.next().ok_or("`--only` needs the name of a step after it")?;
+                selected.push(Step::named(name).ok_or_else(|| format!("there is no step `{name}`"))?);
             }
             other => return Err(format!("`test` has no option `{other}`")),
         }
@@ -103,10 +99,7 @@ mod tests {
 
     #[test]
     fn only_selects_in_the_order_given() {
-        assert_eq!(
-            parse(&words("test --only clippy --only fmt")),
-            Ok(Request::Test(vec![Step::Clippy, Step::Format]))
-        );
+        assert_eq!(parse(&words("test --only clippy --only fmt")), Ok(Request::Test(vec![Step::Clippy, Step::Format])));
     }
 
     #[test]

@@ -21,14 +21,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     command::run(
         workspace
             .cargo()
-            .args([
-                "check",
-                "--package",
-                "hotstuff2-sync",
-                "--no-default-features",
-                "--target",
-                &workspace.host,
-            ])
+            .args(["check", "--package", "hotstuff2-sync", "--no-default-features", "--target", &workspace.host])
             // The form that wins over every other source of flags, and that takes paths with
             // spaces. With `--target` it does not reach build scripts and procedural macros.
             .env("CARGO_ENCODED_RUSTFLAGS", flag(&sysroot)),
@@ -43,10 +36,7 @@ fn flag(sysroot: &Path) -> String {
 fn prepare(workspace: &Workspace) -> Result<PathBuf, String> {
     let from = workspace.libraries(&workspace.host);
     let sysroot = workspace.target.join("no-std-sysroot");
-    let to = sysroot
-        .join("lib/rustlib")
-        .join(&workspace.host)
-        .join("lib");
+    let to = sysroot.join("lib/rustlib").join(&workspace.host).join("lib");
     if sysroot.exists() {
         fs::remove_dir_all(&sysroot).map_err(|error| file_error(&sysroot, &error))?;
     }
@@ -58,8 +48,7 @@ fn prepare(workspace: &Workspace) -> Result<PathBuf, String> {
         let text = name.to_string_lossy();
         for (prefix, found) in LIBRARIES.iter().zip(&mut found) {
             if text.starts_with(prefix) {
-                fs::copy(entry.path(), to.join(&name))
-                    .map_err(|error| file_error(&entry.path(), &error))?;
+                fs::copy(entry.path(), to.join(&name)).map_err(|error| file_error(&entry.path(), &error))?;
                 *found = true;
             }
         }
@@ -77,20 +66,15 @@ fn prepare(workspace: &Workspace) -> Result<PathBuf, String> {
 
 /// Shows that the sysroot serves a crate without `std` and refuses one with it.
 fn prove(workspace: &Workspace, sysroot: &Path) -> Result<(), String> {
-    let good =
-        "#![no_std] extern crate alloc; pub fn f() -> alloc::vec::Vec<u8> { alloc::vec![1] }";
+    let good = "#![no_std] extern crate alloc; pub fn f() -> alloc::vec::Vec<u8> { alloc::vec![1] }";
     let bad = "#![no_std] extern crate std; pub fn f() -> std::vec::Vec<u8> { std::vec![1] }";
     let (passed, messages) = compile(workspace, sysroot, good)?;
     if !passed {
-        return Err(format!(
-            "the sysroot without `std` does not even serve a crate without `std`:\n{messages}"
-        ));
+        return Err(format!("the sysroot without `std` does not even serve a crate without `std`:\n{messages}"));
     }
     let (passed, messages) = compile(workspace, sysroot, bad)?;
     if passed || !messages.contains("E0463") {
-        return Err(format!(
-            "the sysroot without `std` does not refuse `std`, so it proves nothing:\n{messages}"
-        ));
+        return Err(format!("the sysroot without `std` does not refuse `std`, so it proves nothing:\n{messages}"));
     }
     Ok(())
 }

@@ -20,15 +20,8 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Format,
-        Self::Guards,
-        Self::Clippy,
-        Self::Doc,
-        Self::Test,
-        Self::NoStd,
-        Self::BareMetal,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Format, Self::Guards, Self::Clippy, Self::Doc, Self::Test, Self::NoStd, Self::BareMetal];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -106,13 +99,7 @@ pub(crate) fn run_all(workspace: &Workspace, steps: &[Step]) -> Result<(), Strin
     let begin = Instant::now();
     let mut durations = Vec::new();
     for (index, step) in steps.iter().enumerate() {
-        println!(
-            "\n== {}/{} {}: {}",
-            index + 1,
-            steps.len(),
-            step.name(),
-            step.purpose()
-        );
+        println!("\n== {}/{} {}: {}", index + 1, steps.len(), step.name(), step.purpose());
         let start = Instant::now();
         let outcome = step.run(workspace);
         let took = start.elapsed();
@@ -126,11 +113,7 @@ pub(crate) fn run_all(workspace: &Workspace, steps: &[Step]) -> Result<(), Strin
         println!("== {} passed in {}", step.name(), seconds(took));
         durations.push((step.name(), took));
     }
-    println!(
-        "\nAll {} steps passed in {}:",
-        steps.len(),
-        seconds(begin.elapsed())
-    );
+    println!("\nAll {} steps passed in {}:", steps.len(), seconds(begin.elapsed()));
     for (name, took) in durations {
         println!("  {name:<11} {:>9}", seconds(took));
     }

@@ -29,8 +29,7 @@ impl Component {
 
     /// Makes sure that the component is there.
     pub(crate) fn ensure(self, workspace: &Workspace) -> Result<(), String> {
-        let present =
-            || command::succeeds(workspace.cargo().args([self.subcommand(), "--version"]));
+        let present = || command::succeeds(workspace.cargo().args([self.subcommand(), "--version"]));
         if present() {
             return Ok(());
         }
@@ -40,12 +39,8 @@ impl Component {
         if present() {
             return Ok(());
         }
-        let reason = added.err().unwrap_or_else(|| {
-            format!(
-                "rustup says it is there, but `cargo {}` fails",
-                self.subcommand()
-            )
-        });
+        let reason =
+            added.err().unwrap_or_else(|| format!("rustup says it is there, but `cargo {}` fails", self.subcommand()));
         Err(format!(
             "{name} is missing ({reason}): run `rustup component add {name}` on a machine that \
              reaches rustup's servers, or install your distribution's {name} for this toolchain"

@@ -21,24 +21,13 @@ impl Workspace {
     pub(crate) fn find() -> Result<Self, String> {
         let root = root()?;
         let metadata = command::output(
-            command::cargo()
-                .args(["metadata", "--no-deps", "--format-version", "1"])
-                .current_dir(&root),
+            command::cargo().args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&root),
         )?;
-        let target = json_string(&metadata, "target_directory")
-            .ok_or("`cargo metadata` named no target directory")?;
+        let target = json_string(&metadata, "target_directory").ok_or("`cargo metadata` named no target directory")?;
         let sysroot = command::output(rustc().args(["--print", "sysroot"]).current_dir(&root))?;
         let version = command::output(rustc().arg("-vV").current_dir(&root))?;
-        let host = version
-            .lines()
-            .find_map(|line| line.strip_prefix("host: "))
-            .ok_or("`rustc -vV` named no host")?;
-        Ok(Self {
-            root,
-            target: PathBuf::from(target),
-            sysroot: PathBuf::from(sysroot.trim()),
-            host: host.to_owned(),
-        })
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("`rustc -vV` named no host")?;
+        Ok(Self { root, target: PathBuf::from(target), sysroot: PathBuf::from(sysroot.trim()), host: host.to_owned() })
     }
 
     /// Cargo, in the checkout.
@@ -62,8 +51,8 @@ pub(crate) fn rustc() -> Command {
 /// The checkout's top folder. Cargo says at run time where this package is; the path compiled in
 /// would be wrong where several checkouts share one target directory.
 pub(crate) fn root() -> Result<PathBuf, String> {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR")
-        .ok_or("CARGO_MANIFEST_DIR is not set: start this with `cargo xtask`")?;
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set: start this with `cargo xtask`")?;
     Path::new(&package)
         .parent()
         .map(Path::to_path_buf)
@@ -91,10 +80,7 @@ mod tests {
     #[test]
     fn json_string_reads_paths() {
         let json = r#"{"version":1,"target_directory":"C:\\work\\target","x":""}"#;
-        assert_eq!(
-            json_string(json, "target_directory").as_deref(),
-            Some(r"C:\work\target")
-        );
+        assert_eq!(json_string(json, "target_directory").as_deref(), Some(r"C:\work\target"));
         assert_eq!(json_string(json, "x").as_deref(), Some(""));
         assert_eq!(json_string(json, "absent"), None);
     }

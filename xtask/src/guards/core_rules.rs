@@ -12,22 +12,12 @@ const LIB: &str = "core/src/lib.rs";
 const ATTRIBUTES: [&str; 2] = ["#![no_std]", "#![forbid(unsafe_code)]"];
 
 /// The lints that the core must deny outside of its tests.
-const DENIED: [&str; 6] = [
-    "unwrap_used",
-    "expect_used",
-    "indexing_slicing",
-    "arithmetic_side_effects",
-    "panic",
-    "float_arithmetic",
-];
+const DENIED: [&str; 6] =
+    ["unwrap_used", "expect_used", "indexing_slicing", "arithmetic_side_effects", "panic", "float_arithmetic"];
 
 /// Types that the core's `clippy.toml` must ban.
-const BANNED: [&str; 4] = [
-    "std::time::Instant",
-    "std::time::SystemTime",
-    "std::collections::HashMap",
-    "std::collections::HashSet",
-];
+const BANNED: [&str; 4] =
+    ["std::time::Instant", "std::time::SystemTime", "std::collections::HashMap", "std::collections::HashSet"];
 
 /// What the root of the core does not say.
 fn missing_attributes(source: &str) -> Vec<String> {
@@ -38,20 +28,13 @@ fn missing_attributes(source: &str) -> Vec<String> {
         .map(|attribute| format!("{LIB} lacks `{attribute}`"))
         .collect();
     let start = "#![cfg_attr(not(test),deny(";
-    let denied = squeezed
-        .find(start)
-        .and_then(|at| squeezed[at + start.len()..].split(')').next())
-        .unwrap_or_default();
+    let denied = squeezed.find(start).and_then(|at| squeezed[at + start.len()..].split(')').next()).unwrap_or_default();
     let denied: Vec<&str> = denied.split(',').collect();
     complaints.extend(
         DENIED
             .iter()
             .filter(|lint| !denied.contains(&format!("clippy::{lint}").as_str()))
-            .map(|lint| {
-                format!(
-                    "{LIB} does not deny `clippy::{lint}` in `#![cfg_attr(not(test), deny(…))]`"
-                )
-            }),
+            .map(|lint| format!("{LIB} does not deny `clippy::{lint}` in `#![cfg_attr(not(test), deny(…))]`")),
     );
     complaints
 }
@@ -104,10 +87,8 @@ fn the_core_uses_no_std() {
     let mut complaints = Vec::new();
     for file in tree::files(&super::root(), Path::new(LIB)) {
         for line in uses_of_std(&file.tokens) {
-            complaints.push(format!(
-                "{}:{line}: the core has no `std`: take it from `core` or `alloc`",
-                file.path.display()
-            ));
+            complaints
+                .push(format!("{}:{line}: the core has no `std`: take it from `core` or `alloc`", file.path.display()));
         }
     }
     super::assert_none(&complaints);
@@ -138,15 +119,9 @@ mod tests {
             let without = whole.replace(&format!("clippy::{lint}"), "clippy::all");
             assert_eq!(missing_attributes(&without).len(), 1, "{lint}");
             let commented = whole.replace(&format!("clippy::{lint},"), &format!("// {lint}\n"));
-            assert!(
-                commented == whole || missing_attributes(&commented).len() == 1,
-                "{lint}"
-            );
+            assert!(commented == whole || missing_attributes(&commented).len() == 1, "{lint}");
         }
-        assert_eq!(
-            missing_attributes("").len(),
-            ATTRIBUTES.len() + DENIED.len()
-        );
+        assert_eq!(missing_attributes("").len(), ATTRIBUTES.len() + DENIED.len());
     }
 
     #[test]

@@ -45,9 +45,8 @@ fn complaints(files: &[SourceFile]) -> Vec<String> {
                     "{place}: `crate::{to}` is no module with a layer: name things by their module, \
                      or give `{to}` a layer in {TABLE}"
                 )),
-                Some(other) if other > own => complaints.push(format!(
-                    "{place}: `{from}` (layer {own}) uses `{to}` (layer {other}): imports go down only"
-                )),
+                Some(other) if other > own => complaints
+                    .push(format!("{place}: `{from}` (layer {own}) uses `{to}` (layer {other}): imports go down only")),
                 Some(other) if other == own => {
                     sideways.entry(from).or_default().entry(to).or_insert(place);
                 }
@@ -56,9 +55,7 @@ fn complaints(files: &[SourceFile]) -> Vec<String> {
         }
     }
     complaints.extend(
-        unknown
-            .into_iter()
-            .map(|module| format!("core module `{module}` has no layer: give it one in {TABLE}")),
+        unknown.into_iter().map(|module| format!("core module `{module}` has no layer: give it one in {TABLE}")),
     );
     complaints.extend(cycle(&sideways));
     complaints
@@ -86,16 +83,11 @@ fn cycle(imports: &BTreeMap<&str, BTreeMap<String, String>>) -> Option<String> {
     let mut path = Vec::new();
     let mut seen = BTreeSet::new();
     while seen.insert(module) {
-        let (to, place) = imports[module]
-            .iter()
-            .find(|(to, _)| left.contains(to.as_str()))?;
+        let (to, place) = imports[module].iter().find(|(to, _)| left.contains(to.as_str()))?;
         path.push(format!("  {place}: `{module}` uses `{to}`"));
         module = to;
     }
-    Some(format!(
-        "modules of one layer import each other in a circle:\n{}",
-        path.join("\n")
-    ))
+    Some(format!("modules of one layer import each other in a circle:\n{}", path.join("\n")))
 }
 
 #[test]
@@ -130,32 +122,17 @@ mod tests {
 
     #[test]
     fn a_path_in_an_expression_and_a_super_path_from_above_are_found() {
-        assert_eq!(
-            check(&[("chain", "fn f() { crate::wire::decode(); }")]).len(),
-            1
-        );
-        assert_eq!(
-            check(&[("chain::native", "use super::super::wire::Frame;")]).len(),
-            1
-        );
-        assert_eq!(
-            check(&[("chain::native", "use crate::{hash::Hash, peers::Peer};")]).len(),
-            1
-        );
+        assert_eq!(check(&[("chain", "fn f() { crate::wire::decode(); }")]).len(), 1);
+        assert_eq!(check(&[("chain::native", "use super::super::wire::Frame;")]).len(), 1);
+        assert_eq!(check(&[("chain::native", "use crate::{hash::Hash, peers::Peer};")]).len(), 1);
     }
 
     #[test]
     fn imports_from_below_and_beside_pass() {
         let found = check(&[
-            (
-                "machine",
-                "use crate::{time::Instant, strategy::Strategy, chain::Chain};",
-            ),
+            ("machine", "use crate::{time::Instant, strategy::Strategy, chain::Chain};"),
             ("verify", "use crate::wire::Frame;"),
-            (
-                "wire",
-                "use crate::hash::Hash; #[cfg(test)] mod t { use crate::machine::Machine; }",
-            ),
+            ("wire", "use crate::hash::Hash; #[cfg(test)] mod t { use crate::machine::Machine; }"),
         ]);
         assert_eq!(found, Vec::<String>::new());
     }
@@ -164,10 +141,7 @@ mod tests {
     fn a_module_without_a_layer_is_named() {
         let found = check(&[("gossip", "")]);
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].contains("`gossip` has no layer: give it one"),
-            "{found:?}"
-        );
+        assert!(found[0].contains("`gossip` has no layer: give it one"), "{found:?}");
         assert_eq!(check(&[("wire", "use crate::Machine;")]).len(), 1);
         assert_eq!(check(&[("wire", "use crate::*;")]).len(), 1);
     }

@@ -26,16 +26,12 @@ fn member_complaints(path: &str, manifest: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for key in INHERITED {
         let dotted = format!("{key}.workspace");
-        let inherits = package
-            .iter()
-            .any(|(name, value)| *name == dotted && *value == "true");
+        let inherits = package.iter().any(|(name, value)| *name == dotted && *value == "true");
         if !inherits {
             complaints.push(format!("{path}: write `{dotted} = true` under [package]"));
         }
         if package.iter().any(|(name, _)| *name == key) {
-            complaints.push(format!(
-                "{path}: `{key}` is said in the workspace's manifest alone"
-            ));
+            complaints.push(format!("{path}: `{key}` is said in the workspace's manifest alone"));
         }
     }
     if !section(manifest, "lints").contains(&("workspace", "true")) {
@@ -46,14 +42,9 @@ fn member_complaints(path: &str, manifest: &str) -> Vec<String> {
 
 /// The members that the workspace's manifest lists.
 fn members(manifest: &str) -> Vec<&str> {
-    let list = manifest
-        .split_once("members = [")
-        .and_then(|(_, rest)| rest.split_once(']'))
-        .map_or("", |(list, _)| list);
-    list.split(',')
-        .map(|name| name.trim().trim_matches('"'))
-        .filter(|name| !name.is_empty())
-        .collect()
+    let list =
+        manifest.split_once("members = [").and_then(|(_, rest)| rest.split_once(']')).map_or("", |(list, _)| list);
+    list.split(',').map(|name| name.trim().trim_matches('"')).filter(|name| !name.is_empty()).collect()
 }
 
 /// The lines of a document that name a Rust version other than `minimum`.
@@ -64,10 +55,7 @@ fn other_rust_versions(path: &str, text: &str, minimum: &str) -> Vec<String> {
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
             let named = format!("1.{digits}");
             if !digits.is_empty() && named != minimum {
-                complaints.push(format!(
-                    "{path}:{}: Rust {named}, but `rust-version` is {minimum}",
-                    index + 1
-                ));
+                complaints.push(format!("{path}:{}: Rust {named}, but `rust-version` is {minimum}", index + 1));
             }
         }
     }
@@ -79,10 +67,7 @@ fn members_inherit_version_msrv_and_lints() {
     let root = super::root();
     let manifest = super::read(&root.join("Cargo.toml"));
     let members = members(&manifest);
-    assert!(
-        members.contains(&"core") && members.contains(&"xtask"),
-        "{members:?}"
-    );
+    assert!(members.contains(&"core") && members.contains(&"xtask"), "{members:?}");
     let mut complaints = Vec::new();
     for member in members {
         let path = format!("{member}/Cargo.toml");
@@ -91,11 +76,7 @@ fn members_inherit_version_msrv_and_lints() {
     }
     let shared = section(&manifest, "workspace.package");
     for key in INHERITED {
-        assert_eq!(
-            shared.iter().filter(|(name, _)| *name == key).count(),
-            1,
-            "{key}"
-        );
+        assert_eq!(shared.iter().filter(|(name, _)| *name == key).count(), 1, "{key}");
     }
     super::assert_none(&complaints);
 }
@@ -105,21 +86,16 @@ fn the_msrv_is_said_once() {
     let root = super::root();
     let manifest = super::read(&root.join("Cargo.toml"));
     let shared = section(&manifest, "workspace.package");
-    let (_, minimum) = shared
-        .iter()
-        .find(|(name, _)| *name == "rust-version")
-        .unwrap();
+    let (_, minimum) = shared.iter().find(|(name, _)| *name == "rust-version").unwrap();
     let minimum = minimum.trim_matches('"');
     let mut complaints = Vec::new();
     for file in super::project_files() {
         let path = file.display().to_string();
         match file.file_name().and_then(|name| name.to_str()) {
-            Some("rust-toolchain" | "rust-toolchain.toml") => complaints.push(format!(
-                "{path}: the toolchain is not pinned; CONTRIBUTING.md says why"
-            )),
-            Some("clippy.toml" | ".clippy.toml")
-                if super::read(&root.join(&file)).contains("msrv") =>
-            {
+            Some("rust-toolchain" | "rust-toolchain.toml") => {
+                complaints.push(format!("{path}: the toolchain is not pinned; CONTRIBUTING.md says why"))
+            }
+            Some("clippy.toml" | ".clippy.toml") if super::read(&root.join(&file)).contains("msrv") => {
                 complaints.push(format!("{path}: `msrv` comes from `rust-version`"));
             }
             _ => {}
@@ -165,10 +141,7 @@ mod tests {
     fn a_member_that_says_it_again_is_found() {
         assert_eq!(member_complaints("x", GOOD), Vec::<String>::new());
         for key in INHERITED {
-            let again = GOOD.replace(
-                &format!("\n{key}.workspace = true"),
-                &format!("\n{key} = \"1\""),
-            );
+            let again = GOOD.replace(&format!("\n{key}.workspace = true"), &format!("\n{key} = \"1\""));
             assert_eq!(member_complaints("x", &again).len(), 2, "{key}");
         }
         let unlinted = GOOD.replace("[lints]\nworkspace = true", "");

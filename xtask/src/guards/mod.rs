@@ -26,11 +26,7 @@ fn read(path: &Path) -> String {
 /// into the checkout is none of it. An unpacked archive has no git, and then every file counts.
 fn project_files() -> Vec<PathBuf> {
     let root = root();
-    let listed = crate::command::output(
-        Command::new("git")
-            .args(["ls-files", "-z"])
-            .current_dir(&root),
-    );
+    let listed = crate::command::output(Command::new("git").args(["ls-files", "-z"]).current_dir(&root));
     let mut files: Vec<PathBuf> = match listed {
         Ok(names) => names
             .split('\0')
@@ -41,11 +37,7 @@ fn project_files() -> Vec<PathBuf> {
         Err(_) => walk(&root, Path::new("")),
     };
     files.sort();
-    assert!(
-        files.contains(&PathBuf::from("Cargo.toml")),
-        "found no files in {}",
-        root.display()
-    );
+    assert!(files.contains(&PathBuf::from("Cargo.toml")), "found no files in {}", root.display());
     files
 }
 

@@ -19,7 +19,7 @@ const ROOMS: [&str; 11] = [
 ];
 
 /// The files of the top folder.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     ".gitattributes",
     ".gitignore",
     "CHANGELOG.md",
@@ -29,18 +29,12 @@ const FILES: [&str; 9] = [
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "rustfmt.toml",
 ];
 
 /// The files without which the project is not what it says it is.
-const NEEDED: [&str; 7] = [
-    ".ci/run",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "Cargo.lock",
-    "Cargo.toml",
-    "LICENSE-APACHE",
-    "LICENSE-MIT",
-];
+const NEEDED: [&str; 7] =
+    [".ci/run", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT"];
 
 /// Beginnings of paths that exist on one machine only, or outside of a checkout. Put together here,
 /// so that this file does not name what it forbids.
@@ -58,11 +52,7 @@ fn foreign_paths() -> [String; 6] {
 fn misplaced(path: &Path) -> Option<String> {
     let mut parts = path.iter().filter_map(|part| part.to_str());
     let first = parts.next()?;
-    let allowed = if parts.next().is_some() {
-        ROOMS.contains(&first)
-    } else {
-        FILES.contains(&first)
-    };
+    let allowed = if parts.next().is_some() { ROOMS.contains(&first) } else { FILES.contains(&first) };
     (!allowed).then(|| {
         format!(
             "{}: `{first}` is no room of the top folder: move it, or add it to \
@@ -78,32 +68,22 @@ fn leads_out(path: &Path, text: &str) -> Vec<String> {
         .enumerate()
         .filter_map(|(index, line)| {
             let named = foreign.iter().find(|foreign| line.contains(*foreign))?;
-            Some(format!(
-                "{}:{}: `{named}` lies outside of the project",
-                path.display(),
-                index + 1
-            ))
+            Some(format!("{}:{}: `{named}` lies outside of the project", path.display(), index + 1))
         })
         .collect()
 }
 
 #[test]
 fn the_top_folder_holds_its_rooms_only() {
-    let complaints: Vec<String> = super::project_files()
-        .iter()
-        .filter_map(|path| misplaced(path))
-        .collect();
+    let complaints: Vec<String> = super::project_files().iter().filter_map(|path| misplaced(path)).collect();
     super::assert_none(&complaints);
 }
 
 #[test]
 fn the_top_folder_holds_what_it_must() {
     let root = super::root();
-    let complaints: Vec<String> = NEEDED
-        .iter()
-        .filter(|name| !root.join(name).is_file())
-        .map(|name| format!("{name} is missing"))
-        .collect();
+    let complaints: Vec<String> =
+        NEEDED.iter().filter(|name| !root.join(name).is_file()).map(|name| format!("{name} is missing")).collect();
     super::assert_none(&complaints);
 }
 

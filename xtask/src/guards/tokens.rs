@@ -40,11 +40,7 @@ impl Token {
 
 /// Splits `source` into tokens; comments, documentation among them, are left out.
 pub(super) fn tokens(source: &str) -> Vec<Token> {
-    let mut lexer = Lexer {
-        characters: source.chars().collect(),
-        at: 0,
-        line: 1,
-    };
+    let mut lexer = Lexer { characters: source.chars().collect(), at: 0, line: 1 };
     let mut tokens = Vec::new();
     while let Some(character) = lexer.peek(0) {
         let line = lexer.line;
@@ -283,10 +279,8 @@ fn item_end(tokens: &[Token], at: usize) -> usize {
         "unsafe",
     ];
     let first = tokens.get(at).and_then(Token::word).unwrap_or_default();
-    let is_use = tokens[at..]
-        .iter()
-        .take_while(|token| !token.is('{') && !token.is(';'))
-        .any(|token| token.is_word("use"));
+    let is_use =
+        tokens[at..].iter().take_while(|token| !token.is('{') && !token.is(';')).any(|token| token.is_word("use"));
     // A field or variant ends at its comma; the commas of an item's generics end nothing.
     let ends_at_comma = !is_use && !ITEMS.contains(&first);
     let mut depth = 0_usize;
@@ -309,10 +303,7 @@ mod tests {
     use super::*;
 
     fn words(source: &str) -> Vec<String> {
-        without_tests(&tokens(source))
-            .iter()
-            .filter_map(|token| token.word().map(String::from))
-            .collect()
+        without_tests(&tokens(source)).iter().filter_map(|token| token.word().map(String::from)).collect()
     }
 
     #[test]

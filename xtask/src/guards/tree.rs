@@ -48,20 +48,12 @@ fn load(root: &Path, path: &Path, folder: &Path, module: Vec<String>, files: &mu
             None => {
                 let flat = base.join(format!("{}.rs", child.name));
                 let nested = base.join(&child.name);
-                if root.join(&flat).is_file() {
-                    (flat, nested)
-                } else {
-                    (nested.join("mod.rs"), nested)
-                }
+                if root.join(&flat).is_file() { (flat, nested) } else { (nested.join("mod.rs"), nested) }
             }
         };
         load(root, &file, &child_folder, child_module, files);
     }
-    files.push(SourceFile {
-        path: path.to_path_buf(),
-        module,
-        tokens,
-    });
+    files.push(SourceFile { path: path.to_path_buf(), module, tokens });
 }
 
 /// What one file declares and refers to.
@@ -81,10 +73,7 @@ struct Child {
 
 /// Reads the tokens of the file that is `module`.
 pub(super) fn scan(tokens: &[Token], module: &[String]) -> Scan {
-    let mut scan = Scan {
-        references: Vec::new(),
-        children: Vec::new(),
-    };
+    let mut scan = Scan { references: Vec::new(), children: Vec::new() };
     // One entry for each open brace; a name where the brace opened a module.
     let mut scopes: Vec<Option<String>> = Vec::new();
     let mut path_attribute = None;
@@ -137,13 +126,7 @@ pub(super) fn scan(tokens: &[Token], module: &[String]) -> Scan {
 
 /// Reads the path, or tree of paths, that starts at `at` after the modules `base`; `here` is the
 /// module it stands in. Returns where it ends.
-fn references(
-    tokens: &[Token],
-    mut at: usize,
-    here: &[String],
-    base: &[String],
-    found: &mut Vec<Reference>,
-) -> usize {
+fn references(tokens: &[Token], mut at: usize, here: &[String], base: &[String], found: &mut Vec<Reference>) -> usize {
     let mut path = base.to_vec();
     while let Some(token) = tokens.get(at) {
         match &token.kind {
@@ -160,10 +143,7 @@ fn references(
                 at += 1;
                 while tokens.get(at).is_some_and(|token| !token.is('}')) {
                     at = references(tokens, at, here, &path, found);
-                    while tokens
-                        .get(at)
-                        .is_some_and(|token| !token.is(',') && !token.is('}'))
-                    {
+                    while tokens.get(at).is_some_and(|token| !token.is(',') && !token.is('}')) {
                         at += 1; // `as name`
                     }
                     if tokens.get(at).is_some_and(|token| token.is(',')) {
@@ -176,36 +156,25 @@ fn references(
         }
         let line = token.line;
         at += 1;
-        if tokens
-            .get(at)
-            .is_some_and(|token| token.kind == Kind::PathSeparator)
-        {
+        if tokens.get(at).is_some_and(|token| token.kind == Kind::PathSeparator) {
             at += 1;
             continue;
         }
-        // A path that stays inside the module it stands in refers to nothing outside.
-        let stays = path.first().is_some() && path.first() == here.first();
-        if !stays {
-            found.push(Reference {
-                target: path.first().cloned().unwrap_or_else(|| "self".to_owned()),
-                line,
-            });
-        }
+        note(&path, here, line, found);
         return at;
     }
-    // A path may end at generic arguments: `crate::wire::decode::<T>`.
-    if let Some(target) = path.first()
-        && here.first() != Some(target)
-    {
-        let line = tokens
-            .get(at.saturating_sub(1))
-            .map_or(0, |token| token.line);
-        found.push(Reference {
-            target: target.clone(),
-            line,
-        });
+    // A path may also end before generic arguments: `crate::wire::decode::<T>`.
+    let line = tokens.get(at.saturating_sub(1)).map_or(0, |token| token.line);
+    note(&path, here, line, found);
+    at
+}
+
+/// Notes `path` unless it stays inside the top-level module that it stands in.
+fn note(path: &[String], here: &[String], line: usize, found: &mut Vec<Reference>) {
+    let target = path.first().map_or("self", String::as_str);
+    if here.first().map(String::as_str) != Some(target) {
+        found.push(Reference { target: target.to_owned(), line });
     }
-    at.max(1)
 }
 
 #[cfg(test)]
@@ -215,62 +184,34 @@ mod tests {
     fn targets(source: &str, module: &[&str]) -> Vec<String> {
         let module: Vec<String> = module.iter().map(|&name| name.to_owned()).collect();
         let tokens = without_tests(&tokens(source));
-        scan(&tokens, &module)
-            .references
-            .into_iter()
-            .map(|reference| reference.target)
-            .collect()
+        scan(&tokens, &module).references.into_iter().map(|reference| reference.target).collect()
     }
 
     #[test]
     fn every_form_of_path_is_found() {
         assert_eq!(targets("use crate::a::B;", &["x"]), ["a"]);
-        assert_eq!(
-            targets("use crate::{a::B, c::{D, E}, f as g};", &["x"]),
-            ["a", "c", "c", "f"]
-        );
-        assert_eq!(
-            targets("fn f(b: &crate::a::B) -> crate::c::D {}", &["x"]),
-            ["a", "c"]
-        );
+        assert_eq!(targets("use crate::{a::B, c::{D, E}, f as g};", &["x"]), ["a", "c", "c", "f"]);
+        assert_eq!(targets("fn f(b: &crate::a::B) -> crate::c::D {}", &["x"]), ["a", "c"]);
         assert_eq!(targets("let x = crate::a::decode::<u8>(1);", &["x"]), ["a"]);
         assert_eq!(targets("use crate::*;", &["x"]), ["*"]);
-        assert_eq!(
-            targets("macro_rules! m { () => { $crate::a::b!() } }", &["x"]),
-            ["a"]
-        );
-        assert_eq!(
-            targets("pub(crate) fn f() {} extern crate alloc;", &["x"]),
-            Vec::<String>::new()
-        );
+        assert_eq!(targets("macro_rules! m { () => { $crate::a::b!() } }", &["x"]), ["a"]);
+        assert_eq!(targets("pub(crate) fn f() {} extern crate alloc;", &["x"]), Vec::<String>::new());
     }
 
     #[test]
     fn super_leads_out_of_as_many_modules_as_there_are() {
         assert_eq!(targets("use super::a::B;", &["x"]), ["a"]);
-        assert_eq!(
-            targets("use super::a::B;", &["x", "y"]),
-            Vec::<String>::new()
-        );
+        assert_eq!(targets("use super::a::B;", &["x", "y"]), Vec::<String>::new());
         assert_eq!(targets("use super::super::a::B;", &["x", "y"]), ["a"]);
-        assert_eq!(
-            targets("use super::super::{a::B, c::D};", &["x", "y"]),
-            ["a", "c"]
-        );
-        assert_eq!(
-            targets("mod y { use super::a::B; }", &["x"]),
-            Vec::<String>::new()
-        );
+        assert_eq!(targets("use super::super::{a::B, c::D};", &["x", "y"]), ["a", "c"]);
+        assert_eq!(targets("mod y { use super::a::B; }", &["x"]), Vec::<String>::new());
         assert_eq!(targets("mod y { } use super::a::B;", &["x"]), ["a"]);
         assert_eq!(targets("use self::super::a::B;", &["x"]), ["a"]);
     }
 
     #[test]
     fn the_own_module_and_test_code_are_no_references() {
-        assert_eq!(
-            targets("use crate::x::y::B;", &["x", "z"]),
-            Vec::<String>::new()
-        );
+        assert_eq!(targets("use crate::x::y::B;", &["x", "z"]), Vec::<String>::new());
         let source = "#[cfg(test)] mod tests { use crate::a::B; } use crate::c::D;";
         assert_eq!(targets(source, &["x"]), ["c"]);
     }
