@@ -93,7 +93,7 @@ fn the_msrv_is_said_once() {
         let path = file.display().to_string();
         match file.file_name().and_then(|name| name.to_str()) {
             Some("rust-toolchain" | "rust-toolchain.toml") => {
-                complaints.push(format!("{path}: the toolchain is not pinned; CONTRIBUTING.md says why"))
+                complaints.push(format!("{path}: the toolchain is not pinned; CONTRIBUTING.md says why"));
             }
             Some("clippy.toml" | ".clippy.toml") if super::read(&root.join(&file)).contains("msrv") => {
                 complaints.push(format!("{path}: `msrv` comes from `rust-version`"));
