@@ -38,6 +38,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
             .current_dir(&workspace.root)
             .args(BUILD)
             .arg("-Zbuild-std=core,alloc")
+            // Nobody runs what comes out, and optimizing `core` takes minutes.
+            .args(["--config", "profile.dev.package.\"*\".opt-level=0"])
             .arg("--target-dir")
             .arg(workspace.target.join("bare-metal-debian")),
     )
