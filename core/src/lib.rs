@@ -2,6 +2,20 @@
 //! the network is, from peers that nobody trusts.
 #![no_std]
 #![forbid(unsafe_code)]
+// What a peer sends must never end the process, and no float may decide anything.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::float_arithmetic
+    )
+)]
+// Tests may count with the maps and clocks that `clippy.toml` bans.
+#![cfg_attr(test, allow(clippy::disallowed_types, clippy::disallowed_methods))]
 
 extern crate alloc;
 
