@@ -187,7 +187,7 @@ impl Machine {
     pub(super) fn unassign(&mut self, purpose: Purpose, source: Source) {
         let freed = match purpose {
             Purpose::Segment(first) => {
-                let cost = self.blocks.cell(first).map_or(0, |cell| cell.header_cost());
+                let cost = self.blocks.cell(first).map_or(0, crate::strategy::Cell::header_cost);
                 let missing = self.blocks.headers_of(first).is_some_and(|headers| headers.remove(source));
                 if missing { cost } else { 0 }
             }

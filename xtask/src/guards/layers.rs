@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 6] = [
     &["time", "ids", "hash", "rng", "limits", "ranges"],
     &["config", "progress", "chain"],
     &["wire", "verify", "state"],
-    &["peers", "requests", "bandwidth", "timers"],
+    &["budget", "calls", "peers", "requests", "timers"],
     &["strategy"],
     &["machine", "serve", "light"],
 ];
