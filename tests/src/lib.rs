@@ -1,1 +1,3 @@
 //! Chain generator, demo ledger and test worlds.
+
+pub mod chain;
