@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::{
-    EpochContext, FinalityProof, FinalizedHeader, Genesis, Header, NativeChain, Phase, Segment, build,
+    EpochContext, EpochInfo, FinalityProof, FinalizedHeader, Genesis, Header, NativeChain, Phase, Segment, build,
 };
 use hotstuff2_sync::chain::{EpochRef, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
@@ -161,7 +161,7 @@ impl TestChain {
 
     /// An epoch as the machine holds it.
     pub fn epoch_ref(&self, epoch: Epoch) -> Option<EpochRef> {
-        self.epochs.iter().map(SigningEpoch::info).find(|info| info.epoch() == epoch).map(|info| info.to_ref())
+        self.epochs.iter().map(SigningEpoch::info).find(|info| info.epoch() == epoch).map(EpochInfo::to_ref)
     }
 
     /// An epoch as headers are checked against.
