@@ -1,1 +1,80 @@
-//! The native chain.
+//! The native chain: blocks, certificates and validator sets of a HotStuff-2 network, and what proves them.
+//!
+//! Start with [`Genesis`] and a [`TrustAnchor`]. The anchor's epoch is trusted; each [`Handover`] proves the next from
+//! the one before; and an epoch ([`EpochContext`]) proves its headers: a [`FinalizedHeader`] for the tip, [`Segment`]s
+//! for the rest. [`NativeChain`] offers all this to the machine as a [`Chain`](super::Chain).
+//!
+//! # Finality
+//!
+//! The rules are those of HotStuff-2 (Malkhi and Nayak, eprint 2023/397). A certificate of phase one says that a quorum
+//! voted for a block, and that alone is not final: another block may win. Final is a block with a child in the very next
+//! view that has such a certificate, or a block with a certificate of phase two, and everything below such a block. See
+//! [`FinalityProof`].
+//!
+//! # What voters of this chain promise
+//!
+//! A proof holds one certificate, though the commit rule speaks of two. That is enough only because each honest voter
+//! checked the rest before it signed. More than two thirds of an epoch's power signed, so with less than a third of it
+//! faulty some honest voter did. An honest voter of this chain votes in phase one for a header only if
+//!
+//! 1. it verified a phase-one certificate for exactly the parent, with a view equal to the header's `justify_view`;
+//! 2. chain id, epoch, epoch hash, height, proposer, payload hash and length are right, the timestamp is not before the
+//!    parent's nor far ahead of its own clock, and executing the payload gave the header's state root;
+//! 3. its lock, the highest view of a certificate that it has seen, is not above `justify_view`; it raises the lock to
+//!    the highest justification that it sees and never lowers it;
+//! 4. it has not voted in this view and phase before, by a record that survives a crash;
+//! 5. a header that begins an epoch came with the proof that the last block of the epoch before is final;
+//! 6. a header above an epoch's last block, but of that epoch, is an empty closing header.
+//!
+//! In phase two it votes for a block whose phase-one certificate it verified, in the view of that block, once, and not
+//! after it gave up on the view. A header is proposed in one view only; there are no re-proposals, as the view is under
+//! the block's id.
+//!
+//! A chain whose voters don't promise this needs both certificates of the commit rule, or phase two, in its proofs, and
+//! so a [`Chain`](super::Chain) of its own.
+//!
+//! # Epochs
+//!
+//! An epoch's heights are fixed when it begins. Its last block names the next epoch and is made final by its own epoch
+//! alone, with empty closing headers above it that live in proofs only: they have heights that the next epoch's blocks
+//! also have, and are never delivered, never final, and no conflict with those. If the next set's signatures counted for
+//! that block, a dead fork could name a set that approves of it.
+
+mod anchor;
+mod assemble;
+pub mod build;
+mod certificate;
+mod codec;
+mod epoch;
+mod evidence;
+mod finality;
+mod genesis;
+mod handover;
+mod header;
+mod native_chain;
+mod rules;
+mod segment;
+mod signature;
+mod tip;
+mod validators;
+mod vote;
+
+pub use anchor::{AnchorError, AnchorFacts, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_CLOCK_ERROR_MS, TrustAnchor};
+pub use certificate::{CertificateError, QuorumCertificate};
+pub use codec::Version;
+pub use epoch::{EpochInfo, MAX_EPOCH_BYTES};
+pub use evidence::{Branch, Conflict, ConflictEvidence, MAX_EVIDENCE_BYTES};
+pub use finality::FinalityProof;
+pub use genesis::{Genesis, GenesisDocument, GenesisError, MAX_GENESIS_BYTES, MAX_NAME_BYTES};
+pub use handover::Handover;
+pub use header::{Header, MAX_HEADER_BYTES, payload_hash};
+pub use native_chain::NativeChain;
+pub use rules::{EpochContext, Rule};
+pub use segment::{AuditTrail, CompactHeader, MAX_SEGMENT_HEADERS, NotASegment, Segment};
+pub use signature::{ParseValidatorKeyError, Signature, ValidatorKey};
+pub use tip::FinalizedHeader;
+pub use validators::{Validator, ValidatorSet, ValidatorSetError};
+pub use vote::{Phase, VOTE_BYTES, VOTE_TAG, Vote};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! A quorum's signatures over one block in one phase.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::codec;
+use super::header::Header;
+use super::rules::EpochContext;
+use super::signature::{Signature, ValidatorKey, verify_all};
+use super::validators::{Validator, ValidatorSet, sum};
+use super::vote::{Phase, Vote};
+use crate::hash::Hash;
+use crate::ids::{Epoch, Height, View};
+use crate::limits::MAX_VALIDATORS;
+
+const MAX_BITMAP_BYTES: usize = MAX_VALIDATORS / 8;
+
+/// Signatures of validators with more than two thirds of an epoch's power, over one vote.
+///
+/// Every field but the last two is in the signed bytes, and equals the one of the header that it is verified for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct QuorumCertificate {
+    /// The block's epoch.
+    pub epoch: Epoch,
+    /// The block's view.
+    pub view: View,
+    /// The block's height.
+    pub height: Height,
+    /// The block's id.
+    pub block: Hash,
+    /// What was voted for.
+    pub phase: Phase,
+    /// Who signed: bit `i % 8` (the lowest first) of byte `i / 8` for the validator at index `i`, and no byte more.
+    #[serde(deserialize_with = "codec::bounded::<_, _, MAX_BITMAP_BYTES>")]
+    pub signers: Vec<u8>,
+    /// The signatures, in the order of the signers' indices.
+    #[serde(deserialize_with = "codec::bounded::<_, _, MAX_VALIDATORS>")]
+    pub signatures: Vec<Signature>,
+}
+
+/// Why a certificate doesn't hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum CertificateError {
+    /// It is for height or view zero. Nobody votes for a genesis block.
+    #[error("nobody certifies the genesis block or view 0")]
+    Genesis,
+    /// It is for another block, height, view or epoch than the header it came with.
+    #[error("the certificate is for another header")]
+    OtherHeader,
+    /// It is for another epoch than the one whose validators it is checked with.
+    #[error("the certificate is of another epoch")]
+    OtherEpoch,
+    /// It is for another phase than the proof needs.
+    #[error("the certificate is of another phase")]
+    OtherPhase,
+    /// The bitmap hasn't exactly one bit for each validator.
+    #[error("the bitmap of signers does not fit the validator set")]
+    Bitmap,
+    /// There aren't as many signatures as signers.
+    #[error("there are not as many signatures as signers")]
+    SignatureCount,
+    /// The signers hold two thirds of the power or less.
+    #[error("the signers hold too little power")]
+    NoQuorum,
+    /// At least one signature isn't valid.
+    #[error("a signature is not valid")]
+    Signature,
+}
+
+impl QuorumCertificate {
+    /// Checks that a quorum of `epoch` signed for `header` in `phase`. All cheap checks come before the signatures.
+    pub fn verify(&self, phase: Phase, header: &Header, epoch: &EpochContext) -> Result<(), CertificateError> {
+        if self.height == Height::ZERO || self.view == View::ZERO {
+            return Err(CertificateError::Genesis);
+        }
+        if self.epoch != epoch.epoch() {
+            return Err(CertificateError::OtherEpoch);
+        }
+        if self.phase != phase {
+            return Err(CertificateError::OtherPhase);
+        }
+        if self.epoch != header.epoch
+            || self.view != header.view
+            || self.height != header.height
+            || self.block != header.id()
+        {
+            return Err(CertificateError::OtherHeader);
+        }
+        let signers = self.signers(epoch.validators())?;
+        if signers.len() != self.signatures.len() {
+            return Err(CertificateError::SignatureCount);
+        }
+        if !epoch.validators().is_quorum(sum(signers.iter().copied())) {
+            return Err(CertificateError::NoQuorum);
+        }
+        let Self { epoch: number, view, height, block, phase, .. } = *self;
+        let vote = Vote { chain_id: epoch.chain_id(), epoch: number, view, height, block, phase };
+        let keys = signers.iter().map(|signer| &signer.key);
+        if !verify_all(&vote.bytes(), keys.zip(&self.signatures)) {
+            return Err(CertificateError::Signature);
+        }
+        Ok(())
+    }
+
+    /// The validators in `set` that the bitmap names, in the set's order.
+    pub fn signers<'a>(&self, set: &'a ValidatorSet) -> Result<Vec<&'a Validator>, CertificateError> {
+        if self.signers.len() != set.count().div_ceil(8) {
+            return Err(CertificateError::Bitmap);
+        }
+        let bits = self.signers.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
+        let mut validators = set.validators().iter();
+        let mut signers = Vec::with_capacity(self.signatures.len());
+        for signed in bits {
+            match (validators.next(), signed) {
+                (Some(validator), true) => signers.push(validator),
+                (None, true) => return Err(CertificateError::Bitmap),
+                (_, false) => {}
+            }
+        }
+        Ok(signers)
+    }
+
+    /// Writes down the votes `signatures` of validators in `set` for `header`, whoever and how many they are. Keys
+    /// outside of the set are left out; of two signatures by one key the later counts.
+    pub fn collect(
+        phase: Phase,
+        header: &Header,
+        set: &ValidatorSet,
+        signatures: impl IntoIterator<Item = (ValidatorKey, Signature)>,
+    ) -> Self {
+        let by_index: alloc::collections::BTreeMap<usize, Signature> =
+            signatures.into_iter().filter_map(|(key, signature)| Some((set.index_of(&key)?, signature))).collect();
+        let signers = (0..set.count().div_ceil(8))
+            .map(|byte| (0..8).fold(0, |bits, bit| bits | u8::from(by_index.contains_key(&(byte * 8 + bit))) << bit))
+            .collect();
+        let Header { epoch, view, height, .. } = *header;
+        let signatures = by_index.into_values().collect();
+        Self { epoch, view, height, block: header.id(), phase, signers, signatures }
+    }
+}

@@ -1,0 +1,93 @@
+//! An epoch: a validator set and the heights at which it decides.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::codec::{self, Version};
+use super::validators::{Validator, ValidatorSet};
+use crate::chain::{EpochRef, Fault};
+use crate::hash::{Context, Hash};
+use crate::ids::{Epoch, Height};
+use crate::limits::MAX_VALIDATORS;
+use crate::ranges::HeightRange;
+
+static EPOCH: Context = Context::new("hotstuff2-sync v1 epoch");
+
+/// Largest encoded epoch, in bytes: [`MAX_VALIDATORS`] of a key and a power each, and three numbers.
+pub const MAX_EPOCH_BYTES: usize = MAX_VALIDATORS * (32 + 10) + 64;
+
+/// An epoch's number, heights and validators. Its hash is what headers name; the last height is fixed from the start.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EpochInfo {
+    epoch: Epoch,
+    range: HeightRange,
+    validators: ValidatorSet,
+}
+
+/// The encoding of an epoch.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    version: Version,
+    epoch: Epoch,
+    first_height: Height,
+    last_height: Height,
+    #[serde(deserialize_with = "codec::bounded::<_, _, MAX_VALIDATORS>")]
+    validators: Vec<Validator>,
+}
+
+impl EpochInfo {
+    /// The epoch `epoch`, in which `validators` decide the heights in `range`.
+    pub fn new(epoch: Epoch, range: HeightRange, validators: ValidatorSet) -> Self {
+        Self { epoch, range, validators }
+    }
+
+    /// The epoch's number.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// All heights of the epoch.
+    pub fn range(&self) -> HeightRange {
+        self.range
+    }
+
+    /// Who decides in it.
+    pub fn validators(&self) -> &ValidatorSet {
+        &self.validators
+    }
+
+    /// The canonical encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(&Wire {
+            version: Version,
+            epoch: self.epoch,
+            first_height: self.range.first(),
+            last_height: self.range.last(),
+            validators: self.validators.validators().to_vec(),
+        })
+    }
+
+    /// Decodes and checks an epoch.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let wire: Wire = codec::decode(bytes, MAX_EPOCH_BYTES)?;
+        let range = HeightRange::new(wire.first_height, wire.last_height).ok_or(Fault::BadEpoch)?;
+        let validators = ValidatorSet::new(wire.validators).map_err(|_| Fault::BadValidatorSet)?;
+        Ok(Self { epoch: wire.epoch, range, validators })
+    }
+
+    /// The hash that headers of this epoch carry.
+    pub fn hash(&self) -> Hash {
+        Self::hash_of(&self.encode())
+    }
+
+    /// The hash of an epoch by its encoding, before anything in it is believed.
+    pub fn hash_of(encoded: &[u8]) -> Hash {
+        EPOCH.hash(encoded)
+    }
+
+    /// This epoch as the machine holds it. For epochs that the host trusts.
+    pub fn to_ref(&self) -> EpochRef {
+        EpochRef::trusted(self.epoch, self.range, self.encode().into())
+    }
+}

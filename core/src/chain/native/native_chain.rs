@@ -1,0 +1,106 @@
+//! [`NativeChain`]: the native chain behind the [`Chain`] trait.
+
+use bytes::Bytes;
+
+use super::anchor::AnchorFacts;
+use super::assemble::assemble;
+use super::epoch::EpochInfo;
+use super::evidence::ConflictEvidence;
+use super::genesis::Genesis;
+use super::handover::Handover;
+use super::header::payload_hash;
+use super::rules::EpochContext;
+use super::segment::Segment;
+use super::tip::FinalizedHeader;
+use crate::chain::{
+    Chain, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim, SegmentEnd, SegmentFacts, TipCheck,
+};
+use crate::hash::Hash;
+use crate::ids::Height;
+use crate::ranges::HeightRange;
+
+/// One native chain: what its verification needs beside an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NativeChain {
+    chain_id: Hash,
+    genesis_id: Hash,
+    floor: Height,
+}
+
+impl NativeChain {
+    /// The chain that begins with `genesis`, trusted from there on.
+    pub fn new(genesis: &Genesis) -> Self {
+        Self { chain_id: genesis.chain_id(), genesis_id: genesis.id(), floor: Height::ZERO }
+    }
+
+    /// The chain that begins with `genesis`, trusted from `anchor` on: at and below it no certificate proves anything.
+    pub fn with_anchor(genesis: &Genesis, anchor: &AnchorFacts) -> Self {
+        Self { floor: anchor.height, ..Self::new(genesis) }
+    }
+
+    /// The chain's id.
+    pub fn chain_id(&self) -> Hash {
+        self.chain_id
+    }
+}
+
+impl Chain for NativeChain {
+    type Epoch = EpochContext;
+    type Segment = Segment;
+
+    fn decode_epoch(&self, epoch: &[u8]) -> Result<EpochContext, Fault> {
+        Ok(EpochContext::of_chain(self.chain_id, self.genesis_id, EpochInfo::decode(epoch)?))
+    }
+
+    fn verify_handover(&self, epoch: &EpochContext, handover: &[u8]) -> Result<HandoverFacts, Fault> {
+        Handover::decode(handover)?.verify(epoch)
+    }
+
+    fn verify_tip(&self, epoch: &EpochContext, tip: &[u8]) -> Result<TipCheck, Fault> {
+        FinalizedHeader::decode(tip)?.verify(epoch)
+    }
+
+    fn verify_segment(
+        &self,
+        epoch: &EpochContext,
+        claim: &SegmentClaim,
+        segment: &[u8],
+        audit: &[u8],
+    ) -> Result<(Segment, SegmentFacts), Fault> {
+        Segment::verify(segment, audit, claim, epoch, self.floor)
+    }
+
+    fn decode_segment(&self, segment: &[u8]) -> Result<Segment, Fault> {
+        Segment::decode(segment)
+    }
+
+    fn header(&self, segment: &Segment, height: Height) -> Option<HeaderFacts> {
+        let (header, id) = segment.header(height)?;
+        Some(HeaderFacts { id, state_root: header.state_root, timestamp: header.timestamp })
+    }
+
+    fn check_payload(&self, segment: &Segment, height: Height, payload: &[u8]) -> Result<(), Fault> {
+        let (header, _) = segment.header(height).ok_or(Fault::WrongRange)?;
+        // The length first: it costs nothing, and a longer payload needn't be hashed.
+        if usize::try_from(header.payload_len) != Ok(payload.len()) || payload_hash(payload) != header.payload_hash {
+            return Err(Fault::BadPayload(height));
+        }
+        Ok(())
+    }
+
+    fn assemble(&self, parts: &[Bytes], range: HeightRange, end: SegmentEnd) -> Option<Bytes> {
+        assemble(parts, range, end)
+    }
+
+    fn tip_of(&self, segment: &[u8]) -> Option<Bytes> {
+        let segment = Segment::decode(segment).ok()?;
+        segment.proof().certificate()?;
+        Some(FinalizedHeader::new(segment.headers().last()?.clone(), segment.proof().clone()).encode().into())
+    }
+
+    fn evidence(&self, epoch: &EpochContext, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault> {
+        let evidence = ConflictEvidence::new(epoch, one, other)?;
+        evidence.verify(epoch)?;
+        Ok(evidence.encode().into())
+    }
+}

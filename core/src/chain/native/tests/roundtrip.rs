@@ -1,0 +1,54 @@
+//! What is honest is accepted: segments, tips, handovers, bodies and audits, through the `Chain` trait.
+
+use super::*;
+use crate::chain::{Chain, Fault, TipCheck};
+
+#[test]
+fn a_whole_chain_verifies_from_genesis() {
+    let net = Net::new(&Shape::default());
+    let chain = net.chain();
+    let mut epoch = chain.decode_epoch(&net.genesis.epoch().encode()).unwrap();
+    let mut parent = net.genesis.id();
+    for (index, info) in net.epochs.iter().enumerate() {
+        let (first, last) = (info.range().first().get().max(1), info.range().last().get());
+        for (first, last) in [(first, first + 4), (first + 5, last)] {
+            let claim = SegmentClaim { parent: Some(parent), ..certified(first, last) };
+            let (segment, facts) = chain.verify_segment(&epoch, &claim, &net.segment(first, last), &[]).unwrap();
+            assert_eq!((facts.range, facts.quorum_checks), (range(first, last), 1));
+            assert_eq!((facts.parent_id, facts.last_id), (parent, net.header(last).id()));
+            for number in first..=last {
+                let facts = chain.header(&segment, height(number)).unwrap();
+                assert_eq!(facts.id, net.header(number).id());
+                chain.check_payload(&segment, height(number), &net.payloads[number as usize]).unwrap();
+                let wrong = chain.check_payload(&segment, height(number), b"other");
+                assert_eq!(wrong, Err(Fault::BadPayload(height(number))));
+            }
+            parent = facts.last_id;
+        }
+        let handover = net.handover(index).encode();
+        let facts = chain.verify_handover(&epoch, &handover).unwrap();
+        assert_eq!(facts.boundary_id, parent);
+        let tip = chain.verify_tip(&epoch, &net.tip(last).encode()).unwrap();
+        assert!(matches!(tip, TipCheck::Final(facts) if facts.id == parent && facts.height == height(last)));
+        epoch = chain.decode_epoch(&facts.bytes).unwrap();
+        let other = chain.verify_tip(&epoch, &net.tip(last).encode()).unwrap();
+        assert_eq!(other, TipCheck::OtherEpoch(info.epoch()));
+    }
+}
+
+#[test]
+fn both_forms_of_finality_and_anchors_are_accepted() {
+    let net = Net::new(&Shape::default());
+    let epoch = net.context(0);
+    for number in 1..=20 {
+        net.two_chain(number).verify(net.header(number), &epoch).unwrap();
+        net.double(number).verify(net.header(number), &epoch).unwrap();
+    }
+    let anchored = claim(3, 9, SegmentEnd::Anchored(net.header(9).id()));
+    for bytes in [net.anchored(3, 9), net.segment(3, 9)] {
+        net.chain().verify_segment(&epoch, &anchored, &bytes, &[]).unwrap();
+    }
+    let up_to = claim(3, 9, SegmentEnd::CertifiedUpTo);
+    let (_, facts) = net.chain().verify_segment(&epoch, &up_to, &net.segment(3, 7), &[]).unwrap();
+    assert_eq!(facts.range, range(3, 7));
+}
