@@ -13,6 +13,7 @@ pub mod machine;
 pub mod ranges;
 pub mod rng;
 pub mod serve;
+pub mod state;
 pub mod time;
 pub mod verify;
 pub mod wire;

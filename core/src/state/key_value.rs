@@ -1,0 +1,196 @@
+//! Keys and values over the tree: what an application executes on. Reads come from the store once and stay cached;
+//! changes stay in memory until they are taken. Records from the store are checked for the key that was asked for; pages
+//! for their hashes.
+
+use alloc::collections::{BTreeMap, btree_map::Entry};
+use alloc::vec::Vec;
+
+use super::digest::{key_hash, value_hash};
+use super::proof::StateProof;
+use super::record::{Record, RecordError};
+use super::store::{StateReader, StateWrites};
+use super::tree::{Tree, TreeError};
+use crate::hash::Hash;
+
+/// About what a cached record takes beside its bytes.
+const RECORD_OVERHEAD: usize = 150;
+
+/// About what a leaf of the tree takes with its share of the nodes above.
+const LEAF_OVERHEAD: u64 = 250;
+
+/// The live state: [`get`](Self::get) and [`apply`](Self::apply) for every block; every so many blocks
+/// [`take_writes`](Self::take_writes), and when those are durable [`evict`](Self::evict). A state whose writes could not
+/// be made durable is to be dropped and loaded again.
+#[derive(Debug)]
+pub struct KeyValueState<R> {
+    store: R,
+    tree: Tree,
+    cache: BTreeMap<Hash, Cached>,
+    cached_bytes: usize,
+    /// Keys of the cache that are newer than the last writes that were taken, each once.
+    dirty: Vec<Hash>,
+}
+
+#[derive(Debug)]
+struct Cached {
+    /// `None`: the key has no value.
+    record: Option<Record>,
+    dirty: bool,
+}
+
+/// Why the state can't be read or changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError<E: core::error::Error + 'static> {
+    /// The tree can't be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError<E>),
+    /// The store failed.
+    #[error("the state store can't be read: {0}")]
+    Store(#[source] E),
+    /// A stored record is damaged.
+    #[error("the record at {key_hash} is damaged, {reason}: synchronize the state again")]
+    Corrupt {
+        /// The hash of its key.
+        key_hash: Hash,
+        /// What is wrong with it.
+        reason: RecordError,
+    },
+    /// The record of another key is stored where this one's should be.
+    #[error("the record at {key_hash} is of another key: synchronize the state again")]
+    WrongKey {
+        /// The hash of the key that was asked for.
+        key_hash: Hash,
+    },
+    /// A change does not keep to the limits.
+    #[error(transparent)]
+    Limit(RecordError),
+}
+
+impl<R: StateReader> KeyValueState<R> {
+    /// The state that `store` holds. The caller compares [`root`](Self::root) with the root that it expects there.
+    pub fn load(store: R) -> Result<Self, StateError<R::Error>> {
+        let tree = Tree::load(&store)?;
+        Ok(Self { store, tree, cache: BTreeMap::new(), cached_bytes: 0, dirty: Vec::new() })
+    }
+
+    /// The state root.
+    pub fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    /// How many keys have a value.
+    pub fn keys(&self) -> u64 {
+        self.tree.leaves()
+    }
+
+    /// The store that this state reads.
+    pub fn store(&self) -> &R {
+        &self.store
+    }
+
+    /// The store, to write to where it is owned by this state.
+    pub fn store_mut(&mut self) -> &mut R {
+        &mut self.store
+    }
+
+    /// The value of `key`.
+    pub fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StateError<R::Error>> {
+        let key_hash = key_hash(key);
+        let cached = match self.cache.entry(key_hash) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let record = match self.store.record(&key_hash).map_err(StateError::Store)? {
+                    None => None,
+                    Some(bytes) => {
+                        let record =
+                            Record::decode(bytes).map_err(|reason| StateError::Corrupt { key_hash, reason })?;
+                        if record.key() != key {
+                            return Err(StateError::WrongKey { key_hash });
+                        }
+                        Some(record)
+                    }
+                };
+                let cached = Cached { record, dirty: false };
+                self.cached_bytes = self.cached_bytes.saturating_add(cached.bytes());
+                entry.insert(cached)
+            }
+        };
+        Ok(cached.record.as_ref().map(Record::value))
+    }
+
+    /// Applies a block's changes (`None` deletes) and returns the new root. On an error nothing has changed.
+    pub fn apply<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> Result<Hash, StateError<R::Error>> {
+        let mut records: BTreeMap<Hash, Option<Record>> = BTreeMap::new();
+        for (key, value) in changes {
+            let record = match value {
+                Some(value) => Some(Record::new(key, value).map_err(StateError::Limit)?),
+                None => None,
+            };
+            records.insert(key_hash(key), record);
+        }
+        let leaves = records
+            .iter()
+            .map(|(key_hash, record)| (*key_hash, record.as_ref().map(|record| value_hash(record.value()))))
+            .collect();
+        let root = self.tree.apply(&self.store, &leaves)?;
+        for (key_hash, record) in records {
+            let new = Cached { record, dirty: true };
+            self.cached_bytes = self.cached_bytes.saturating_add(new.bytes());
+            match self.cache.insert(key_hash, new) {
+                Some(old) => {
+                    self.cached_bytes = self.cached_bytes.saturating_sub(old.bytes());
+                    if !old.dirty {
+                        self.dirty.push(key_hash);
+                    }
+                }
+                None => self.dirty.push(key_hash),
+            }
+        }
+        Ok(root)
+    }
+
+    /// The proof of what [`get`](Self::get) says about `key`.
+    pub fn prove(&mut self, key: &[u8]) -> Result<StateProof, StateError<R::Error>> {
+        Ok(self.tree.prove(&self.store, &key_hash(key))?)
+    }
+
+    /// What makes the store hold this state, to be written in one atomic batch, together with the height.
+    pub fn take_writes(&mut self) -> StateWrites {
+        let mut keys = core::mem::take(&mut self.dirty);
+        keys.sort_unstable();
+        let mut records = Vec::with_capacity(keys.len());
+        for key_hash in keys {
+            if let Some(cached) = self.cache.get_mut(&key_hash) {
+                cached.dirty = false;
+                records.push((key_hash, cached.record.as_ref().map(|record| record.as_bytes().clone())));
+            }
+        }
+        StateWrites { pages: self.tree.take_pages(), records }
+    }
+
+    /// About how many bytes of memory the state takes.
+    pub fn memory(&self) -> usize {
+        let tree = self.tree.resident_leaves().saturating_mul(LEAF_OVERHEAD);
+        self.cached_bytes.saturating_add(usize::try_from(tree).unwrap_or(usize::MAX))
+    }
+
+    /// Forgets all that the store has as well, if the state takes more than `limit` bytes. To be called when what
+    /// [`take_writes`](Self::take_writes) returned is durable: what is forgotten is read from the store again.
+    pub fn evict(&mut self, limit: usize) {
+        if self.memory() <= limit {
+            return;
+        }
+        self.tree.evict(0);
+        self.cache.retain(|_, cached| cached.dirty);
+        self.cached_bytes = self.cache.values().map(Cached::bytes).sum();
+    }
+}
+
+impl Cached {
+    fn bytes(&self) -> usize {
+        self.record.as_ref().map_or(0, |record| record.as_bytes().len()).saturating_add(RECORD_OVERHEAD)
+    }
+}

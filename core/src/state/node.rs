@@ -1,0 +1,89 @@
+//! The tree in memory: binary nodes with their hashes, and links to the pages that are only in the store. It trusts its
+//! caller to have checked every hash that came from a store.
+
+use alloc::boxed::Box;
+
+use super::digest::{PLACEHOLDER, bit, internal_hash, leaf_hash};
+use crate::hash::Hash;
+
+/// A subtree: its hash, kept beside the link so that a parent is hashed without visiting the sibling's memory.
+#[derive(Clone, Debug)]
+pub(super) struct Child {
+    pub(super) hash: Hash,
+    pub(super) link: Link,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Link {
+    Empty,
+    Leaf(Box<Leaf>),
+    Internal(Box<Internal>),
+    /// A page that has not been read, or has been forgotten.
+    Stored {
+        leaves: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leaf {
+    pub(super) key_hash: Hash,
+    pub(super) value_hash: Hash,
+}
+
+/// Two leaves or more.
+#[derive(Clone, Debug)]
+pub(super) struct Internal {
+    pub(super) left: Child,
+    pub(super) right: Child,
+    pub(super) leaves: u64,
+    /// Something in this subtree is newer than what was last handed out to be written.
+    pub(super) dirty: bool,
+    /// A page with this node as its top was read from the store, or handed out to be written to it.
+    pub(super) stored: bool,
+}
+
+impl Child {
+    pub(super) const EMPTY: Self = Self { hash: PLACEHOLDER, link: Link::Empty };
+
+    pub(super) fn leaf(leaf: Leaf) -> Self {
+        Self { hash: leaf_hash(&leaf.key_hash, &leaf.value_hash), link: Link::Leaf(Box::new(leaf)) }
+    }
+
+    pub(super) fn internal(left: Self, right: Self, dirty: bool) -> Self {
+        let leaves = left.leaves().saturating_add(right.leaves());
+        let hash = internal_hash(&left.hash, &right.hash);
+        Self { hash, link: Link::Internal(Box::new(Internal { left, right, leaves, dirty, stored: false })) }
+    }
+
+    /// The new subtree at `depth` over `leaves`, which ascend strictly by key hash and share their first `depth` bits.
+    pub(super) fn build(leaves: &[Leaf], depth: u16) -> Self {
+        match leaves {
+            [] => Self::EMPTY,
+            [leaf] => Self::leaf(*leaf),
+            _ => {
+                let (left, right) = leaves.split_at(leaves.partition_point(|leaf| !bit(&leaf.key_hash, depth)));
+                let below = depth.saturating_add(1);
+                Self::internal(Self::build(left, below), Self::build(right, below), true)
+            }
+        }
+    }
+
+    /// How many leaves the subtree has.
+    pub(super) fn leaves(&self) -> u64 {
+        match &self.link {
+            Link::Empty => 0,
+            Link::Leaf(_) => 1,
+            Link::Internal(node) => node.leaves,
+            Link::Stored { leaves } => *leaves,
+        }
+    }
+
+    /// How many leaves of the subtree are in memory.
+    pub(super) fn resident(&self) -> u64 {
+        match &self.link {
+            Link::Empty | Link::Stored { .. } => 0,
+            Link::Leaf(_) => 1,
+            Link::Internal(node) => node.left.resident().saturating_add(node.right.resident()),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The ledger over the state of the core.
+
+use std::collections::BTreeMap;
+
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::state::{
+    KeyValueState, MAX_KEY_BYTES, MAX_VALUE_BYTES, StateError, StateProof, StateReader, StateWrites,
+};
+
+use super::transaction::{Transaction, decode};
+
+/// Accounts of a demo chain unless it is told otherwise.
+pub const DEFAULT_ACCOUNTS: u32 = 100_000;
+
+/// What every account has at genesis. A demo transfer is at most 100, so a random walk rarely gets to an overdraft.
+pub const START_BALANCE: u64 = 1_000_000;
+
+/// First byte of an account's key; its number follows, big-endian. Its value is the balance, eight bytes little-endian.
+const ACCOUNT: u8 = b'a';
+
+/// First byte of a map entry's key; the key of the transaction follows.
+const ENTRY: u8 = b'k';
+
+/// The ledger over a store. It is an overlay: executed blocks stay in memory until [`take_writes`](Self::take_writes)
+/// and whatever is written after it. If a batch can't be written, drop the ledger and open it again.
+#[derive(Debug)]
+pub struct Ledger<R> {
+    state: KeyValueState<R>,
+}
+
+/// Why the ledger can't go on. Never because of a payload.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError<E: std::error::Error + 'static> {
+    /// The state can't be read.
+    #[error(transparent)]
+    State(#[from] StateError<E>),
+    /// Genesis is for an empty store.
+    #[error("the store holds a state already (root {0}): open it, or take an empty directory")]
+    NotEmpty(Hash),
+}
+
+/// What a block changes so far: the keys of the state with their new values.
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+impl<R: StateReader> Ledger<R> {
+    /// The ledger that `store` holds.
+    pub fn open(store: R) -> Result<Self, LedgerError<R::Error>> {
+        Ok(Self { state: KeyValueState::load(store)? })
+    }
+
+    /// A new ledger over an empty store, with accounts 0 to `accounts` − 1 at [`START_BALANCE`]. Its first
+    /// [`take_writes`](Self::take_writes) has them all.
+    pub fn genesis(store: R, accounts: u32) -> Result<Self, LedgerError<R::Error>> {
+        let mut ledger = Self::open(store)?;
+        if ledger.state.keys() > 0 {
+            return Err(LedgerError::NotEmpty(ledger.root()));
+        }
+        let keys: Vec<_> = (0..accounts).map(account_key).collect();
+        let balance = START_BALANCE.to_le_bytes();
+        ledger.state.apply(keys.iter().map(|key| (&key[..], Some(&balance[..]))))?;
+        Ok(ledger)
+    }
+
+    /// The state root after the last executed block.
+    pub fn root(&self) -> Hash {
+        self.state.root()
+    }
+
+    /// Executes a block and returns the state root after it.
+    pub fn execute(&mut self, payload: &[u8]) -> Result<Hash, LedgerError<R::Error>> {
+        let mut changes = Changes::new();
+        for transaction in decode(payload).unwrap_or_default() {
+            match transaction {
+                Transaction::Transfer { from, to, amount } => self.transfer(&mut changes, from, to, amount)?,
+                Transaction::Put { key, value } => {
+                    if let Some(key) = entry_key(key)
+                        && value.len() <= MAX_VALUE_BYTES
+                    {
+                        changes.insert(key, Some(value.to_vec()));
+                    }
+                }
+                Transaction::Delete { key } => {
+                    if let Some(key) = entry_key(key) {
+                        changes.insert(key, None);
+                    }
+                }
+                Transaction::Memo(_) => {}
+            }
+        }
+        Ok(self.state.apply(changes.iter().map(|(key, value)| (&key[..], value.as_deref())))?)
+    }
+
+    /// The balance of an account, if it exists.
+    pub fn balance(&mut self, account: u32) -> Result<Option<u64>, LedgerError<R::Error>> {
+        self.balance_after(&Changes::new(), &account_key(account))
+    }
+
+    /// The value of a key of the map.
+    pub fn entry(&mut self, key: &[u8]) -> Result<Option<&[u8]>, LedgerError<R::Error>> {
+        match entry_key(key) {
+            Some(key) => Ok(self.state.get(&key)?),
+            None => Ok(None),
+        }
+    }
+
+    /// The key of an account in the state and the proof of its balance there.
+    pub fn prove_account(&mut self, account: u32) -> Result<([u8; 5], StateProof), LedgerError<R::Error>> {
+        let key = account_key(account);
+        let proof = self.state.prove(&key)?;
+        Ok((key, proof))
+    }
+
+    /// What makes the store hold the state after the last executed block: to be written in one atomic batch, together
+    /// with that block's height.
+    pub fn take_writes(&mut self) -> StateWrites {
+        self.state.take_writes()
+    }
+
+    /// About how many bytes of memory the ledger takes.
+    pub fn memory(&self) -> usize {
+        self.state.memory()
+    }
+
+    /// Frees what the store has as well, if the ledger takes more than `limit` bytes: only when the writes that were
+    /// taken last are durable.
+    pub fn evict(&mut self, limit: usize) {
+        self.state.evict(limit);
+    }
+
+    /// The store.
+    pub fn store(&self) -> &R {
+        self.state.store()
+    }
+
+    /// The store, to write to.
+    pub fn store_mut(&mut self) -> &mut R {
+        self.state.store_mut()
+    }
+
+    fn transfer(
+        &mut self,
+        changes: &mut Changes,
+        from: u32,
+        to: u32,
+        amount: u64,
+    ) -> Result<(), LedgerError<R::Error>> {
+        if from == to {
+            return Ok(());
+        }
+        let (from, to) = (account_key(from), account_key(to));
+        let paying = self.balance_after(changes, &from)?.and_then(|balance| balance.checked_sub(amount));
+        let receiving = self.balance_after(changes, &to)?.unwrap_or(0).checked_add(amount);
+        if let (Some(paying), Some(receiving)) = (paying, receiving) {
+            changes.insert(from.to_vec(), Some(paying.to_le_bytes().to_vec()));
+            changes.insert(to.to_vec(), Some(receiving.to_le_bytes().to_vec()));
+        }
+        Ok(())
+    }
+
+    fn balance_after(&mut self, changes: &Changes, key: &[u8; 5]) -> Result<Option<u64>, LedgerError<R::Error>> {
+        let value = match changes.get(&key[..]) {
+            Some(value) => value.as_deref(),
+            None => self.state.get(key)?,
+        };
+        // Only this ledger writes account keys, always with eight bytes.
+        Ok(value.and_then(|value| value.try_into().ok()).map(u64::from_le_bytes))
+    }
+}
+
+fn account_key(account: u32) -> [u8; 5] {
+    let [a, b, c, d] = account.to_be_bytes();
+    [ACCOUNT, a, b, c, d]
+}
+
+/// The key of a map entry in the state, if it is not too long.
+fn entry_key(key: &[u8]) -> Option<Vec<u8>> {
+    (key.len() < MAX_KEY_BYTES).then(|| [&[ENTRY], key].concat())
+}
