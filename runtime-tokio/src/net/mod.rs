@@ -1,0 +1,25 @@
+//! The network: peers known by Ed25519 key, requests and answers as opaque bytes.
+//!
+//! [`Network`] and [`Handler`] are the seam: a node with a network of its own implements the first over it.
+//! [`QuicNetwork`] is the default. Nothing here knows what the bytes mean; whoever asks checks what comes back.
+
+mod error;
+mod identity;
+mod limits;
+mod network;
+mod peer_id;
+mod peers;
+mod quic;
+mod service;
+mod stream;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{BindError, ConnectError, DisconnectReason, ResponseError, StreamCode};
+pub use identity::{Identity, IdentityError};
+pub use limits::{MAX_REQUEST_BYTES, QuicLimits};
+pub use network::{BoxFuture, Handler, Network, NetworkEvent};
+pub use peer_id::PeerId;
+pub use quic::QuicNetwork;

@@ -1,0 +1,88 @@
+//! What a node needs of a network: [`Network`] to ask peers, [`Handler`] to answer them, and events that say who is
+//! there. QUIC is the default; a node with a network of its own implements [`Network`] over it.
+//!
+//! A network moves opaque bytes and vouches for one thing: that whoever answers holds the key that is the peer's id.
+
+use std::future::{self, Future};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::PeerId;
+use super::error::{ConnectError, DisconnectReason, ResponseError};
+
+/// A future on the heap, so that the traits here can be used as objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The way to the peers. Which peers are there is told by the [`NetworkEvent`]s that the implementation hands out beside
+/// itself, in the order in which it happened.
+pub trait Network: Send + Sync + 'static {
+    /// This node's own name.
+    fn local_peer(&self) -> PeerId;
+
+    /// Connects to `address` and says who is there. Where `expected` is given, anyone else is an error. A peer that is
+    /// connected already is not dialled again.
+    fn connect(
+        &self,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+    ) -> BoxFuture<'static, Result<PeerId, ConnectError>>;
+
+    /// Asks a connected peer. An answer longer than `max_response_bytes` is cut off. The request is sent when the future
+    /// is first polled; dropping the future cancels it on both sides. There is no time-out but the connection's.
+    fn request(
+        &self,
+        peer: PeerId,
+        request: Bytes,
+        max_response_bytes: usize,
+    ) -> BoxFuture<'static, Result<Bytes, ResponseError>>;
+
+    /// Closes all connections to `peer`, telling it `reason`. It may come back.
+    fn disconnect(&self, peer: PeerId, reason: &str);
+
+    /// Closes all connections to `peer`, telling it `reason`, and refuses it for `duration` in both directions.
+    fn ban(&self, peer: PeerId, duration: Duration, reason: &str);
+
+    /// Bytes that the streams of answers have received from all peers, those cut off or cancelled included.
+    fn wire_bytes_received(&self) -> u64;
+
+    /// The same of one peer, connected or not.
+    fn wire_bytes_received_from(&self, peer: PeerId) -> u64;
+
+    /// Stops accepting, closes every connection, and waits for the peers to notice, for a bounded time.
+    fn close(&self) -> BoxFuture<'static, ()>;
+}
+
+/// Answers requests of peers.
+pub trait Handler: Send + Sync + 'static {
+    /// Waits until `request` can be answered, which is how long polls wait without a thread. The future is dropped when
+    /// the peer cancels. It must end by itself some time: a request that waits holds one of the peer's streams.
+    fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
+        let _ = (peer, request);
+        Box::pin(future::ready(()))
+    }
+
+    /// Makes the answer. Called on a thread that may block, for a bounded number of requests at a time.
+    fn handle(&self, peer: PeerId, request: Bytes) -> Bytes;
+}
+
+/// What the driver must know of the peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkEvent {
+    /// A peer is there. It dialled, or was dialled.
+    Connected {
+        /// Its key, proven.
+        peer: PeerId,
+        /// Where it is now.
+        address: SocketAddr,
+    },
+    /// The last connection to a peer is gone; its requests in flight fail.
+    Disconnected {
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        reason: DisconnectReason,
+    },
+}

@@ -1,0 +1,274 @@
+//! Who is connected, who is banned, and what each has sent: the table behind the QUIC network.
+//!
+//! Two nodes may dial each other at the same moment, and a node that restarted comes back while its old connection still
+//! looks alive. So a peer may have several connections; the newest live one is used, and the peer counts as connected
+//! while it has any. Events are queued under the table's lock, so that their order is the order of what happened.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quinn::{Connection, ConnectionError, VarInt};
+use tokio::sync::mpsc::Permit;
+use tokio::time::Instant;
+
+use super::PeerId;
+use super::error::DisconnectReason;
+use super::network::NetworkEvent;
+use super::stream::Received;
+
+/// Connections that one peer may have. One for each direction is what honest peers need, and one more for each that a
+/// restart left behind.
+const MAX_CONNECTIONS_PER_PEER: usize = 4;
+/// Bans that are remembered; beyond it, those that end first are forgotten. A key costs nothing, so they can't be endless.
+const MAX_BANS: usize = 65_536;
+/// Peers whose counters are kept; beyond it, those of peers that are gone are dropped.
+const MAX_COUNTERS: usize = 65_536;
+
+/// Application code of every close of ours; the reason beside it says what it means.
+pub(super) const CLOSE_CODE: VarInt = VarInt::from_u32(0);
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    state: Mutex<State>,
+    total: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Oldest connection first.
+    links: BTreeMap<PeerId, Vec<Link>>,
+    banned: BTreeMap<PeerId, Instant>,
+    received: BTreeMap<PeerId, Arc<AtomicU64>>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Link {
+    connection: Connection,
+    /// What this node said when it closed it.
+    farewell: Option<String>,
+}
+
+/// Why a connection was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAdmitted {
+    /// The peer is banned.
+    Banned,
+    /// The network is closing.
+    Closed,
+}
+
+impl Peers {
+    /// Enters a new connection to `peer`.
+    pub(super) fn admit(
+        &self,
+        peer: PeerId,
+        connection: &Connection,
+        event: Option<Permit<'_, NetworkEvent>>,
+    ) -> Result<(), NotAdmitted> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(NotAdmitted::Closed);
+        }
+        if state.is_banned(peer) {
+            return Err(NotAdmitted::Banned);
+        }
+        let links = state.links.entry(peer).or_default();
+        let first = links.is_empty();
+        if links.len() >= MAX_CONNECTIONS_PER_PEER
+            && let Some(oldest) = links.first_mut()
+        {
+            oldest.close("replaced by a newer connection");
+        }
+        links.push(Link {
+            connection: connection.clone(),
+            farewell: None,
+        });
+        if first && let Some(event) = event {
+            event.send(NetworkEvent::Connected {
+                peer,
+                address: connection.remote_address(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes out a connection that has ended.
+    pub(super) fn remove(
+        &self,
+        peer: PeerId,
+        connection: &Connection,
+        error: &ConnectionError,
+        event: Option<Permit<'_, NetworkEvent>>,
+    ) {
+        let mut state = self.lock();
+        let Some(links) = state.links.get_mut(&peer) else {
+            return;
+        };
+        let Some(index) = links
+            .iter()
+            .position(|link| link.connection.stable_id() == connection.stable_id())
+        else {
+            return;
+        };
+        let farewell = links.remove(index).farewell;
+        if links.is_empty() {
+            state.links.remove(&peer);
+            if let Some(event) = event {
+                let reason = farewell.map_or_else(|| error.into(), DisconnectReason::Local);
+                event.send(NetworkEvent::Disconnected { peer, reason });
+            }
+        }
+    }
+
+    /// The newest live connection to `peer`.
+    pub(super) fn connection(&self, peer: PeerId) -> Option<Connection> {
+        self.lock().live(peer).cloned()
+    }
+
+    /// The same, with the counters of what it receives.
+    pub(super) fn link(&self, peer: PeerId) -> Option<(Connection, Received)> {
+        let mut state = self.lock();
+        let connection = state.live(peer)?.clone();
+        let State {
+            links, received, ..
+        } = &mut *state;
+        if received.len() >= MAX_COUNTERS && !received.contains_key(&peer) {
+            received.retain(|peer, _| links.contains_key(peer));
+        }
+        let peer = Arc::clone(received.entry(peer).or_default());
+        Some((
+            connection,
+            Received {
+                total: Arc::clone(&self.total),
+                peer,
+            },
+        ))
+    }
+
+    /// Closes all connections to `peer`.
+    pub(super) fn disconnect(&self, peer: PeerId, reason: &str) {
+        if let Some(links) = self.lock().links.get_mut(&peer) {
+            links.iter_mut().for_each(|link| link.close(reason));
+        }
+    }
+
+    /// Refuses `peer` until then.
+    pub(super) fn ban(&self, peer: PeerId, until: Instant) {
+        let mut state = self.lock();
+        if state.banned.len() >= MAX_BANS && !state.banned.contains_key(&peer) {
+            let now = Instant::now();
+            state.banned.retain(|_, end| *end > now);
+            if state.banned.len() >= MAX_BANS
+                && let Some(first) = state
+                    .banned
+                    .iter()
+                    .min_by_key(|(_, end)| **end)
+                    .map(|(peer, _)| *peer)
+            {
+                state.banned.remove(&first);
+            }
+        }
+        // A ban is never shortened by a later, lesser one.
+        let end = state.banned.entry(peer).or_insert(until);
+        *end = (*end).max(until);
+    }
+
+    /// True while `peer` is banned.
+    pub(super) fn is_banned(&self, peer: PeerId) -> bool {
+        self.lock().is_banned(peer)
+    }
+
+    /// Lets nobody in any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Bytes received from everyone.
+    pub(super) fn received(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Bytes received from `peer`.
+    pub(super) fn received_from(&self, peer: PeerId) -> u64 {
+        self.lock()
+            .received
+            .get(&peer)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The table is whole at every point where a panic could poison it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn live(&self, peer: PeerId) -> Option<&Connection> {
+        let links = self.links.get(&peer)?;
+        links
+            .iter()
+            .rev()
+            .map(|link| &link.connection)
+            .find(|connection| connection.close_reason().is_none())
+    }
+
+    fn is_banned(&mut self, peer: PeerId) -> bool {
+        match self.banned.get(&peer) {
+            Some(end) if *end > Instant::now() => true,
+            Some(_) => {
+                self.banned.remove(&peer);
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+impl Link {
+    fn close(&mut self, reason: &str) {
+        self.connection.close(CLOSE_CODE, reason.as_bytes());
+        self.farewell.get_or_insert_with(|| reason.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn peer(number: u32) -> PeerId {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        PeerId::from_bytes(bytes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ban_lasts_and_ends() {
+        let peers = Peers::default();
+        peers.ban(peer(1), Instant::now() + Duration::from_secs(60));
+        peers.ban(peer(1), Instant::now() + Duration::from_secs(1));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(peers.is_banned(peer(1)), "a lesser ban does not shorten it");
+        assert!(!peers.is_banned(peer(2)));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!peers.is_banned(peer(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bans_are_bounded_and_the_one_that_ends_first_goes() {
+        let peers = Peers::default();
+        let long = Instant::now() + Duration::from_secs(100);
+        peers.ban(peer(7), Instant::now() + Duration::from_secs(50));
+        let last = u32::try_from(MAX_BANS).unwrap() + 100;
+        for number in 100..last {
+            peers.ban(peer(number), long);
+        }
+        assert_eq!(peers.lock().banned.len(), MAX_BANS);
+        assert!(!peers.is_banned(peer(7)));
+        assert!(peers.is_banned(peer(100)) && peers.is_banned(peer(last - 1)));
+    }
+}

@@ -1,0 +1,321 @@
+//! [`QuicNetwork`]: the default [`Network`], one QUIC endpoint that dials, accepts, asks and answers.
+//!
+//! Anyone may connect who proves an Ed25519 key; how many, how much and how long is bounded by [`QuicLimits`].
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::udp::{UdpSockRef, UdpSocketState};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TokioRuntime,
+    TransportConfig,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
+
+use super::PeerId;
+use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
+use super::identity::Identity;
+use super::limits::{QuicLimits, SOCKET_BUFFER_BYTES};
+use super::network::{BoxFuture, Handler, Network, NetworkEvent};
+use super::peers::{CLOSE_CODE, NotAdmitted, Peers};
+use super::service::Service;
+use super::stream::ask;
+use super::tls::{self, SERVER_NAME, ServerKey};
+
+/// Events that wait for the driver. Where it lags further, new connections wait to be let in.
+const EVENT_QUEUE: usize = 1024;
+
+/// Longest ban, so that adding it to a clock can't overflow: ten years.
+const MAX_BAN: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// A QUIC endpoint: TLS 1.3, both sides known by Ed25519 key, one stream for each request. Dropping it closes it.
+#[derive(Debug)]
+pub struct QuicNetwork {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoint: Endpoint,
+    identity: Identity,
+    limits: QuicLimits,
+    transport: Arc<TransportConfig>,
+    peers: Peers,
+    service: Arc<Service>,
+    events: mpsc::Sender<NetworkEvent>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("identity", &self.identity)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl QuicNetwork {
+    /// Opens an endpoint at `address` (port 0 takes any free one) that answers through `handler`; without one it serves
+    /// nobody. The receiver tells who comes and goes and should be drained: connections wait while its queue is full.
+    /// To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the port is in use or not permitted, or the address is none of this machine's.
+    pub fn bind(
+        address: SocketAddr,
+        identity: Identity,
+        limits: QuicLimits,
+        handler: Option<Arc<dyn Handler>>,
+    ) -> Result<(Self, mpsc::Receiver<NetworkEvent>), BindError> {
+        let transport = limits.transport();
+        let mut server = ServerConfig::with_crypto(Arc::new(tls::server_config(&identity)?));
+        server
+            .transport_config(Arc::clone(&transport))
+            .max_incoming(limits.max_inbound_connections);
+        let endpoint = open_socket(address)
+            .and_then(|socket| {
+                Endpoint::new(
+                    limits.endpoint(&identity),
+                    Some(server),
+                    socket,
+                    Arc::new(TokioRuntime),
+                )
+            })
+            .map_err(|source| BindError::new(address, source))?;
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        let shared = Arc::new(Shared {
+            endpoint,
+            identity,
+            limits,
+            transport,
+            peers: Peers::default(),
+            service: Arc::new(Service::new(handler, limits)),
+            events,
+        });
+        tokio::spawn(Arc::clone(&shared).accept());
+        Ok((Self { shared }, receiver))
+    }
+
+    /// Where the endpoint listens, with the port that the system chose.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.shared.endpoint.local_addr()
+    }
+}
+
+impl Drop for QuicNetwork {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Network for QuicNetwork {
+    fn local_peer(&self) -> PeerId {
+        self.shared.identity.peer_id()
+    }
+
+    fn connect(
+        &self,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+    ) -> BoxFuture<'static, Result<PeerId, ConnectError>> {
+        Box::pin(Arc::clone(&self.shared).connect(address, expected))
+    }
+
+    fn request(
+        &self,
+        peer: PeerId,
+        request: Bytes,
+        max_response_bytes: usize,
+    ) -> BoxFuture<'static, Result<Bytes, ResponseError>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let (connection, received) = shared
+                .peers
+                .link(peer)
+                .ok_or(ResponseError::NotConnected { peer })?;
+            drop(shared);
+            ask(connection, peer, request, max_response_bytes, received).await
+        })
+    }
+
+    fn disconnect(&self, peer: PeerId, reason: &str) {
+        self.shared.peers.disconnect(peer, reason);
+    }
+
+    fn ban(&self, peer: PeerId, duration: Duration, reason: &str) {
+        // Banned first, so that the peer can't be back before it is gone.
+        self.shared
+            .peers
+            .ban(peer, Instant::now() + duration.min(MAX_BAN));
+        self.shared.peers.disconnect(peer, reason);
+    }
+
+    fn wire_bytes_received(&self) -> u64 {
+        self.shared.peers.received()
+    }
+
+    fn wire_bytes_received_from(&self, peer: PeerId) -> u64 {
+        self.shared.peers.received_from(peer)
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            shared.close();
+            if timeout(shared.limits.close_timeout, shared.endpoint.wait_idle())
+                .await
+                .is_err()
+            {
+                tracing::debug!("closed without hearing from every peer");
+            }
+        })
+    }
+}
+
+impl Shared {
+    async fn accept(self: Arc<Self>) {
+        let most = self
+            .limits
+            .max_inbound_connections
+            .min(Semaphore::MAX_PERMITS);
+        let slots = Arc::new(Semaphore::new(most));
+        while let Some(incoming) = self.endpoint.accept().await {
+            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                incoming.refuse();
+                continue;
+            };
+            // While room is scarce, a handshake is not begun for an address that may be forged.
+            if slots.available_permits() < most / 2
+                && incoming.may_retry()
+                && !incoming.remote_address_validated()
+            {
+                // It is one that may be retried, as just checked.
+                let _ = incoming.retry();
+                continue;
+            }
+            tokio::spawn(Arc::clone(&self).welcome(incoming, slot));
+        }
+    }
+
+    async fn welcome(self: Arc<Self>, incoming: Incoming, slot: OwnedSemaphorePermit) {
+        let address = incoming.remote_address();
+        match timeout(self.limits.connect_timeout, incoming).await {
+            Ok(Ok(connection)) => {
+                if let Err(error) = self.establish(connection, Some(slot)).await {
+                    tracing::debug!(%error, "a peer was turned away");
+                }
+            }
+            Ok(Err(error)) => tracing::debug!(%address, %error, "a handshake failed"),
+            Err(_) => tracing::debug!(%address, "a handshake took too long"),
+        }
+    }
+
+    async fn connect(
+        self: Arc<Self>,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+    ) -> Result<PeerId, ConnectError> {
+        let own = self.identity.peer_id();
+        if let Some(peer) = expected {
+            if peer == own {
+                return Err(ConnectError::OwnKey { address });
+            }
+            if self.peers.is_banned(peer) {
+                return Err(ConnectError::Banned { address, peer });
+            }
+            if self.peers.connection(peer).is_some() {
+                return Ok(peer);
+            }
+        }
+        let key = Arc::new(ServerKey::new(own, expected));
+        let bad = |reason: String| ConnectError::BadAddress { address, reason };
+        let crypto = tls::client_config(&self.identity, Arc::clone(&key))
+            .map_err(|error| bad(error.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::clone(&self.transport));
+        let connecting = self
+            .endpoint
+            .connect_with(config, address, SERVER_NAME)
+            .map_err(|error| match error {
+                quinn::ConnectError::EndpointStopping => ConnectError::Closed,
+                other => bad(other.to_string()),
+            })?;
+        let after = self.limits.connect_timeout;
+        match timeout(after, connecting).await {
+            Ok(Ok(connection)) => self.establish(connection, None).await,
+            Err(_) | Ok(Err(ConnectionError::TimedOut)) => {
+                Err(ConnectError::Timeout { address, after })
+            }
+            Ok(Err(ConnectionError::LocallyClosed)) => Err(ConnectError::Closed),
+            Ok(Err(error)) => Err(match (key.found(), expected) {
+                (Some(found), _) if found == own => ConnectError::OwnKey { address },
+                (Some(found), Some(expected)) if found != expected => ConnectError::WrongPeer {
+                    address,
+                    expected,
+                    found,
+                },
+                _ => ConnectError::Refused {
+                    address,
+                    reason: (&error).into(),
+                },
+            }),
+        }
+    }
+
+    /// Enters a connection whose handshake is done, and serves it from then on.
+    async fn establish(
+        self: Arc<Self>,
+        connection: Connection,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<PeerId, ConnectError> {
+        let address = connection.remote_address();
+        let Some(peer) = tls::peer_of(&connection) else {
+            connection.close(CLOSE_CODE, b"another protocol");
+            let reason = DisconnectReason::Protocol("another protocol".into());
+            return Err(ConnectError::Refused { address, reason });
+        };
+        // An error means that nobody listens to events any more.
+        let event = self.events.reserve().await.ok();
+        if let Err(refusal) = self.peers.admit(peer, &connection, event) {
+            let (words, error) = match refusal {
+                NotAdmitted::Banned => ("banned", ConnectError::Banned { address, peer }),
+                NotAdmitted::Closed => ("closing", ConnectError::Closed),
+            };
+            connection.close(CLOSE_CODE, words.as_bytes());
+            return Err(error);
+        }
+        tokio::spawn(async move {
+            let error = Arc::clone(&self.service)
+                .serve(connection.clone(), peer)
+                .await;
+            // The slot is free as soon as the connection is, whether or not the driver keeps up.
+            drop(slot);
+            let event = self.events.reserve().await.ok();
+            self.peers.remove(peer, &connection, &error, event);
+        });
+        Ok(peer)
+    }
+
+    fn close(&self) {
+        self.peers.close();
+        self.endpoint.close(CLOSE_CODE, b"shutting down");
+    }
+}
+
+/// A socket with room for bursts. The system may grant less than asked for, which costs speed and nothing else.
+fn open_socket(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+    let grown = state
+        .set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES)
+        .and_then(|()| state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES));
+    if let Err(error) = grown {
+        tracing::debug!(%error, "socket buffers stay at their default");
+    }
+    Ok(socket)
+}

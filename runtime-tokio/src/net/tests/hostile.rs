@@ -1,0 +1,476 @@
+//! Peers that break the rules, made of bare QUIC endpoints.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Connection, Endpoint, ServerConfig, TransportConfig, VarInt};
+use rcgen::{CertificateParams, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+
+use super::super::tls::{self, SERVER_NAME, ServerKey};
+use super::super::{ConnectError, DisconnectReason, MAX_REQUEST_BYTES, ResponseError};
+use super::*;
+
+/// A server that does with each stream what `behave` says.
+fn bare_server<F>(behave: fn(quinn::SendStream) -> F) -> (Endpoint, SocketAddr)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let crypto = tls::server_config(&Identity::generate().unwrap()).unwrap();
+    let config = ServerConfig::with_crypto(Arc::new(crypto));
+    let endpoint = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let accepting = endpoint.clone();
+    tokio::spawn(async move {
+        while let Some(incoming) = accepting.accept().await {
+            let Ok(connection) = incoming.await else {
+                continue;
+            };
+            tokio::spawn(async move {
+                while let Ok((send, _recv)) = connection.accept_bi().await {
+                    tokio::spawn(behave(send));
+                }
+            });
+        }
+    });
+    (endpoint, address)
+}
+
+/// A client that keeps none of the limits, connected to `node`.
+async fn bare_client(node: &Node, transport: TransportConfig) -> (Endpoint, Connection) {
+    let identity = Identity::generate().unwrap();
+    let key = Arc::new(ServerKey::new(identity.peer_id(), None));
+    let mut config = ClientConfig::new(Arc::new(tls::client_config(&identity, key).unwrap()));
+    config.transport_config(Arc::new(transport));
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connection = endpoint
+        .connect_with(config, node.address, SERVER_NAME)
+        .unwrap()
+        .await
+        .unwrap();
+    (endpoint, connection)
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_off_at_the_limit() {
+    async fn flood(mut send: quinn::SendStream) {
+        while send.write_all(&[0; 65_536]).await.is_ok() {}
+    }
+    const LIMIT: usize = 300_000;
+    let (_endpoint, address) = bare_server(flood);
+    let client = Node::asking();
+    let peer = client.network.connect(address, None).await.unwrap();
+    let mut received = 0;
+    for _ in 0..10 {
+        let error = timeout(SOON, client.network.request(peer, Bytes::new(), LIMIT))
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(error, ResponseError::Oversize { peer, limit: LIMIT });
+        let more = client.network.wire_bytes_received() - received;
+        received += more;
+        // What was in the window when it was stopped counts, and no more than that can have been.
+        assert!(
+            more > LIMIT as u64 && more <= LIMIT as u64 + (4 << 20),
+            "{more}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_one_byte_too_long_is_oversize_and_one_that_fits_is_not() {
+    let (mut server, mut client) = (Node::serving(Fill(1000)), Node::asking());
+    client.meet(&mut server).await;
+    assert_eq!(
+        client
+            .network
+            .request(server.peer, Bytes::new(), 1000)
+            .await
+            .unwrap()
+            .len(),
+        1000
+    );
+    let error = client
+        .network
+        .request(server.peer, Bytes::new(), 999)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        ResponseError::Oversize {
+            peer: server.peer,
+            limit: 999
+        }
+    );
+}
+
+#[tokio::test]
+async fn slow_drip_holds_up_nobody_else_and_costs_what_it_sends() {
+    async fn drip(mut send: quinn::SendStream) {
+        while send.write_all(&[1]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    let (_endpoint, address) = bare_server(drip);
+    let (mut honest, mut client) = (Node::serving(Fill(1 << 20)), Node::asking());
+    client.meet(&mut honest).await;
+    let slow = client.network.connect(address, None).await.unwrap();
+    let mut drips: Vec<_> = (0..50)
+        .map(|_| client.network.request(slow, Bytes::new(), 1 << 30))
+        .collect();
+    for drip in &mut drips {
+        assert!(timeout(Duration::from_millis(5), drip).await.is_err());
+    }
+    for _ in 0..10 {
+        let answer = timeout(
+            SOON,
+            client.network.request(honest.peer, Bytes::new(), 1 << 20),
+        )
+        .await
+        .unwrap();
+        assert_eq!(answer.unwrap().len(), 1 << 20);
+    }
+    drop(drips);
+    let drip = client.network.wire_bytes_received_from(slow);
+    assert!(drip > 0 && drip < 1 << 20, "{drip}");
+}
+
+#[tokio::test]
+async fn a_reader_that_never_reads_holds_a_bounded_number_of_answers() {
+    struct Made(Arc<AtomicUsize>);
+    impl Handler for Made {
+        fn handle(&self, _peer: PeerId, _request: Bytes) -> Bytes {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            vec![1; 1 << 20].into()
+        }
+    }
+    let made = Arc::new(AtomicUsize::new(0));
+    let limits = QuicLimits {
+        max_answers_per_connection: 4,
+        answer_timeout: Duration::from_millis(1500),
+        ..QuicLimits::default()
+    };
+    let mut server = Node::new(limits, Some(Arc::new(Made(Arc::clone(&made)))));
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(1000));
+    let (_endpoint, connection) = bare_client(&server, transport).await;
+    server.event().await;
+    let mut streams = Vec::new();
+    for _ in 0..60 {
+        let (mut send, recv) = connection.open_bi().await.unwrap();
+        send.write_all(b"give").await.unwrap();
+        send.finish().unwrap();
+        streams.push((send, recv));
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(
+        made.load(Ordering::SeqCst),
+        4,
+        "the others wait for their turn, unmade"
+    );
+    let mut client = Node::asking();
+    client.meet(&mut server).await;
+    let answer = timeout(
+        SOON,
+        client.network.request(server.peer, Bytes::new(), 1 << 20),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        answer.unwrap().len(),
+        1 << 20,
+        "another peer is served meanwhile"
+    );
+    // Those that are not read in time are given up, and make room.
+    let (_, recv) = &mut streams[0];
+    let code = timeout(SOON, recv.received_reset()).await.unwrap().unwrap();
+    assert_eq!(code, Some(super::super::StreamCode::TooSlow.to_wire()));
+}
+
+#[tokio::test]
+async fn memory_of_unread_answers_is_bounded_over_all_peers() {
+    struct Made(Arc<AtomicUsize>);
+    impl Handler for Made {
+        fn handle(&self, _peer: PeerId, _request: Bytes) -> Bytes {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            vec![1; 1 << 20].into()
+        }
+    }
+    let made = Arc::new(AtomicUsize::new(0));
+    let limits = QuicLimits {
+        max_answer_bytes: 3 << 20,
+        max_handlers: 2,
+        ..QuicLimits::default()
+    };
+    let server = Node::new(limits, Some(Arc::new(Made(Arc::clone(&made)))));
+    let mut readers = Vec::new();
+    for _ in 0..5 {
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(VarInt::from_u32(1000));
+        let (endpoint, connection) = bare_client(&server, transport).await;
+        for _ in 0..8 {
+            let (mut send, recv) = connection.open_bi().await.unwrap();
+            send.finish().unwrap();
+            readers.push((endpoint.clone(), connection.clone(), send, recv));
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(made.load(Ordering::SeqCst), 3 + 2);
+}
+
+#[tokio::test]
+async fn an_oversize_or_unfinished_request_is_given_up_unanswered() {
+    struct Never;
+    impl Handler for Never {
+        fn handle(&self, _peer: PeerId, _request: Bytes) -> Bytes {
+            panic!("it must not be asked")
+        }
+    }
+    let limits = QuicLimits {
+        request_timeout: Duration::from_millis(200),
+        ..QuicLimits::default()
+    };
+    let server = Node::new(limits, Some(Arc::new(Never)));
+    let (_endpoint, connection) = bare_client(&server, TransportConfig::default()).await;
+    for (request, code) in [
+        (
+            vec![1; MAX_REQUEST_BYTES + 1],
+            super::super::StreamCode::Oversize,
+        ),
+        (vec![1; 10], super::super::StreamCode::TooSlow),
+    ] {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        // Not finished: an end would make the second a request.
+        send.write_all(&request).await.unwrap();
+        let reset = timeout(SOON, recv.received_reset()).await.unwrap().unwrap();
+        assert_eq!(reset, Some(code.to_wire()));
+        assert_eq!(
+            timeout(SOON, send.stopped()).await.unwrap().unwrap(),
+            Some(code.to_wire())
+        );
+    }
+}
+
+#[tokio::test]
+async fn ban_lasts_in_both_directions() {
+    let (mut server, mut client) = (Node::serving(Echo), Node::asking());
+    client.meet(&mut server).await;
+    server
+        .network
+        .ban(client.peer, Duration::from_secs(3600), "bad proof");
+    let reason = DisconnectReason::Local("bad proof".into());
+    assert_eq!(
+        server.event().await,
+        NetworkEvent::Disconnected {
+            peer: client.peer,
+            reason
+        }
+    );
+    let reason = DisconnectReason::ByPeer("bad proof".into());
+    assert_eq!(
+        client.event().await,
+        NetworkEvent::Disconnected {
+            peer: server.peer,
+            reason
+        }
+    );
+    let error = server
+        .network
+        .connect(client.address, Some(client.peer))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ConnectError::Banned { .. }), "{error}");
+    let error = server
+        .network
+        .connect(client.address, None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ConnectError::Banned { .. }), "{error}");
+    // A client learns of it after its half of the handshake.
+    client.network.connect(server.address, None).await.unwrap();
+    let gone = loop {
+        if let NetworkEvent::Disconnected { reason, .. } = client.event().await {
+            break reason;
+        }
+    };
+    assert_eq!(gone, DisconnectReason::ByPeer("banned".into()));
+    assert!(
+        client
+            .network
+            .request(server.peer, Bytes::new(), 1)
+            .await
+            .is_err()
+    );
+    assert!(
+        server.events.try_recv().is_err(),
+        "the banned peer was never let in"
+    );
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_refused() {
+    let limits = QuicLimits {
+        max_inbound_connections: 2,
+        ..QuicLimits::default()
+    };
+    let mut server = Node::new(limits, Some(Arc::new(Echo)));
+    let (mut first, mut second, third) = (Node::asking(), Node::asking(), Node::asking());
+    first.meet(&mut server).await;
+    second.meet(&mut server).await;
+    let error = third
+        .network
+        .connect(server.address, None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+    first.network.disconnect(server.peer, "room for others");
+    server.event().await;
+    assert!(third.network.connect(server.address, None).await.is_ok());
+}
+
+/// Shows one certificate and signs with one key, whether or not they belong together.
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl Shown {
+    fn new(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<Self> {
+        let key = PrivatePkcs8KeyDer::from(key.serialized_der().to_vec());
+        let key = ring::sign::any_supported_type(&key.into()).unwrap();
+        Arc::new(Self(Arc::new(CertifiedKey::new(vec![certificate], key))))
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(
+        &self,
+        _hints: &[&[u8]],
+        _schemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Tries `shown` as a server's and as a client's certificate; true where each was accepted.
+async fn accepted(shown: &Arc<Shown>, alpn: &[u8]) -> (bool, bool) {
+    let provider = Arc::new(ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let mut server = builder
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(shown.clone());
+    server.alpn_protocols = vec![alpn.to_vec()];
+    let server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).unwrap()));
+    let endpoint = Endpoint::server(server, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let accepting = tokio::spawn(async move {
+        let connection = endpoint.accept().await.unwrap().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop((connection, endpoint));
+    });
+    let client = Node::asking();
+    let as_server = client.network.connect(address, None).await.is_ok();
+    accepting.abort();
+
+    let mut server = Node::serving(Echo);
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .unwrap();
+    let key = Arc::new(ServerKey::new(PeerId::from_bytes([0; 32]), None));
+    let mut client = builder
+        .dangerous()
+        .with_custom_certificate_verifier(key)
+        .with_client_cert_resolver(shown.clone());
+    client.alpn_protocols = vec![alpn.to_vec()];
+    let client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let _connection = endpoint
+        .connect_with(client, server.address, SERVER_NAME)
+        .unwrap()
+        .await;
+    let as_client = timeout(Duration::from_millis(300), server.events.recv())
+        .await
+        .is_ok();
+    (as_server, as_client)
+}
+
+const ALPN: &[u8] = b"hs2-sync/1";
+
+#[tokio::test]
+async fn a_key_is_proven_by_signing_the_handshake() {
+    let (own, stolen) = (
+        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
+        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
+    );
+    let certificate = |key: &KeyPair| {
+        CertificateParams::default()
+            .self_signed(key)
+            .unwrap()
+            .der()
+            .clone()
+    };
+    assert_eq!(
+        accepted(&Shown::new(certificate(&own), &own), ALPN).await,
+        (true, true),
+        "the test itself is sound"
+    );
+    assert_eq!(
+        accepted(&Shown::new(certificate(&stolen), &own), ALPN).await,
+        (false, false)
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_is_signed_by_its_own_key() {
+    let (own, other) = (
+        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
+        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
+    );
+    let params = CertificateParams::default();
+    let certificate = params
+        .signed_by(&own, &Issuer::from_params(&params, &other))
+        .unwrap();
+    assert_eq!(
+        accepted(&Shown::new(certificate.der().clone(), &own), ALPN).await,
+        (false, false)
+    );
+}
+
+#[tokio::test]
+async fn keys_of_another_kind_are_refused() {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let certificate = CertificateParams::default().self_signed(&key).unwrap();
+    assert_eq!(
+        accepted(&Shown::new(certificate.der().clone(), &key), ALPN).await,
+        (false, false)
+    );
+}
+
+#[tokio::test]
+async fn another_protocol_version_is_refused() {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let shown = Shown::new(
+        CertificateParams::default()
+            .self_signed(&key)
+            .unwrap()
+            .der()
+            .clone(),
+        &key,
+    );
+    assert_eq!(accepted(&shown, b"hs2-sync/2").await, (false, false));
+}
