@@ -1,11 +1,14 @@
 use hotstuff2_sync::chain::native::{Header, NativeChain};
 use hotstuff2_sync::chain::{Chain as _, EpochRef, Fault, SegmentClaim, SegmentEnd, TipCheck};
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::limits::GRID;
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::wire::{Answer, Request, Sections, decode_bodies, split_payloads};
 
 use super::*;
+use crate::ledger::Ledger;
 
 fn height(number: u64) -> Height {
     Height::new(number)
@@ -18,8 +21,13 @@ fn range(first: u64, last: u64) -> HeightRange {
 /// Verifies all pieces as a node that trusts genesis alone, and returns how many blocks that were.
 fn verify(spec: ChainSpec, payload_bytes: u32) -> u64 {
     let payloads = RandomPayloads::new(spec.seed, payload_bytes);
+    verify_with(spec, Box::new(payloads), |_, _| {})
+}
+
+/// [`verify`] with other payloads; `execute` is given each of them and the state root in its header.
+fn verify_with(spec: ChainSpec, payloads: Box<dyn Payloads + Send>, mut execute: impl FnMut(&[u8], Hash)) -> u64 {
     let audited = spec.certify_every == 1;
-    let mut generator = ChainGenerator::new(spec.clone(), Box::new(payloads)).unwrap();
+    let mut generator = ChainGenerator::new(spec.clone(), payloads).unwrap();
     let chain = NativeChain::new(generator.genesis());
     let mut epoch: EpochRef = generator.genesis().epoch().to_ref();
     let mut tip = (Height::ZERO, generator.genesis().id());
@@ -50,6 +58,7 @@ fn verify(spec: ChainSpec, payload_bytes: u32) -> u64 {
                     let mut at = frame.range.first();
                     for payload in split_payloads(&frame.raw, lens) {
                         chain.check_payload(&decoded, at, payload).unwrap();
+                        execute(payload, chain.header(&decoded, at).unwrap().state_root);
                         at = at.next();
                     }
                 }
@@ -92,6 +101,21 @@ fn every_piece_verifies_from_genesis() {
     verify(ChainSpec { certify_every: 7, ..spec() }, 10);
     // Frames of a single payload each, and segments that end where memory would.
     verify(ChainSpec { blocks: 40, ..spec() }, 1 << 20);
+}
+
+#[test]
+fn ledger_chains_have_the_roots_that_executing_them_gives() {
+    let accounts = 50;
+    let mut ledger = Ledger::genesis(MemoryStateStore::default(), accounts).unwrap();
+    let payloads = LedgerPayloads::new(1, accounts, 200).unwrap();
+    assert_eq!(payloads.genesis_root(), ledger.root());
+    let mut roots = std::collections::BTreeSet::new();
+    let blocks = verify_with(ChainSpec { blocks: 600, ..ChainSpec::default() }, Box::new(payloads), |payload, root| {
+        assert_eq!(payload.len(), 200);
+        assert_eq!(ledger.execute(payload).unwrap(), root);
+        roots.insert(root);
+    });
+    assert_eq!(roots.len() as u64, blocks, "every block changes the state");
 }
 
 #[test]

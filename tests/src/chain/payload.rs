@@ -1,4 +1,4 @@
-//! Where payloads come from: random bytes, or files cut into pieces. The demo ledger's are in [`crate::ledger`].
+//! Where payloads come from: random bytes, or files cut into pieces. The demo ledger's are [`super::LedgerPayloads`].
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _};
