@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
 
 use crate::lie::Lie;
 
@@ -42,15 +43,15 @@ pub(crate) struct Json {
 /// The chain to generate.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ChainArgs {
-    /// How many blocks above genesis
-    #[arg(long, default_value_t = 20_000, value_name = "N")]
-    pub(crate) blocks: u64,
+    /// How many blocks above genesis [default: 20000; with --from: as many as the files fill]
+    #[arg(long, value_name = "N")]
+    pub(crate) blocks: Option<u64>,
     /// Bytes of each block's payload (with `--app ledger`: at least those of its transfers)
-    #[arg(long, default_value_t = 1024, value_name = "BYTES")]
+    #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_PAYLOAD_BYTES)))]
     pub(crate) payload_bytes: u32,
     /// How many validators each epoch has
     #[arg(long, default_value_t = 7, value_name = "N")]
-    pub(crate) validators: usize,
+    pub(crate) validators: u64,
     /// How many epochs cover the blocks; validators come, go and change power with each
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) epochs: u64,
@@ -58,7 +59,7 @@ pub(crate) struct ChainArgs {
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
     /// Cut payloads from this file, or from the files in this folder, instead of random bytes
-    #[arg(long, value_name = "PATH", conflicts_with = "blocks")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) from: Option<PathBuf>,
     /// Number that keys, gaps, payloads and lies follow from
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
@@ -135,7 +136,7 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
     /// Most memory for data on its way, in MiB
-    #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
     pub(crate) budget_mib: u32,
     /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
     #[arg(long)]

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use hotstuff2_sync::chain::native::GenesisError;
 use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
 use hotstuff2_sync_tokio::store::{OpenError, StoreFailure};
+
+use crate::args::ChainArgs;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,10 @@ pub(crate) enum CliError {
     Spec(#[from] SpecError),
     /// Generating stopped.
     #[error("the chain could not be generated: {0}")]
-    Generate(#[from] GenerateError),
+    Generate(GenerateError),
+    /// The files for payloads can't be read.
+    #[error("--from: {0}; name a file, or a folder with readable files")]
+    PayloadFiles(io::Error),
     /// Options contradict each other.
     #[error("{0}")]
     Options(&'static str),
@@ -72,12 +78,30 @@ pub(crate) enum CliError {
     /// The network was not caught up with.
     #[error("the sync stopped at height {height} of {target}: {reason}")]
     Incomplete { height: u64, target: u64, reason: String },
+    /// The genesis document in a store can't be read, though its checksum is right.
+    #[error("{path} holds a genesis document that this program can't read; use the program that wrote it, or name another folder", path = .0.display())]
+    DamagedGenesis(PathBuf),
+    /// The store says that it holds a block and doesn't give it.
+    #[error("the store does not give the header of its head, block {0}; run `inspect` on its folder")]
+    NoHead(Height),
+    /// The demo was stopped by the user.
+    #[error("stopped; nothing of the demo is running any more")]
+    DemoStopped,
     /// The user stopped it.
     #[error("stopped at height {0}; nothing is lost, the next `sync` goes on from there")]
     Interrupted(u64),
 }
 
 impl CliError {
+    /// The error of a generator whose payloads `chain` names.
+    pub(crate) fn from_generator(chain: &ChainArgs) -> impl FnOnce(GenerateError) -> Self {
+        let from_files = chain.from.is_some();
+        move |error| match error {
+            GenerateError::Payload(source) if from_files => Self::PayloadFiles(source),
+            error => Self::Generate(error),
+        }
+    }
+
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }

@@ -15,8 +15,8 @@ pub(crate) struct Snapshot {
     pub(crate) target: u64,
     pub(crate) blocks_per_second: f64,
     pub(crate) bytes_per_second: f64,
-    /// Least and most time that is left.
-    pub(crate) eta: Option<(Duration, Duration)>,
+    /// Time that is left at that rate.
+    pub(crate) remaining: Option<Duration>,
     /// What limits the speed, or why nothing moves.
     pub(crate) note: Option<String>,
 }
@@ -24,18 +24,20 @@ pub(crate) struct Snapshot {
 /// Shows progress on standard error.
 pub(crate) struct ProgressLine {
     bar: Option<ProgressBar>,
+    verb: &'static str,
     last_line: Option<Instant>,
     start_height: u64,
 }
 
 impl ProgressLine {
-    pub(crate) fn new(start_height: u64) -> Self {
+    /// Progress of what `verb` says, from `start_height` on.
+    pub(crate) fn new(start_height: u64, verb: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} blocks  {msg}")
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} blocks  {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(0).with_style(style)
+            ProgressBar::new(0).with_style(style).with_prefix(verb)
         });
-        Self { bar, last_line: None, start_height }
+        Self { bar, verb, last_line: None, start_height }
     }
 
     pub(crate) fn show(&mut self, snapshot: &Snapshot) {
@@ -46,7 +48,7 @@ impl ProgressLine {
             bar.set_message(text);
         } else if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             self.last_line = Some(Instant::now());
-            eprintln!("height {} of {}  {text}", snapshot.height, snapshot.target);
+            eprintln!("{}: height {} of {}  {text}", self.verb, snapshot.height, snapshot.target);
         }
     }
 
@@ -61,9 +63,8 @@ impl ProgressLine {
 fn describe(snapshot: &Snapshot) -> String {
     let mut text =
         format!("{:.0} blocks/s  {:.1} MB/s", snapshot.blocks_per_second, snapshot.bytes_per_second / 1e6);
-    if let Some((least, most)) = snapshot.eta {
-        let (least, most) = (least.as_secs(), most.as_secs());
-        text += &if least == most { format!("  {most} s left") } else { format!("  {least} to {most} s left") };
+    if let Some(remaining) = snapshot.remaining {
+        text += &format!("  {} s left", remaining.as_secs());
     }
     if let Some(note) = &snapshot.note {
         text += "  ";
@@ -78,18 +79,17 @@ mod tests {
 
     #[test]
     fn a_line_says_rate_and_time_left() {
-        let seconds = Duration::from_secs;
         let mut snapshot = Snapshot {
             height: 5,
             target: 10,
             blocks_per_second: 1234.5,
             bytes_per_second: 2.5e6,
-            eta: Some((seconds(3), seconds(3))),
+            remaining: Some(Duration::from_secs(3)),
             note: Some("limited by the network".to_owned()),
         };
         assert_eq!(describe(&snapshot), "1234 blocks/s  2.5 MB/s  3 s left  limited by the network");
-        snapshot.eta = Some((seconds(3), seconds(8)));
+        snapshot.remaining = None;
         snapshot.note = None;
-        assert_eq!(describe(&snapshot), "1234 blocks/s  2.5 MB/s  3 to 8 s left");
+        assert_eq!(describe(&snapshot), "1234 blocks/s  2.5 MB/s");
     }
 }

@@ -54,6 +54,32 @@ pub(crate) struct SyncReport {
     pub(crate) peers: Vec<PeerReport>,
 }
 
+impl SyncReport {
+    /// The report for people, without the peers.
+    pub(crate) fn describe(&self) -> String {
+        let Head { height, id, state_root } = &self.head;
+        let rss = self.peak_rss_bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
+        format!(
+            "{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload, {:.1} % of received bytes useful\n\
+             {} quorum checks, {:.2} CPU seconds ({:.3} for coordination), peak memory {rss}\n\
+             head {height} {id}\nstate root {state_root}",
+            self.blocks,
+            self.seconds,
+            self.blocks_per_second,
+            ratio(self.payload_bytes as f64 / 1e6, self.seconds),
+            self.efficiency * 100.0,
+            self.quorum_checks,
+            self.cpu_seconds,
+            self.coordination_cpu_seconds,
+        )
+    }
+}
+
+/// A quotient for reports: zero where there is nothing to divide by.
+pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
 /// One peer's part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PeerReport {
