@@ -82,7 +82,7 @@ pub fn grid_cell(height: Height, epoch: HeightRange) -> Option<HeightRange> {
     if !epoch.contains(height) {
         return None;
     }
-    let start = height.get() - height.get() % GRID;
+    let start = height.get().saturating_sub(height.get() % GRID);
     let cell = HeightRange::new(Height::new(start), Height::new(start.saturating_add(GRID - 1)))?;
     cell.intersection(epoch)
 }

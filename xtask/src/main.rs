@@ -1,3 +1,120 @@
-//! Set-up and test commands of the workspace.
+//! The contributor's commands: `cargo xtask test` sets a fresh machine up and runs everything that
+//! a change has to pass. It trusts only that `cargo` and `rustup` are there; whatever else a step
+//! needs it installs, or it stops and names what is missing and how to get it. Nothing is skipped.
+//!
+//! Standard library only, so that the first line of output comes seconds after a fresh clone.
 
-fn main() {}
+mod bare_metal;
+mod command;
+#[cfg(test)]
+mod guards;
+mod no_std;
+mod steps;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use steps::Step;
+use workspace::Workspace;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match parse(&arguments) {
+        Ok(Request::Help) => {
+            print!("{}", help());
+            ExitCode::SUCCESS
+        }
+        Ok(Request::Test(selected)) => {
+            let outcome = Workspace::find().and_then(|workspace| steps::run_all(&workspace, &selected));
+            match outcome {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(message) => {
+                    eprintln!("xtask: {message}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        Err(message) => {
+            eprintln!("xtask: {message}\n\n{}", help());
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Request {
+    Help,
+    Test(Vec<Step>),
+}
+
+fn parse(arguments: &[String]) -> Result<Request, String> {
+    let mut words = arguments.iter().map(String::as_str);
+    match words.next() {
+        None | Some("help" | "--help" | "-h") => return Ok(Request::Help),
+        Some("test") => {}
+        Some(other) => return Err(format!("there is no command `{other}`")),
+    }
+    let mut selected = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "--help" | "-h" => return Ok(Request::Help),
+            "--only" => {
+                let name = words.next().ok_or("`--only` needs the name of a step after it")?;
+                selected.push(Step::named(name).ok_or_else(|| format!("there is no step `{name}`"))?);
+            }
+            other => return Err(format!("`test` has no option `{other}`")),
+        }
+    }
+    if selected.is_empty() {
+        selected.extend(Step::ALL);
+    }
+    Ok(Request::Test(selected))
+}
+
+fn help() -> String {
+    let mut text = String::from(
+        "Usage: cargo xtask test [--only STEP]...\n\n\
+         Runs the steps below in this order and stops at the first that fails. What a step needs\n\
+         and the machine lacks is installed, or named with the way to get it.\n\nSteps:\n",
+    );
+    for step in Step::ALL {
+        text.push_str(&format!("  {:<11} {}\n", step.name(), step.purpose()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn test_without_options_runs_every_step() {
+        assert_eq!(parse(&words("test")), Ok(Request::Test(Step::ALL.to_vec())));
+    }
+
+    #[test]
+    fn only_selects_in_the_order_given() {
+        assert_eq!(parse(&words("test --only clippy --only fmt")), Ok(Request::Test(vec![Step::Clippy, Step::Format])));
+    }
+
+    #[test]
+    fn a_misspelt_step_is_refused_and_not_skipped() {
+        assert!(parse(&words("test --only clipy")).is_err());
+        assert!(parse(&words("test --only")).is_err());
+        assert!(parse(&words("test clippy")).is_err());
+        assert!(parse(&words("tests")).is_err());
+    }
+
+    #[test]
+    fn help_lists_every_step() {
+        let text = help();
+        for step in Step::ALL {
+            assert!(text.contains(step.name()), "{} is missing", step.name());
+        }
+    }
+}

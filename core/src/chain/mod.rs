@@ -166,6 +166,15 @@ pub struct HeaderFacts {
 pub enum Finalized {
     /// A segment, and the height in question, which may also be that of the parent of its first header.
     Segment(Bytes, Height),
+    /// A segment without a certificate and the tip whose block is its last, and the height in question, as above.
+    Anchored {
+        /// The segment.
+        segment: Bytes,
+        /// The tip.
+        tip: Bytes,
+        /// The height.
+        height: Height,
+    },
     /// A tip.
     Tip(Bytes),
     /// A handover: its boundary block.

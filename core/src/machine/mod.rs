@@ -1,5 +1,31 @@
-//! The synchronization state machine.
+//! The synchronization state machine: facts in, work out.
+//!
+//! # The contract
+//! * After every input, call [`Machine::poll_output`] until it returns [`Output::Wait`]. `Wait` always comes last and
+//!   carries the next deadline; `None` means that there is none. A late or spurious
+//!   [`handle_timeout`](Machine::handle_timeout) does no harm.
+//! * Every input carries the host's monotonic time. Time that runs backwards is taken as standing still.
+//! * The machine never hashes and never checks a signature. [`Output::Verify`] hands out a
+//!   [`Job`](crate::verify::Job); run it on any thread and bring the verdict back.
+//! * [`Output::Apply`] and [`Output::Store`] are answered when what they ask for survives a crash, and not before.
+//! * Same inputs, same outputs. The machine is `Clone + Eq + Hash`, so that it can be explored and replayed.
+//!
+//! # What it trusts
+//! The host's [`Start`], the verdicts of jobs, and the host's answers to its calls. Nothing that a peer says: a peer's
+//! claims only choose whom to ask, and only proof moves the target.
 
-mod calls;
+mod answers;
+mod conflict;
+mod inputs;
+mod output;
+mod plan;
+mod state;
+mod verdicts;
 
-pub use calls::{Applied, Apply, ApplyError, ApplyPart, BlockPoint, Replay, Start, StoreCall, StoreError};
+#[cfg(test)]
+mod tests;
+
+pub use crate::calls::{Applied, Apply, ApplyError, ApplyPart, BlockPoint, Replay, Start, StoreCall, StoreError};
+pub use inputs::{PeerEvent, RequestFailure};
+pub use output::{Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Progress, StallReason};
+pub use state::{Machine, NewMachineError};

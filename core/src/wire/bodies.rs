@@ -51,7 +51,7 @@ pub fn frame_lens(lens: &[u32]) -> &[u32] {
 /// Appends a frame with `count` payloads that lie end to end in `raw`. Compressed where that saves an eighth or more.
 pub fn encode_frame(out: &mut Vec<u8>, count: u32, raw: &[u8]) {
     let compressed = lz4_flex::block::compress(raw);
-    let pays = compressed.len() < raw.len() - raw.len() / 8;
+    let pays = compressed.len() < raw.len().saturating_sub(raw.len() / 8);
     let (codec, content) = if pays { (CODEC_LZ4, compressed.as_slice()) } else { (CODEC_RAW, raw) };
     put_frame(out, count, codec, content);
 }

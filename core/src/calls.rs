@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::chain::{EpochRef, SegmentRef};
+use crate::chain::{EpochRef, Finalized, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{CallId, Height};
 use crate::ranges::HeightRange;
@@ -30,6 +30,8 @@ pub struct Start {
     pub chain_id: Hash,
     /// The highest block that is stored durably: the anchor itself on a new node.
     pub stored: BlockPoint,
+    /// Proof that `stored` is final, as the host kept it. Needed only as evidence, should the network contradict it.
+    pub stored_proof: Option<Finalized>,
     /// The height that the application has executed durably. Blocks above it and up to `stored` are replayed locally.
     pub applied: Height,
     /// Trusted epochs, consecutive: from the one that `stored` belongs to, up to the newest whose handover is stored.

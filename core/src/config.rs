@@ -1,0 +1,122 @@
+//! Settings of a synchronization, each with its default's reason.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How to catch up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SyncStrategyType {
+    /// [`Parallel`](Self::Parallel) for larger gaps, [`Incremental`](Self::Incremental) near the tip.
+    #[default]
+    Auto,
+    /// Header segments and bodies from many peers at once, applied in order as they arrive.
+    Parallel,
+    /// One answer after the other from the tip on: lowest latency, least memory.
+    Incremental,
+}
+
+impl core::fmt::Display for SyncStrategyType {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Parallel => "parallel",
+            Self::Incremental => "incremental",
+        })
+    }
+}
+
+/// Settings of the machine. Start from [`SyncConfig::default`] and change what you need; [`SyncConfig::validate`] names
+/// a field that is out of range.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SyncConfig {
+    /// How to catch up.
+    pub default_strategy: SyncStrategyType,
+    /// Gap in blocks up to which `Auto` follows the tip instead of downloading in parallel. 64 blocks of ordinary size
+    /// fit in one answer.
+    pub strategy_switch_threshold: u64,
+    /// Most requests in flight over all peers. Range 1..=4096. 64 keep a 1 Gbit/s, 100 ms path busy at 256 KiB each.
+    pub parallel_download_limit: usize,
+    /// Longest time that a request may take. Range 100 ms..=1 h. Slower peers get smaller requests, so ten seconds is
+    /// ample.
+    pub peer_timeout: Duration,
+    /// How long a follow request may wait at the peer. Range 1 s..=1 h.
+    pub follow_timeout: Duration,
+    /// How often each peer is asked for its status. Range 100 ms..=1 h.
+    pub status_interval: Duration,
+    /// How long a peer that gave a provably false answer is left out. At least 1 s. A day: false answers are not
+    /// accidents, but keys change hands.
+    pub ban_duration: Duration,
+    /// Independent peer groups that must give the same provably false kind of answer, with no true one between, before
+    /// this node suspects itself and stops banning. Range 2..=1000.
+    pub suspect_self_groups: usize,
+    /// Memory budget in bytes over everything in flight, waiting, being verified and being applied. At least 8 MiB.
+    pub memory_budget: u64,
+    /// Whether every block must come with a certificate of its own (slow: one quorum check a block).
+    pub full_audit: bool,
+    /// Longest time that a verification job may take before it is given out again. Range 100 ms..=1 h.
+    pub job_timeout: Duration,
+    /// Longest time that an apply or store call may take before it is reported and given out again. Range 1 s..=24 h.
+    pub call_timeout: Duration,
+    /// Time without progress after which [`Stalled`](crate::machine::Event::Stalled) says why. Range 100 ms..=1 h.
+    pub stall_after: Duration,
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self {
+            default_strategy: SyncStrategyType::Auto,
+            strategy_switch_threshold: 64,
+            parallel_download_limit: 64,
+            peer_timeout: Duration::from_secs(10),
+            follow_timeout: Duration::from_secs(30),
+            status_interval: Duration::from_secs(3),
+            ban_duration: Duration::from_secs(24 * 3600),
+            suspect_self_groups: 3,
+            memory_budget: 64 << 20,
+            full_audit: false,
+            job_timeout: Duration::from_secs(30),
+            call_timeout: Duration::from_secs(60),
+            stall_after: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A setting that is out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is out of range: {range}")]
+pub struct ConfigError {
+    /// The field.
+    pub field: &'static str,
+    /// What it may be.
+    pub range: &'static str,
+}
+
+impl SyncConfig {
+    /// Checks every field.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const MS_100: Duration = Duration::from_millis(100);
+        const SECOND: Duration = Duration::from_secs(1);
+        const HOUR: Duration = Duration::from_secs(3600);
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let within = |value: Duration, low: Duration, high: Duration| low <= value && value <= high;
+        let checks = [
+            ("parallel_download_limit", "1..=4096", (1..=4096).contains(&self.parallel_download_limit)),
+            ("peer_timeout", "100 ms..=1 h", within(self.peer_timeout, MS_100, HOUR)),
+            ("follow_timeout", "1 s..=1 h", within(self.follow_timeout, SECOND, HOUR)),
+            ("status_interval", "100 ms..=1 h", within(self.status_interval, MS_100, HOUR)),
+            ("ban_duration", "at least 1 s", self.ban_duration >= SECOND),
+            ("suspect_self_groups", "2..=1000", (2..=1000).contains(&self.suspect_self_groups)),
+            ("memory_budget", "at least 8 MiB", self.memory_budget >= 8 << 20),
+            ("job_timeout", "100 ms..=1 h", within(self.job_timeout, MS_100, HOUR)),
+            ("call_timeout", "1 s..=24 h", within(self.call_timeout, SECOND, DAY)),
+            ("stall_after", "100 ms..=1 h", within(self.stall_after, MS_100, HOUR)),
+        ];
+        match checks.iter().find(|(_, _, holds)| !holds) {
+            Some(&(field, range, _)) => Err(ConfigError { field, range }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Answers of peers, and what the host says of its calls.
+
+use bytes::Bytes;
+
+use crate::calls::{Applied, ApplyError, StoreError};
+use crate::chain::{Fault, SegmentClaim, SegmentEnd};
+use crate::ids::{CallId, PeerId, RequestId};
+use crate::machine::inputs::RequestFailure;
+use crate::machine::output::{HaltReason, Output};
+use crate::machine::state::{Call, Machine, PendingJob, Phase, Timer};
+use crate::ranges::{HeightRange, grid_cell};
+use crate::requests::{InFlight, Kind, Purpose};
+use crate::strategy::{Source, Waiting};
+use crate::time::Instant;
+use crate::verify::{Job, Task};
+use crate::wire::{Answer, PeerStatus, Refusal};
+
+/// Pause after the host said that it can't, doubled each time.
+const FIRST_REST: core::time::Duration = core::time::Duration::from_millis(250);
+/// Longest such pause.
+const MAX_REST: core::time::Duration = core::time::Duration::from_secs(30);
+/// Doublings after which the pause has reached [`MAX_REST`].
+const MAX_DOUBLINGS: u32 = 7;
+/// A follow request that came back empty sooner than this did not wait at the peer: it is asked again only after a pause.
+const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
+
+impl Machine {
+    /// A request was answered, or won't be. Answers to requests that the machine has forgotten are counted and ignored.
+    pub fn handle_response(&mut self, now: Instant, id: RequestId, answer: Result<Bytes, RequestFailure>) {
+        self.advance(now);
+        if let Some(request) = self.requests.remove(id) {
+            self.timers.cancel(Timer::Request(id));
+            self.peers.ended(&request);
+            self.take_answer(id, &request, answer);
+        } else {
+            self.counters.strays = self.counters.strays.saturating_add(1);
+            let bytes = answer.map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
+            self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
+        }
+        self.plan();
+    }
+
+    fn take_answer(&mut self, id: RequestId, request: &InFlight, answer: Result<Bytes, RequestFailure>) {
+        let source = Source::Request(id);
+        let (peer, purpose) = (request.peer, request.purpose);
+        let decoded = match answer {
+            Ok(bytes) => Answer::decode(bytes),
+            Err(RequestFailure::Oversize) => Err(Fault::Oversize),
+            Err(RequestFailure::Broken) => {
+                self.drop_source(request, source);
+                self.no_answer(peer, purpose);
+                return;
+            }
+        };
+        match decoded {
+            Ok(Answer::Data(data)) => {
+                let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                if let Some(known) = self.peers.get_mut(peer)
+                    && purpose.kind() != Kind::Follow
+                {
+                    known.pace.delivered(self.now, request.sent, size);
+                }
+                self.take_data(source, request, data, size);
+            }
+            Ok(Answer::Refused(refusal)) => {
+                self.drop_source(request, source);
+                self.take_refusal(request, refusal);
+            }
+            Err(fault) => {
+                self.drop_source(request, source);
+                self.accuse(peer, purpose.kind(), fault);
+            }
+        }
+    }
+
+    /// A request ended without data.
+    fn drop_source(&mut self, request: &InFlight, source: Source) {
+        self.budget.release(request.reserved);
+        self.unassign(request.purpose, source);
+    }
+
+    fn take_refusal(&mut self, request: &InFlight, refusal: Refusal) {
+        let (id, kind) = (request.peer, request.purpose.kind());
+        self.claims_changed = true;
+        let until = match refusal {
+            Refusal::NotAvailable => {
+                if kind == Kind::Follow && self.now.since(request.sent) >= PATIENCE {
+                    return;
+                }
+                if let (Purpose::Tip(_), Some(peer)) = (request.purpose, self.peers.get_mut(id)) {
+                    peer.unproven = peer.claim.map(|claim| claim.tip);
+                }
+                self.peers.not_available(id, kind, self.now)
+            }
+            Refusal::Busy { retry_after_ms } => {
+                let until = self.now.after(core::time::Duration::from_millis(u64::from(retry_after_ms)));
+                let until = until.min(self.now.after(self.config.peer_timeout));
+                if let Some(peer) = self.peers.get_mut(id) {
+                    peer.pause(kind, until);
+                }
+                until
+            }
+            Refusal::Unsupported => {
+                let until = self.peers.unsupported(id, self.now);
+                self.abandon_requests(id);
+                until
+            }
+        };
+        self.timers.set(Timer::Peer(id), until);
+    }
+
+    fn take_data(&mut self, source: Source, request: &InFlight, data: Bytes, size: u64) {
+        let (peer, purpose) = (request.peer, request.purpose);
+        let origin = Some((peer, purpose));
+        match purpose {
+            Purpose::Status => {
+                self.budget.release(request.reserved);
+                self.take_status(peer, &data);
+            }
+            Purpose::Handovers(from) => {
+                let reserved = size.min(request.reserved);
+                self.budget.release(request.reserved.saturating_sub(reserved));
+                let displaced = self.epochs.keep(from, Waiting { peer, bytes: data, reserved });
+                self.budget.release(displaced.map_or(0, |answer| answer.reserved));
+                self.check_handovers();
+            }
+            Purpose::Tip(asked) => {
+                // A handover may have been verified meanwhile; then the tip is asked for again.
+                if self.epochs.newest().epoch() == asked {
+                    let epoch = self.epochs.newest().clone();
+                    self.send_job(Task::Tip { epoch, bytes: data }, origin, size, request.reserved);
+                } else {
+                    self.budget.release(request.reserved);
+                    self.claims_changed = true;
+                }
+            }
+            Purpose::Segment(first) => {
+                let Some(cell) = self.blocks.cell(first) else {
+                    self.budget.release(request.reserved);
+                    return;
+                };
+                let claim =
+                    SegmentClaim { range: cell.range, parent: None, end: cell.end, audit: self.config.full_audit };
+                let task = Task::Segment { epoch: cell.epoch.clone(), claim, bytes: data };
+                self.check_source(source, origin, task, size, request.reserved);
+            }
+            Purpose::Bodies(range) => {
+                let Some(segment) = self.blocks.cell(range.first()).and_then(|cell| cell.segment()).cloned() else {
+                    self.budget.release(request.reserved);
+                    return;
+                };
+                let task = Task::Bodies { segment, range, bytes: data };
+                self.check_source(source, origin, task, size, request.reserved);
+            }
+            Purpose::Follow(after) => {
+                let first = after.next();
+                let epoch = self.epochs.of_height(first).cloned();
+                let cell = epoch.as_ref().and_then(|epoch| grid_cell(first, epoch.range()));
+                let range = cell.and_then(|cell| HeightRange::new(first, cell.last()));
+                match (epoch, range) {
+                    (Some(epoch), Some(range)) if self.blocks.planned() == after => {
+                        let (end, audit) = (SegmentEnd::CertifiedUpTo, self.config.full_audit);
+                        let claim = SegmentClaim { range, parent: None, end, audit };
+                        let task = Task::Follow { epoch, claim, bytes: data };
+                        self.send_job(task, origin, size, request.reserved);
+                    }
+                    _ => {
+                        self.budget.release(request.reserved);
+                        self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(size);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_status(&mut self, id: PeerId, data: &Bytes) {
+        let status: Option<PeerStatus> = postcard::from_bytes(data).ok();
+        let canonical = status.filter(|status| postcard::to_allocvec(status).is_ok_and(|again| again == data[..]));
+        let Some(status) = canonical else {
+            self.accuse(id, Kind::Status, Fault::Malformed);
+            return;
+        };
+        if status.chain_id != self.chain_id {
+            let until = self.peers.unsupported(id, self.now);
+            self.timers.set(Timer::Peer(id), until);
+            self.claims_changed = true;
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.mute = false;
+            if peer.claim.is_some_and(|before| before.tip != status.tip) {
+                peer.unpause(Kind::Segment);
+                peer.unpause(Kind::Bodies);
+            }
+            peer.claim = Some(status);
+        }
+        self.counters.useful_bytes =
+            self.counters.useful_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        self.claims_changed = true;
+    }
+
+    /// Hands the answer at the trusted end to a job, if there is one and no such job is out.
+    pub(super) fn check_handovers(&mut self) {
+        for passed in self.epochs.take_passed() {
+            self.budget.release(passed.reserved);
+        }
+        let busy = self.jobs.values().any(|pending| matches!(pending.job.task(), Task::Handovers { .. }));
+        if busy {
+            return;
+        }
+        if let Some((from, answer)) = self.epochs.take_next() {
+            let size = u64::try_from(answer.bytes.len()).unwrap_or(u64::MAX);
+            let origin = Some((answer.peer, Purpose::Handovers(from.epoch())));
+            self.send_job(Task::Handovers { from, bytes: answer.bytes }, origin, size, answer.reserved);
+        }
+    }
+
+    /// Gives out a job for an answer that something waits for.
+    fn check_source(
+        &mut self,
+        source: Source,
+        origin: Option<(PeerId, Purpose)>,
+        task: Task,
+        size: u64,
+        reserved: u64,
+    ) {
+        let Some((_, purpose)) = origin else { return };
+        if !self.replace_source(purpose, source, Source::Job(self.next_job)) {
+            self.budget.release(reserved);
+            self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(size);
+            return;
+        }
+        self.send_job(task, origin, size, reserved);
+    }
+
+    /// Gives out a job.
+    pub(super) fn send_job(
+        &mut self,
+        task: Task,
+        origin: Option<(PeerId, Purpose)>,
+        bytes: u64,
+        reserved: u64,
+    ) -> crate::ids::JobId {
+        let id = self.next_job;
+        self.next_job = id.next();
+        let job = Job::new(id, task);
+        self.outputs.push_back(Output::Verify(job.clone()));
+        self.timers.set(Timer::Job(id), self.now.after(self.config.job_timeout));
+        self.jobs.insert(id, PendingJob { job, origin, bytes, reserved });
+        id
+    }
+
+    /// The host stored and executed blocks, or could not.
+    pub fn handle_applied(&mut self, now: Instant, answer: Applied) {
+        self.advance(now);
+        let Some(mut pending) = self.calls.remove(&answer.id) else {
+            self.counters.strays = self.counters.strays.saturating_add(1);
+            return;
+        };
+        let (range, last_id, bytes) = match &pending.call {
+            Call::Apply(apply) => {
+                let last = apply.parts.last().map(|part| &part.segment);
+                let ends = last.filter(|segment| Some(segment.range().last()) == apply.range().map(HeightRange::last));
+                (apply.range(), ends.map(|segment| segment.last_id()), apply.payload_bytes())
+            }
+            Call::Replay(replay) => {
+                let ends = replay.range.last() == self.stored.height;
+                (Some(replay.range), ends.then_some(self.stored.id), 0)
+            }
+            Call::Store(_) => (None, None, 0),
+        };
+        let Some(range) = range else {
+            self.calls.insert(answer.id, pending);
+            return;
+        };
+        let through = answer.through.min(range.last());
+        if through > self.applied {
+            self.applied = through;
+            self.applied_id = last_id.filter(|_| through == range.last());
+            self.progressed();
+        }
+        let done = answer.error.is_none() && through == range.last();
+        if done {
+            self.timers.cancel(Timer::Call(answer.id));
+            self.budget.release(pending.held);
+            self.counters.payload_bytes = self.counters.payload_bytes.saturating_add(bytes);
+            self.epochs.forget_below(self.applied);
+        } else {
+            match answer.error {
+                None | Some(ApplyError::Transient) => {
+                    pending.resting = true;
+                    let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);
+                    pending.refusals = pending.refusals.saturating_add(1);
+                    self.timers.set(Timer::Call(answer.id), self.now.after(rest));
+                    self.calls.insert(answer.id, pending);
+                }
+                Some(error) => {
+                    self.timers.cancel(Timer::Call(answer.id));
+                    self.budget.release(pending.held);
+                    if self.phase != Phase::Halted {
+                        self.halt(HaltReason::Apply { through: self.applied, error });
+                    }
+                }
+            }
+        }
+        self.plan();
+    }
+
+    /// The host stored handovers, or could not.
+    pub fn handle_stored(&mut self, now: Instant, id: CallId, result: Result<(), StoreError>) {
+        self.advance(now);
+        let stored = match self.calls.get(&id).map(|pending| &pending.call) {
+            Some(Call::Store(call)) => call.handovers.last().map(|link| link.epoch.epoch()),
+            _ => None,
+        };
+        let Some(stored) = stored else {
+            self.counters.strays = self.counters.strays.saturating_add(1);
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.calls.remove(&id);
+                self.timers.cancel(Timer::Call(id));
+                self.epochs.set_stored(stored);
+            }
+            Err(StoreError::Transient) => {
+                let Some(pending) = self.calls.get_mut(&id) else { return };
+                pending.resting = true;
+                let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);
+                pending.refusals = pending.refusals.saturating_add(1);
+                self.timers.set(Timer::Call(id), self.now.after(rest));
+            }
+            Err(error) => {
+                self.calls.remove(&id);
+                self.timers.cancel(Timer::Call(id));
+                if self.phase != Phase::Halted {
+                    self.halt(HaltReason::Store(error));
+                }
+            }
+        }
+        self.plan();
+    }
+}

@@ -1,0 +1,310 @@
+//! Inputs: peers, time, commands, and the drain.
+
+use crate::chain::Fault;
+use crate::ids::{Height, PeerId, RequestId};
+use crate::machine::output::{Event, HaltReason, Output, Penalty};
+use crate::machine::state::{Call, Machine, Phase, Timer};
+use crate::peers::Standing;
+use crate::requests::{Kind, Purpose};
+use crate::strategy::Source;
+use crate::time::Instant;
+
+/// News of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerEvent {
+    /// A connection to the peer stands.
+    Connected {
+        /// The peer.
+        peer: PeerId,
+        /// What it shares with peers that may be the same operator: an address prefix, an autonomous system. Peers with
+        /// the same number count as one where independence matters.
+        group: u64,
+    },
+    /// The connection is gone. Its requests are asked elsewhere at once.
+    Disconnected {
+        /// The peer.
+        peer: PeerId,
+    },
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum RequestFailure {
+    /// The answer passes the size that an honest answer can have. Provably false.
+    #[error("the answer is longer than an honest one can be")]
+    Oversize,
+    /// The transport gave up: the stream or the connection broke.
+    #[error("the connection or its stream broke")]
+    Broken,
+}
+
+impl Machine {
+    /// A peer came or went.
+    pub fn handle_peer(&mut self, now: Instant, event: PeerEvent) {
+        self.advance(now);
+        match event {
+            PeerEvent::Connected { peer, group } => {
+                self.peers.connected(peer, group);
+                self.peers.lift_expired(peer, self.now);
+                match self.peers.get(peer).map(|peer| peer.standing) {
+                    Some(Standing::Banned(fault, until)) => {
+                        self.outputs.push_back(Output::Penalize { peer, penalty: Penalty::Ban { fault, until } });
+                    }
+                    _ => self.timers.set(Timer::Status(peer), self.now),
+                }
+            }
+            PeerEvent::Disconnected { peer } => {
+                if let Some(peer) = self.peers.get_mut(peer) {
+                    peer.connected = false;
+                }
+                self.timers.cancel(Timer::Status(peer));
+                self.abandon_requests(peer);
+            }
+        }
+        self.claims_changed = true;
+        self.run_timers();
+        self.plan();
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        self.run_timers();
+        self.plan();
+    }
+
+    /// Starts, or goes on after [`stop`](Self::stop). With `until`, downloads end with the first proven segment that
+    /// holds that height.
+    pub fn start(&mut self, now: Instant, until: Option<Height>) {
+        self.advance(now);
+        if self.phase == Phase::Halted {
+            return;
+        }
+        self.phase = Phase::Running;
+        self.until = until;
+        self.reached = None;
+        self.claims_changed = true;
+        self.progressed();
+        let connected: alloc::vec::Vec<PeerId> =
+            self.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id).collect();
+        for peer in connected {
+            self.timers.set(Timer::Status(peer), self.now);
+        }
+        self.run_timers();
+        self.plan();
+    }
+
+    /// Stops: cancels requests and jobs. Calls into the host that are out are still to be answered.
+    pub fn stop(&mut self, now: Instant) {
+        self.advance(now);
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopped;
+            self.cancel_everything();
+        }
+    }
+
+    /// The next thing to do. [`Output::Wait`] comes last.
+    pub fn poll_output(&mut self) -> Output {
+        self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.next()))
+    }
+
+    /// Stops for good.
+    pub(super) fn halt(&mut self, reason: HaltReason) {
+        self.phase = Phase::Halted;
+        self.cancel_everything();
+        self.emit(Event::Halted(reason));
+    }
+
+    /// Cancels all requests and jobs and forgets what is in work but not handed on.
+    fn cancel_everything(&mut self) {
+        let requests: alloc::vec::Vec<RequestId> = self.requests.iter().map(|(id, _)| id).collect();
+        for id in requests {
+            self.abandon_request(id);
+        }
+        while let Some((id, pending)) = self.jobs.pop_first() {
+            self.timers.cancel(Timer::Job(id));
+            self.budget.release(pending.reserved);
+            self.outputs.push_back(Output::CancelJob(id));
+        }
+        for waiting in self.epochs.take_all_waiting() {
+            self.budget.release(waiting.reserved);
+        }
+        self.reset_blocks();
+        self.timers.cancel(Timer::Stall);
+        self.timers.cancel(Timer::Hedge);
+    }
+
+    /// Forgets the download window above what was handed on.
+    pub(super) fn reset_blocks(&mut self) {
+        let (held, sources) = self.blocks.clear();
+        self.budget.release(held);
+        for source in sources {
+            self.cancel_source(source);
+        }
+    }
+
+    /// Cancels a request or a job that nobody needs any more.
+    pub(super) fn cancel_source(&mut self, source: Source) {
+        match source {
+            Source::Request(id) => {
+                if let Some(request) = self.requests.remove(id) {
+                    self.timers.cancel(Timer::Request(id));
+                    self.peers.ended(&request);
+                    self.budget.release(request.reserved);
+                    self.outputs.push_back(Output::CancelRequest(id));
+                }
+            }
+            Source::Job(id) => {
+                if let Some(pending) = self.jobs.remove(&id) {
+                    self.timers.cancel(Timer::Job(id));
+                    self.budget.release(pending.reserved);
+                    self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(pending.bytes);
+                    self.outputs.push_back(Output::CancelJob(id));
+                }
+            }
+        }
+    }
+
+    /// Gives up a request that is in flight and frees what waited for it.
+    pub(super) fn abandon_request(&mut self, id: RequestId) -> Option<crate::requests::InFlight> {
+        let request = self.requests.remove(id)?;
+        self.timers.cancel(Timer::Request(id));
+        self.peers.ended(&request);
+        self.budget.release(request.reserved);
+        self.unassign(request.purpose, Source::Request(id));
+        self.outputs.push_back(Output::CancelRequest(id));
+        Some(request)
+    }
+
+    /// Gives up all requests to a peer.
+    pub(super) fn abandon_requests(&mut self, peer: PeerId) {
+        for id in self.requests.of_peer(peer) {
+            self.abandon_request(id);
+        }
+    }
+
+    /// A source of something failed: where it was the only one, the thing is missing again and its bytes are free.
+    pub(super) fn unassign(&mut self, purpose: Purpose, source: Source) {
+        let freed = match purpose {
+            Purpose::Segment(first) => {
+                let cost = self.blocks.cell(first).map_or(0, |cell| cell.header_cost());
+                let missing = self.blocks.headers_of(first).is_some_and(|headers| headers.remove(source));
+                if missing { cost } else { 0 }
+            }
+            Purpose::Bodies(range) => self
+                .blocks
+                .slot_of(range.first())
+                .map_or(0, |slot| if slot.fetch.remove(source) { slot.bytes } else { 0 }),
+            Purpose::Status | Purpose::Handovers(_) | Purpose::Tip(_) | Purpose::Follow(_) => 0,
+        };
+        self.budget.release(freed);
+    }
+
+    fn run_timers(&mut self) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Request(id) => self.request_timed_out(id),
+                Timer::Job(id) => self.job_timed_out(id),
+                Timer::Call(id) => self.call_timed_out(id),
+                Timer::Status(peer) => self.ask_status(peer),
+                Timer::Peer(peer) => {
+                    self.peers.lift_expired(peer, self.now);
+                    self.claims_changed = true;
+                }
+                Timer::Hedge => {}
+                Timer::Stall => self.check_stall(),
+            }
+        }
+    }
+
+    fn request_timed_out(&mut self, id: RequestId) {
+        let Some(request) = self.abandon_request(id) else { return };
+        self.no_answer(request.peer, request.purpose);
+    }
+
+    /// A peer did not answer, or not in time.
+    pub(super) fn no_answer(&mut self, id: PeerId, purpose: Purpose) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let rested = peer.suspected(purpose.kind(), self.now);
+        match purpose {
+            Purpose::Status => peer.mute = true,
+            Purpose::Tip(_) => peer.unproven = peer.claim.map(|claim| claim.tip),
+            _ => {}
+        }
+        self.timers.set(Timer::Peer(id), rested);
+        self.claims_changed = true;
+    }
+
+    /// A job did not come back: its worker may have died. It is given out again under a new id.
+    fn job_timed_out(&mut self, id: crate::ids::JobId) {
+        let Some(pending) = self.jobs.remove(&id) else { return };
+        self.outputs.push_back(Output::CancelJob(id));
+        let again = self.send_job(pending.job.task().clone(), pending.origin, pending.bytes, pending.reserved);
+        if let Some((_, purpose)) = pending.origin {
+            self.replace_source(purpose, Source::Job(id), Source::Job(again));
+        }
+    }
+
+    /// Puts a new source in the place of an old one. False where nobody waits for it.
+    pub(super) fn replace_source(&mut self, purpose: Purpose, old: Source, new: Source) -> bool {
+        match purpose {
+            Purpose::Segment(first) => self.blocks.headers_of(first).is_some_and(|headers| headers.replace(old, new)),
+            Purpose::Bodies(range) => {
+                self.blocks.slot_of(range.first()).is_some_and(|slot| slot.fetch.replace(old, new))
+            }
+            Purpose::Status | Purpose::Handovers(_) | Purpose::Tip(_) | Purpose::Follow(_) => true,
+        }
+    }
+
+    /// A call was not answered in time, or its rest is over: it is given out again.
+    fn call_timed_out(&mut self, id: crate::ids::CallId) {
+        let Some(pending) = self.calls.get_mut(&id) else { return };
+        pending.resting = false;
+        let output = match &pending.call {
+            Call::Apply(apply) => Output::Apply(apply.clone()),
+            Call::Replay(replay) => Output::Replay(*replay),
+            Call::Store(store) => Output::Store(store.clone()),
+        };
+        self.outputs.push_back(output);
+        self.timers.set(Timer::Call(id), self.now.after(self.config.call_timeout));
+    }
+
+    /// Bans a peer for a provably false answer, unless this node suspects itself.
+    pub(super) fn accuse(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
+        let groups = self.peers.accuse(peer, kind, fault);
+        if self.suspect_self.is_none() && groups >= self.config.suspect_self_groups {
+            self.suspect_self = Some(fault);
+            self.peers.lift_bans();
+            self.emit(Event::SuspectSelf { fault, groups });
+        }
+        self.claims_changed = true;
+        if self.suspect_self.is_some() {
+            let rested = self.peers.get_mut(peer).map(|peer| {
+                peer.unproven = peer.claim.map(|claim| claim.tip);
+                peer.suspected(kind, self.now)
+            });
+            if let Some(rested) = rested {
+                self.timers.set(Timer::Peer(peer), rested);
+            }
+            return;
+        }
+        let until = self.now.after(self.config.ban_duration);
+        self.peers.ban(peer, fault, until);
+        self.abandon_requests(peer);
+        self.timers.cancel(Timer::Status(peer));
+        self.timers.set(Timer::Peer(peer), until);
+        self.outputs.push_back(Output::Penalize { peer, penalty: Penalty::Ban { fault, until } });
+        self.emit(Event::Banned { peer, fault });
+    }
+
+    /// An answer of this kind was true.
+    pub(super) fn vindicated(&mut self, peer: PeerId, kind: Kind, bytes: u64) {
+        self.peers.vindicated(kind);
+        self.suspect_self = None;
+        self.counters.useful_bytes = self.counters.useful_bytes.saturating_add(bytes);
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.succeeded();
+            peer.bytes = peer.bytes.saturating_add(bytes);
+        }
+    }
+}

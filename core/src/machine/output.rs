@@ -1,0 +1,243 @@
+//! What comes out of the machine.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::calls::{Apply, ApplyError, BlockPoint, Replay, StoreCall, StoreError};
+use crate::chain::Fault;
+use crate::config::SyncStrategyType;
+use crate::ids::{Epoch, Height, JobId, PeerId, RequestId};
+use crate::ranges::HeightRange;
+use crate::time::Instant;
+use crate::verify::Job;
+use crate::wire::Request;
+
+/// Work for the host, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send a request and bring the answer to [`handle_response`](super::Machine::handle_response).
+    Request {
+        /// The request's id.
+        id: RequestId,
+        /// Whom to ask.
+        peer: PeerId,
+        /// What to ask.
+        request: Request,
+        /// Bytes after which to stop reading: an honest answer is not longer.
+        max_response_bytes: u64,
+    },
+    /// The answer to this request is no longer wanted. The machine has forgotten it.
+    CancelRequest(RequestId),
+    /// Run the job on any thread and bring the verdict to [`handle_verdict`](super::Machine::handle_verdict).
+    Verify(Job),
+    /// The verdict of this job is no longer wanted. The machine has forgotten it.
+    CancelJob(JobId),
+    /// Store and execute blocks, then call [`handle_applied`](super::Machine::handle_applied). A call may come again
+    /// with the same id, if it took long or failed for a while: skip what is done.
+    Apply(Apply),
+    /// Execute blocks that the store holds already, then call [`handle_applied`](super::Machine::handle_applied).
+    Replay(Replay),
+    /// Store handovers, then call [`handle_stored`](super::Machine::handle_stored).
+    Store(StoreCall),
+    /// Do this to a peer.
+    Penalize {
+        /// The peer.
+        peer: PeerId,
+        /// What to do.
+        penalty: Penalty,
+    },
+    /// Something that the user may want to know.
+    Event(Event),
+    /// Nothing more now. Wait for the next input, or until the deadline and then call
+    /// [`handle_timeout`](super::Machine::handle_timeout).
+    Wait(Option<Instant>),
+}
+
+/// A consequence for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Penalty {
+    /// It gave a provably false answer: disconnect, and refuse it until then.
+    Ban {
+        /// What was false.
+        fault: Fault,
+        /// When it may come back.
+        until: Instant,
+    },
+}
+
+/// Something that the user may want to know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Event {
+    /// A higher block was proven final.
+    Target {
+        /// The block.
+        height: Height,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// A strategy was chosen.
+    Strategy {
+        /// The strategy.
+        strategy: SyncStrategyType,
+        /// Blocks to the target when it was chosen.
+        gap: u64,
+    },
+    /// Everything proven is applied, and no peer that can be asked claims more without having failed to prove it.
+    Reached(BlockPoint),
+    /// No progress.
+    Stalled {
+        /// Why.
+        reason: StallReason,
+        /// Since when.
+        since: Instant,
+        /// When the machine looks again, at the latest.
+        next: Instant,
+    },
+    /// Progress again after [`Event::Stalled`].
+    Resumed,
+    /// A peer was banned.
+    Banned {
+        /// The peer.
+        peer: PeerId,
+        /// What was false.
+        fault: Fault,
+    },
+    /// Several independent peers gave provably false answers of the same kind and nobody a true one. More likely than all
+    /// of them lying: a wrong anchor, old software or a broken disk here. No one is banned until a true answer comes.
+    SuspectSelf {
+        /// What was false.
+        fault: Fault,
+        /// How many independent groups of peers.
+        groups: usize,
+    },
+    /// The sync has stopped for good.
+    Halted(HaltReason),
+}
+
+/// Why there is no progress. The next step is the same each time: whoever can help is asked as soon as they may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum StallReason {
+    /// Nobody to ask.
+    #[error("no peer is connected that may be asked; waiting for one")]
+    NoPeers,
+    /// Nobody has proven a block above ours.
+    #[error("no peer has proven a block above {0}; asking for tips again")]
+    NoTarget(Height),
+    /// Nobody gives the handover that ends this epoch.
+    #[error("no peer gives the handover that ends epoch {0}; asking again")]
+    HandoverMissing(Epoch),
+    /// Nobody gives these blocks.
+    #[error("no peer gives blocks {0}; asking again")]
+    BlocksMissing(HeightRange),
+    /// An answer is awaited.
+    #[error("waiting for peers to answer; late ones are asked elsewhere")]
+    PeersSlow,
+    /// A verification job has not come back.
+    #[error("a verification job is late; it is given out again at its deadline")]
+    VerifyLate,
+    /// A call into the host has not come back.
+    #[error("the store or the application is late; the call is given out again at its deadline")]
+    HostLate,
+    /// The host said that it can't take blocks now.
+    #[error("the store or the application can't take blocks now; tried again after a pause")]
+    HostBusy,
+}
+
+/// Why the sync has stopped for good.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum HaltReason {
+    /// Two different blocks of one height were proven final: more than a third of the power broke its promise. The
+    /// evidence can be checked by anyone. Decide by hand which chain is yours.
+    #[error(
+        "two different blocks at height {height} are proven final: validators broke their promise; keep the evidence and decide by hand which chain to follow"
+    )]
+    ConflictingFinality {
+        /// The height.
+        height: Height,
+        /// Both proofs, as the chain encodes them; empty where the older one was no longer at hand.
+        evidence: Bytes,
+    },
+    /// The host refuses blocks.
+    #[error("applying blocks above {through} failed: {error}")]
+    Apply {
+        /// The highest height that was applied.
+        through: Height,
+        /// Why.
+        error: ApplyError,
+    },
+    /// The host refuses handovers.
+    #[error("storing handovers failed: {0}")]
+    Store(StoreError),
+}
+
+/// What the sync waits for most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bottleneck {
+    /// Answers on their way.
+    Network,
+    /// Verification.
+    Verify,
+    /// Execution and the store.
+    Apply,
+    /// Somebody to ask.
+    Peers,
+}
+
+/// How far the sync is. Counts since the machine was made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Progress {
+    /// Height at the start.
+    pub start: Height,
+    /// Height that is stored and executed.
+    pub current: Height,
+    /// Highest proven height; the current one where nothing is proven above it.
+    pub target: Height,
+    /// Highest height that a usable peer claims. Proves nothing.
+    pub claimed: Option<Height>,
+    /// The strategy in use.
+    pub strategy: SyncStrategyType,
+    /// Blocks a second over the last seconds, and since the start where that is shorter.
+    pub blocks_per_second: u64,
+    /// Time to the target at that rate; `None` while there is no rate.
+    pub remaining: Option<Duration>,
+    /// What it waits for most, over the whole time so far.
+    pub bottleneck: Bottleneck,
+    /// Payload bytes applied.
+    pub payload_bytes: u64,
+    /// Bytes of answers that were accepted, each piece once.
+    pub useful_bytes: u64,
+    /// Bytes of answers that came although the same had been accepted already.
+    pub duplicate_bytes: u64,
+    /// Answers and verdicts that came too late, twice or for nothing.
+    pub strays: u64,
+    /// Certificates that were checked against a quorum.
+    pub quorum_checks: u64,
+    /// Bytes of the memory budget in use.
+    pub buffered_bytes: u64,
+    /// Most bytes of the memory budget ever in use.
+    pub peak_buffered_bytes: u64,
+    /// The memory budget.
+    pub budget_bytes: u64,
+    /// The peers.
+    pub peers: Vec<PeerReport>,
+}
+
+/// What a peer did.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerReport {
+    /// The peer.
+    pub id: PeerId,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Blocks whose payloads it delivered first.
+    pub blocks: u64,
+    /// Accepted bytes.
+    pub bytes: u64,
+    /// Why it is banned, if it is.
+    pub banned: Option<Fault>,
+}

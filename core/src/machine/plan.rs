@@ -1,0 +1,511 @@
+//! What to do next, computed from what is there after every input. Nothing is remembered between inputs but state: a
+//! request that failed is simply wanted again.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::calls::{Apply, BlockPoint, Replay};
+use crate::chain::Finalized;
+use crate::config::SyncStrategyType;
+use crate::ids::{Epoch, Height, PeerId};
+use crate::limits::{GRID, MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES, MAX_TIP_BYTES};
+use crate::machine::output::{Bottleneck, Event, Output, StallReason};
+use crate::machine::state::{Call, Machine, Phase, Timer};
+use crate::peers::Peers;
+use crate::ranges::HeightRange;
+use crate::requests::{InFlight, Kind, Purpose};
+use crate::strategy::{Source, Want};
+use crate::wire::Request;
+
+/// Payload bytes that one apply call carries at most: enough to spread the cost of an fsync, little against the budget.
+const APPLY_BYTES: u64 = 8 << 20;
+/// Share of the budget that one apply call may hold, where that is less.
+const APPLY_SHARE_OF_BUDGET: u64 = 8;
+/// Apply calls that are out at once: one is stored while the one before is executed.
+const APPLY_CALLS: usize = 2;
+/// Blocks that one replay call covers.
+const REPLAY_BLOCKS: u64 = 4096;
+/// Tips that are asked for at once.
+const TIP_REQUESTS: usize = 3;
+/// Followers at once: a second where the first says nothing though others claim more.
+const FOLLOWERS: usize = 2;
+/// Estimated bytes of one compact header on the wire.
+const HEADER_WIRE_BYTES: u64 = 96;
+/// Bytes around payloads in an answer: its tag and, for each frame, a head. A frame holds at least one block.
+const FRAME_HEAD_BYTES: u64 = 9;
+/// Shortest time after which the head of line counts as late.
+const HEDGE_AFTER: Duration = Duration::from_millis(100);
+/// The head of line is late after so many times its expected duration.
+const HEDGE_FACTOR: u32 = 2;
+/// Bytes asked for twice stay below one in so many of the useful ones …
+const HEDGE_SHARE: u64 = 50;
+/// … plus this, so that a young sync can hedge at all.
+const HEDGE_FLOOR_BYTES: u64 = 256 << 10;
+/// Claims and tips are small: their time-out is this part of the usual one.
+const SMALL_TIMEOUT_SHARE: u32 = 2;
+/// Size that decides whom to ask for bodies, before it is known how much one peer is asked for.
+const CHOICE_BYTES: u64 = 256 << 10;
+
+impl Machine {
+    /// Does everything that can be done now.
+    pub(super) fn plan(&mut self) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        if self.replay() {
+            self.watch();
+            return;
+        }
+        if self.claims_changed {
+            self.claims_changed = false;
+            self.review_claims();
+            self.ask_handovers();
+            self.ask_tips();
+        }
+        self.choose_strategy();
+        self.hand_on();
+        if self.phase != Phase::Running {
+            return;
+        }
+        match self.strategy {
+            SyncStrategyType::Incremental => self.follow(),
+            SyncStrategyType::Auto | SyncStrategyType::Parallel => self.download(),
+        }
+        self.check_reached();
+        self.watch();
+    }
+
+    /// Replays stored blocks that the application has not executed. True while that is going on.
+    fn replay(&mut self) -> bool {
+        if self.applied >= self.stored.height {
+            return false;
+        }
+        let busy = self.calls.values().any(|pending| matches!(pending.call, Call::Replay(_)));
+        let last = self.applied.plus(REPLAY_BLOCKS).min(self.stored.height);
+        if let Some(range) = HeightRange::new(self.applied.next(), last)
+            && !busy
+        {
+            let id = self.next_call();
+            self.send_call(id, Call::Replay(Replay { id, range }), 0);
+        }
+        true
+    }
+
+    pub(super) fn ask_status(&mut self, peer: PeerId) {
+        let usable = self.peers.get(peer).is_some_and(crate::peers::Peer::usable);
+        if usable && self.phase == Phase::Running {
+            self.timers.set(Timer::Status(peer), self.now.after(self.config.status_interval));
+            let asked =
+                self.requests.iter().any(|(_, request)| request.peer == peer && request.purpose == Purpose::Status);
+            if !asked {
+                self.send(peer, Purpose::Status, Request::Status, 64, 0);
+            }
+        }
+    }
+
+    fn ask_handovers(&mut self) {
+        let claimed = self.claimed.map_or(Epoch::ZERO, |(_, epoch)| epoch);
+        let newest = self.epochs.newest();
+        // At the end of the newest epoch the next block can't be proven without the next set: ask anyone who is there.
+        let at_boundary = self.blocks.planned() == newest.range().last();
+        let claimed = if at_boundary { claimed.max(newest.epoch().next()) } else { claimed };
+        let applied = self.epochs.of_height(self.applied).map_or(newest.epoch(), |epoch| epoch.epoch());
+        let requests = &self.requests;
+        let checking: Vec<Epoch> = self
+            .jobs
+            .values()
+            .filter_map(|pending| match pending.origin {
+                Some((_, Purpose::Handovers(from))) => Some(from),
+                _ => None,
+            })
+            .collect();
+        let asked = |from| checking.contains(&from) || requests.any(|purpose| purpose == Purpose::Handovers(from));
+        let boundary = newest.range().last();
+        let trusted = newest.epoch();
+        for from in self.epochs.wanted(claimed, applied, asked) {
+            let size = u64::from(MAX_HANDOVERS_BYTES);
+            let eligible = |_: PeerId, peer: &crate::peers::Peer| {
+                peer.claim.is_some_and(|claim| claim.epoch > from || (at_boundary && claim.tip >= boundary))
+            };
+            let Some(peer) = self.peers.choose(Kind::Handovers, 0, self.now, &mut self.rng, eligible) else { continue };
+            // The trusted end is what everything else waits for.
+            if !self.budget.reserve(size, from == trusted) {
+                continue;
+            }
+            let request = Request::Handovers { from, max: MAX_HANDOVERS };
+            self.send(peer, Purpose::Handovers(from), request, 0, size);
+        }
+    }
+
+    fn ask_tips(&mut self) {
+        let newest = self.epochs.newest().epoch();
+        let known = self.target().unwrap_or(self.stored.height).max(self.applied);
+        let asked: Vec<PeerId> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.purpose.kind() == Kind::Tip)
+            .map(|(_, request)| request.peer)
+            .collect();
+        let checking = self.jobs.values().filter_map(|pending| match pending.origin {
+            Some((peer, Purpose::Tip(_))) => Some(peer),
+            _ => None,
+        });
+        let busy: Vec<PeerId> = asked.into_iter().chain(checking).collect();
+        let mut candidates: Vec<(Height, PeerId)> = self
+            .peers
+            .usable()
+            .filter(|(id, peer)| peer.ready(Kind::Tip, self.now) && !busy.contains(id))
+            .filter_map(|(id, peer)| {
+                let claim = peer.claim?;
+                let provable = claim.tip > known && claim.epoch <= newest && peer.unproven != Some(claim.tip);
+                provable.then_some((claim.tip, id))
+            })
+            .collect();
+        candidates.sort_unstable();
+        let room = TIP_REQUESTS.saturating_sub(busy.len());
+        for (_, peer) in candidates.into_iter().rev().take(room) {
+            let size = u64::from(MAX_TIP_BYTES);
+            if self.budget.reserve(size, true) {
+                self.send(peer, Purpose::Tip(newest), Request::Tip, 0, size);
+            }
+        }
+    }
+
+    fn choose_strategy(&mut self) {
+        let known = self.target().or(self.claimed.map(|(tip, _)| tip)).unwrap_or(self.applied);
+        let gap = known.above(self.blocks.planned());
+        let chosen = match self.config.default_strategy {
+            SyncStrategyType::Auto if gap > self.config.strategy_switch_threshold => SyncStrategyType::Parallel,
+            SyncStrategyType::Auto if self.blocks.is_idle() => SyncStrategyType::Incremental,
+            SyncStrategyType::Auto => return,
+            fixed => fixed,
+        };
+        // With a fixed parallel strategy the last blocks are followed all the same, once there is nothing to download.
+        let chosen = match chosen {
+            SyncStrategyType::Parallel if gap == 0 && self.blocks.is_idle() && self.applied >= known => {
+                SyncStrategyType::Incremental
+            }
+            chosen => chosen,
+        };
+        if chosen != self.strategy {
+            self.strategy = chosen;
+            if gap > 0 {
+                self.emit(Event::Strategy { strategy: chosen, gap });
+            }
+        }
+    }
+
+    /// Hands verified blocks to the host, in order.
+    fn hand_on(&mut self) {
+        loop {
+            let out = self.calls.values().filter(|pending| matches!(pending.call, Call::Apply(_))).count();
+            let most = APPLY_BYTES.min(self.budget.limit() / APPLY_SHARE_OF_BUDGET).max(1);
+            // While one call is out, a second goes only when it is worth its fsync.
+            if out >= APPLY_CALLS || (out > 0 && self.blocks.ready_bytes() < most / 2) {
+                return;
+            }
+            match self.blocks.hand_on(most, self.epochs.stored()) {
+                Ok(handed) if handed.parts.is_empty() => return,
+                Ok(handed) => {
+                    let id = self.next_call();
+                    let apply = Apply { id, parts: handed.parts, tip: handed.tip };
+                    self.send_call(id, Call::Apply(apply), handed.held);
+                }
+                Err(broken) => {
+                    self.check_broken_link(&broken);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Opens cells and asks for what they miss, lowest first, as far as peers, budget and the request limit allow.
+    fn download(&mut self) {
+        let Some(target) = self.target() else { return };
+        let limit = self.until.map_or(target, |until| target.min(until));
+        let mut from = Height::ZERO;
+        while self.requests.len() < self.config.parallel_download_limit {
+            let Some(want) = self.blocks.next_want(from) else {
+                if self.blocks.planned() >= limit || !self.open_cell() {
+                    break;
+                }
+                continue;
+            };
+            if self.budget.room(true) == 0 || !self.someone_is_ready() {
+                break;
+            }
+            if !self.ask_for(&want) {
+                from = want.range().last().next();
+                if self.budget.room(false) == 0 {
+                    break;
+                }
+            }
+        }
+        self.hedge();
+    }
+
+    fn someone_is_ready(&self) -> bool {
+        self.peers.usable().any(|(_, peer)| peer.ready(Kind::Bodies, self.now) || peer.ready(Kind::Segment, self.now))
+    }
+
+    fn open_cell(&mut self) -> bool {
+        let Some(target) = &self.target else { return false };
+        let tip = match &target.proof {
+            Finalized::Tip(tip) => Some(tip),
+            _ => None,
+        };
+        // A target that was proven otherwise (by a handover, or while following) ends a segment with a certificate.
+        let epochs = &self.epochs;
+        self.blocks.open_next(&target.facts, tip, |height| epochs.of_height(height).cloned()).unwrap_or(false)
+    }
+
+    /// Sends the request for `want` to the best peer. False where nobody can be asked or the budget is full.
+    fn ask_for(&mut self, want: &Want) -> bool {
+        let head = self.blocks.head_of_line().is_some_and(|(range, _, _)| range.first() == want.range().first());
+        match *want {
+            Want::Headers { range, certified, cost } => {
+                let size = range.count().saturating_mul(HEADER_WIRE_BYTES);
+                let Some(peer) = self.choose_holder(Kind::Segment, range, size) else { return false };
+                if !self.budget.reserve(cost, head) {
+                    return false;
+                }
+                let request = Request::Segment { range, certified, audit: self.config.full_audit };
+                let source = self.send(peer, Purpose::Segment(range.first()), request, size, 0);
+                if let Some(headers) = self.blocks.headers_of(range.first()) {
+                    headers.add(source);
+                }
+            }
+            Want::Bodies { range, bytes } => {
+                let first = HeightRange::single(range.first());
+                let Some(peer) = self.choose_holder(Kind::Bodies, first, bytes.min(CHOICE_BYTES)) else { return false };
+                let Some(known) = self.peers.get(peer) else { return false };
+                let room = self.budget.room(head).max(1);
+                let held_last = known.claim.map_or(range.first(), |claim| claim.tip);
+                let most = Peers::request_bytes(known).min(room);
+                let Some(range) = self.blocks.split(range.first(), most, held_last) else { return false };
+                let Some(bytes) = self.blocks.slot_of(range.first()).map(|slot| slot.bytes) else { return false };
+                if !self.budget.reserve(bytes, head) {
+                    return false;
+                }
+                let source = self.send_bodies(peer, range, bytes, 0);
+                if let Some(slot) = self.blocks.slot_of(range.first()) {
+                    slot.fetch.add(source);
+                }
+            }
+        }
+        true
+    }
+
+    fn choose_holder(&mut self, kind: Kind, range: HeightRange, size: u64) -> Option<PeerId> {
+        self.peers.choose(kind, size, self.now, &mut self.rng, |_, peer| peer.claims(range))
+    }
+
+    fn send_bodies(&mut self, peer: PeerId, range: HeightRange, bytes: u64, reserved: u64) -> Source {
+        let request = Request::Bodies { range, max_bytes: u32::try_from(bytes).unwrap_or(u32::MAX) };
+        self.send(peer, Purpose::Bodies(range), request, bytes, reserved)
+    }
+
+    /// Asks a second peer for the head of line where the first is late, within a cap on bytes asked for twice.
+    fn hedge(&mut self) {
+        self.timers.cancel(Timer::Hedge);
+        let Some((range, bytes, &[Source::Request(id)])) = self.blocks.head_of_line() else { return };
+        let headers = bytes == 0 && self.blocks.cell(range.first()).is_some_and(|cell| cell.segment().is_none());
+        let (kind, size) = if headers {
+            (Kind::Segment, range.count().saturating_mul(HEADER_WIRE_BYTES))
+        } else {
+            (Kind::Bodies, bytes)
+        };
+        let Some((first_peer, sent)) = self.requests.get(id).map(|request| (request.peer, request.sent)) else {
+            return;
+        };
+        let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
+        let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
+        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.pace.expected(size, peer.queued_bytes));
+        let late = sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER));
+        if late > self.now {
+            self.timers.set(Timer::Hedge, late);
+            return;
+        }
+        let cap = (self.counters.useful_bytes / HEDGE_SHARE).saturating_add(HEDGE_FLOOR_BYTES);
+        let spent = self.counters.hedged_bytes.saturating_add(size);
+        if spent > cap || !self.budget.reserve(size, true) {
+            return;
+        }
+        self.counters.hedged_bytes = spent;
+        if headers {
+            let Some(certified) = self.blocks.cell(range.first()).map(|cell| cell.is_certified()) else { return };
+            let request = Request::Segment { range, certified, audit: self.config.full_audit };
+            let source = self.send(second, Purpose::Segment(range.first()), request, size, size);
+            if let Some(headers) = self.blocks.headers_of(range.first()) {
+                headers.add(source);
+            }
+        } else {
+            let source = self.send_bodies(second, range, size, size);
+            if let Some(slot) = self.blocks.slot_of(range.first()) {
+                slot.fetch.add(source);
+            }
+        }
+    }
+
+    /// Follows the tip: one answer at a time from where we stand; a second peer where the first says nothing though
+    /// others claim more.
+    fn follow(&mut self) {
+        let after = self.blocks.planned();
+        // What an answer may leave out of its bodies is downloaded as ever.
+        self.download_missing();
+        if self.epochs.of_height(after.next()).is_none() {
+            self.claims_changed |= self.epochs.newest().range().last() == after && self.claimed.is_some();
+            return;
+        }
+        if self.until.is_some_and(|until| after >= until) || self.blocks.next_want(Height::ZERO).is_some() {
+            return;
+        }
+        let checking =
+            self.jobs.values().any(|pending| matches!(pending.origin, Some((_, Purpose::Follow(at))) if at == after));
+        let busy: Vec<PeerId> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.purpose == Purpose::Follow(after))
+            .map(|(_, request)| request.peer)
+            .collect();
+        let behind = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip > after);
+        let anyone_ahead = self.peers.usable().any(|(id, peer)| behind(peer) && !busy.contains(&id));
+        let wanted = if busy.is_empty() {
+            1
+        } else if anyone_ahead {
+            FOLLOWERS
+        } else {
+            0
+        };
+        if checking || busy.len() >= wanted {
+            return;
+        }
+        let usable = |id: PeerId, peer: &crate::peers::Peer| {
+            let holds = peer.claim.is_some_and(|claim| claim.earliest <= after.next() && claim.tip >= after);
+            holds && !busy.contains(&id) && (behind(peer) || !anyone_ahead)
+        };
+        let Some(peer) = self.peers.choose(Kind::Follow, 0, self.now, &mut self.rng, usable) else { return };
+        let max_bytes = u32::try_from(APPLY_BYTES.min(self.budget.limit() / APPLY_SHARE_OF_BUDGET)).unwrap_or(u32::MAX);
+        let headers = GRID.saturating_mul(512).saturating_add(32 << 10);
+        let reserved = u64::from(max_bytes.max(MAX_PAYLOAD_BYTES)).saturating_add(headers);
+        if self.budget.reserve(reserved, true) {
+            let request = Request::Follow { after, max_bytes, audit: self.config.full_audit };
+            self.send(peer, Purpose::Follow(after), request, 0, reserved);
+        }
+    }
+
+    /// Asks for bodies that an answer from the tip left out.
+    fn download_missing(&mut self) {
+        let mut from = Height::ZERO;
+        while self.requests.len() < self.config.parallel_download_limit
+            && let Some(want) = self.blocks.next_want(from)
+        {
+            if !self.ask_for(&want) {
+                from = want.range().last().next();
+            }
+        }
+        self.hedge();
+    }
+
+    /// Sends a request.
+    fn send(&mut self, peer: PeerId, purpose: Purpose, request: Request, size: u64, reserved: u64) -> Source {
+        let most = u64::from(request.max_response_bytes());
+        let max_response_bytes = match request {
+            // Verified headers say exactly how long the payloads are.
+            Request::Bodies { range, .. } => {
+                let heads = range.count().saturating_add(1).saturating_mul(FRAME_HEAD_BYTES);
+                size.saturating_add(heads).saturating_add(FRAME_HEAD_BYTES)
+            }
+            _ => most,
+        };
+        let id = self.requests.insert(InFlight { peer, purpose, sent: self.now, size, reserved });
+        self.peers.sent(peer, size);
+        let timeout = match purpose.kind() {
+            Kind::Follow => self.config.follow_timeout,
+            Kind::Status | Kind::Tip => self.config.peer_timeout / SMALL_TIMEOUT_SHARE,
+            Kind::Handovers | Kind::Segment | Kind::Bodies => self.config.peer_timeout,
+        };
+        self.timers.set(Timer::Request(id), self.now.after(timeout));
+        self.outputs.push_back(Output::Request { id, peer, request, max_response_bytes });
+        Source::Request(id)
+    }
+
+    /// Says so once when everything that can be proven is applied.
+    fn check_reached(&mut self) {
+        if self.reached.is_some() || !self.blocks.is_idle() || !self.calls.is_empty() {
+            return;
+        }
+        let known = self.target().unwrap_or(self.applied);
+        let enough = self.until.is_some_and(|until| self.applied >= until);
+        let waits = self.requests.any(|purpose| matches!(purpose, Purpose::Tip(_) | Purpose::Handovers(_)));
+        let checks = !self.jobs.is_empty();
+        let mut heard = false;
+        let settled = self.peers.usable().all(|(_, peer)| match peer.claim {
+            Some(claim) => {
+                heard = true;
+                claim.tip <= self.applied || peer.unproven == Some(claim.tip)
+            }
+            None => peer.mute,
+        });
+        if enough || (heard && settled && !waits && !checks && self.applied >= known) {
+            let Some(id) = self.applied_id else { return };
+            self.reached = Some(self.applied);
+            self.emit(Event::Reached(BlockPoint { height: self.applied, id }));
+        }
+    }
+
+    /// Notes what the sync waits for now, and keeps the watch on progress.
+    fn watch(&mut self) {
+        let out = self.calls.values().filter(|pending| !matches!(pending.call, Call::Store(_))).count();
+        let nobody = self.peers.usable().next().is_none();
+        self.waiting_for = if out >= APPLY_CALLS || (out > 0 && self.requests.len() == 0 && self.jobs.is_empty()) {
+            Bottleneck::Apply
+        } else if nobody {
+            Bottleneck::Peers
+        } else if self.jobs.len() > self.requests.len() {
+            Bottleneck::Verify
+        } else {
+            Bottleneck::Network
+        };
+    }
+
+    /// There was no progress for a while: say why, unless there is nothing to do.
+    pub(super) fn check_stall(&mut self) {
+        let next = self.now.after(self.config.stall_after);
+        self.timers.set(Timer::Stall, next);
+        if self.phase != Phase::Running || self.reached.is_some() {
+            return;
+        }
+        let reason = self.stall_reason();
+        if self.stalled != Some(reason) {
+            self.stalled = Some(reason);
+            self.emit(Event::Stalled { reason, since: self.progressed_at, next });
+        }
+    }
+
+    fn stall_reason(&self) -> StallReason {
+        let calls = || self.calls.values();
+        if calls().any(|pending| pending.resting) {
+            return StallReason::HostBusy;
+        }
+        if calls().next().is_some() {
+            return StallReason::HostLate;
+        }
+        if !self.jobs.is_empty() {
+            return StallReason::VerifyLate;
+        }
+        if self.peers.usable().next().is_none() {
+            return StallReason::NoPeers;
+        }
+        if self.requests.any(|purpose| purpose.kind() != Kind::Follow && purpose.kind() != Kind::Status) {
+            return StallReason::PeersSlow;
+        }
+        if self.claimed.is_some_and(|(_, epoch)| epoch > self.epochs.newest().epoch()) {
+            return StallReason::HandoverMissing(self.epochs.newest().epoch());
+        }
+        match self.blocks.head_of_line() {
+            Some((range, _, _)) => StallReason::BlocksMissing(range),
+            None => StallReason::NoTarget(self.applied),
+        }
+    }
+}

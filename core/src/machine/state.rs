@@ -1,0 +1,309 @@
+//! The machine's state, its making and its getters.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::time::Duration;
+
+use crate::budget::Budget;
+use crate::calls::{Apply, BlockPoint, Replay, Start, StoreCall};
+use crate::chain::{Fault, Finalized, TipFacts};
+use crate::config::{ConfigError, SyncConfig, SyncStrategyType};
+use crate::hash::Hash;
+use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
+use crate::machine::output::{Bottleneck, Output, PeerReport, Progress, StallReason};
+use crate::peers::{Peers, Standing};
+use crate::requests::{Purpose, Requests};
+use crate::rng::Rng;
+use crate::strategy::{Blocks, Epochs};
+use crate::time::{Instant, micros};
+use crate::timers::Timers;
+use crate::verify::Job;
+
+/// Share of the memory budget that is kept for the head of line: one eighth holds several of the largest requests.
+const HEAD_SHARE_OF_BUDGET: u64 = 8;
+/// Samples of the applied height that the rate is taken from.
+const RATE_SAMPLES: usize = 16;
+/// Time between two such samples: the rate is that of the last four seconds.
+const RATE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Timer {
+    Request(RequestId),
+    Job(JobId),
+    Call(CallId),
+    /// Ask this peer for its status.
+    Status(PeerId),
+    /// A rest of this peer is over.
+    Peer(PeerId),
+    /// The head of line may be late.
+    Hedge,
+    /// There may be no progress.
+    Stall,
+}
+
+/// Whether the machine works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Stopped,
+    Running,
+    Halted,
+}
+
+/// The highest proven block.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Target {
+    pub(super) facts: TipFacts,
+    pub(super) proof: Finalized,
+}
+
+/// A job that is out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PendingJob {
+    /// A copy, should it be lost.
+    pub(super) job: Job,
+    /// Whose answer it checks, and what for. `None` for a conflict, which is nobody's answer.
+    pub(super) origin: Option<(PeerId, Purpose)>,
+    /// Size of the answer.
+    pub(super) bytes: u64,
+    /// Bytes of the memory budget that go back when it ends.
+    pub(super) reserved: u64,
+}
+
+/// What the host was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Call {
+    Apply(Apply),
+    Replay(Replay),
+    Store(StoreCall),
+}
+
+/// A call that is out, or waits to be given out again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PendingCall {
+    pub(super) call: Call,
+    /// Bytes of the memory budget that go back when it is done.
+    pub(super) held: u64,
+    /// How often the host said that it can't now.
+    pub(super) refusals: u32,
+    /// Whether it waits to be given out again.
+    pub(super) resting: bool,
+}
+
+/// Counters for [`Progress`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Counters {
+    pub(super) payload_bytes: u64,
+    pub(super) useful_bytes: u64,
+    pub(super) duplicate_bytes: u64,
+    pub(super) hedged_bytes: u64,
+    pub(super) strays: u64,
+    pub(super) quorum_checks: u64,
+}
+
+/// The synchronization state machine. See the [module](crate::machine) for its contract.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Machine {
+    pub(super) config: SyncConfig,
+    pub(super) chain_id: Hash,
+    pub(super) rng: Rng,
+    pub(super) now: Instant,
+    pub(super) phase: Phase,
+    pub(super) until: Option<Height>,
+    pub(super) start: Height,
+    pub(super) stored: BlockPoint,
+    /// Proof of the block at `stored`, as the host kept it: needed only if a conflict shows there.
+    pub(super) stored_proof: Option<Finalized>,
+    pub(super) applied: Height,
+    pub(super) applied_id: Option<Hash>,
+    pub(super) target: Option<Target>,
+    pub(super) strategy: SyncStrategyType,
+    pub(super) peers: Peers,
+    pub(super) requests: Requests,
+    pub(super) epochs: Epochs,
+    pub(super) blocks: Blocks,
+    pub(super) budget: Budget,
+    pub(super) timers: Timers<Timer>,
+    pub(super) jobs: BTreeMap<JobId, PendingJob>,
+    pub(super) next_job: JobId,
+    pub(super) calls: BTreeMap<CallId, PendingCall>,
+    pub(super) next_call: CallId,
+    pub(super) outputs: VecDeque<Output>,
+    /// Claims or what is known of epochs changed: look whom to ask for tips and handovers.
+    pub(super) claims_changed: bool,
+    pub(super) claimed: Option<(Height, Epoch)>,
+    pub(super) suspect_self: Option<Fault>,
+    /// The height of the conflict that is being checked.
+    pub(super) conflict_height: Option<Height>,
+    pub(super) reached: Option<Height>,
+    pub(super) progressed_at: Instant,
+    pub(super) stalled: Option<StallReason>,
+    pub(super) counters: Counters,
+    pub(super) waits: BTreeMap<Bottleneck, u64>,
+    pub(super) waiting_for: Bottleneck,
+    pub(super) samples: VecDeque<(Instant, Height)>,
+}
+
+/// Why a machine can't be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NewMachineError {
+    /// A setting is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The trusted epochs are missing, not consecutive, or don't hold the stored block.
+    #[error("the trusted epochs don't follow each other from the epoch of the stored block on; open the store again")]
+    Epochs,
+    /// The application has executed blocks that the store doesn't hold.
+    #[error(
+        "the application stands at {applied}, above the stored block {stored}; restore the store that belongs to it"
+    )]
+    ApplicationAhead {
+        /// The application's height.
+        applied: Height,
+        /// The store's height.
+        stored: Height,
+    },
+}
+
+impl Machine {
+    /// A machine for a node that stands at `start`. `seed` feeds all of its choices. It does nothing before
+    /// [`start`](Self::start).
+    pub fn new(config: SyncConfig, start: Start, seed: u64, now: Instant) -> Result<Self, NewMachineError> {
+        config.validate()?;
+        let Start { chain_id, stored, stored_proof, applied, epochs } = start;
+        if applied > stored.height {
+            return Err(NewMachineError::ApplicationAhead { applied, stored: stored.height });
+        }
+        let epochs = Epochs::new(epochs).ok_or(NewMachineError::Epochs)?;
+        if epochs.of_height(stored.height).is_none() {
+            return Err(NewMachineError::Epochs);
+        }
+        let budget = Budget::new(config.memory_budget, config.memory_budget / HEAD_SHARE_OF_BUDGET);
+        Ok(Self {
+            strategy: config.default_strategy,
+            config,
+            chain_id,
+            rng: Rng::new(seed),
+            now,
+            phase: Phase::Stopped,
+            until: None,
+            start: applied,
+            stored,
+            stored_proof,
+            applied,
+            applied_id: (applied == stored.height).then_some(stored.id),
+            target: None,
+            peers: Peers::default(),
+            requests: Requests::default(),
+            epochs,
+            blocks: Blocks::new(stored),
+            budget,
+            timers: Timers::new(),
+            jobs: BTreeMap::new(),
+            next_job: JobId::FIRST,
+            calls: BTreeMap::new(),
+            next_call: CallId::FIRST,
+            outputs: VecDeque::new(),
+            claims_changed: true,
+            claimed: None,
+            suspect_self: None,
+            conflict_height: None,
+            reached: None,
+            progressed_at: now,
+            stalled: None,
+            counters: Counters::default(),
+            waits: BTreeMap::new(),
+            waiting_for: Bottleneck::Peers,
+            samples: VecDeque::new(),
+        })
+    }
+
+    /// Height that is stored and executed.
+    pub fn applied(&self) -> Height {
+        self.applied
+    }
+
+    /// The highest proven height, if one was proven since the machine was made.
+    pub fn target(&self) -> Option<Height> {
+        self.target.as_ref().map(|target| target.facts.height)
+    }
+
+    /// Whether the machine has stopped for good.
+    pub fn is_halted(&self) -> bool {
+        self.phase == Phase::Halted
+    }
+
+    /// How far the sync is.
+    pub fn progress(&self) -> Progress {
+        let rate = self.blocks_per_second();
+        let target = self.target().unwrap_or(self.applied).max(self.applied);
+        let remaining = target.above(self.applied).saturating_mul(1_000_000).checked_div(rate);
+        Progress {
+            start: self.start,
+            current: self.applied,
+            target,
+            claimed: self.claimed.map(|(height, _)| height),
+            strategy: self.strategy,
+            blocks_per_second: rate,
+            remaining: remaining.map(Duration::from_micros),
+            bottleneck: self.bottleneck(),
+            payload_bytes: self.counters.payload_bytes,
+            useful_bytes: self.counters.useful_bytes,
+            duplicate_bytes: self.counters.duplicate_bytes,
+            strays: self.counters.strays,
+            quorum_checks: self.counters.quorum_checks,
+            buffered_bytes: self.budget.used(),
+            peak_buffered_bytes: self.budget.peak(),
+            budget_bytes: self.budget.limit(),
+            peers: self.peers.iter().map(|(id, peer)| report(id, peer)).collect(),
+        }
+    }
+
+    /// What the sync waited for most, so far.
+    fn bottleneck(&self) -> Bottleneck {
+        self.waits.iter().max_by_key(|&(_, &time)| time).map_or(self.waiting_for, |(&class, _)| class)
+    }
+
+    fn blocks_per_second(&self) -> u64 {
+        let Some(&(since, from)) = self.samples.front() else { return 0 };
+        let blocks = self.applied.above(from).saturating_mul(1_000_000);
+        blocks.checked_div(micros(self.now.since(since))).unwrap_or(0)
+    }
+
+    /// Takes in the time of an input, and accounts for what the time before it was spent on.
+    pub(super) fn advance(&mut self, now: Instant) {
+        let spent = micros(now.since(self.now));
+        if self.phase == Phase::Running && self.reached.is_none() {
+            let wait = self.waits.entry(self.waiting_for).or_default();
+            *wait = wait.saturating_add(spent);
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// Notes progress: the applied head, the target or the trusted epoch moved.
+    pub(super) fn progressed(&mut self) {
+        self.progressed_at = self.now;
+        self.timers.set(Timer::Stall, self.now.after(self.config.stall_after));
+        if self.stalled.take().is_some() {
+            self.emit(super::Event::Resumed);
+        }
+        let due = self.samples.back().is_none_or(|&(at, _)| self.now.since(at) >= RATE_INTERVAL);
+        if due {
+            self.samples.push_back((self.now, self.applied));
+            if self.samples.len() > RATE_SAMPLES {
+                self.samples.pop_front();
+            }
+        }
+    }
+
+    pub(super) fn emit(&mut self, event: super::Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+fn report(id: PeerId, peer: &crate::peers::Peer) -> PeerReport {
+    let banned = match peer.standing {
+        Standing::Banned(fault, _) => Some(fault),
+        Standing::Good | Standing::Unsupported(_) => None,
+    };
+    PeerReport { id, connected: peer.connected, blocks: peer.blocks, bytes: peer.bytes, banned }
+}

@@ -1,0 +1,252 @@
+//! What jobs found: targets rise, headers and bodies take their places, liars are named.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::calls::StoreCall;
+use crate::chain::{Fault, Finalized, SegmentRef, TipCheck, TipFacts};
+use crate::ids::{CallId, Height, PeerId};
+use crate::machine::output::{Event, Output};
+use crate::machine::state::{Call, Machine, PendingCall, PendingJob, Target, Timer};
+use crate::ranges::grid_cell;
+use crate::requests::{Kind, Purpose};
+use crate::strategy::Source;
+use crate::time::{Instant, UnixMillis};
+use crate::verify::{HandoverLink, Outcome, Verdict};
+use crate::wire::BodyFrame;
+
+/// An answer that could have held more is needlessly small below this share of what was asked for.
+const SMALL_ANSWER_SHARE: u64 = 4;
+/// Blocks that a follower may be behind before answers with a few blocks at a quorum check each are needlessly small.
+const FOLLOW_SLACK: u64 = 8;
+
+impl Machine {
+    /// A job is done. Verdicts of jobs that the machine has forgotten, or that answer another question, are counted and
+    /// ignored.
+    pub fn handle_verdict(&mut self, now: Instant, verdict: Verdict) {
+        self.advance(now);
+        let known = self.jobs.get(&verdict.job()).is_some_and(|pending| pending.job.claim() == verdict.claim());
+        match self.jobs.remove(&verdict.job()).filter(|_| known) {
+            Some(pending) => {
+                self.timers.cancel(Timer::Job(verdict.job()));
+                let checks = u64::from(verdict.quorum_checks());
+                self.counters.quorum_checks = self.counters.quorum_checks.saturating_add(checks);
+                self.take_verdict(pending, verdict);
+            }
+            None => self.counters.strays = self.counters.strays.saturating_add(1),
+        }
+        self.plan();
+    }
+
+    fn take_verdict(&mut self, pending: PendingJob, verdict: Verdict) {
+        let source = Source::Job(verdict.job());
+        self.budget.release(pending.reserved);
+        let Some((peer, purpose)) = pending.origin else {
+            self.take_conflict(verdict.into_outcome());
+            return;
+        };
+        let bytes = pending.bytes;
+        match verdict.into_outcome() {
+            Err(fault) => {
+                self.unassign(purpose, source);
+                self.accuse(peer, purpose.kind(), fault);
+                if purpose.kind() == Kind::Handovers {
+                    self.check_handovers();
+                }
+            }
+            Ok(Outcome::Handovers { links, fault }) => self.take_handovers(peer, links, fault, bytes),
+            Ok(Outcome::Tip(check, proof)) => self.take_tip(peer, check, proof, bytes),
+            Ok(Outcome::Segment(segment)) => self.take_segment(peer, purpose, segment, bytes),
+            Ok(Outcome::Bodies(frames)) => self.take_bodies(peer, purpose, frames, bytes),
+            Ok(Outcome::Follow { segment, frames }) => self.take_followed(peer, segment, frames, bytes),
+            // A conflict's verdict for a peer's answer: the claim was compared, so it can't be.
+            Ok(Outcome::Conflict(_)) => self.counters.strays = self.counters.strays.saturating_add(1),
+        }
+    }
+
+    fn take_handovers(&mut self, peer: PeerId, links: Vec<HandoverLink>, fault: Option<Fault>, bytes: u64) {
+        if !self.epochs.extend(&links) {
+            self.counters.strays = self.counters.strays.saturating_add(1);
+            return;
+        }
+        self.vindicated(peer, Kind::Handovers, bytes);
+        if let Some(last) = links.last() {
+            let facts = TipFacts {
+                height: last.boundary,
+                id: last.boundary_id,
+                epoch: last.ended,
+                timestamp: UnixMillis::default(),
+            };
+            self.raise_target(facts, Finalized::Handover(last.bytes.clone()));
+        }
+        // Tips of epochs that were unknown until now can be proven.
+        let waiting: Vec<PeerId> = self.peers.usable().map(|(id, _)| id).collect();
+        for id in waiting {
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.unproven = None;
+                peer.unpause(Kind::Tip);
+            }
+        }
+        let id = self.next_call();
+        self.send_call(id, Call::Store(StoreCall { id, handovers: links }), 0);
+        if let Some(fault) = fault {
+            self.accuse(peer, Kind::Handovers, fault);
+        }
+        self.claims_changed = true;
+        self.progressed();
+        self.check_handovers();
+    }
+
+    fn take_tip(&mut self, id: PeerId, check: TipCheck, proof: Bytes, bytes: u64) {
+        self.claims_changed = true;
+        let newest = self.epochs.newest().epoch();
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let claimed = peer.claim.map(|claim| claim.tip);
+        match check {
+            TipCheck::OtherEpoch(epoch) => {
+                peer.unproven = claimed;
+                if epoch > newest
+                    && let Some(claim) = &mut peer.claim
+                {
+                    claim.epoch = epoch;
+                    peer.unpause(Kind::Handovers);
+                }
+            }
+            TipCheck::Final(facts) => {
+                if claimed.is_some_and(|claimed| claimed > facts.height) {
+                    peer.unproven = claimed;
+                }
+                if let Some(claim) = &mut peer.claim {
+                    claim.tip = claim.tip.max(facts.height);
+                }
+                self.vindicated(id, Kind::Tip, bytes);
+                self.raise_target(facts, Finalized::Tip(proof));
+            }
+        }
+    }
+
+    /// A block was proven final: it becomes the target if it is the highest, and must be the same block if it is not new.
+    pub(super) fn raise_target(&mut self, facts: TipFacts, proof: Finalized) {
+        match &self.target {
+            Some(target) if facts.height == target.facts.height && facts.id != target.facts.id => {
+                let (one, other) = (target.proof.clone(), proof);
+                self.check_conflict(facts.height, Some(one), other);
+            }
+            Some(target) if facts.height <= target.facts.height => {}
+            _ if facts.height < self.applied => {}
+            _ => {
+                if facts.height > self.applied {
+                    self.reached = None;
+                    self.emit(Event::Target { height: facts.height, epoch: facts.epoch });
+                    self.progressed();
+                }
+                self.target = Some(Target { facts, proof });
+            }
+        }
+    }
+
+    fn take_segment(&mut self, peer: PeerId, purpose: Purpose, segment: SegmentRef, bytes: u64) {
+        self.vindicated(peer, Kind::Segment, bytes);
+        let (last, id) = (segment.range().last(), segment.last_id());
+        let boundary = self.epochs.get(segment.epoch()).filter(|epoch| epoch.range().last() == last);
+        let boundary = boundary.and_then(|epoch| self.epochs.boundary(epoch.epoch()));
+        let handover = boundary.filter(|&(other, _)| other != id).map(|(_, bytes)| Finalized::Handover(bytes.clone()));
+        let tip = self.target.as_ref().filter(|target| target.facts.height == last && target.facts.id != id);
+        if let Some(other) = handover.or_else(|| tip.map(|target| target.proof.clone())) {
+            self.check_conflict(last, Some(other), Finalized::Segment(segment.bytes().clone(), last));
+            return;
+        }
+        let first = segment.range().first();
+        if purpose == Purpose::Segment(first) {
+            for obsolete in self.blocks.set_headers(first, segment) {
+                self.cancel_source(obsolete);
+            }
+        }
+    }
+
+    fn take_bodies(&mut self, peer: PeerId, purpose: Purpose, frames: Vec<BodyFrame>, bytes: u64) {
+        let Purpose::Bodies(asked) = purpose else { return };
+        let delivered = frames.last().map_or(asked.first(), |frame| frame.range.last());
+        let slot_bytes = self.blocks.slot_of(asked.first()).map_or(0, |slot| slot.bytes);
+        let Some((freed, obsolete)) = self.blocks.fill(asked.first(), frames) else {
+            self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
+            return;
+        };
+        self.budget.release(freed);
+        for source in obsolete {
+            self.cancel_source(source);
+        }
+        self.vindicated(peer, Kind::Bodies, bytes);
+        let small = delivered < asked.last() && slot_bytes.saturating_sub(freed) < slot_bytes / SMALL_ANSWER_SHARE;
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.blocks = known.blocks.saturating_add(delivered.above(asked.first()).saturating_add(1));
+            if small {
+                let rested = known.suspected(Kind::Bodies, self.now);
+                self.timers.set(Timer::Peer(peer), rested);
+            }
+        }
+    }
+
+    fn take_followed(&mut self, peer: PeerId, segment: SegmentRef, frames: Vec<BodyFrame>, bytes: u64) {
+        let range = segment.range();
+        let facts = TipFacts {
+            height: range.last(),
+            id: segment.last_id(),
+            epoch: segment.epoch(),
+            timestamp: segment.last_timestamp(),
+        };
+        let proof = Finalized::Segment(segment.bytes().clone(), range.last());
+        let delivered = frames.last().map_or(range.first(), |frame| frame.range.last());
+        let epoch = self.epochs.get(segment.epoch()).cloned();
+        let cell_end = epoch.as_ref().and_then(|epoch| grid_cell(range.first(), epoch.range())).map(|cell| cell.last());
+        let held = epoch.and_then(|epoch| self.blocks.insert_followed(epoch, segment, frames));
+        let Some(held) = held else {
+            self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
+            return;
+        };
+        // It is here already; the head of line may take more than its share for one answer.
+        self.budget.reserve_forced(held);
+        self.vindicated(peer, Kind::Follow, bytes);
+        self.raise_target(facts, proof);
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.blocks = known.blocks.saturating_add(delivered.above(range.first()).saturating_add(1));
+            let behind = known.claim.map_or(0, |claim| claim.tip.above(range.last()));
+            let small = range.count() <= FOLLOW_SLACK && behind > FOLLOW_SLACK && cell_end != Some(range.last());
+            if small {
+                let rested = known.suspected(Kind::Follow, self.now);
+                self.timers.set(Timer::Peer(peer), rested);
+            }
+            if let Some(claim) = &mut known.claim {
+                claim.tip = claim.tip.max(range.last());
+            }
+        }
+    }
+
+    /// The id of the next call into the host.
+    pub(super) fn next_call(&mut self) -> CallId {
+        let id = self.next_call;
+        self.next_call = id.next();
+        id
+    }
+
+    /// Gives out a call into the host that holds `held` bytes of the budget.
+    pub(super) fn send_call(&mut self, id: CallId, call: Call, held: u64) {
+        self.outputs.push_back(match &call {
+            Call::Apply(apply) => Output::Apply(apply.clone()),
+            Call::Replay(replay) => Output::Replay(*replay),
+            Call::Store(store) => Output::Store(store.clone()),
+        });
+        self.timers.set(Timer::Call(id), self.now.after(self.config.call_timeout));
+        self.calls.insert(id, PendingCall { call, held, refusals: 0, resting: false });
+    }
+
+    /// The highest height that any usable peer claims, with the newest epoch that any claims.
+    pub(super) fn review_claims(&mut self) {
+        let claims = self.peers.usable().filter_map(|(_, peer)| peer.claim);
+        self.claimed = claims.fold(None, |best: Option<(Height, _)>, claim| {
+            let (tip, epoch) = best.unwrap_or((claim.tip, claim.epoch));
+            Some((tip.max(claim.tip), epoch.max(claim.epoch)))
+        });
+    }
+}

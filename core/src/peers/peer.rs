@@ -1,0 +1,128 @@
+//! One peer.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use super::pace::Pace;
+use crate::chain::Fault;
+use crate::ids::Height;
+use crate::ranges::HeightRange;
+use crate::requests::Kind;
+use crate::time::Instant;
+use crate::wire::PeerStatus;
+
+/// Requests in flight to a new peer: two, so that one is on its way while another is answered.
+const FIRST_WINDOW: u32 = 2;
+/// Most requests in flight to one peer.
+const MAX_WINDOW: u32 = 8;
+/// Pause after a first suspected fault; doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause after suspected faults.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Doublings after which the pause has reached [`MAX_PAUSE`].
+const MAX_DOUBLINGS: u32 = 7;
+/// How long a peer is not asked again for a kind of data that it said it doesn't have.
+pub(super) const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a peer of another version or another chain is left alone.
+pub(super) const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(600);
+
+/// How a peer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Standing {
+    /// Used.
+    Good,
+    /// Gave a provably false answer; left out until then.
+    Banned(Fault, Instant),
+    /// Speaks another version or follows another chain; left alone until then.
+    Unsupported(Instant),
+}
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    /// What it shares with others that may be one operator: given by the host, such as an address prefix.
+    pub(crate) group: u64,
+    pub(crate) connected: bool,
+    pub(crate) standing: Standing,
+    /// What it says that it holds; `None` until it said something.
+    pub(crate) claim: Option<PeerStatus>,
+    /// Whether it was asked for its status and failed to answer since it connected.
+    pub(crate) mute: bool,
+    /// A tip that it claimed and, asked for the proof, did not prove.
+    pub(crate) unproven: Option<Height>,
+    pub(crate) in_flight: u32,
+    pub(crate) queued_bytes: u64,
+    pub(crate) pace: Pace,
+    window: u32,
+    suspicions: u32,
+    not_before: BTreeMap<Kind, Instant>,
+    /// Blocks whose payloads it delivered first.
+    pub(crate) blocks: u64,
+    /// Accepted bytes.
+    pub(crate) bytes: u64,
+}
+
+impl Peer {
+    pub(super) fn new(group: u64) -> Self {
+        Self {
+            group,
+            connected: true,
+            standing: Standing::Good,
+            claim: None,
+            mute: false,
+            unproven: None,
+            in_flight: 0,
+            queued_bytes: 0,
+            pace: Pace::default(),
+            window: FIRST_WINDOW,
+            suspicions: 0,
+            not_before: BTreeMap::new(),
+            blocks: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether it may be asked at all.
+    pub(crate) fn usable(&self) -> bool {
+        self.connected && self.standing == Standing::Good
+    }
+
+    /// Whether it may be asked for `kind` now. Small questions pass a full window: claims and proofs must not wait for
+    /// bulk.
+    pub(crate) fn ready(&self, kind: Kind, now: Instant) -> bool {
+        let bulk = matches!(kind, Kind::Segment | Kind::Bodies);
+        let has_room = !bulk || self.in_flight < self.window;
+        self.usable() && has_room && self.not_before.get(&kind).is_none_or(|&at| at <= now)
+    }
+
+    /// Whether it claims to hold all of `range`.
+    pub(crate) fn claims(&self, range: HeightRange) -> bool {
+        self.claim.is_some_and(|claim| claim.earliest <= range.first() && range.last() <= claim.tip)
+    }
+
+    /// Asks again for `kind` only from `at` on.
+    pub(crate) fn pause(&mut self, kind: Kind, at: Instant) {
+        self.not_before.insert(kind, at);
+    }
+
+    /// May be asked for `kind` again at once.
+    pub(crate) fn unpause(&mut self, kind: Kind) {
+        self.not_before.remove(&kind);
+    }
+
+    /// A useful answer: the window grows by one, suspicion fades.
+    pub(crate) fn succeeded(&mut self) {
+        self.window = self.window.saturating_add(1).min(MAX_WINDOW);
+        self.suspicions /= 2;
+    }
+
+    /// A suspected fault: the window shrinks by half, and the peer rests for a while that doubles each time. Returns when
+    /// the rest is over.
+    pub(crate) fn suspected(&mut self, kind: Kind, now: Instant) -> Instant {
+        self.window = (self.window / 2).max(1);
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.suspicions.min(MAX_DOUBLINGS)).min(MAX_PAUSE);
+        self.suspicions = self.suspicions.saturating_add(1);
+        self.pause(kind, now.after(pause));
+        now.after(pause)
+    }
+}

@@ -1,0 +1,66 @@
+//! One table for all deadlines: at most one for each key, earliest first.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::time::Instant;
+
+/// Deadlines by key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Timers<K> {
+    by_time: BTreeSet<(Instant, K)>,
+    by_key: BTreeMap<K, Instant>,
+}
+
+impl<K: Ord + Copy> Timers<K> {
+    pub(crate) const fn new() -> Self {
+        Self { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+    }
+
+    /// Sets or moves the deadline of `key`.
+    pub(crate) fn set(&mut self, key: K, at: Instant) {
+        self.cancel(key);
+        self.by_time.insert((at, key));
+        self.by_key.insert(key, at);
+    }
+
+    /// Removes the deadline of `key`, if it has one.
+    pub(crate) fn cancel(&mut self, key: K) {
+        if let Some(at) = self.by_key.remove(&key) {
+            self.by_time.remove(&(at, key));
+        }
+    }
+
+    /// The next deadline.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.by_time.first().map(|&(at, _)| at)
+    }
+
+    /// Takes out the earliest key whose deadline is `now` or before.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
+        let &(at, key) = self.by_time.first()?;
+        if at > now {
+            return None;
+        }
+        self.cancel(key);
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_come_in_order_and_move() {
+        let at = Instant::from_micros;
+        let mut timers = Timers::new();
+        timers.set('b', at(20));
+        timers.set('a', at(10));
+        timers.set('b', at(5));
+        assert_eq!(timers.next(), Some(at(5)));
+        assert_eq!(timers.pop_due(at(4)), None);
+        assert_eq!(timers.pop_due(at(30)), Some('b'));
+        timers.cancel('a');
+        assert_eq!((timers.pop_due(at(30)), timers.next()), (None, None));
+    }
+}

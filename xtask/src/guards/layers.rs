@@ -1,0 +1,166 @@
+//! The layers of the core: imports go down or stay, and a layer has no cycle, so that any module
+//! can be read knowing only what lies below it. Test code may look anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::tree::{self, SourceFile};
+
+/// The top-level modules of the core, lowest layer first.
+const LAYERS: [&[&str]; 6] = [
+    &["time", "ids", "hash", "rng", "limits", "ranges"],
+    &["config", "progress", "chain"],
+    &["wire", "verify", "state"],
+    &["peers", "requests", "bandwidth", "timers"],
+    &["strategy"],
+    &["machine", "serve", "light"],
+];
+
+/// The place of the table, for the messages.
+const TABLE: &str = "LAYERS in xtask/src/guards/layers.rs";
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|names| names.contains(&module))
+}
+
+fn complaints(files: &[SourceFile]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut unknown = BTreeSet::new();
+    // Imports inside one layer, and where the first of each stands.
+    let mut sideways: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
+    for file in files {
+        // The root re-exports from everywhere; that is what it is for.
+        let Some(from) = file.module.first() else {
+            continue;
+        };
+        let Some(own) = layer(from) else {
+            unknown.insert(from.clone());
+            continue;
+        };
+        for reference in tree::scan(&file.tokens, &file.module).references {
+            let to = reference.target;
+            let place = format!("{}:{}", file.path.display(), reference.line);
+            match layer(&to) {
+                None => complaints.push(format!(
+                    "{place}: `crate::{to}` is no module with a layer: name things by their module, \
+                     or give `{to}` a layer in {TABLE}"
+                )),
+                Some(other) if other > own => complaints
+                    .push(format!("{place}: `{from}` (layer {own}) uses `{to}` (layer {other}): imports go down only")),
+                Some(other) if other == own => {
+                    sideways.entry(from).or_default().entry(to).or_insert(place);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    complaints.extend(
+        unknown.into_iter().map(|module| format!("core module `{module}` has no layer: give it one in {TABLE}")),
+    );
+    complaints.extend(cycle(&sideways));
+    complaints
+}
+
+/// One cycle among the imports inside a layer, if there is any.
+fn cycle(imports: &BTreeMap<&str, BTreeMap<String, String>>) -> Option<String> {
+    // Modules that import none of those left can be in no cycle; what can't be taken away is one,
+    // or leads into one.
+    let mut left: BTreeSet<&str> = imports.keys().copied().collect();
+    loop {
+        let free: Vec<&str> = left
+            .iter()
+            .copied()
+            .filter(|module| !imports[module].keys().any(|to| left.contains(to.as_str())))
+            .collect();
+        if free.is_empty() {
+            break;
+        }
+        for module in free {
+            left.remove(module);
+        }
+    }
+    let mut module = *left.first()?;
+    let mut path = Vec::new();
+    let mut seen = BTreeSet::new();
+    while seen.insert(module) {
+        let (to, place) = imports[module].iter().find(|(to, _)| left.contains(to.as_str()))?;
+        path.push(format!("  {place}: `{module}` uses `{to}`"));
+        module = to;
+    }
+    Some(format!("modules of one layer import each other in a circle:\n{}", path.join("\n")))
+}
+
+#[test]
+fn the_core_imports_downward_only() {
+    let files = tree::files(&super::root(), Path::new("core/src/lib.rs"));
+    super::assert_none(&complaints(&files));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guards::tokens::{tokens, without_tests};
+
+    fn check(sources: &[(&str, &str)]) -> Vec<String> {
+        let files: Vec<SourceFile> = sources
+            .iter()
+            .map(|(module, source)| SourceFile {
+                path: format!("{module}.rs").into(),
+                module: module.split("::").map(String::from).collect(),
+                tokens: without_tests(&tokens(source)),
+            })
+            .collect();
+        complaints(&files)
+    }
+
+    #[test]
+    fn an_import_from_above_is_found_with_its_line() {
+        let found = check(&[("time", "\nuse crate::machine::Machine;")]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("time.rs:2: `time` (layer 0) uses `machine` (layer 5)"));
+    }
+
+    #[test]
+    fn a_path_in_an_expression_and_a_super_path_from_above_are_found() {
+        assert_eq!(check(&[("chain", "fn f() { crate::wire::decode(); }")]).len(), 1);
+        assert_eq!(check(&[("chain::native", "use super::super::wire::Frame;")]).len(), 1);
+        assert_eq!(check(&[("chain::native", "use crate::{hash::Hash, peers::Peer};")]).len(), 1);
+    }
+
+    #[test]
+    fn imports_from_below_and_beside_pass() {
+        let found = check(&[
+            ("machine", "use crate::{time::Instant, strategy::Strategy, chain::Chain};"),
+            ("verify", "use crate::wire::Frame;"),
+            ("wire", "use crate::hash::Hash; #[cfg(test)] mod t { use crate::machine::Machine; }"),
+        ]);
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_module_without_a_layer_is_named() {
+        let found = check(&[("gossip", "")]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("`gossip` has no layer: give it one"), "{found:?}");
+        assert_eq!(check(&[("wire", "use crate::Machine;")]).len(), 1);
+        assert_eq!(check(&[("wire", "use crate::*;")]).len(), 1);
+    }
+
+    #[test]
+    fn a_circle_inside_a_layer_is_found() {
+        let found = check(&[
+            ("wire", "use crate::verify::Job;"),
+            ("verify::job", "use crate::state::Prefix;"),
+            ("state", "use crate::wire::Frame;"),
+        ]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("circle"), "{found:?}");
+    }
+
+    #[test]
+    fn every_module_has_one_layer() {
+        let all: Vec<&str> = LAYERS.concat();
+        let unique: BTreeSet<&str> = all.iter().copied().collect();
+        assert_eq!(all.len(), unique.len());
+    }
+}

@@ -1,0 +1,162 @@
+//! Version, edition, minimum Rust version and licence are said once, in the workspace's manifest;
+//! members inherit them, and the workspace's lints too.
+
+use std::path::{Path, PathBuf};
+
+/// What every member must inherit.
+const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
+
+/// The `key = value` lines of one section of a manifest.
+fn section<'a>(manifest: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {
+    let header = format!("[{name}]");
+    manifest
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| *line != header)
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect()
+}
+
+/// What is wrong with the manifest of a member.
+fn member_complaints(path: &str, manifest: &str) -> Vec<String> {
+    let package = section(manifest, "package");
+    let mut complaints = Vec::new();
+    for key in INHERITED {
+        let dotted = format!("{key}.workspace");
+        let inherits = package.iter().any(|(name, value)| *name == dotted && *value == "true");
+        if !inherits {
+            complaints.push(format!("{path}: write `{dotted} = true` under [package]"));
+        }
+        if package.iter().any(|(name, _)| *name == key) {
+            complaints.push(format!("{path}: `{key}` is said in the workspace's manifest alone"));
+        }
+    }
+    if !section(manifest, "lints").contains(&("workspace", "true")) {
+        complaints.push(format!("{path}: write `workspace = true` under [lints]"));
+    }
+    complaints
+}
+
+/// The members that the workspace's manifest lists.
+fn members(manifest: &str) -> Vec<&str> {
+    let list =
+        manifest.split_once("members = [").and_then(|(_, rest)| rest.split_once(']')).map_or("", |(list, _)| list);
+    list.split(',').map(|name| name.trim().trim_matches('"')).filter(|name| !name.is_empty()).collect()
+}
+
+/// The lines of a document that name a Rust version other than `minimum`.
+fn other_rust_versions(path: &str, text: &str, minimum: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for rest in line.split("Rust 1.").skip(1) {
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            let named = format!("1.{digits}");
+            if !digits.is_empty() && named != minimum {
+                complaints.push(format!("{path}:{}: Rust {named}, but `rust-version` is {minimum}", index + 1));
+            }
+        }
+    }
+    complaints
+}
+
+#[test]
+fn members_inherit_version_msrv_and_lints() {
+    let root = super::root();
+    let manifest = super::read(&root.join("Cargo.toml"));
+    let members = members(&manifest);
+    assert!(members.contains(&"core") && members.contains(&"xtask"), "{members:?}");
+    let mut complaints = Vec::new();
+    for member in members {
+        let path = format!("{member}/Cargo.toml");
+        let text = super::read(&root.join(&path));
+        complaints.extend(member_complaints(&path, &text));
+    }
+    let shared = section(&manifest, "workspace.package");
+    for key in INHERITED {
+        assert_eq!(shared.iter().filter(|(name, _)| *name == key).count(), 1, "{key}");
+    }
+    super::assert_none(&complaints);
+}
+
+#[test]
+fn the_msrv_is_said_once() {
+    let root = super::root();
+    let manifest = super::read(&root.join("Cargo.toml"));
+    let shared = section(&manifest, "workspace.package");
+    let (_, minimum) = shared.iter().find(|(name, _)| *name == "rust-version").unwrap();
+    let minimum = minimum.trim_matches('"');
+    let mut complaints = Vec::new();
+    for file in super::project_files() {
+        let path = file.display().to_string();
+        match file.file_name().and_then(|name| name.to_str()) {
+            Some("rust-toolchain" | "rust-toolchain.toml") => {
+                complaints.push(format!("{path}: the toolchain is not pinned; CONTRIBUTING.md says why"));
+            }
+            Some("clippy.toml" | ".clippy.toml") if super::read(&root.join(&file)).contains("msrv") => {
+                complaints.push(format!("{path}: `msrv` comes from `rust-version`"));
+            }
+            _ => {}
+        }
+    }
+    for name in ["README.md", "CONTRIBUTING.md"] {
+        if root.join(name).is_file() {
+            let text = super::read(&root.join(name));
+            complaints.extend(other_rust_versions(name, &text, minimum));
+        }
+    }
+    super::assert_none(&complaints);
+}
+
+#[test]
+fn every_package_is_a_member_or_a_workspace_of_its_own() {
+    let root = super::root();
+    let manifest = super::read(&root.join("Cargo.toml"));
+    let members = members(&manifest);
+    let mut complaints = Vec::new();
+    for file in super::project_files() {
+        let folder: PathBuf = file.parent().unwrap_or(Path::new("")).to_path_buf();
+        if !file.ends_with("Cargo.toml") || folder.as_os_str().is_empty() {
+            continue;
+        }
+        let is_member = members.iter().any(|member| Path::new(member) == folder);
+        if !is_member && !super::read(&root.join(&file)).contains("[workspace]") {
+            complaints.push(format!("{} is in no workspace", file.display()));
+        }
+    }
+    super::assert_none(&complaints);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "[package]\nname = \"x\"\nversion.workspace = true\n\
+        edition.workspace = true\nrust-version.workspace = true\nlicense.workspace = true\n\
+        \n[dependencies]\nserde = { version = \"1\" }\n\n[lints]\nworkspace = true\n";
+
+    #[test]
+    fn a_member_that_says_it_again_is_found() {
+        assert_eq!(member_complaints("x", GOOD), Vec::<String>::new());
+        for key in INHERITED {
+            let again = GOOD.replace(&format!("\n{key}.workspace = true"), &format!("\n{key} = \"1\""));
+            assert_eq!(member_complaints("x", &again).len(), 2, "{key}");
+        }
+        let unlinted = GOOD.replace("[lints]\nworkspace = true", "");
+        assert_eq!(member_complaints("x", &unlinted).len(), 1);
+    }
+
+    #[test]
+    fn members_are_read_over_several_lines() {
+        let manifest = "[workspace]\nmembers = [\n  \"core\",\n  \"a/b\",\n]\n";
+        assert_eq!(members(manifest), ["core", "a/b"]);
+    }
+
+    #[test]
+    fn another_rust_version_is_found() {
+        let text = "Rust 1.95 or newer.\nNeeds Rust 1.80.";
+        assert_eq!(other_rust_versions("README.md", text, "1.95").len(), 1);
+    }
+}

@@ -1,0 +1,138 @@
+//! The steps of `cargo xtask test`: their order, their commands, and how each is announced.
+//! Quick ones come first, so that most mistakes show within seconds.
+
+use std::time::{Duration, Instant};
+
+use crate::tools::Component;
+use crate::workspace::Workspace;
+use crate::{bare_metal, command, no_std};
+
+/// One step; `ALL` is the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Format,
+    Guards,
+    Clippy,
+    Doc,
+    Test,
+    NoStd,
+    BareMetal,
+}
+
+impl Step {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Format, Self::Guards, Self::Clippy, Self::Doc, Self::Test, Self::NoStd, Self::BareMetal];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Format => "fmt",
+            Self::Guards => "guards",
+            Self::Clippy => "clippy",
+            Self::Doc => "doc",
+            Self::Test => "test",
+            Self::NoStd => "no-std",
+            Self::BareMetal => "bare-metal",
+        }
+    }
+
+    pub(crate) fn purpose(self) -> &'static str {
+        match self {
+            Self::Format => "the code is formatted as rustfmt would",
+            Self::Guards => "layers, bans, manifests and rooms are as CONTRIBUTING.md says",
+            Self::Clippy => "no warning from clippy, on all targets with all features",
+            Self::Doc => "the documentation builds without a warning",
+            Self::Test => "unit, integration and documentation tests of the workspace",
+            Self::NoStd => "the core against a sysroot that has no `std`",
+            Self::BareMetal => "the core built for a Cortex-M4F, which has no operating system",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.name() == name)
+    }
+
+    fn run(self, workspace: &Workspace) -> Result<(), String> {
+        match self {
+            Self::Format => {
+                Component::Rustfmt.ensure(workspace)?;
+                command::run(workspace.cargo().args(["fmt", "--all", "--check"]))
+                    .map_err(|reason| format!("{reason}; `cargo fmt --all` puts it right"))
+            }
+            Self::Guards => command::run(workspace.cargo().args(["test", "--package", "xtask"])),
+            Self::Clippy => {
+                Component::Clippy.ensure(workspace)?;
+                command::run(workspace.cargo().args([
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--all-features",
+                    "--",
+                    "-D",
+                    "warnings",
+                ]))
+            }
+            Self::Doc => command::run(
+                workspace
+                    .cargo()
+                    .args(["doc", "--workspace", "--all-features", "--no-deps"])
+                    .env_remove("CARGO_ENCODED_RUSTDOCFLAGS")
+                    .env("RUSTDOCFLAGS", "-D warnings"),
+            ),
+            // Without `--all-targets`, which would leave the documentation tests out. The tests of
+            // xtask are the step `guards`.
+            Self::Test => command::run(workspace.cargo().args([
+                "test",
+                "--workspace",
+                "--exclude",
+                "xtask",
+                "--all-features",
+                "--no-fail-fast",
+            ])),
+            Self::NoStd => no_std::check(workspace),
+            Self::BareMetal => bare_metal::build(workspace),
+        }
+    }
+}
+
+/// Runs `steps` in their order, stops at the first failure, and ends with what each took.
+pub(crate) fn run_all(workspace: &Workspace, steps: &[Step]) -> Result<(), String> {
+    let begin = Instant::now();
+    let mut durations = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        println!("\n== {}/{} {}: {}", index + 1, steps.len(), step.name(), step.purpose());
+        let start = Instant::now();
+        let outcome = step.run(workspace);
+        let took = start.elapsed();
+        outcome.map_err(|reason| {
+            format!(
+                "step `{name}` failed after {}: {reason}\n       again, alone: cargo xtask test --only {name}",
+                seconds(took),
+                name = step.name(),
+            )
+        })?;
+        println!("== {} passed in {}", step.name(), seconds(took));
+        durations.push((step.name(), took));
+    }
+    println!("\nAll {} steps passed in {}:", steps.len(), seconds(begin.elapsed()));
+    for (name, took) in durations {
+        println!("  {name:<11} {:>9}", seconds(took));
+    }
+    Ok(())
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_found_by_its_name() {
+        for step in Step::ALL {
+            assert_eq!(Step::named(step.name()), Some(step));
+        }
+        assert_eq!(Step::named("nothing"), None);
+    }
+}
