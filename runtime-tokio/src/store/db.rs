@@ -1,0 +1,177 @@
+//! The embedded database: index, open tail and application state in one journal.
+//!
+//! One journal means one order of durability. fjall appends every batch to it under a lock, forces it to disk before a
+//! memtable is flushed to tables and before the journal is rotated, and after a crash replays whole batches up to the
+//! first torn one: what survives is always a prefix of what was committed. So a batch that was forced to disk takes
+//! all batches before it along, and application state, which is written after its blocks, can't outlive them.
+//!
+//! fjall refuses all writes after one failed. [`Db`] then notes that it is broken, and is opened again by the next
+//! writer: a full disk needs no restart.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::failure::StoreFailure;
+
+/// Cache of table blocks. The index is small and the tail is young; this is mostly for application state.
+const CACHE_BYTES: u64 = 16 << 20;
+/// The least that fjall allows. The journal is on disk; only its unflushed part is in memory.
+const JOURNAL_BYTES: u64 = 64 << 20;
+/// A record of a few KiB is rewritten with every batch of blocks.
+const INDEX_MEMTABLE_BYTES: u64 = 2 << 20;
+/// Blocks near the tip, and whatever application state was not flushed yet. Up to three of these can be in memory for
+/// each keyspace.
+const MEMTABLE_BYTES: u64 = 8 << 20;
+/// Memtables that wait to be flushed before writers wait. fjall's own wait begins at four and never ends if its worker
+/// died of a full disk; ours asks whether it did.
+const MAX_WAITING_MEMTABLES: usize = 3;
+/// Table runs of the newest level that wait to be merged before writers wait; fjall's own halt begins at 30.
+const MAX_WAITING_TABLES: usize = 24;
+/// How long a writer waits for the flusher before it looks again.
+const FLUSH_POLL: Duration = Duration::from_millis(2);
+
+/// A keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Space {
+    /// Head, tip, epochs, handovers, unsealed pieces.
+    Index,
+    /// Blocks that are not in segment files yet.
+    Tail,
+    /// The application's values.
+    Values,
+    /// The application's tree pages.
+    Pages,
+}
+
+struct Handles {
+    db: Database,
+    spaces: [Keyspace; 4],
+}
+
+impl Handles {
+    fn space(&self, space: Space) -> &Keyspace {
+        let [index, tail, values, pages] = &self.spaces;
+        match space {
+            Space::Index => index,
+            Space::Tail => tail,
+            Space::Values => values,
+            Space::Pages => pages,
+        }
+    }
+
+    fn open(path: &Path) -> fjall::Result<Self> {
+        let db = Database::builder(path)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(1)
+            .open()?;
+        let keyspace =
+            |name, memtable| db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memtable));
+        let spaces = [
+            keyspace("index", INDEX_MEMTABLE_BYTES)?,
+            keyspace("tail", MEMTABLE_BYTES)?,
+            keyspace("values", MEMTABLE_BYTES)?,
+            keyspace("pages", MEMTABLE_BYTES)?,
+        ];
+        Ok(Self { db, spaces })
+    }
+}
+
+/// One put (`Some`) or delete (`None`).
+pub(super) type Write = (Space, Bytes, Option<Bytes>);
+
+/// The database, which can be opened again after a failure.
+pub(super) struct Db {
+    path: PathBuf,
+    handles: RwLock<Option<Handles>>,
+    broken: AtomicBool,
+}
+
+impl Db {
+    /// Opens or creates the database in `path`.
+    pub(super) fn open(path: PathBuf) -> Result<Self, StoreFailure> {
+        let handles = Handles::open(&path).map_err(|error| StoreFailure::database(&path, error))?;
+        Ok(Self { path, handles: RwLock::new(Some(handles)), broken: AtomicBool::new(false) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a write failed, so that the database must be opened again before it is written to.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_broken(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    /// Closes and opens the database. What the failed write left is either all there afterwards or not at all.
+    pub(super) fn reopen(&self) -> Result<(), StoreFailure> {
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        *handles = None;
+        *handles = Some(Handles::open(&self.path).map_err(|error| StoreFailure::database(&self.path, error))?);
+        self.broken.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn with<T>(&self, action: impl FnOnce(&Handles) -> fjall::Result<T>) -> Result<T, StoreFailure> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let handles = handles.as_ref().ok_or_else(|| StoreFailure::Closed { path: self.path.clone() })?;
+        action(handles).map_err(|error| StoreFailure::database(&self.path, error))
+    }
+
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreFailure> {
+        self.with(|handles| Ok(handles.space(space).get(key)?.map(Bytes::from)))
+    }
+
+    /// All rows whose key begins with `prefix`, in key order. For prefixes with few and small rows.
+    pub(super) fn scan(&self, space: Space, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, StoreFailure> {
+        self.with(|handles| {
+            let rows = handles.space(space).prefix(prefix);
+            rows.map(|row| row.into_inner().map(|(key, value)| (Bytes::from(key), Bytes::from(value)))).collect()
+        })
+    }
+
+    /// Commits `writes` as one batch: all or none of it survives a crash. With `sync` it survives a power failure too,
+    /// and so does every batch before it.
+    pub(super) fn commit(&self, writes: impl Iterator<Item = Write>, sync: bool) -> Result<(), StoreFailure> {
+        let committed = self.with(|handles| {
+            wait_for_flusher(handles)?;
+            let mode = if sync { PersistMode::SyncAll } else { PersistMode::Buffer };
+            let mut batch = handles.db.batch().durability(Some(mode));
+            for (space, key, value) in writes {
+                match value {
+                    Some(value) => batch.insert(handles.space(space), key, value),
+                    None => batch.remove(handles.space(space), key),
+                }
+            }
+            batch.commit()
+        });
+        committed.inspect_err(|_| self.set_broken())
+    }
+
+    /// Forces everything that was committed to disk.
+    pub(super) fn persist(&self) -> Result<(), StoreFailure> {
+        self.with(|handles| handles.db.persist(PersistMode::SyncAll)).inspect_err(|_| self.set_broken())
+    }
+}
+
+/// Waits while flushing lags behind writing, so that memory stays bounded.
+fn wait_for_flusher(handles: &Handles) -> fjall::Result<()> {
+    let behind = |space: &Keyspace| {
+        space.sealed_memtable_count() >= MAX_WAITING_MEMTABLES || space.l0_table_count() >= MAX_WAITING_TABLES
+    };
+    while handles.spaces.iter().any(behind) {
+        // Fails if the worker died, which would otherwise keep this loop going for ever.
+        handles.db.persist(PersistMode::Buffer)?;
+        std::thread::sleep(FLUSH_POLL);
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Why the store could not do what it was asked, and whether trying again can help.
+//!
+//! A full disk, a quota or a lack of file handles passes: nothing was lost, and the same call works later. Everything
+//! else doesn't: after a failed fsync (`EIO`) the kernel may have dropped the pages, so a retry that seems to work
+//! would prove nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{ApplyError, StoreError};
+
+/// Why a read or a write of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFailure {
+    /// The operating system refused. Transient for a full disk and the like, see [`StoreFailure::is_transient`].
+    #[error("{}: can't {action}: {source}{}", path.display(), remedy(source))]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file doesn't hold what was written into it.
+    #[error("{} is damaged: {what}; move the data directory away and sync again, or put this file back from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The embedded database failed.
+    #[error("{}: the database failed: {source}; {}", path.display(), database_remedy(source))]
+    Database {
+        /// The database's directory.
+        path: PathBuf,
+        /// What the database said.
+        source: Box<fjall::Error>,
+    },
+    /// The database failed before and could not be opened again yet.
+    #[error("{}: the database is closed after a failure and could not be opened again yet; free disk space, the next write tries again", path.display())]
+    Closed {
+        /// The database's directory.
+        path: PathBuf,
+    },
+    /// The blocks don't continue what is stored. The caller's mistake: nothing was written.
+    #[error("{}: blocks from height {first} on were refused: {what}", path.display())]
+    Refused {
+        /// The data directory.
+        path: PathBuf,
+        /// The first height of the refused blocks.
+        first: Height,
+        /// What doesn't fit.
+        what: String,
+    },
+}
+
+impl StoreFailure {
+    pub(super) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), action, source }
+    }
+
+    pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.into() }
+    }
+
+    pub(super) fn database(path: &Path, source: fjall::Error) -> Self {
+        Self::Database { path: path.to_owned(), source: Box::new(source) }
+    }
+
+    /// Whether the same call may work later, without anyone repairing the store.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => passes(source),
+            Self::Database { source, .. } => database_passes(source),
+            Self::Closed { .. } => true,
+            Self::Damaged { .. } | Self::Refused { .. } => false,
+        }
+    }
+
+    /// The failure in the machine's words, for a store call.
+    pub fn as_store_error(&self) -> StoreError {
+        if self.is_transient() { StoreError::Transient } else { StoreError::Permanent }
+    }
+
+    /// The failure in the machine's words, for an apply call.
+    pub fn as_apply_error(&self) -> ApplyError {
+        if self.is_transient() { ApplyError::Transient } else { ApplyError::Permanent }
+    }
+}
+
+/// Why a store could not be created or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory holds a store already.
+    #[error("{} holds a store already; open it, or name another directory", .0.display())]
+    Exists(PathBuf),
+    /// The directory holds no store, or one whose creation was interrupted.
+    #[error("{} holds no store (no file `genesis` in it); name another directory, or create the store first", .0.display())]
+    Missing(PathBuf),
+    /// Another process has the store open.
+    #[error("{} is in use by another process; stop that process, or name another directory", .0.display())]
+    InUse(PathBuf),
+    /// The store belongs to another chain.
+    #[error("{} holds chain {found}, not {wanted}; name the directory of that chain, or check the genesis file", path.display())]
+    OtherChain {
+        /// The data directory.
+        path: PathBuf,
+        /// The chain in it.
+        found: Hash,
+        /// The chain that was asked for.
+        wanted: Hash,
+    },
+    /// The store was written by another version of this program.
+    #[error("{} has store format {found}, this program knows {known}; use the program that wrote it, or sync into a new directory", path.display())]
+    OtherFormat {
+        /// The data directory.
+        path: PathBuf,
+        /// The format in it.
+        found: u32,
+        /// The format that this program reads and writes.
+        known: u32,
+    },
+    /// A file could not be read or written, or is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
+}
+
+/// Errors that go away by themselves or by freeing something, with nothing lost in between.
+fn passes(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
+    // EMFILE and ENFILE (too many open files) have no kind of their own; 24 and 23 on Linux and the BSDs.
+    matches!(error.kind(), StorageFull | QuotaExceeded | OutOfMemory | Interrupted | WouldBlock)
+        || matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+fn database_passes(error: &fjall::Error) -> bool {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => passes(error),
+        // An earlier failure closed it for writing. Opening it again tells what is wrong, if anything still is.
+        fjall::Error::Poisoned | fjall::Error::Locked => true,
+        _ => false,
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded => "; free disk space: nothing is lost, and writing goes on by itself",
+        PermissionDenied | ReadOnlyFilesystem => "; give this user write access to the data directory",
+        NotFound => "; put the file back from a backup, or move the data directory away and sync again",
+        _ if passes(error) => "; it is tried again",
+        _ => "; check the disk, then restart",
+    }
+}
+
+fn database_remedy(error: &fjall::Error) -> &'static str {
+    match error {
+        fjall::Error::Locked => "another process has it open: stop that process",
+        _ if database_passes(error) => "free disk space: nothing is lost, and writing goes on by itself",
+        fjall::Error::Io(_) => "check the disk and the permissions, then restart",
+        _ => "move the data directory away and sync again",
+    }
+}

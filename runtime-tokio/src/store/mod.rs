@@ -1,0 +1,106 @@
+//! The durable store: verified blocks, handovers, the newest proof of finality, and application state.
+//!
+//! [`BlockStore`] and [`StateStore`] are what a node may bring of its own. [`DiskStore`] is both: a sealed file for
+//! each cell of the segment grid, written once and served byte for byte, and an embedded database for the index, the
+//! open tail and the state.
+//!
+//! # What it trusts
+//! What it is given was verified. What it reads from disk it checks against checksums before anyone sees it; a
+//! difference is an error that names the file, never a panic. All calls block: they belong on threads of their own.
+//!
+//! # After a crash
+//! `append` returns when its blocks survive a power failure. The stored head never leads what the files hold, the
+//! application's height never leads the stored head, and nothing that was acknowledged has to be fetched again.
+
+mod cache;
+mod check;
+mod db;
+mod disk;
+mod draft;
+mod failure;
+mod reader;
+mod records;
+mod seal;
+mod segment_file;
+mod state;
+mod steps;
+mod stored;
+mod view;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use hotstuff2_sync::chain::{Chain, EpochRef};
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{Apply, ApplyPart, BlockPoint};
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::serve::ChainReader;
+use hotstuff2_sync::verify::HandoverLink;
+use tokio::sync::watch;
+
+pub use check::CheckReport;
+pub use disk::{DiskStore, StoreAnchor, read_genesis};
+pub use failure::{OpenError, StoreFailure};
+pub use state::{StateSpace, StateStore, StateWrite};
+
+/// Durable storage of verified blocks, and of what proves them to others. All calls may wait for the disk.
+pub trait BlockStore: ChainReader<Error = StoreFailure> + Send + Sync + 'static {
+    /// The chain: the hash of its genesis document.
+    fn chain_id(&self) -> Hash;
+
+    /// The highest block that is stored durably; the anchor in a new store.
+    fn stored(&self) -> BlockPoint;
+
+    /// The trusted epochs: from the one that [`Self::stored`] belongs to, up to the newest whose handover is stored.
+    fn epochs(&self) -> Result<Vec<EpochRef>, StoreFailure>;
+
+    /// Stores blocks that continue the stored ones, durably on return. Blocks that are stored already are skipped, so a
+    /// call may be made again when its answer was lost. After a failure nothing of it counts, and the same call may be
+    /// made again if the failure is transient.
+    ///
+    /// The newest proof of finality becomes `apply.tip`, or where that is `None` the end of the last certified segment
+    /// that these blocks complete.
+    fn append(&self, apply: &Apply) -> Result<(), StoreFailure>;
+
+    /// Stores handovers, durably on return. Known ones are skipped.
+    fn put_handovers(&self, links: &[HandoverLink]) -> Result<(), StoreFailure>;
+
+    /// Stored blocks from the first height of `range` on, for a local replay: those of one segment, up to `max_bytes`
+    /// of payload, but at least one. `None` where the first isn't stored.
+    fn read(&self, range: HeightRange, max_bytes: u64) -> Result<Option<ApplyPart>, StoreFailure>;
+
+    /// The height of the newest served proof of finality, as it moves.
+    fn subscribe(&self) -> watch::Receiver<Height>;
+}
+
+impl<C: Chain> BlockStore for DiskStore<C> {
+    fn chain_id(&self) -> Hash {
+        Self::chain_id(self)
+    }
+
+    fn stored(&self) -> BlockPoint {
+        self.view().head
+    }
+
+    fn epochs(&self) -> Result<Vec<EpochRef>, StoreFailure> {
+        self.trusted_epochs()
+    }
+
+    fn append(&self, apply: &Apply) -> Result<(), StoreFailure> {
+        self.write_blocks(apply)
+    }
+
+    fn put_handovers(&self, links: &[HandoverLink]) -> Result<(), StoreFailure> {
+        self.write_handovers(links)
+    }
+
+    fn read(&self, range: HeightRange, max_bytes: u64) -> Result<Option<ApplyPart>, StoreFailure> {
+        self.on_view(|view| self.read_part(view, range, max_bytes))
+    }
+
+    fn subscribe(&self) -> watch::Receiver<Height> {
+        self.tip.subscribe()
+    }
+}

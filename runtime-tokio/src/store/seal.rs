@@ -1,0 +1,108 @@
+//! Sealing: moving a complete cell from the tail's rows into its file.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use hotstuff2_sync::chain::{Chain, SegmentEnd};
+use hotstuff2_sync::limits::MAX_PROOF_PATH;
+use hotstuff2_sync::ranges::HeightRange;
+
+use super::disk::DiskStore;
+use super::failure::StoreFailure;
+use super::records::{Facts, SegmentRecord};
+use super::segment_file::{FileJob, file_foot, file_head};
+use super::stored::{Place, Stored};
+use super::view::View;
+use super::writer::drop_rows;
+
+impl<C: Chain> DiskStore<C> {
+    /// Seals every cell that the tail holds whole. The blocks are durable already, so a failure is no loss: it is
+    /// logged, and the next batch tries again.
+    pub(super) fn seal_tail(&self) {
+        let sealed = self.try_seal_tail();
+        let failed = sealed.is_err();
+        if let Err(error) = sealed
+            && !self.sealing_failed.load(Ordering::Relaxed)
+        {
+            tracing::warn!(%error, "a complete segment stays in the database for now");
+        }
+        self.sealing_failed.store(failed, Ordering::Relaxed);
+    }
+
+    fn try_seal_tail(&self) -> Result<(), StoreFailure> {
+        let mut view = self.view();
+        while let Some((cell, segment)) = self.next_to_seal(&view)? {
+            self.seal(&view, cell, segment)?;
+            view = self.view();
+        }
+        Ok(())
+    }
+
+    /// The lowest cell that is complete in the tail and whose segment is as good as it will get.
+    fn next_to_seal(&self, view: &View) -> Result<Option<(HeightRange, Bytes)>, StoreFailure> {
+        let mut tried = None;
+        for piece in &view.unsealed {
+            let cell = view.cell_of(piece.range().first()).filter(|_| matches!(piece.place(), Place::Rows(_)));
+            let Some(cell) = cell.filter(|cell| tried != Some(*cell) && cell.last() <= view.head.height) else {
+                continue;
+            };
+            tried = Some(cell);
+            // Proofs of later pieces may cover the cell's end: their path reaches back so many blocks.
+            let reach = cell.last().plus(MAX_PROOF_PATH as u64);
+            let within = |piece: &&std::sync::Arc<Stored>| {
+                cell.first() <= piece.range().first() && piece.range().first() <= reach
+            };
+            let pieces = view.unsealed.iter().filter(within);
+            let parts = pieces.map(|piece| piece.segment()).collect::<Result<Vec<_>, _>>()?;
+            if let Some(segment) = self.chain.assemble(&parts, cell, SegmentEnd::Certified) {
+                return Ok(Some((cell, segment)));
+            }
+            // No later block can prove the end of an epoch (its handover does), nor one that is too far below.
+            let epoch_ends = view.epoch_of(cell.last()).is_some_and(|(_, epoch)| epoch.last() == cell.last());
+            let last_id = view.unsealed_at(cell.last()).map(|piece| piece.record().facts.last_id);
+            if let Some(last_id) = last_id.filter(|_| epoch_ends || view.head.height > reach)
+                && let Some(segment) = self.chain.assemble(&parts, cell, SegmentEnd::Anchored(last_id))
+            {
+                return Ok(Some((cell, segment)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn seal(&self, view: &View, cell: HeightRange, segment: Bytes) -> Result<(), StoreFailure> {
+        let (inside, rest): (Vec<_>, Vec<_>) =
+            view.unsealed.iter().cloned().partition(|piece| cell.covers(piece.range()));
+        let damaged = |what| StoreFailure::damaged(self.db.path(), format!("the tail's blocks {cell} {what}"));
+        let (Some(first), Some(last)) = (inside.first(), inside.last()) else { return Ok(()) };
+        let lens = inside.iter().flat_map(|piece| &piece.record().facts.payload_lens).copied().collect();
+        let parent_id = first.record().facts.parent_id;
+        let facts = Facts { range: cell, parent_id, payload_lens: lens, ..last.record().facts.clone() };
+        // A whole cell in one piece would be in a file; certificates of single blocks can't be joined.
+        let record = SegmentRecord::new(facts, &segment, &[]).ok_or_else(|| damaged("have too long a segment"))?;
+        let frames = inside.iter().flat_map(|piece| &piece.record().frames).copied().collect();
+        let record = SegmentRecord { frames, ..record };
+        if !record.is_consistent() || record.bodies() != Some(cell) {
+            return Err(damaged("aren't complete"));
+        }
+
+        let frames = inside.iter().flat_map(|piece| piece.frame_heights().map(move |height| (piece, height)));
+        let frames = frames.map(|(piece, height)| {
+            let mut wire = Vec::new();
+            piece.frame_at(height).ok_or_else(|| damaged("aren't complete"))?.read_into(&mut wire)?;
+            Ok(wire.into())
+        });
+        let head = Bytes::from(file_head(&record, &segment, &[]));
+        let foot = Bytes::from(file_foot(&record));
+        let pieces = std::iter::once(Ok(head)).chain(frames).chain(std::iter::once(Ok(foot)));
+        let job = FileJob { first: cell.first(), file: None, offset: 0, seal: true };
+        let written = job.run(pieces, &self.segments, &self.steps).and_then(|_| self.segments.sync(&self.steps));
+        written.inspect_err(|_| self.undo(&job))?;
+
+        let mut writes = Vec::new();
+        inside.iter().for_each(|piece| drop_rows(&mut writes, piece));
+        // Not forced to disk: until it is, the rows are there as well, and sealing them again gives the same file.
+        self.commit(writes.into_iter(), false)?;
+        self.publish(View { unsealed: rest, ..view.clone() });
+        Ok(())
+    }
+}
