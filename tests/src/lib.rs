@@ -1,3 +1,4 @@
 //! Chain generator, demo ledger and test worlds.
 
+pub mod chain;
 pub mod ledger;

@@ -1,3 +1,42 @@
 //! `hs2-sync`: generate, serve, synchronize and inspect HotStuff-2 chains.
+//!
+//! Each command is a module that turns options into calls of the library. A failure is one line on standard error, and
+//! an exit code that is not zero.
 
-fn main() {}
+mod args;
+mod child;
+mod demo;
+mod error;
+mod generate;
+mod genesis_file;
+mod inspect;
+mod lie;
+mod progress;
+mod report;
+mod serve;
+mod stop;
+mod sync;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Gen(args) => generate::run(&args),
+        Command::Serve(args) => serve::run(args),
+        Command::Sync(args) => sync::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hs2-sync: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The command line: what can be asked of `hs2-sync`, in the words of its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
+
+use crate::lie::Lie;
+
+/// Brings a node that is behind to where a HotStuff-2 network is, from peers that nobody trusts.
+#[derive(Debug, Parser)]
+#[command(name = "hs2-sync", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show it all: generate a chain, serve it from several processes (one lies, one is slow), and catch up from them
+    Demo(DemoArgs),
+    /// Generate a chain with real signatures into a store that `serve` can serve
+    Gen(GenArgs),
+    /// Serve a store to whoever asks, until stopped
+    Serve(ServeArgs),
+    /// Catch up with the network; stopped at any moment, the next `sync` goes on
+    Sync(SyncArgs),
+    /// Check a store and say what it holds
+    Inspect(InspectArgs),
+}
+
+/// Where results go for scripts.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Json {
+    /// Write the result as JSON to FILE ("-" is standard output)
+    #[arg(long = "json", value_name = "FILE")]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// The chain to generate.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChainArgs {
+    /// How many blocks above genesis [default: 20000; with --from: as many as the files fill]
+    #[arg(long, value_name = "N")]
+    pub(crate) blocks: Option<u64>,
+    /// Bytes of each block's payload (with `--app ledger`: at least those of its transfers)
+    #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_PAYLOAD_BYTES)))]
+    pub(crate) payload_bytes: u32,
+    /// How many validators each epoch has
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pub(crate) validators: u64,
+    /// How many epochs cover the blocks; validators come, go and change power with each
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub(crate) epochs: u64,
+    /// What executes the blocks
+    #[arg(long, value_enum, default_value_t = App::None)]
+    pub(crate) app: App,
+    /// Cut payloads from this file, or from the files in this folder, instead of random bytes
+    #[arg(long, value_name = "PATH")]
+    pub(crate) from: Option<PathBuf>,
+    /// Number that keys, gaps, payloads and lies follow from
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenArgs {
+    /// Folder for the store and its genesis.json; must be empty or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArgs,
+    /// Also store a certificate of its own for every N-th block; 1 serves full audits, 0 stores what serving needs
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) certify_every: u64,
+    /// Time of the last block in milliseconds since 1970 [default: now]
+    #[arg(long, value_name = "MILLIS")]
+    pub(crate) timestamp: Option<u64>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Folder with a store and its genesis.json, as `gen` and `sync` leave it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Address to listen on; port 0 takes any free one
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// File with this node's key; made where it is missing [default: DIR/identity.key]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Play a liar, to see it caught
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) lie: Option<Lie>,
+    /// Answer only after so many milliseconds
+    #[arg(long, default_value_t = 0, hide = true)]
+    pub(crate) delay_ms: u64,
+    /// Answer with at most so many bytes per second and request; 0 is no limit
+    #[arg(long, default_value_t = 0, hide = true)]
+    pub(crate) rate: u64,
+    #[command(flatten)]
+    pub(crate) parent: Parent,
+    /// Write address and peer id as one line of JSON to FILE ("-" is standard output) once it serves
+    #[arg(long = "json", value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// For processes that the demo starts: they must not outlive it, however it ends.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Parent {
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// The chain's genesis document, which is all that is trusted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: PathBuf,
+    /// Folder for this node's store
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// A peer to ask: its address, and its id where only that peer will do (repeatable)
+    #[arg(long = "peer", required = true, value_name = "ADDR[/PEERID]")]
+    pub(crate) peers: Vec<PeerAddress>,
+    /// How to catch up
+    #[arg(long, value_enum, default_value_t = Strategy::Auto)]
+    pub(crate) strategy: Strategy,
+    /// What executes the blocks
+    #[arg(long, value_enum, default_value_t = App::None)]
+    pub(crate) app: App,
+    /// Most memory for data on its way, in MiB
+    #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
+    pub(crate) budget_mib: u32,
+    /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
+    #[arg(long)]
+    pub(crate) audit: bool,
+    /// Keep following the network after it was caught up with, until stopped
+    #[arg(long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) parent: Parent,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Folder with a store; no other process may have it open
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) chain: ChainArgs,
+    /// How many processes serve the chain
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub(crate) peers: usize,
+    /// How many of them lie
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) liars: usize,
+    /// How many of them are slow
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) slow: usize,
+    /// How to catch up
+    #[arg(long, value_enum, default_value_t = Strategy::Auto)]
+    pub(crate) strategy: Strategy,
+    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// What executes blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum App {
+    /// Nothing: payloads are opaque bytes and the state root stays as it is
+    None,
+    /// A token and key-value ledger, whose state root after every block must be the header's
+    Ledger,
+}
+
+/// How to catch up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// Whatever costs least, switching as that changes
+    Auto,
+    /// Segments and bodies from many peers at once
+    Parallel,
+    /// Block after block, for small gaps
+    Incremental,
+}
+
+/// The name that clap knows a value by, to hand it on to a child process.
+pub(crate) fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Where a peer is, and who must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeerAddress {
+    pub(crate) address: SocketAddr,
+    pub(crate) id: Option<PeerId>,
+}
+
+/// A text that names no peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerAddressError {
+    /// The part before the slash.
+    #[error("`{0}` is no address: write IP:PORT, as in 127.0.0.1:7000 or [::1]:7000")]
+    Address(String),
+    /// The part behind the slash.
+    #[error("`{0}` is no peer id: it is the 64 hexadecimal digits that `serve` prints")]
+    Id(String),
+}
+
+impl FromStr for PeerAddress {
+    type Err = PeerAddressError;
+
+    fn from_str(text: &str) -> Result<Self, PeerAddressError> {
+        let (address, id) = match text.split_once('/') {
+            Some((address, id)) => (address, Some(id)),
+            None => (text, None),
+        };
+        let address = address.parse().map_err(|_| PeerAddressError::Address(address.to_owned()))?;
+        let id = id.map(|id| id.parse().map_err(|_| PeerAddressError::Id(id.to_owned()))).transpose()?;
+        Ok(Self { address, id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn peers_are_named_by_address_and_id() {
+        let id = "ab".repeat(32);
+        let peer: PeerAddress = format!("127.0.0.1:7000/{id}").parse().unwrap();
+        assert_eq!((peer.address.port(), peer.id), (7000, Some(id.parse().unwrap())));
+        assert_eq!("[::1]:7".parse::<PeerAddress>().unwrap().id, None);
+        assert!(matches!("localhost".parse::<PeerAddress>(), Err(PeerAddressError::Address(_))));
+        assert!(matches!("127.0.0.1:7/xyz".parse::<PeerAddress>(), Err(PeerAddressError::Id(_))));
+    }
+}

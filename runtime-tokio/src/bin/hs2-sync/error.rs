@@ -1,0 +1,109 @@
+//! [`CliError`]: why a command failed, in one line that says what happened and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use hotstuff2_sync::chain::native::GenesisError;
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
+use hotstuff2_sync_tokio::net::{BindError, IdentityError};
+use hotstuff2_sync_tokio::store::{OpenError, StoreFailure};
+
+use crate::args::ChainArgs;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The genesis file can't be read.
+    #[error("genesis file {path} can't be read: {source}; name the file that `gen` wrote or the chain's operators publish", path = path.display())]
+    ReadGenesis { path: PathBuf, source: io::Error },
+    /// The genesis file isn't one.
+    #[error("{path} is not a genesis file: {source}; get it again from where it was published", path = path.display())]
+    GenesisSyntax { path: PathBuf, source: serde_json::Error },
+    /// The genesis document makes no sense.
+    #[error("genesis file {path} is not valid: {source}; get it again from where it was published", path = path.display())]
+    GenesisInvalid { path: PathBuf, source: GenesisError },
+    /// The genesis document isn't the one that the file says it is.
+    #[error("genesis file {path} names chain {says}, but its document is of chain {is}: it was changed; get it again from where it was published", path = path.display())]
+    GenesisChanged { path: PathBuf, says: Hash, is: Hash },
+    /// The application starts from another state than the chain.
+    #[error("genesis file {path} is of a chain whose state is not the {app} application's; say `--app {other}`", path = path.display())]
+    OtherApp { path: PathBuf, app: &'static str, other: &'static str },
+    /// A file or folder can't be used.
+    #[error("{path} can't be {action}: {source}; check that the path is right, writable, and that its disk has room", path = path.display())]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    /// A folder is to be filled and holds something already.
+    #[error("{path} is not empty; name a new folder, or remove that one", path = .0.display())]
+    NotEmpty(PathBuf),
+    /// The report can't be written.
+    #[error("the report can't be written to {path}: {source}; name another file, or - for standard output", path = path.display())]
+    WriteReport { path: PathBuf, source: io::Error },
+    /// No such chain can be generated.
+    #[error("no such chain can be generated: {0}")]
+    Spec(#[from] SpecError),
+    /// Generating stopped.
+    #[error("the chain could not be generated: {0}")]
+    Generate(GenerateError),
+    /// The files for payloads can't be read.
+    #[error("--from: {0}; name a file, or a folder with readable files")]
+    PayloadFiles(io::Error),
+    /// Options contradict each other.
+    #[error("{0}")]
+    Options(&'static str),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
+    /// The identity can't be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The address can't be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system doesn't give what a program needs.
+    #[error("{what}: {source}; close other programs, then try again")]
+    System { what: &'static str, source: io::Error },
+    /// A process of the demo failed.
+    #[error("{what} ended early ({status}); its own message is above")]
+    Child { what: String, status: String },
+    /// A process of the demo didn't say what it must.
+    #[error("{what} did not report: {source}; its own message may be above")]
+    ChildReport { what: String, source: io::Error },
+    /// Two nodes that must agree don't.
+    #[error("{what} differ: this node has {ours}, the serving nodes have {theirs}; keep the folders and report this as a defect")]
+    Mismatch { what: &'static str, ours: String, theirs: String },
+    /// The network was not caught up with.
+    #[error("the sync stopped at height {height} of {target}: {reason}")]
+    Incomplete { height: u64, target: u64, reason: String },
+    /// The genesis document in a store can't be read, though its checksum is right.
+    #[error("{path} holds a genesis document that this program can't read; use the program that wrote it, or name another folder", path = .0.display())]
+    DamagedGenesis(PathBuf),
+    /// The store says that it holds a block and doesn't give it.
+    #[error("the store does not give the header of its head, block {0}; run `inspect` on its folder")]
+    NoHead(Height),
+    /// The demo was stopped by the user.
+    #[error("stopped; nothing of the demo is running any more")]
+    DemoStopped,
+    /// The user stopped it.
+    #[error("stopped at height {0}; nothing is lost, the next `sync` goes on from there")]
+    Interrupted(u64),
+}
+
+impl CliError {
+    /// The error of a generator whose payloads `chain` names.
+    pub(crate) fn from_generator(chain: &ChainArgs) -> impl FnOnce(GenerateError) -> Self {
+        let from_files = chain.from.is_some();
+        move |error| match error {
+            GenerateError::Payload(source) if from_files => Self::PayloadFiles(source),
+            error => Self::Generate(error),
+        }
+    }
+
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,217 @@
+//! `gen`: generates a chain into a store.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync_testkit::chain::{
+    ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
+};
+use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
+use hotstuff2_sync_tokio::store::{DiskStore, StoreAnchor};
+
+use crate::args::{App, ChainArgs, GenArgs};
+use crate::error::CliError;
+use crate::genesis_file::{GENESIS_FILE, write_genesis};
+use crate::progress::{ProgressLine, Snapshot};
+use crate::report::{GenReport, Head, say, write_json};
+
+/// Blocks of a generated chain, unless told otherwise.
+const DEFAULT_BLOCKS: u64 = 20_000;
+
+/// Payload bytes that are made durable together: some grid cells of small blocks, so that waiting for the disk costs
+/// little.
+const BATCH_BYTES: u64 = 16 << 20;
+
+pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
+    let report = generate(&args.dir, &args.chain, args.certify_every, args.timestamp.map_or_else(now, UnixMillis::new))?;
+    let json = args.json.path.as_deref();
+    say(
+        json,
+        format_args!(
+            "{} blocks with {:.1} MB of payload in {:.1} s\nhead {} {}\ngenesis file {}",
+            report.blocks,
+            report.payload_bytes as f64 / 1e6,
+            report.seconds,
+            report.head.height,
+            report.head.id,
+            report.genesis.display(),
+        ),
+    );
+    json.map_or(Ok(()), |path| write_json(&report, path))
+}
+
+/// The wall clock.
+pub(crate) fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Generates a chain into a new store in `dir`, with its genesis file.
+pub(crate) fn generate(
+    dir: &Path,
+    chain: &ChainArgs,
+    certify_every: u64,
+    last_timestamp: UnixMillis,
+) -> Result<GenReport, CliError> {
+    let begin = Instant::now();
+    require_empty(dir)?;
+    let (payloads, blocks) = payloads(chain)?;
+    let spec = ChainSpec {
+        name: format!("hs2-sync-gen-{}", chain.seed),
+        seed: chain.seed,
+        blocks,
+        validators: chain.validators,
+        epochs: chain.epochs,
+        ends_epoch: false,
+        certify_every,
+        last_timestamp,
+    };
+    let mut generator = ChainGenerator::new(spec, payloads)?;
+    let genesis = generator.genesis().clone();
+    fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
+    let genesis_file = dir.join(GENESIS_FILE);
+    write_genesis(&genesis, &genesis_file)?;
+    let anchor = StoreAnchor {
+        chain_id: genesis.chain_id(),
+        genesis: genesis.document().encode().into(),
+        point: BlockPoint { height: Height::ZERO, id: genesis.id() },
+        epoch: genesis.epoch().to_ref(),
+    };
+    let mut sink = Sink {
+        store: DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &anchor)?,
+        batch: Vec::new(),
+        batch_bytes: 0,
+        payload_bytes: 0,
+        call: CallId::FIRST,
+    };
+    let mut head = Head { height: 0, id: genesis.id().to_string(), state_root: genesis.header().state_root.to_string() };
+    let mut handovers = 0;
+    let mut progress = ProgressLine::new(0, "generating");
+    while let Some(piece) = generator.next_piece().map_err(CliError::from_generator(chain))? {
+        match piece {
+            Piece::Blocks(blocks) => {
+                let segment = &blocks.part.segment;
+                head.height = segment.range().last().get();
+                head.id = segment.last_id().to_string();
+                if let Some(last) = blocks.headers.last() {
+                    head.state_root = last.state_root.to_string();
+                }
+                sink.push(blocks.part)?;
+            }
+            Piece::Handover(link) => {
+                sink.flush()?;
+                sink.store.put_handovers(&[link])?;
+                handovers += 1;
+            }
+            // The last segment has the same proof.
+            Piece::Tip(_) => {}
+        }
+        progress.show(&snapshot(begin, head.height, blocks, sink.payload_bytes));
+    }
+    sink.flush()?;
+    progress.finish();
+    Ok(GenReport {
+        head,
+        genesis: genesis_file,
+        chain_id: genesis.chain_id().to_string(),
+        blocks,
+        handovers,
+        payload_bytes: sink.payload_bytes,
+        seconds: begin.elapsed().as_secs_f64(),
+    })
+}
+
+/// Where the payloads come from, and how many blocks they make.
+fn payloads(chain: &ChainArgs) -> Result<(Box<dyn Payloads + Send>, u64), CliError> {
+    let failed = |error| CliError::from_generator(chain)(GenerateError::Payload(error));
+    let blocks = chain.blocks.unwrap_or(DEFAULT_BLOCKS);
+    Ok(match (&chain.from, chain.app) {
+        (Some(_), App::Ledger) => {
+            return Err(CliError::Options("the ledger's payloads are its transfers: leave out --from or --app ledger"));
+        }
+        (Some(path), App::None) => {
+            let files = FilePayloads::open(path, chain.payload_bytes).map_err(failed)?;
+            let blocks = files.blocks().min(chain.blocks.unwrap_or(u64::MAX));
+            (Box::new(files), blocks)
+        }
+        (None, App::None) => (Box::new(RandomPayloads::new(chain.seed, chain.payload_bytes)), blocks),
+        (None, App::Ledger) => {
+            let ledger = LedgerPayloads::new(chain.seed, DEFAULT_ACCOUNTS, chain.payload_bytes).map_err(failed)?;
+            (Box::new(ledger), blocks)
+        }
+    })
+}
+
+fn snapshot(begin: Instant, height: u64, target: u64, bytes: u64) -> Snapshot {
+    let seconds = begin.elapsed().as_secs_f64().max(1e-3);
+    Snapshot {
+        height,
+        target,
+        blocks_per_second: height as f64 / seconds,
+        bytes_per_second: bytes as f64 / seconds,
+        remaining: None,
+        note: None,
+    }
+}
+
+/// Refuses a folder that has anything in it.
+pub(crate) fn require_empty(dir: &Path) -> Result<(), CliError> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(CliError::NotEmpty(dir.to_owned())),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(CliError::file("read", dir)(error)),
+    }
+}
+
+/// Hands blocks to the store, several segments at a time.
+struct Sink {
+    store: DiskStore<NativeChain>,
+    batch: Vec<ApplyPart>,
+    batch_bytes: u64,
+    payload_bytes: u64,
+    call: CallId,
+}
+
+impl Sink {
+    fn push(&mut self, part: ApplyPart) -> Result<(), CliError> {
+        let bytes: u64 = part.frames.iter().map(|frame| frame.raw.len() as u64).sum();
+        self.batch.push(part);
+        self.batch_bytes += bytes;
+        self.payload_bytes += bytes;
+        if self.batch_bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), CliError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let apply = Apply { id: self.call, parts: std::mem::take(&mut self.batch), tip: None };
+        self.store.append(&apply)?;
+        self.call = self.call.next();
+        self.batch_bytes = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_empty_folder_is_filled() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(require_empty(folder.path()).is_ok());
+        assert!(require_empty(&folder.path().join("new")).is_ok());
+        fs::write(folder.path().join("x"), "").unwrap();
+        assert!(matches!(require_empty(folder.path()), Err(CliError::NotEmpty(_))));
+    }
+}

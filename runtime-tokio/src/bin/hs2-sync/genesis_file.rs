@@ -1,0 +1,93 @@
+//! The genesis file: a genesis document in JSON, with the chain's id beside it, which tells a file that was changed.
+
+use std::fs;
+use std::path::Path;
+
+use hotstuff2_sync::chain::native::{Genesis, GenesisDocument};
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+
+/// Name of the genesis file in the folder of a node.
+pub(crate) const GENESIS_FILE: &str = "genesis.json";
+
+/// Largest file that is read, in bytes: 4,096 validators take about 500 KiB.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GenesisFile {
+    /// The document's hash in hexadecimal digits.
+    chain_id: String,
+    document: GenesisDocument,
+}
+
+/// Reads and checks the genesis file at `path`.
+pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, CliError> {
+    let failed = |source| CliError::ReadGenesis { path: path.to_owned(), source };
+    let syntax = |source| CliError::GenesisSyntax { path: path.to_owned(), source };
+    let size = fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(syntax(serde::de::Error::custom(format_args!("{size} bytes are too many"))));
+    }
+    let text = fs::read_to_string(path).map_err(failed)?;
+    let file: GenesisFile = serde_json::from_str(&text).map_err(syntax)?;
+    let says = file.chain_id.parse().map_err(|error| syntax(serde::de::Error::custom(error)))?;
+    let genesis =
+        file.document.check().map_err(|source| CliError::GenesisInvalid { path: path.to_owned(), source })?;
+    if genesis.chain_id() != says {
+        return Err(CliError::GenesisChanged { path: path.to_owned(), says, is: genesis.chain_id() });
+    }
+    Ok(genesis)
+}
+
+/// Writes the genesis file at `path`.
+pub(crate) fn write_genesis(genesis: &Genesis, path: &Path) -> Result<(), CliError> {
+    let failed = CliError::file("written", path);
+    let file = GenesisFile { chain_id: genesis.chain_id().to_string(), document: genesis.document().clone() };
+    match serde_json::to_string_pretty(&file) {
+        Ok(text) => fs::write(path, text + "\n").map_err(failed),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+
+    #[test]
+    fn a_genesis_file_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(GENESIS_FILE);
+        let chain = TestChain::new(ChainSpec { blocks: 3, ..ChainSpec::default() }).unwrap();
+        write_genesis(chain.genesis(), &path).unwrap();
+        assert_eq!(&read_genesis(&path).unwrap(), chain.genesis());
+    }
+
+    #[test]
+    fn wrong_files_are_told_apart_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(GENESIS_FILE);
+        let chain = TestChain::new(ChainSpec { blocks: 3, ..ChainSpec::default() }).unwrap();
+        let mut messages = Vec::new();
+        let mut refuse = |content: Option<String>| {
+            if let Some(content) = content {
+                fs::write(&path, content).unwrap();
+            }
+            messages.push(read_genesis(&path).unwrap_err().to_string());
+        };
+        refuse(None);
+        refuse(Some("{}".to_owned()));
+        refuse(Some("\u{0}".to_owned()));
+        write_genesis(chain.genesis(), &path).unwrap();
+        let good = fs::read_to_string(&path).unwrap();
+        refuse(Some(good.replace("\"generated\"", "\"another\"")));
+        refuse(Some(good.replace("\"snapshot_interval\": 10000", "\"snapshot_interval\": 0")));
+        for (message, part) in
+            messages.iter().zip(["can't be read", "is not a genesis file", "is not a genesis file", "it was changed", "is not valid"])
+        {
+            assert!(message.contains(part) && message.contains(GENESIS_FILE) && !message.contains('\n'), "{message}");
+        }
+    }
+}

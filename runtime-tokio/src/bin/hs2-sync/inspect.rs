@@ -1,0 +1,71 @@
+//! `inspect`: checks a store and says what it holds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hotstuff2_sync::chain::Chain as _;
+use hotstuff2_sync::chain::native::{Genesis, GenesisDocument, NativeChain};
+use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::serve::ChainReader as _;
+use hotstuff2_sync_tokio::store::{DiskStore, read_genesis};
+
+use crate::args::InspectArgs;
+use crate::error::CliError;
+use crate::report::{Head, InspectReport, say, write_json};
+
+pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
+    let report = inspect(&args.dir)?;
+    let json = args.json.path.as_deref();
+    let InspectReport { head, epoch, earliest_height, blocks, handovers } = &report;
+    say(
+        json,
+        format_args!(
+            "head {} {}\nstate root {}\nepoch {epoch}, {handovers} handovers\n{blocks} blocks from height {earliest_height} on, all checked",
+            head.height, head.id, head.state_root,
+        ),
+    );
+    json.map_or(Ok(()), |path| write_json(&report, path))
+}
+
+/// Opens the store in `dir`, with the genesis document that it was made with.
+pub(crate) fn open_store(dir: &Path) -> Result<(Genesis, DiskStore<NativeChain>), CliError> {
+    let bytes = read_genesis(dir)?;
+    let genesis = GenesisDocument::decode(&bytes)
+        .ok()
+        .and_then(|document| document.check().ok())
+        .ok_or_else(|| CliError::DamagedGenesis(dir.to_owned()))?;
+    let store = DiskStore::open(dir, Arc::new(NativeChain::new(&genesis)), Some(genesis.chain_id()))?;
+    Ok((genesis, store))
+}
+
+/// Checks the store in `dir`, which nobody else may have open, and says what it holds.
+pub(crate) fn inspect(dir: &Path) -> Result<InspectReport, CliError> {
+    let (genesis, store) = open_store(dir)?;
+    store.check()?;
+    let head = head_of(&store, &genesis)?;
+    let status = store.status();
+    let mut handovers = 0;
+    while store.handover(Epoch::new(handovers))?.is_some() {
+        handovers += 1;
+    }
+    let blocks = head.height.saturating_sub(store.anchor().height.get());
+    Ok(InspectReport { head, epoch: status.epoch.get(), earliest_height: status.earliest.get(), blocks, handovers })
+}
+
+/// The highest stored block.
+pub(crate) fn head_of(store: &DiskStore<NativeChain>, genesis: &Genesis) -> Result<Head, CliError> {
+    let point = store.head();
+    let state_root = if point.height == Height::ZERO {
+        genesis.header().state_root
+    } else {
+        let chain = NativeChain::new(genesis);
+        let stored = store.segment(HeightRange::single(point.height), false, false)?;
+        stored
+            .and_then(|stored| chain.decode_segment(&stored.segment).ok())
+            .and_then(|segment| chain.header(&segment, point.height))
+            .ok_or(CliError::NoHead(point.height))?
+            .state_root
+    };
+    Ok(Head { height: point.height.get(), id: point.id.to_string(), state_root: state_root.to_string() })
+}

@@ -1,0 +1,173 @@
+//! [`Staged`]: a serving node that plays a part in the demo, a liar's or a slow one's. Every lie can be proven.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use hotstuff2_sync::chain::native::{
+    EpochInfo, FinalityProof, Handover, QuorumCertificate, Segment, Signature, Validator, ValidatorSet,
+};
+use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::wire::{Answer, Request, Sections, encode_answer, put_section};
+use hotstuff2_sync_tokio::net::{BoxFuture, Handler};
+
+/// How a node lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lie {
+    /// A payload with a flipped bit
+    Payload,
+    /// A header that nobody signed
+    Header,
+    /// A certificate with a false signature
+    Signature,
+    /// Other heights than the ones asked for
+    Range,
+    /// A validator set of the liar's own, and false payloads for whoever doesn't ask for sets
+    Handover,
+    /// Bytes that are no answer at all
+    Garbage,
+}
+
+impl Lie {
+    /// The lie of the liar number `index` under `seed`.
+    pub(crate) fn pick(seed: u64, index: usize) -> Self {
+        let lies = Self::value_variants();
+        let pick = seed.wrapping_add(index as u64) % lies.len().max(1) as u64;
+        usize::try_from(pick).ok().and_then(|pick| lies.get(pick)).copied().unwrap_or(Self::Payload)
+    }
+
+    /// The request that an honest node is asked instead, so that its answer is a lie.
+    fn bend_request(self, request: Request) -> Request {
+        match (self, request) {
+            (Self::Range, Request::Segment { range, certified, audit }) => {
+                let range = HeightRange::new(range.first().next(), range.last()).unwrap_or(range);
+                Request::Segment { range, certified, audit }
+            }
+            _ => request,
+        }
+    }
+
+    /// The honest answer `data`, made a lie; as it is where this lie doesn't touch such answers.
+    fn bend(self, request: Request, data: &Bytes) -> Option<Vec<u8>> {
+        match (self, request) {
+            (Self::Payload | Self::Handover, Request::Bodies { .. } | Request::Follow { .. }) => flip_last(data),
+            (Self::Header, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_header),
+            (Self::Signature, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_signature),
+            (Self::Handover, Request::Handovers { .. }) => forge_handovers(data),
+            (Self::Garbage, Request::Segment { .. } | Request::Bodies { .. } | Request::Follow { .. }) => {
+                Some(vec![0xa5; data.len()])
+            }
+            _ => None,
+        }
+    }
+}
+
+fn flip_last(data: &Bytes) -> Option<Vec<u8>> {
+    let mut bent = data.to_vec();
+    *bent.last_mut()? ^= 1;
+    Some(bent)
+}
+
+/// Changes the segment at the front of an answer, and leaves what follows.
+fn bend_segment(data: &Bytes, change: impl FnOnce(Segment) -> Option<Segment>) -> Option<Vec<u8>> {
+    let mut sections = Sections::new(data.clone());
+    let segment = change(Segment::decode(&sections.take()?).ok()?)?;
+    let mut bent = Vec::new();
+    if !put_section(&mut bent, &segment.encode()) {
+        return None;
+    }
+    bent.extend_from_slice(&sections.rest());
+    Some(bent)
+}
+
+fn forge_header(segment: Segment) -> Option<Segment> {
+    let mut headers = segment.headers().to_vec();
+    let last = headers.last_mut()?;
+    last.state_root = last.id();
+    Segment::new(segment.parent().clone(), headers, segment.proof().clone()).ok()
+}
+
+fn forge_signature(segment: Segment) -> Option<Segment> {
+    let forged = |mut qc: QuorumCertificate| {
+        let signature = qc.signatures.first_mut()?;
+        let mut s = *signature.s();
+        s[0] ^= 1;
+        *signature = Signature::from_parts(*signature.r(), s);
+        Some(qc)
+    };
+    let proof = match segment.proof().clone() {
+        FinalityProof::TwoChain { descendants, qc } => FinalityProof::TwoChain { descendants, qc: forged(qc)? },
+        FinalityProof::DoubleCertificate { descendants, qc } => {
+            FinalityProof::DoubleCertificate { descendants, qc: forged(qc)? }
+        }
+        FinalityProof::Anchored { .. } => return None,
+    };
+    Segment::new(segment.parent().clone(), segment.headers().to_vec(), proof).ok()
+}
+
+/// Gives the next epoch to its first validator alone.
+fn forge_handovers(data: &Bytes) -> Option<Vec<u8>> {
+    let mut sections = Sections::new(data.clone());
+    let mut bent = Vec::new();
+    while !sections.is_empty() {
+        let handover = Handover::decode(&sections.take()?).ok()?;
+        let next = EpochInfo::decode(&handover.next).ok()?;
+        let usurper = Validator { power: u64::MAX, ..*next.validators().validators().first()? };
+        let forged = EpochInfo::new(next.epoch(), next.range(), ValidatorSet::new(vec![usurper]).ok()?);
+        if !put_section(&mut bent, &Handover::new(handover.header, handover.proof, &forged).encode()) {
+            return None;
+        }
+    }
+    Some(bent)
+}
+
+/// An honest node's answers, bent and held back.
+pub(crate) struct Staged {
+    pub(crate) inner: Arc<dyn Handler>,
+    pub(crate) lie: Option<Lie>,
+    /// Before each answer.
+    pub(crate) delay: Duration,
+    /// In bytes per second; zero is no limit.
+    pub(crate) rate: u64,
+}
+
+impl Staged {
+    fn answer(&self, peer: PeerId, request: Bytes) -> Bytes {
+        let (Some(lie), Ok(decoded)) = (self.lie, Request::decode(&request)) else {
+            return self.inner.handle(peer, request);
+        };
+        let answer = self.inner.handle(peer, lie.bend_request(decoded).encode().into());
+        match Answer::decode(answer.clone()) {
+            Ok(Answer::Data(data)) => lie.bend(decoded, &data).map_or(answer, |bent| {
+                let mut lied = encode_answer(bent.len());
+                lied.extend_from_slice(&bent);
+                lied.into()
+            }),
+            _ => answer,
+        }
+    }
+}
+
+impl Handler for Staged {
+    fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
+        let inner = self.inner.ready(peer, request);
+        Box::pin(async move {
+            inner.await;
+            tokio::time::sleep(self.delay).await;
+        })
+    }
+
+    fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
+        let answer = self.answer(peer, request);
+        if let Some(micros) = (answer.len() as u64).saturating_mul(1_000_000).checked_div(self.rate) {
+            std::thread::sleep(Duration::from_micros(micros));
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+#[path = "lie_tests.rs"]
+mod tests;

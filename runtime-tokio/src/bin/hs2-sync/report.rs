@@ -1,0 +1,153 @@
+//! What commands report: the JSON that scripts read. All figures are measured, and of the reporting process alone.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+
+/// A block, and the state after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) height: u64,
+    /// The block's id in hexadecimal digits.
+    pub(crate) id: String,
+    /// The state root in its header, in hexadecimal digits.
+    pub(crate) state_root: String,
+}
+
+/// What `sync` and `demo` report.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SyncReport {
+    /// Whether the network's tip was reached, and nothing was found that should not be.
+    pub(crate) ok: bool,
+    /// The strategies used, in order.
+    pub(crate) strategies: Vec<String>,
+    pub(crate) start_height: u64,
+    pub(crate) target_height: u64,
+    pub(crate) head: Head,
+    /// Blocks made durable by this run.
+    pub(crate) blocks: u64,
+    /// The whole catch-up, from the start of the node to the last durable commit.
+    pub(crate) seconds: f64,
+    pub(crate) blocks_per_second: f64,
+    /// Payload bytes of those blocks.
+    pub(crate) payload_bytes: u64,
+    /// Bytes of first-copy accepted frames.
+    pub(crate) useful_bytes: u64,
+    /// What the streams of this process received.
+    pub(crate) wire_bytes_received: u64,
+    pub(crate) duplicate_bytes: u64,
+    /// Useful bytes over received ones.
+    pub(crate) efficiency: f64,
+    pub(crate) quorum_checks: u64,
+    pub(crate) cpu_seconds: f64,
+    /// CPU time of machine and driver.
+    pub(crate) coordination_cpu_seconds: f64,
+    /// `None` where the operating system doesn't say.
+    pub(crate) peak_rss_bytes: Option<u64>,
+    pub(crate) peak_buffered_bytes: u64,
+    pub(crate) budget_bytes: u64,
+    pub(crate) bottleneck: Option<String>,
+    pub(crate) peers: Vec<PeerReport>,
+}
+
+impl SyncReport {
+    /// The report for people, without the peers.
+    pub(crate) fn describe(&self) -> String {
+        let Head { height, id, state_root } = &self.head;
+        let rss = self.peak_rss_bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
+        format!(
+            "{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload, {:.1} % of received bytes useful\n\
+             {} quorum checks, {:.2} CPU seconds ({:.3} for coordination), peak memory {rss}\n\
+             head {height} {id}\nstate root {state_root}",
+            self.blocks,
+            self.seconds,
+            self.blocks_per_second,
+            ratio(self.payload_bytes as f64 / 1e6, self.seconds),
+            self.efficiency * 100.0,
+            self.quorum_checks,
+            self.cpu_seconds,
+            self.coordination_cpu_seconds,
+        )
+    }
+}
+
+/// A quotient for reports: zero where there is nothing to divide by.
+pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// One peer's part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PeerReport {
+    pub(crate) id: String,
+    /// As the demo set it up; a `sync` alone doesn't know.
+    pub(crate) role: Option<Role>,
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+    /// The reason.
+    pub(crate) banned: Option<String>,
+}
+
+/// How the demo set a peer up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    Honest,
+    Liar,
+    Slow,
+}
+
+/// What `inspect` reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct InspectReport {
+    pub(crate) head: Head,
+    pub(crate) epoch: u64,
+    pub(crate) earliest_height: u64,
+    pub(crate) blocks: u64,
+    pub(crate) handovers: u64,
+}
+
+/// What `gen` reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GenReport {
+    pub(crate) head: Head,
+    pub(crate) genesis: PathBuf,
+    pub(crate) chain_id: String,
+    pub(crate) blocks: u64,
+    pub(crate) handovers: u64,
+    pub(crate) payload_bytes: u64,
+    pub(crate) seconds: f64,
+}
+
+/// What `serve` reports as soon as it serves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ServeReport {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) peer_id: String,
+    pub(crate) height: u64,
+}
+
+/// Writes `report` on one line to the file at `path`, or to standard output for "-".
+pub(crate) fn write_json(report: &impl Serialize, path: &Path) -> Result<(), CliError> {
+    let failed = |source| CliError::WriteReport { path: path.to_owned(), source };
+    let mut line = serde_json::to_vec(report).map_err(io::Error::from).map_err(failed)?;
+    line.push(b'\n');
+    if path == Path::new("-") {
+        let mut out = io::stdout().lock();
+        return out.write_all(&line).and_then(|()| out.flush()).map_err(failed);
+    }
+    fs::write(path, &line).map_err(failed)
+}
+
+/// Where results for people go: out of the way of JSON on standard output.
+pub(crate) fn say(json: Option<&Path>, text: std::fmt::Arguments<'_>) {
+    if json == Some(Path::new("-")) {
+        eprintln!("{text}");
+    } else {
+        println!("{text}");
+    }
+}

@@ -1,0 +1,76 @@
+//! `serve`: answers peers from a store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::serve::{ChainReader as _, respond};
+use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
+use hotstuff2_sync_tokio::net::{Handler, Identity, Network as _, QuicLimits, QuicNetwork};
+use hotstuff2_sync_tokio::store::DiskStore;
+
+use crate::args::ServeArgs;
+use crate::error::CliError;
+use crate::inspect::open_store;
+use crate::lie::Staged;
+use crate::report::{ServeReport, say, write_json};
+use crate::stop::stop_signal;
+
+/// Name of the key file in a node's folder.
+pub(crate) const IDENTITY_FILE: &str = "identity.key";
+
+pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::System { what: "threads can't be started", source })?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: ServeArgs) -> Result<(), CliError> {
+    let stop = stop_signal(&args.parent)?;
+    let (_, store) = open_store(&args.dir)?;
+    let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
+    let identity = Identity::load_or_generate(identity_file)?;
+    let height = store.status().tip.get();
+    let staged = Staged {
+        inner: Arc::new(StoreHandler(store)),
+        lie: args.lie,
+        delay: Duration::from_millis(args.delay_ms),
+        rate: args.rate,
+    };
+    let (network, mut events) =
+        QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(Arc::new(staged)))?;
+    let report =
+        ServeReport { address: network.local_address()?, peer_id: network.local_peer().to_string(), height };
+    say(
+        args.json.as_deref(),
+        format_args!("serving blocks up to {height} at {}/{}; Ctrl-C stops", report.address, report.peer_id),
+    );
+    if let Some(path) = &args.json {
+        write_json(&report, path)?;
+    }
+    // Whoever comes and goes is of no interest, but the queue must not fill up.
+    tokio::select! {
+        () = stop => {}
+        () = async { while events.recv().await.is_some() {} } => {}
+    }
+    network.close().await;
+    Ok(())
+}
+
+/// Answers from a store that nobody writes to.
+struct StoreHandler(DiskStore<NativeChain>);
+
+impl Handler for StoreHandler {
+    fn handle(&self, _: PeerId, request: Bytes) -> Bytes {
+        let Ok(request) = Request::decode(&request) else { return encode_refusal(Refusal::Unsupported) };
+        respond(&request, &self.0).unwrap_or_else(|error| {
+            eprintln!("hs2-sync: a request could not be answered: {error}");
+            encode_refusal(Refusal::NotAvailable)
+        })
+    }
+}

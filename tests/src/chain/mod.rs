@@ -1,0 +1,20 @@
+//! Generated chains: deterministic from a seed, signed for real, with all that makes real chains awkward in them.
+//!
+//! [`ChainGenerator`] streams a chain of any length; [`TestChain`] holds a small one in memory, and answers from it.
+
+mod generator;
+mod ledger_payload;
+mod payload;
+mod roster;
+mod spec;
+mod test_chain;
+
+pub use generator::{Blocks, ChainGenerator, GenerateError, HeaderHook, Piece};
+pub use ledger_payload::LedgerPayloads;
+pub use payload::{FilePayloads, Payloads, RandomPayloads, constant_root};
+pub use roster::{Roster, SigningEpoch};
+pub use spec::{ChainSpec, SpecError};
+pub use test_chain::{ChainView, TestChain, TestChainError, signing_epoch};
+
+#[cfg(test)]
+mod chain_tests;

@@ -1,0 +1,377 @@
+//! [`TestChain`]: a small chain in memory, with all of its headers and keys, that answers requests and can be bent.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use hotstuff2_sync::chain::native::{
+    EpochContext, EpochInfo, FinalityProof, FinalizedHeader, Genesis, Header, NativeChain, Phase, Segment, build,
+};
+use hotstuff2_sync::chain::{EpochRef, SegmentEnd};
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::machine::{ApplyPart, BlockPoint, Start};
+use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::serve::{ChainReader, StoredSegment, respond};
+use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::verify::HandoverLink;
+use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Request, cut_frame};
+
+use super::generator::{ChainGenerator, GenerateError, HeaderHook, Piece};
+use super::payload::RandomPayloads;
+use super::roster::{Roster, SigningEpoch};
+use super::spec::{ChainSpec, SpecError};
+
+/// Payload bytes of a test chain's blocks.
+const PAYLOAD_BYTES: u32 = 100;
+
+/// A whole chain in memory. Unlike a store it can prove every height, because it holds the keys.
+#[derive(Debug)]
+pub struct TestChain {
+    spec: ChainSpec,
+    genesis: Genesis,
+    epochs: Vec<SigningEpoch>,
+    /// From genesis to the tip.
+    headers: Vec<Header>,
+    /// Empty headers above the last block of each epoch, or above the tip: they only prove.
+    closing: Vec<Vec<Header>>,
+    parts: Vec<ApplyPart>,
+    handovers: Vec<HandoverLink>,
+}
+
+/// Why a test chain can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TestChainError {
+    /// There is no such chain.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A piece of it can't be made.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+}
+
+impl TestChain {
+    /// A chain after `spec`, with small random payloads.
+    ///
+    /// # Errors
+    /// Where there is no such chain.
+    pub fn new(spec: ChainSpec) -> Result<Self, TestChainError> {
+        Self::with_payloads(spec, PAYLOAD_BYTES, None)
+    }
+
+    /// A chain whose headers `hook` changes before they are hashed and signed: it may break any rule, and everything
+    /// above is consistent with that.
+    ///
+    /// # Errors
+    /// Where there is no such chain, or the changed headers don't fit into a segment.
+    pub fn with_hook(spec: ChainSpec, hook: impl FnMut(&mut Header) + Send + 'static) -> Result<Self, TestChainError> {
+        Self::with_payloads(spec, PAYLOAD_BYTES, Some(Box::new(hook)))
+    }
+
+    /// Another history from `height` on, valid and signed by the same validators, with the same payloads.
+    ///
+    /// # Errors
+    /// As for the chain itself.
+    pub fn fork(&self, height: Height) -> Result<Self, TestChainError> {
+        Self::with_hook(self.spec.clone(), move |header| {
+            if header.height >= height {
+                header.timestamp = UnixMillis::new(header.timestamp.get() + 1);
+            }
+        })
+    }
+
+    /// A chain with payloads of `payload_bytes` and, if given, a hook.
+    ///
+    /// # Errors
+    /// Where there is no such chain.
+    pub fn with_payloads(
+        spec: ChainSpec,
+        payload_bytes: u32,
+        hook: Option<HeaderHook>,
+    ) -> Result<Self, TestChainError> {
+        let payloads = RandomPayloads::new(spec.seed, payload_bytes);
+        let mut generator = ChainGenerator::new(spec.clone(), Box::new(payloads))?;
+        if let Some(hook) = hook {
+            generator = generator.with_hook(hook);
+        }
+        let genesis = generator.genesis().clone();
+        let mut chain = Self {
+            epochs: vec![generator.epoch().clone()],
+            headers: vec![genesis.header().clone()],
+            genesis,
+            closing: Vec::new(),
+            parts: Vec::new(),
+            handovers: Vec::new(),
+            spec,
+        };
+        while let Some(piece) = generator.next_piece()? {
+            match piece {
+                Piece::Blocks(blocks) => {
+                    let last = blocks.part.segment.range().last();
+                    chain.headers.extend(blocks.headers);
+                    chain.parts.push(blocks.part);
+                    let epoch_ends = chain.epochs.last().is_some_and(|epoch| epoch.info().range().last() == last);
+                    if epoch_ends || last == chain.tip_height() {
+                        chain.closing.push(blocks.proof.descendants().to_vec());
+                    }
+                }
+                Piece::Handover(link) => {
+                    chain.handovers.push(link);
+                    chain.epochs.push(generator.epoch().clone());
+                }
+                Piece::Tip(_) => {}
+            }
+        }
+        Ok(chain)
+    }
+
+    /// The genesis.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The chain to verify with.
+    pub fn chain(&self) -> NativeChain {
+        NativeChain::new(&self.genesis)
+    }
+
+    /// Where a new node stands.
+    pub fn start(&self) -> Start {
+        Start {
+            chain_id: self.genesis.chain_id(),
+            stored: BlockPoint { height: Height::ZERO, id: self.genesis.id() },
+            applied: Height::ZERO,
+            epochs: vec![self.genesis.epoch().to_ref()],
+        }
+    }
+
+    /// The last block's height.
+    pub fn tip_height(&self) -> Height {
+        self.spec.tip()
+    }
+
+    /// The epochs with their keys, up to the one that the blocks above the tip would belong to.
+    pub fn epochs(&self) -> &[SigningEpoch] {
+        &self.epochs
+    }
+
+    /// The epoch that `height` belongs to.
+    pub fn epoch_of(&self, height: Height) -> Option<&SigningEpoch> {
+        self.epochs.iter().find(|epoch| epoch.info().range().contains(height))
+    }
+
+    /// An epoch as the machine holds it.
+    pub fn epoch_ref(&self, epoch: Epoch) -> Option<EpochRef> {
+        self.epochs.iter().map(SigningEpoch::info).find(|info| info.epoch() == epoch).map(EpochInfo::to_ref)
+    }
+
+    /// An epoch as headers are checked against.
+    pub fn context(&self, epoch: Epoch) -> Option<EpochContext> {
+        let info = self.epochs.iter().map(SigningEpoch::info).find(|info| info.epoch() == epoch)?;
+        Some(EpochContext::new(&self.genesis, info.clone()))
+    }
+
+    /// All headers, from genesis to the tip.
+    pub fn headers(&self) -> &[Header] {
+        &self.headers
+    }
+
+    /// The header at `height`.
+    pub fn header(&self, height: Height) -> Option<&Header> {
+        self.headers.get(usize::try_from(height.get()).ok()?)
+    }
+
+    /// The id of the block at `height`.
+    pub fn id(&self, height: Height) -> Option<Hash> {
+        self.header(height).map(Header::id)
+    }
+
+    /// The blocks as a store gets them: one part for each grid cell.
+    pub fn parts(&self) -> &[ApplyPart] {
+        &self.parts
+    }
+
+    /// The handovers.
+    pub fn handovers(&self) -> &[HandoverLink] {
+        &self.handovers
+    }
+
+    /// The payload at `height`.
+    pub fn payload(&self, height: Height) -> Option<Bytes> {
+        let (part, frame) = self.frame(height)?;
+        let before = HeightRange::new(frame.range.first(), height)?;
+        let lens = part.segment.payload_lens_of(before)?;
+        let (len, skipped) = lens.split_last()?;
+        let start: usize = skipped.iter().map(|&len| len as usize).sum();
+        Some(frame.raw.slice(start..start + *len as usize))
+    }
+
+    /// A proof for the block at `height`: the first two blocks in consecutive views at or above it, the upper one
+    /// certified.
+    pub fn proof(&self, height: Height) -> Option<FinalityProof> {
+        let epoch = self.epoch_of(height)?;
+        let index = usize::try_from(height.get()).ok()?;
+        let end = usize::try_from(epoch.info().range().last().min(self.tip_height()).get()).ok()?;
+        let closing = self.closing.get(usize::try_from(epoch.info().epoch().get()).ok()?)?;
+        let mut before = self.headers.get(index)?.view;
+        let mut descendants = Vec::new();
+        for header in self.headers.get(index + 1..=end)?.iter().chain(closing) {
+            descendants.push(header.clone());
+            if header.view.is_next_of(before) {
+                return Some(FinalityProof::TwoChain { qc: epoch.certify(Phase::One, header), descendants });
+            }
+            before = header.view;
+        }
+        None
+    }
+
+    /// The block at `height` with its proof, as a tip message.
+    pub fn tip(&self, height: Height) -> Option<Bytes> {
+        Some(FinalizedHeader::new(self.header(height)?.clone(), self.proof(height)?).encode().into())
+    }
+
+    /// The headers of `range`, which lies in one epoch and grid cell, with the proof for the end that is asked for.
+    pub fn segment(&self, range: HeightRange, end: SegmentEnd) -> Option<Segment> {
+        let proof = match end {
+            SegmentEnd::Anchored(id) => FinalityProof::Anchored { id },
+            SegmentEnd::Certified | SegmentEnd::CertifiedUpTo => self.proof(range.last())?,
+        };
+        let index = |height: Height| usize::try_from(height.get()).ok();
+        let headers = self.headers.get(index(range.first())?..=index(range.last())?)?.to_vec();
+        Segment::new(self.header(range.first().prev()?)?.clone(), headers, proof).ok()
+    }
+
+    /// A certificate for every block of `range`.
+    pub fn audit(&self, range: HeightRange) -> Option<Bytes> {
+        let epoch = self.epoch_of(range.first())?;
+        let index = |height: Height| usize::try_from(height.get()).ok();
+        let headers = self.headers.get(index(range.first())?..=index(range.last())?)?;
+        Some(build::audit_trail(headers.iter().map(|header| epoch.certify(Phase::One, header)).collect()).into())
+    }
+
+    /// What a server holds that has the blocks from `earliest` to `tip`.
+    pub fn view(&self, earliest: Height, tip: Height) -> ChainView<'_> {
+        ChainView { chain: self, earliest, tip: tip.min(self.tip_height()) }
+    }
+
+    /// The answer of a server that holds everything.
+    pub fn respond(&self, request: &Request) -> Bytes {
+        self.view(Height::new(1), self.tip_height()).respond(request)
+    }
+
+    fn frame(&self, height: Height) -> Option<(&ApplyPart, &BodyFrame)> {
+        let part = self.parts.iter().find(|part| part.segment.range().contains(height))?;
+        Some((part, part.frames.iter().find(|frame| frame.range.contains(height))?))
+    }
+}
+
+/// A [`TestChain`] as far as one server holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct ChainView<'a> {
+    chain: &'a TestChain,
+    earliest: Height,
+    tip: Height,
+}
+
+impl ChainView<'_> {
+    /// The server's answer.
+    pub fn respond(&self, request: &Request) -> Bytes {
+        let Ok(answer) = respond(request, self);
+        answer
+    }
+
+    fn holds(&self, range: HeightRange) -> bool {
+        self.earliest <= range.first() && range.last() <= self.tip
+    }
+}
+
+impl ChainReader for ChainView<'_> {
+    type Error = Infallible;
+
+    fn status(&self) -> PeerStatus {
+        PeerStatus {
+            chain_id: self.chain.genesis.chain_id(),
+            earliest: self.earliest,
+            tip: self.tip,
+            epoch: self.chain.epoch_of(self.tip).map_or(Epoch::ZERO, |epoch| epoch.info().epoch()),
+        }
+    }
+
+    fn handover(&self, epoch: Epoch) -> Result<Option<Bytes>, Infallible> {
+        let link = self.chain.handovers.iter().find(|link| link.ended == epoch && link.boundary <= self.tip);
+        Ok(link.map(|link| link.bytes.clone()))
+    }
+
+    fn tip(&self) -> Result<Option<Bytes>, Infallible> {
+        Ok(self.chain.tip(self.tip))
+    }
+
+    fn segment(&self, range: HeightRange, certified: bool, audit: bool) -> Result<Option<StoredSegment>, Infallible> {
+        let in_cell = self
+            .chain
+            .epoch_of(range.first())
+            .and_then(|epoch| grid_cell(range.first(), epoch.info().range()))
+            .is_some_and(|cell| cell.covers(range));
+        if !in_cell || !self.holds(range) {
+            return Ok(None);
+        }
+        let end = match self.chain.id(range.last()) {
+            Some(id) if !certified => SegmentEnd::Anchored(id),
+            _ => SegmentEnd::Certified,
+        };
+        let audit = if audit { self.chain.audit(range) } else { Some(Bytes::new()) };
+        let segment = self.chain.segment(range, end);
+        Ok(segment.zip(audit).map(|(segment, audit)| StoredSegment { segment: segment.encode().into(), audit }))
+    }
+
+    fn follow_range(&self, after: Height) -> Option<HeightRange> {
+        let first = after.next();
+        let cell = grid_cell(first, self.chain.epoch_of(first)?.info().range())?;
+        let range = HeightRange::new(first, cell.last().min(self.tip))?;
+        self.holds(range).then_some(range)
+    }
+
+    fn bodies(&self, range: HeightRange, max_bytes: u32, out: &mut Vec<u8>) -> Result<bool, Infallible> {
+        let Some(held) = HeightRange::new(range.first(), range.last().min(self.tip)) else { return Ok(false) };
+        if !self.holds(held) {
+            return Ok(false);
+        }
+        let mut height = held.first();
+        let mut left = max_bytes as usize;
+        let mut any = false;
+        while let Some((part, frame)) = self.chain.frame(height).filter(|_| height <= held.last()) {
+            let Some(lens) = part.segment.payload_lens_of(frame.range) else { break };
+            let skipped = frame.range.index_of(height).unwrap_or(0);
+            let wanted = usize::try_from(held.last().above(height)).unwrap_or(usize::MAX).saturating_add(1);
+            let fitting = lens
+                .iter()
+                .skip(skipped)
+                .take(wanted)
+                .take_while(|&&len| {
+                    let fits = left.checked_sub(len as usize);
+                    left = fits.unwrap_or(0);
+                    fits.is_some()
+                })
+                .count();
+            let count = if any { fitting } else { fitting.max(1) };
+            let Some(last) = count.checked_sub(1).map(|more| height.plus(more as u64)) else { break };
+            let Some(cut) = HeightRange::new(height, last).and_then(|range| cut_frame(frame, lens, range)) else {
+                break;
+            };
+            out.extend_from_slice(&cut);
+            any = true;
+            height = last.next();
+            if last != frame.range.last() {
+                break;
+            }
+        }
+        Ok(any)
+    }
+}
+
+/// The validators of `epoch` on a chain of `spec`, for tests that need more of them than the chain uses.
+///
+/// # Errors
+/// Where they don't form a set.
+pub fn signing_epoch(spec: &ChainSpec, epoch: Epoch) -> Result<SigningEpoch, SpecError> {
+    Ok(Roster::new(spec.seed, spec.validators).epoch(epoch, spec.epoch_range(epoch))?)
+}
