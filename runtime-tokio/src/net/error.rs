@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quinn::{ConnectionError, VarInt};
 
-use super::PeerId;
+use hotstuff2_sync::ids::PeerId;
 
 /// Longest reason of a peer that is kept, in characters.
 const MAX_REASON_CHARS: usize = 120;

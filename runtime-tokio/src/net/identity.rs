@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::PeerId;
+use hotstuff2_sync::ids::PeerId;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519, PublicKeyData as _};
 use ring::hmac;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};

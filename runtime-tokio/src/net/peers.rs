@@ -12,10 +12,10 @@ use quinn::{Connection, ConnectionError, VarInt};
 use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
 
-use super::PeerId;
 use super::error::DisconnectReason;
 use super::network::NetworkEvent;
 use super::stream::Received;
+use hotstuff2_sync::ids::PeerId;
 
 /// Connections that one peer may have. One for each direction is what honest peers need, and one more for each that a
 /// restart left behind.

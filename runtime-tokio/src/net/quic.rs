@@ -14,7 +14,6 @@ use quinn::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::PeerId;
 use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
 use super::identity::Identity;
 use super::limits::{QuicLimits, SOCKET_BUFFER_BYTES};
@@ -23,6 +22,7 @@ use super::peers::{CLOSE_CODE, NotAdmitted, Peers};
 use super::service::Service;
 use super::stream::ask;
 use super::tls::{self, SERVER_NAME, ServerKey};
+use hotstuff2_sync::ids::PeerId;
 
 /// Events that wait for the driver. Where it lags further, new connections wait to be let in.
 const EVENT_QUEUE: usize = 1024;
@@ -40,10 +40,27 @@ struct Shared {
     endpoint: Endpoint,
     identity: Identity,
     limits: QuicLimits,
-    transport: Arc<TransportConfig>,
+    /// For peers elsewhere.
+    remote: Transport,
+    /// For peers on this machine.
+    loopback: Transport,
     peers: Peers,
     service: Arc<Service>,
     events: mpsc::Sender<NetworkEvent>,
+}
+
+/// QUIC parameters of both kinds of connection.
+struct Transport {
+    dialled: Arc<TransportConfig>,
+    accepted: Arc<ServerConfig>,
+}
+
+impl Transport {
+    fn new(dialled: Arc<TransportConfig>, server: &ServerConfig) -> Self {
+        let mut accepted = server.clone();
+        accepted.transport_config(Arc::clone(&dialled));
+        Self { dialled, accepted: Arc::new(accepted) }
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -65,9 +82,10 @@ impl QuicNetwork {
         limits: QuicLimits,
         handler: Option<Arc<dyn Handler>>,
     ) -> Result<(Self, mpsc::Receiver<NetworkEvent>), BindError> {
-        let transport = limits.transport();
         let mut server = ServerConfig::with_crypto(Arc::new(tls::server_config(&identity)?));
-        server.transport_config(Arc::clone(&transport)).max_incoming(limits.max_inbound_connections);
+        server.max_incoming(limits.max_inbound_connections);
+        let remote = Transport::new(limits.transport(false), &server);
+        let loopback = Transport::new(limits.transport(true), &server);
         let endpoint = open_socket(address)
             .and_then(|socket| Endpoint::new(limits.endpoint(&identity), Some(server), socket, Arc::new(TokioRuntime)))
             .map_err(|source| BindError::new(address, source))?;
@@ -76,7 +94,8 @@ impl QuicNetwork {
             endpoint,
             identity,
             limits,
-            transport,
+            remote,
+            loopback,
             peers: Peers::default(),
             service: Arc::new(Service::new(handler, limits)),
             events,
@@ -175,9 +194,21 @@ impl Shared {
         }
     }
 
+    fn transport(&self, address: SocketAddr) -> &Transport {
+        if address.ip().to_canonical().is_loopback() { &self.loopback } else { &self.remote }
+    }
+
     async fn welcome(self: Arc<Self>, incoming: Incoming, slot: OwnedSemaphorePermit) {
         let address = incoming.remote_address();
-        match timeout(self.limits.connect_timeout, incoming).await {
+        let config = Arc::clone(&self.transport(address).accepted);
+        let connecting = match incoming.accept_with(config) {
+            Ok(connecting) => connecting,
+            Err(error) => {
+                tracing::debug!(%address, %error, "a handshake failed at once");
+                return;
+            }
+        };
+        match timeout(self.limits.connect_timeout, connecting).await {
             Ok(Ok(connection)) => {
                 if let Err(error) = self.establish(connection, Some(slot)).await {
                     tracing::debug!(%error, "a peer was turned away");
@@ -205,7 +236,7 @@ impl Shared {
         let bad = |reason: String| ConnectError::BadAddress { address, reason };
         let crypto = tls::client_config(&self.identity, Arc::clone(&key)).map_err(|error| bad(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::clone(&self.transport));
+        config.transport_config(Arc::clone(&self.transport(address).dialled));
         let connecting = self.endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| match error {
             quinn::ConnectError::EndpointStopping => ConnectError::Closed,
             other => bad(other.to_string()),

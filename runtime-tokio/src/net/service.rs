@@ -12,14 +12,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-use super::PeerId;
 use super::error::StreamCode;
 use super::limits::{MAX_REQUEST_BYTES, QuicLimits};
 use super::network::Handler;
 use super::stream::{Broken, read_all};
+use hotstuff2_sync::ids::PeerId;
 
 /// Answers are accounted in KiB, since permits are counted in 32 bits.
 const ACCOUNT_UNIT_BYTES: usize = 1024;
+
+/// Answers up to this many bytes overtake longer ones: news of the tip must not wait behind a download.
+const SHORT_ANSWER_BYTES: usize = 64 * 1024;
 
 /// What answers the requests of all connections.
 pub(super) struct Service {
@@ -108,6 +111,10 @@ impl Service {
             _ = send.stopped() => return Err(StreamCode::Cancelled),
             made = self.make(handler, peer, request, turns) => made?,
         };
+        if answer.len() <= SHORT_ANSWER_BYTES {
+            // Fails where the stream was stopped meanwhile, which writing to it finds out.
+            let _ = send.set_priority(1);
+        }
         timeout(self.limits.answer_timeout, async {
             send.write_chunk(answer).await.map_err(|_| StreamCode::Cancelled)?;
             let _ = send.finish();

@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
 
-use super::PeerId;
 use super::error::{DisconnectReason, ResponseError, StreamCode};
 use super::limits::MAX_REQUEST_BYTES;
+use hotstuff2_sync::ids::PeerId;
 
 /// Pieces taken from a stream under one lock: a full read of large datagrams.
 const PIECES_PER_READ: usize = 32;

@@ -21,8 +21,8 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, RootCertStore, SignatureScheme,
 };
 
-use super::PeerId;
 use super::identity::Identity;
+use hotstuff2_sync::ids::PeerId;
 
 /// The protocol both sides must name, with its version: others are turned away in the handshake.
 const ALPN: &[u8] = b"hs2-sync/1";

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{BoxFuture, Handler, Identity, Network as _, NetworkEvent, PeerId, QuicLimits, QuicNetwork};
+use super::{BoxFuture, Handler, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
+use hotstuff2_sync::ids::PeerId;
 
 /// Longer than anything here takes on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -91,7 +92,7 @@ impl Handler for Waits {
         Box::pin(async {
             let _guard = OnDrop(self.dropped.clone());
             let _ = self.started.send(());
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
     }
 
