@@ -62,14 +62,12 @@ impl Machine {
             }
         }
         self.claims_changed = true;
-        self.run_timers();
         self.plan();
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
-        self.run_timers();
         self.plan();
     }
 
@@ -90,7 +88,6 @@ impl Machine {
         for peer in connected {
             self.timers.set(Timer::Status(peer), self.now);
         }
-        self.run_timers();
         self.plan();
     }
 
@@ -200,7 +197,7 @@ impl Machine {
         self.budget.release(freed);
     }
 
-    fn run_timers(&mut self) {
+    pub(super) fn run_timers(&mut self) {
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Request(id) => self.request_timed_out(id),

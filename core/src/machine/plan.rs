@@ -49,6 +49,7 @@ const CHOICE_BYTES: u64 = 256 << 10;
 impl Machine {
     /// Does everything that can be done now.
     pub(super) fn plan(&mut self) {
+        self.run_timers();
         if self.phase != Phase::Running {
             return;
         }
