@@ -25,7 +25,9 @@ pub struct AppBlock<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
     /// The state root after a block isn't the one in its header. Peers are not to blame: the header is proven.
-    #[error("the state root after block {height} is {found}, but the network agreed on {expected}; the application or its state is not the one that this chain was made with")]
+    #[error(
+        "the state root after block {height} is {found}, but the network agreed on {expected}; the application or its state is not the one that this chain was made with"
+    )]
     StateMismatch {
         /// The block.
         height: Height,

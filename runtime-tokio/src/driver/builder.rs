@@ -15,12 +15,12 @@ use hotstuff2_sync::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use super::Input;
 use super::apply::Appliers;
 use super::dialer::{self, PeerAddress};
 use super::handle::{Events, SyncHandle};
 use super::machine_thread::MachineThread;
 use super::pool::Pool;
-use super::Input;
 use crate::application::{Application, NoApplication};
 use crate::net::{Network, NetworkEvent};
 use crate::store::{BlockStore, StoreFailure};
@@ -140,15 +140,7 @@ impl<C: Chain> SyncBuilder<C> {
         };
         let thread = thread::Builder::new().name("hs2-machine".to_owned()).spawn(move || thread.run(&work))?;
         let _ = inputs.send(Input::Start(None));
-        Ok(SyncHandle {
-            inputs,
-            progress,
-            events,
-            cpu_micros,
-            network: self.network,
-            thread: Some(thread),
-            dialer,
-        })
+        Ok(SyncHandle { inputs, progress, events, cpu_micros, network: self.network, thread: Some(thread), dialer })
     }
 }
 
