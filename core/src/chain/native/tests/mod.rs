@@ -1,8 +1,11 @@
 //! Tests of the native chain: a small network with real keys ([`Net`]), and attacks on what it made.
 
 mod certificates;
+mod encoding;
+mod epochs;
 mod finality;
 mod roundtrip;
+mod segments;
 mod validators;
 
 use alloc::format;

@@ -113,7 +113,7 @@ fn weak_key() {
     let encodings = small_order_encodings();
     assert_eq!(encodings.len(), 14);
     for bytes in &encodings {
-        // Why: R of small order and s = 0 are a signature that holds for one message in eight, or for all.
+        // Why: R of small order and s = 0 are a signature that holds for every message.
         let forged = Signature::from_parts(EdwardsPoint::identity().compress().to_bytes(), [0; 32]);
         let key = ValidatorKey::from_bytes(*bytes);
         assert!(verify_all(b"anything", [(&key, &forged)].into_iter()));
