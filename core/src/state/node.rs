@@ -78,12 +78,28 @@ impl Child {
         }
     }
 
-    /// How many leaves of the subtree are in memory.
-    pub(super) fn resident(&self) -> u64 {
+    /// What of the subtree is in memory, counted.
+    pub(super) fn residence(&self) -> Residence {
         match &self.link {
-            Link::Empty | Link::Stored { .. } => 0,
-            Link::Leaf(_) => 1,
-            Link::Internal(node) => node.left.resident().saturating_add(node.right.resident()),
+            Link::Empty => Residence { leaves: 0, pages_away: 0 },
+            Link::Leaf(_) => Residence { leaves: 1, pages_away: 0 },
+            Link::Stored { .. } => Residence { leaves: 0, pages_away: 1 },
+            Link::Internal(node) => {
+                let (left, right) = (node.left.residence(), node.right.residence());
+                Residence {
+                    leaves: left.leaves.saturating_add(right.leaves),
+                    pages_away: left.pages_away.saturating_add(right.pages_away),
+                }
+            }
         }
     }
+}
+
+/// How much of a tree is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Residence {
+    /// Leaves in memory.
+    pub(super) leaves: u64,
+    /// Links to pages that are only in the store.
+    pub(super) pages_away: u64,
 }

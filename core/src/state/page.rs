@@ -91,7 +91,9 @@ pub(super) fn is_boundary(depth: u16) -> bool {
 
 /// The page whose top is `top`, at `depth`.
 pub(super) fn encode(top: &Child, depth: u16) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1024);
+    // A leaf takes 65 bytes and about one internal node's tag; more than 64 leaves are in pages of their own.
+    let leaves = usize::try_from(top.leaves()).unwrap_or(usize::MAX).min(64);
+    let mut bytes = Vec::with_capacity(leaves.saturating_mul(67).saturating_add(16));
     bytes.push(VERSION);
     encode_node(top, depth, true, &mut bytes);
     bytes
