@@ -73,7 +73,7 @@ impl Tree {
 
     /// How many keys the state has.
     pub fn leaves(&self) -> u64 {
-        self.root.leaves()
+        self.root.leaves
     }
 
     /// How many leaves are held in memory, at about 250 bytes each with the nodes above them.
@@ -91,11 +91,11 @@ impl Tree {
         let changes: Vec<Change> = changes.iter().map(|(key, value)| (*key, *value)).collect();
         // All reads come first: a failed one must not leave half of the changes behind.
         self.load_paths(store, &changes)?;
-        let before = self.root.leaves();
+        let before = self.root.leaves;
         if apply(&mut self.root, store, 0, &changes, &mut self.stale)? {
             self.root_dirty = true;
         }
-        self.residence.leaves = self.residence.leaves.saturating_add(self.root.leaves()).saturating_sub(before);
+        self.residence.leaves = self.residence.leaves.saturating_add(self.root.leaves).saturating_sub(before);
         Ok(self.root.hash)
     }
 
@@ -125,7 +125,7 @@ impl Tree {
             core::mem::take(&mut self.stale).into_iter().map(|key| (key, None)).collect();
         if core::mem::take(&mut self.root_dirty) {
             take_pages(&mut self.root, 0, &Hash::ZERO, &mut pages);
-            if self.root.leaves() > 0 {
+            if self.root.leaves > 0 {
                 pages.insert(PageKey::ROOT, Some(page::encode(&self.root, 0)));
                 self.root_stored = true;
             } else if core::mem::take(&mut self.root_stored) {
@@ -161,8 +161,8 @@ fn load_paths<R: StateReader>(
     residence: &mut Residence,
 ) -> Result<(), TreeError<R::Error>> {
     let Some((key_hash, _)) = changes.first() else { return Ok(()) };
-    if let Link::Stored { leaves } = child.link {
-        load(child, leaves, store, &PageKey::on_path(key_hash, depth))?;
+    if let Link::Stored = child.link {
+        load(child, store, &PageKey::on_path(key_hash, depth))?;
         let loaded = child.residence();
         residence.leaves = residence.leaves.saturating_add(loaded.leaves);
         residence.pages_away = residence.pages_away.saturating_add(loaded.pages_away).saturating_sub(1);
@@ -176,7 +176,7 @@ fn load_paths<R: StateReader>(
     Ok(())
 }
 
-fn load<R: StateReader>(child: &mut Child, leaves: u64, store: &R, key: &PageKey) -> Result<(), TreeError<R::Error>> {
+fn load<R: StateReader>(child: &mut Child, store: &R, key: &PageKey) -> Result<(), TreeError<R::Error>> {
     let corrupt = |reason| TreeError::Corrupt { page: *key, reason };
     let bytes = store.page(key).map_err(TreeError::Store)?.ok_or(TreeError::Missing(*key))?;
     let top = page::decode(&bytes, key).map_err(corrupt)?;
@@ -184,7 +184,7 @@ fn load<R: StateReader>(child: &mut Child, leaves: u64, store: &R, key: &PageKey
         return Err(corrupt(PageError::Hash { found: top.hash, expected: child.hash }));
     }
     // The count is not under the hash, and the cut into pages follows from it.
-    if top.leaves() != leaves {
+    if top.leaves != child.leaves {
         return Err(corrupt(PageError::Shape));
     }
     *child = top;
@@ -200,8 +200,8 @@ fn apply<R: StateReader>(
     stale: &mut BTreeSet<PageKey>,
 ) -> Result<bool, TreeError<R::Error>> {
     let Some((key_hash, _)) = changes.first() else { return Ok(false) };
-    if let Link::Stored { leaves } = child.link {
-        load(child, leaves, store, &PageKey::on_path(key_hash, depth))?;
+    if let Link::Stored = child.link {
+        load(child, store, &PageKey::on_path(key_hash, depth))?;
     }
     let node = match &mut child.link {
         Link::Internal(node) => node,
@@ -209,7 +209,7 @@ fn apply<R: StateReader>(
             let leaf = **leaf;
             return Ok(apply_to_leaf(child, Some(leaf), depth, changes));
         }
-        Link::Empty | Link::Stored { .. } => return Ok(apply_to_leaf(child, None, depth, changes)),
+        Link::Empty | Link::Stored => return Ok(apply_to_leaf(child, None, depth, changes)),
     };
     let (left, right) = part(changes, depth);
     let below = depth.saturating_add(1);
@@ -218,9 +218,10 @@ fn apply<R: StateReader>(
     if !changed_left && !changed_right {
         return Ok(false);
     }
-    node.leaves = node.left.leaves().saturating_add(node.right.leaves());
-    if node.leaves > 1 {
+    let leaves = node.left.leaves.saturating_add(node.right.leaves);
+    if leaves > 1 {
         node.dirty = true;
+        child.leaves = leaves;
         child.hash = internal_hash(&node.left.hash, &node.right.hash);
         return Ok(true);
     }
@@ -229,7 +230,7 @@ fn apply<R: StateReader>(
     }
     // A lone leaf takes its parent's place. Stored subtrees have several leaves, so what is left is in memory.
     let Internal { left, right, .. } = &mut **node;
-    let lone = if left.leaves() > 0 { left } else { right };
+    let lone = if left.leaves > 0 { left } else { right };
     *child = core::mem::replace(lone, Child::EMPTY);
     Ok(true)
 }
@@ -268,7 +269,7 @@ fn take_pages(child: &mut Child, depth: u16, prefix: &Hash, pages: &mut BTreeMap
     if depth == 0 || !is_boundary(depth) {
         return;
     }
-    let was_stored = core::mem::replace(&mut node.stored, is_page(depth, node.leaves));
+    let was_stored = core::mem::replace(&mut node.stored, is_page(depth, child.leaves));
     if node.stored {
         pages.insert(PageKey::on_path(prefix, depth), Some(page::encode(child, depth)));
     } else if was_stored {
@@ -279,7 +280,7 @@ fn take_pages(child: &mut Child, depth: u16, prefix: &Hash, pages: &mut BTreeMap
 fn evict(child: &mut Child, depth: u16) {
     let Link::Internal(node) = &mut child.link else { return };
     if node.stored && !node.dirty && depth > 0 {
-        child.link = Link::Stored { leaves: node.leaves };
+        child.link = Link::Stored;
         return;
     }
     let below = depth.saturating_add(1);
