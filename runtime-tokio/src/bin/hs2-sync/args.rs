@@ -141,6 +141,9 @@ pub(crate) struct SyncArgs {
     /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
     #[arg(long)]
     pub(crate) audit: bool,
+    /// Give up after so many seconds without any progress (never with `--follow`)
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) patience: u64,
     /// Keep following the network after it was caught up with, until stopped
     #[arg(long)]
     pub(crate) follow: bool,

@@ -7,6 +7,8 @@ use hotstuff2_sync::chain::native::GenesisError;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
+use hotstuff2_sync_testkit::ledger::LedgerError;
+use hotstuff2_sync_tokio::StartError;
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
 use hotstuff2_sync_tokio::store::{OpenError, StoreFailure};
 
@@ -54,6 +56,12 @@ pub(crate) enum CliError {
     /// The store can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The sync can't be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The ledger's state can't be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError<StoreFailure>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFailure),
@@ -73,7 +81,9 @@ pub(crate) enum CliError {
     #[error("{what} did not report: {source}; its own message may be above")]
     ChildReport { what: String, source: io::Error },
     /// Two nodes that must agree don't.
-    #[error("{what} differ: this node has {ours}, the serving nodes have {theirs}; keep the folders and report this as a defect")]
+    #[error(
+        "{what} differ: this node has {ours}, the serving nodes have {theirs}; keep the folders and report this as a defect"
+    )]
     Mismatch { what: &'static str, ours: String, theirs: String },
     /// The network was not caught up with.
     #[error("the sync stopped at height {height} of {target}: {reason}")]

@@ -26,12 +26,13 @@ fn faults(lie: Option<Lie>) -> Vec<Option<Fault>> {
         delay: Duration::ZERO,
         rate: 0,
     };
-    let ask = |request: Request| {
-        match Answer::decode(staged.handle(PeerId::from_bytes([0; 32]), request.encode().into())).unwrap() {
+    let ask =
+        |request: Request| match Answer::decode(staged.handle(PeerId::from_bytes([0; 32]), request.encode().into()))
+            .unwrap()
+        {
             Answer::Data(data) => data,
             Answer::Refused(refusal) => panic!("{request:?}: {refusal:?}"),
-        }
-    };
+        };
     let range = range(1, 20);
     let (native, epoch) = (chain.chain(), chain.context(Epoch::ZERO).unwrap());
     let claim = SegmentClaim { range, parent: None, end: SegmentEnd::Certified, audit: false };

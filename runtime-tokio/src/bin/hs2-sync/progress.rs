@@ -52,6 +52,14 @@ impl ProgressLine {
         }
     }
 
+    /// Says something above the bar.
+    pub(crate) fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("hs2-sync: {text}")),
+            None => eprintln!("hs2-sync: {text}"),
+        }
+    }
+
     /// Takes the bar off the screen, so that what follows starts on a clean line.
     pub(crate) fn finish(self) {
         if let Some(bar) = self.bar {
@@ -61,8 +69,7 @@ impl ProgressLine {
 }
 
 fn describe(snapshot: &Snapshot) -> String {
-    let mut text =
-        format!("{:.0} blocks/s  {:.1} MB/s", snapshot.blocks_per_second, snapshot.bytes_per_second / 1e6);
+    let mut text = format!("{:.0} blocks/s  {:.1} MB/s", snapshot.blocks_per_second, snapshot.bytes_per_second / 1e6);
     if let Some(remaining) = snapshot.remaining {
         text += &format!("  {} s left", remaining.as_secs());
     }
