@@ -32,7 +32,9 @@ const SLOW_RATE: u64 = 256 << 10;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), CliError> {
     if args.liars.saturating_add(args.slow) >= args.peers {
-        return Err(CliError::Options("at least one peer must be honest and fast: give more --peers, or fewer --liars and --slow"));
+        return Err(CliError::Options(
+            "at least one peer must be honest and fast: give more --peers, or fewer --liars and --slow",
+        ));
     }
     let folder = Folder::prepare(args.dir.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -58,7 +60,10 @@ async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
     );
     let mut servers = start_servers(args, dir, &chain)?;
     for server in &servers {
-        say(json, format_args!("serving: {} at {} ({})", short(&server.report.peer_id), server.report.address, server.part()));
+        say(
+            json,
+            format_args!("serving: {} at {} ({})", short(&server.report.peer_id), server.report.address, server.part()),
+        );
     }
 
     let report_file = dir.join("late.json");
@@ -123,7 +128,8 @@ fn start_servers(args: &DemoArgs, dir: &Path, chain: &Path) -> Result<Vec<Server
             let dir = dir.join(format!("server-{}", index + 1));
             copy_store(chain, &dir)?;
             let text = |text: &str| text.to_owned();
-            let mut arguments = vec![text("serve"), text("--dir"), dir.display().to_string(), text("--json"), text("-")];
+            let mut arguments =
+                vec![text("serve"), text("--dir"), dir.display().to_string(), text("--json"), text("-")];
             let mut lie = None;
             let role = if index < args.liars {
                 let picked = Lie::pick(args.chain.seed, index);
@@ -131,7 +137,12 @@ fn start_servers(args: &DemoArgs, dir: &Path, chain: &Path) -> Result<Vec<Server
                 lie = Some(picked);
                 Role::Liar
             } else if index < args.liars.saturating_add(args.slow) {
-                arguments.extend([text("--delay-ms"), SLOW_DELAY_MS.to_string(), text("--rate"), SLOW_RATE.to_string()]);
+                arguments.extend([
+                    text("--delay-ms"),
+                    SLOW_DELAY_MS.to_string(),
+                    text("--rate"),
+                    SLOW_RATE.to_string(),
+                ]);
                 Role::Slow
             } else {
                 Role::Honest

@@ -73,7 +73,9 @@ pub(crate) enum CliError {
     #[error("{what} did not report: {source}; its own message may be above")]
     ChildReport { what: String, source: io::Error },
     /// Two nodes that must agree don't.
-    #[error("{what} differ: this node has {ours}, the serving nodes have {theirs}; keep the folders and report this as a defect")]
+    #[error(
+        "{what} differ: this node has {ours}, the serving nodes have {theirs}; keep the folders and report this as a defect"
+    )]
     Mismatch { what: &'static str, ours: String, theirs: String },
     /// The network was not caught up with.
     #[error("the sync stopped at height {height} of {target}: {reason}")]

@@ -13,7 +13,7 @@ use hotstuff2_sync_testkit::chain::{
     ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
-use hotstuff2_sync_tokio::store::{DiskStore, StoreAnchor};
+use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
 
 use crate::args::{App, ChainArgs, GenArgs};
 use crate::error::CliError;
@@ -29,7 +29,8 @@ const DEFAULT_BLOCKS: u64 = 20_000;
 const BATCH_BYTES: u64 = 16 << 20;
 
 pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
-    let report = generate(&args.dir, &args.chain, args.certify_every, args.timestamp.map_or_else(now, UnixMillis::new))?;
+    let report =
+        generate(&args.dir, &args.chain, args.certify_every, args.timestamp.map_or_else(now, UnixMillis::new))?;
     let json = args.json.path.as_deref();
     say(
         json,
@@ -90,7 +91,8 @@ pub(crate) fn generate(
         payload_bytes: 0,
         call: CallId::FIRST,
     };
-    let mut head = Head { height: 0, id: genesis.id().to_string(), state_root: genesis.header().state_root.to_string() };
+    let mut head =
+        Head { height: 0, id: genesis.id().to_string(), state_root: genesis.header().state_root.to_string() };
     let mut handovers = 0;
     let mut progress = ProgressLine::new(0, "generating");
     while let Some(piece) = generator.next_piece().map_err(CliError::from_generator(chain))? {

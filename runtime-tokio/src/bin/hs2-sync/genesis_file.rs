@@ -33,8 +33,7 @@ pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, CliError> {
     let text = fs::read_to_string(path).map_err(failed)?;
     let file: GenesisFile = serde_json::from_str(&text).map_err(syntax)?;
     let says = file.chain_id.parse().map_err(|error| syntax(serde::de::Error::custom(error)))?;
-    let genesis =
-        file.document.check().map_err(|source| CliError::GenesisInvalid { path: path.to_owned(), source })?;
+    let genesis = file.document.check().map_err(|source| CliError::GenesisInvalid { path: path.to_owned(), source })?;
     if genesis.chain_id() != says {
         return Err(CliError::GenesisChanged { path: path.to_owned(), says, is: genesis.chain_id() });
     }
@@ -84,9 +83,13 @@ mod tests {
         let good = fs::read_to_string(&path).unwrap();
         refuse(Some(good.replace("\"generated\"", "\"another\"")));
         refuse(Some(good.replace("\"snapshot_interval\": 10000", "\"snapshot_interval\": 0")));
-        for (message, part) in
-            messages.iter().zip(["can't be read", "is not a genesis file", "is not a genesis file", "it was changed", "is not valid"])
-        {
+        for (message, part) in messages.iter().zip([
+            "can't be read",
+            "is not a genesis file",
+            "is not a genesis file",
+            "it was changed",
+            "is not valid",
+        ]) {
             assert!(message.contains(part) && message.contains(GENESIS_FILE) && !message.contains('\n'), "{message}");
         }
     }

@@ -8,7 +8,7 @@ use hotstuff2_sync::chain::native::{Genesis, GenesisDocument, NativeChain};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader as _;
-use hotstuff2_sync_tokio::store::{DiskStore, read_genesis};
+use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, read_genesis};
 
 use crate::args::InspectArgs;
 use crate::error::CliError;
@@ -42,7 +42,7 @@ pub(crate) fn open_store(dir: &Path) -> Result<(Genesis, DiskStore<NativeChain>)
 /// Checks the store in `dir`, which nobody else may have open, and says what it holds.
 pub(crate) fn inspect(dir: &Path) -> Result<InspectReport, CliError> {
     let (genesis, store) = open_store(dir)?;
-    store.check()?;
+    store.check(|_| {})?;
     let head = head_of(&store, &genesis)?;
     let status = store.status();
     let mut handovers = 0;
@@ -55,7 +55,7 @@ pub(crate) fn inspect(dir: &Path) -> Result<InspectReport, CliError> {
 
 /// The highest stored block.
 pub(crate) fn head_of(store: &DiskStore<NativeChain>, genesis: &Genesis) -> Result<Head, CliError> {
-    let point = store.head();
+    let point = store.stored();
     let state_root = if point.height == Height::ZERO {
         genesis.header().state_root
     } else {

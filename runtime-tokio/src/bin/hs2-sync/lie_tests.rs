@@ -26,12 +26,13 @@ fn faults(lie: Option<Lie>) -> Vec<Option<Fault>> {
         delay: Duration::ZERO,
         rate: 0,
     };
-    let ask = |request: Request| {
-        match Answer::decode(staged.handle(PeerId::from_bytes([0; 32]), request.encode().into())).unwrap() {
+    let ask =
+        |request: Request| match Answer::decode(staged.handle(PeerId::from_bytes([0; 32]), request.encode().into()))
+            .unwrap()
+        {
             Answer::Data(data) => data,
             Answer::Refused(refusal) => panic!("{request:?}: {refusal:?}"),
-        }
-    };
+        };
     let range = range(1, 20);
     let (native, epoch) = (chain.chain(), chain.context(Epoch::ZERO).unwrap());
     let claim = SegmentClaim { range, parent: None, end: SegmentEnd::Certified, audit: false };
@@ -63,10 +64,10 @@ fn an_honest_node_is_left_as_it_is() {
 
 #[test]
 fn every_lie_is_a_provable_fault() {
-    use Fault::{BadCertificate, BadEpoch, BadFrame, BadPayload, Malformed, WrongRange};
+    use Fault::{BadCertificate, BadEpoch, BadFrame, BadPayload, BrokenLink, Malformed, WrongRange};
     let last = Some(BadPayload(Height::new(20)));
     assert_eq!(faults(Some(Lie::Payload)), [None, None, last]);
-    assert_eq!(faults(Some(Lie::Header)), [None, Some(BadCertificate), None]);
+    assert_eq!(faults(Some(Lie::Header)), [None, Some(BrokenLink(Height::new(21))), None]);
     assert_eq!(faults(Some(Lie::Signature)), [None, Some(BadCertificate), None]);
     assert_eq!(faults(Some(Lie::Range)), [None, Some(WrongRange), None]);
     assert_eq!(faults(Some(Lie::Handover)), [Some(BadEpoch), None, last]);

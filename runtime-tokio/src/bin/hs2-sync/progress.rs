@@ -61,8 +61,7 @@ impl ProgressLine {
 }
 
 fn describe(snapshot: &Snapshot) -> String {
-    let mut text =
-        format!("{:.0} blocks/s  {:.1} MB/s", snapshot.blocks_per_second, snapshot.bytes_per_second / 1e6);
+    let mut text = format!("{:.0} blocks/s  {:.1} MB/s", snapshot.blocks_per_second, snapshot.bytes_per_second / 1e6);
     if let Some(remaining) = snapshot.remaining {
         text += &format!("  {} s left", remaining.as_secs());
     }

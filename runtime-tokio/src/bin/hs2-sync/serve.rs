@@ -44,8 +44,13 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     };
     let (network, mut events) =
         QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(Arc::new(staged)))?;
-    let report =
-        ServeReport { address: network.local_address()?, peer_id: network.local_peer().to_string(), height };
+    let report = ServeReport {
+        address: network
+            .local_addr()
+            .map_err(|source| CliError::System { what: "the listening address can't be read", source })?,
+        peer_id: network.local_peer().to_string(),
+        height,
+    };
     say(
         args.json.as_deref(),
         format_args!("serving blocks up to {height} at {}/{}; Ctrl-C stops", report.address, report.peer_id),

@@ -13,11 +13,9 @@ use crate::error::CliError;
 pub(crate) fn stop_signal(parent: &Parent) -> Result<impl Future<Output = ()> + use<>, CliError> {
     let failed = |source| CliError::System { what: "signals can't be listened to", source };
     #[cfg(unix)]
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
     #[cfg(unix)]
-    let mut interrupt =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(failed)?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(failed)?;
     let orphaned = parent.until_stdin_closes.then(stdin_closed).transpose().map_err(failed)?;
     Ok(async move {
         let orphaned = async {
@@ -48,7 +46,7 @@ fn stdin_closed() -> std::io::Result<oneshot::Receiver<()>> {
         let mut stdin = std::io::stdin().lock();
         let mut ignored = [0; 64];
         while stdin.read(&mut ignored).is_ok_and(|read| read > 0) {}
-        drop(sender.send(()));
+        let _ = sender.send(());
     })?;
     Ok(receiver)
 }
