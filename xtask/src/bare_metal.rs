@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::command;
+use crate::no_std::UNOPTIMIZED;
 use crate::tools::rustup;
 use crate::workspace::Workspace;
 
@@ -20,7 +21,7 @@ const DEBIAN_CARGO: &str = "/usr/share/cargo/bin/cargo";
 /// Builds the core for [`TARGET`].
 pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
     let rustup_failure = match rustup_target(workspace) {
-        Ok(()) => return command::run(workspace.cargo().args(BUILD)),
+        Ok(()) => return command::run(workspace.cargo().args(BUILD).args(UNOPTIMIZED)),
         Err(reason) => reason,
     };
     println!("rustup's {TARGET} can't be had ({rustup_failure}): trying Debian's compiler");
@@ -37,9 +38,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
         debian_cargo()
             .current_dir(&workspace.root)
             .args(BUILD)
+            .args(UNOPTIMIZED)
             .arg("-Zbuild-std=core,alloc")
-            // Nobody runs what comes out, and optimizing `core` takes minutes.
-            .args(["--config", "profile.dev.package.\"*\".opt-level=0"])
             .arg("--target-dir")
             .arg(workspace.target.join("bare-metal-debian")),
     )

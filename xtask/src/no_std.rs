@@ -14,6 +14,10 @@ use crate::workspace::{self, Workspace};
 /// What a `no_std` crate with a heap may link.
 const LIBRARIES: [&str; 3] = ["libcore-", "liballoc-", "libcompiler_builtins-"];
 
+/// Leaves dependencies and procedural macros unoptimized: nobody runs what the gates build, and the
+/// workspace's optimized dependencies make them minutes longer.
+pub(crate) const UNOPTIMIZED: [&str; 2] = ["--config", "profile.dev.package.\"*\".opt-level=0"];
+
 /// Checks the core against the sysroot without `std`.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     let sysroot = prepare(workspace)?;
@@ -22,6 +26,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
         workspace
             .cargo()
             .args(["check", "--package", "hotstuff2-sync", "--no-default-features", "--target", &workspace.host])
+            .args(UNOPTIMIZED)
             // The form that wins over every other source of flags, and that takes paths with
             // spaces. With `--target` it does not reach build scripts and procedural macros.
             .env("CARGO_ENCODED_RUSTFLAGS", flag(&sysroot)),

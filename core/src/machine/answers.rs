@@ -261,7 +261,7 @@ impl Machine {
             Call::Apply(apply) => {
                 let last = apply.parts.last().map(|part| &part.segment);
                 let ends = last.filter(|segment| Some(segment.range().last()) == apply.range().map(HeightRange::last));
-                (apply.range(), ends.map(|segment| segment.last_id()), apply.payload_bytes())
+                (apply.range(), ends.map(crate::chain::SegmentRef::last_id), apply.payload_bytes())
             }
             Call::Replay(replay) => {
                 let ends = replay.range.last() == self.stored.height;

@@ -62,14 +62,12 @@ impl Machine {
             }
         }
         self.claims_changed = true;
-        self.run_timers();
         self.plan();
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
-        self.run_timers();
         self.plan();
     }
 
@@ -90,7 +88,6 @@ impl Machine {
         for peer in connected {
             self.timers.set(Timer::Status(peer), self.now);
         }
-        self.run_timers();
         self.plan();
     }
 
@@ -187,7 +184,7 @@ impl Machine {
     pub(super) fn unassign(&mut self, purpose: Purpose, source: Source) {
         let freed = match purpose {
             Purpose::Segment(first) => {
-                let cost = self.blocks.cell(first).map_or(0, |cell| cell.header_cost());
+                let cost = self.blocks.cell(first).map_or(0, crate::strategy::Cell::header_cost);
                 let missing = self.blocks.headers_of(first).is_some_and(|headers| headers.remove(source));
                 if missing { cost } else { 0 }
             }
@@ -200,7 +197,7 @@ impl Machine {
         self.budget.release(freed);
     }
 
-    fn run_timers(&mut self) {
+    pub(super) fn run_timers(&mut self) {
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Request(id) => self.request_timed_out(id),

@@ -14,7 +14,7 @@ use crate::machine::state::{Call, Machine, Phase, Timer};
 use crate::peers::Peers;
 use crate::ranges::HeightRange;
 use crate::requests::{InFlight, Kind, Purpose};
-use crate::strategy::{Source, Want};
+use crate::strategy::{Cell, Source, Want};
 use crate::wire::Request;
 
 /// Payload bytes that one apply call carries at most: enough to spread the cost of an fsync, little against the budget.
@@ -49,6 +49,7 @@ const CHOICE_BYTES: u64 = 256 << 10;
 impl Machine {
     /// Does everything that can be done now.
     pub(super) fn plan(&mut self) {
+        self.run_timers();
         if self.phase != Phase::Running {
             return;
         }
@@ -109,7 +110,7 @@ impl Machine {
         // At the end of the newest epoch the next block can't be proven without the next set: ask anyone who is there.
         let at_boundary = self.blocks.planned() == newest.range().last();
         let claimed = if at_boundary { claimed.max(newest.epoch().next()) } else { claimed };
-        let applied = self.epochs.of_height(self.applied).map_or(newest.epoch(), |epoch| epoch.epoch());
+        let applied = self.epochs.of_height(self.applied).map_or(newest.epoch(), crate::chain::EpochRef::epoch);
         let requests = &self.requests;
         let checking: Vec<Epoch> = self
             .jobs
@@ -333,7 +334,7 @@ impl Machine {
         }
         self.counters.hedged_bytes = spent;
         if headers {
-            let Some(certified) = self.blocks.cell(range.first()).map(|cell| cell.is_certified()) else { return };
+            let Some(certified) = self.blocks.cell(range.first()).map(Cell::is_certified) else { return };
             let request = Request::Segment { range, certified, audit: self.config.full_audit };
             let source = self.send(second, Purpose::Segment(range.first()), request, size, size);
             if let Some(headers) = self.blocks.headers_of(range.first()) {
@@ -422,7 +423,7 @@ impl Machine {
         self.peers.sent(peer, size);
         let timeout = match purpose.kind() {
             Kind::Follow => self.config.follow_timeout,
-            Kind::Status | Kind::Tip => self.config.peer_timeout / SMALL_TIMEOUT_SHARE,
+            Kind::Status | Kind::Tip => self.config.peer_timeout.checked_div(SMALL_TIMEOUT_SHARE).unwrap_or_default(),
             Kind::Handovers | Kind::Segment | Kind::Bodies => self.config.peer_timeout,
         };
         self.timers.set(Timer::Request(id), self.now.after(timeout));

@@ -9,7 +9,7 @@ use crate::chain::{Fault, Finalized, SegmentRef, TipCheck, TipFacts};
 use crate::ids::{CallId, Height, PeerId};
 use crate::machine::output::{Event, Output};
 use crate::machine::state::{Call, Machine, PendingCall, PendingJob, Target, Timer};
-use crate::ranges::grid_cell;
+use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Source;
 use crate::time::{Instant, UnixMillis};
@@ -199,7 +199,7 @@ impl Machine {
         let proof = Finalized::Segment(segment.bytes().clone(), range.last());
         let delivered = frames.last().map_or(range.first(), |frame| frame.range.last());
         let epoch = self.epochs.get(segment.epoch()).cloned();
-        let cell_end = epoch.as_ref().and_then(|epoch| grid_cell(range.first(), epoch.range())).map(|cell| cell.last());
+        let cell_end = epoch.as_ref().and_then(|epoch| grid_cell(range.first(), epoch.range())).map(HeightRange::last);
         let held = epoch.and_then(|epoch| self.blocks.insert_followed(epoch, segment, frames));
         let Some(held) = held else {
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);

@@ -81,7 +81,7 @@ impl core::fmt::Display for PageKey {
 
 /// True where a subtree at `depth` with so many leaves has a page of its own.
 pub(super) fn is_page(depth: u16, leaves: u64) -> bool {
-    depth == 0 || (depth % NIBBLE == 0 && leaves > PAGE_LEAVES)
+    depth == 0 || (depth.is_multiple_of(NIBBLE) && leaves > PAGE_LEAVES)
 }
 
 /// True where the tree may be cut.

@@ -6,5 +6,5 @@ mod cell;
 mod epochs;
 
 pub(crate) use blocks::{Blocks, Broken, Want};
-pub(crate) use cell::Source;
+pub(crate) use cell::{Cell, Source};
 pub(crate) use epochs::{Epochs, Waiting};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quinn::{ConnectionError, VarInt};
 
-use super::PeerId;
+use hotstuff2_sync::ids::PeerId;
 
 /// Longest reason of a peer that is kept, in characters.
 const MAX_REASON_CHARS: usize = 120;
@@ -67,9 +67,7 @@ pub enum ConnectError {
         found: PeerId,
     },
     /// The address is this node itself.
-    #[error(
-        "{address} is this node itself: leave it out of the peers, or give one of the nodes a key of its own"
-    )]
+    #[error("{address} is this node itself: leave it out of the peers, or give one of the nodes a key of its own")]
     OwnKey {
         /// The address dialled.
         address: SocketAddr,
@@ -121,9 +119,7 @@ pub enum ResponseError {
         peer: PeerId,
     },
     /// The request is longer than any peer accepts. Nothing was sent.
-    #[error(
-        "a request of {bytes} bytes is longer than the {limit} that peers accept: ask for less at a time"
-    )]
+    #[error("a request of {bytes} bytes is longer than the {limit} that peers accept: ask for less at a time")]
     RequestTooLarge {
         /// Its length.
         bytes: usize,
@@ -187,9 +183,9 @@ impl From<&ConnectionError> for DisconnectReason {
             ConnectionError::TimedOut => Self::TimedOut,
             ConnectionError::Reset => Self::Restarted,
             ConnectionError::LocallyClosed => Self::Local("closed".into()),
-            ConnectionError::VersionMismatch
-            | ConnectionError::TransportError(_)
-            | ConnectionError::CidsExhausted => Self::Protocol(error.to_string()),
+            ConnectionError::VersionMismatch | ConnectionError::TransportError(_) | ConnectionError::CidsExhausted => {
+                Self::Protocol(error.to_string())
+            }
         }
     }
 }
@@ -249,11 +245,7 @@ impl std::fmt::Display for StreamCode {
 
 /// A peer's words, safe for a log.
 fn printable(words: &[u8]) -> String {
-    String::from_utf8_lossy(words)
-        .chars()
-        .filter(|char| !char.is_control())
-        .take(MAX_REASON_CHARS)
-        .collect()
+    String::from_utf8_lossy(words).chars().filter(|char| !char.is_control()).take(MAX_REASON_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -270,11 +262,8 @@ mod tests {
             StreamCode::Failed,
             StreamCode::Unknown(77),
         ] {
-            let wire = if let StreamCode::Unknown(code) = code {
-                VarInt::try_from(code).unwrap()
-            } else {
-                code.to_wire()
-            };
+            let wire =
+                if let StreamCode::Unknown(code) = code { VarInt::try_from(code).unwrap() } else { code.to_wire() };
             assert_eq!(StreamCode::from_wire(wire), code);
         }
     }

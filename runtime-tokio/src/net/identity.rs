@@ -8,10 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::PeerId;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519, PublicKeyData as _,
-};
+use hotstuff2_sync::ids::PeerId;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519, PublicKeyData as _};
 use ring::hmac;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
@@ -38,22 +36,14 @@ impl Identity {
     /// A file that is missing, unreadable, readable by others than its owner, or no Ed25519 key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
         let path = path.as_ref();
-        let read = |source| IdentityError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let read = |source| IdentityError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(read)?;
         refuse_shared(path, &file)?;
         let mut der = Vec::new();
-        file.take(MAX_KEY_FILE_BYTES)
-            .read_to_end(&mut der)
-            .map_err(read)?;
+        file.take(MAX_KEY_FILE_BYTES).read_to_end(&mut der).map_err(read)?;
         KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(der), &PKCS_ED25519)
             .and_then(|pair| Self::from_pair(&pair).map_err(|_| rcgen::Error::CouldNotParseKeyPair))
-            .map_err(|source| IdentityError::Malformed {
-                path: path.to_owned(),
-                source,
-            })
+            .map_err(|source| IdentityError::Malformed { path: path.to_owned(), source })
     }
 
     /// The identity at `path`, or where there is no such file a fresh one that is saved there first.
@@ -63,8 +53,7 @@ impl Identity {
     pub fn load_or_generate(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
         let path = path.as_ref();
         match Self::load(path) {
-            Err(IdentityError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            }
+            Err(IdentityError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             found => return found,
         }
         let identity = Self::generate()?;
@@ -82,14 +71,8 @@ impl Identity {
     /// Where the file can't be written, or there is one already: a key that was in use is not replaced.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), IdentityError> {
         let path = path.as_ref();
-        let failed = |source| IdentityError::Write {
-            path: path.to_owned(),
-            source,
-        };
-        let mut name = path
-            .file_name()
-            .ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?
-            .to_owned();
+        let failed = |source| IdentityError::Write { path: path.to_owned(), source };
+        let mut name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?.to_owned();
         name.push(format!(".new-{}", std::process::id()));
         let draft = path.with_file_name(name);
         // Left by a process of this id that was killed while writing.
@@ -100,9 +83,7 @@ impl Identity {
             .and_then(|()| sync_folder(path));
         let _ = fs::remove_file(&draft);
         written.map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => IdentityError::AlreadyThere {
-                path: path.to_owned(),
-            },
+            io::ErrorKind::AlreadyExists => IdentityError::AlreadyThere { path: path.to_owned() },
             _ => failed(source),
         })
     }
@@ -126,23 +107,16 @@ impl Identity {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_pkcs8_der());
         let reset = hmac::sign(&secret, b"hs2-sync/1 stateless reset");
         let ids = hmac::sign(&secret, b"hs2-sync/1 connection ids");
-        let id_key = ids
-            .as_ref()
-            .first_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let id_key = ids.as_ref().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         (hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref()), id_key)
     }
 
     fn from_pair(pair: &KeyPair) -> Result<Self, IdentityError> {
-        let raw: [u8; 32] = pair
-            .der_bytes()
-            .try_into()
-            .map_err(|_| IdentityError::Generate(rcgen::Error::CouldNotParseKeyPair))?;
+        let raw: [u8; 32] =
+            pair.der_bytes().try_into().map_err(|_| IdentityError::Generate(rcgen::Error::CouldNotParseKeyPair))?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "hs2-sync");
+        params.distinguished_name.push(DnType::CommonName, "hs2-sync");
         let certificate = params.self_signed(pair).map_err(IdentityError::Generate)?;
         Ok(Self {
             peer_id: PeerId::from_bytes(raw),
@@ -155,9 +129,7 @@ impl Identity {
 /// The secret key stays out of logs.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("peer_id", &self.peer_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("peer_id", &self.peer_id).finish_non_exhaustive()
     }
 }
 
@@ -224,11 +196,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         File::open(folder)?.sync_all()?;
     }
     #[cfg(not(unix))]
@@ -239,19 +207,9 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(unix)]
 fn refuse_shared(path: &Path, file: &File) -> Result<(), IdentityError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let metadata = file.metadata().map_err(|source| IdentityError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let metadata = file.metadata().map_err(|source| IdentityError::Read { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(IdentityError::Shared {
-            path: path.to_owned(),
-            mode,
-        })
-    }
+    if mode & 0o077 == 0 { Ok(()) } else { Err(IdentityError::Shared { path: path.to_owned(), mode }) }
 }
 
 #[cfg(not(unix))]
@@ -270,11 +228,7 @@ mod tests {
         let first = Identity::load_or_generate(&path).unwrap();
         let again = Identity::load_or_generate(&path).unwrap();
         assert_eq!(first.peer_id(), again.peer_id());
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "no draft is left behind"
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
     }
 
     #[test]
@@ -283,10 +237,7 @@ mod tests {
         let path = folder.path().join("node.key");
         let first = Identity::load_or_generate(&path).unwrap();
         let error = Identity::generate().unwrap().save(&path).unwrap_err();
-        assert!(
-            matches!(error, IdentityError::AlreadyThere { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, IdentityError::AlreadyThere { .. }), "{error}");
         assert_eq!(Identity::load(&path).unwrap().peer_id(), first.peer_id());
     }
 
@@ -297,37 +248,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.key");
         Identity::load_or_generate(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = Identity::load(&path).unwrap_err();
-        assert!(
-            error.to_string().contains("chmod 600") && error.to_string().contains("node.key"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("chmod 600") && error.to_string().contains("node.key"), "{error}");
     }
 
     #[test]
     fn damaged_and_missing_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.key");
-        assert!(matches!(
-            Identity::load(&path),
-            Err(IdentityError::Read { .. })
-        ));
+        assert!(matches!(Identity::load(&path), Err(IdentityError::Read { .. })));
         write_private(&path, b"not a key").unwrap();
         let error = Identity::load_or_generate(&path).unwrap_err();
-        assert!(
-            matches!(error, IdentityError::Malformed { .. })
-                && error.to_string().contains("node.key"),
-            "{error}"
-        );
-        let error = Identity::generate()
-            .unwrap()
-            .save(folder.path().join("no/such/node.key"))
-            .unwrap_err();
+        assert!(matches!(error, IdentityError::Malformed { .. }) && error.to_string().contains("node.key"), "{error}");
+        let error = Identity::generate().unwrap().save(folder.path().join("no/such/node.key")).unwrap_err();
         assert!(matches!(error, IdentityError::Write { .. }), "{error}");
     }
 
@@ -335,9 +270,6 @@ mod tests {
     fn the_secret_is_not_printed() {
         let identity = Identity::generate().unwrap();
         let text = format!("{identity:?}");
-        assert!(
-            text.contains(&identity.peer_id().to_string()) && text.len() < 128,
-            "{text}"
-        );
+        assert!(text.contains(&identity.peer_id().to_string()) && text.len() < 128, "{text}");
     }
 }

@@ -7,7 +7,6 @@ mod error;
 mod identity;
 mod limits;
 mod network;
-mod peer_id;
 mod peers;
 mod quic;
 mod service;
@@ -21,5 +20,4 @@ pub use error::{BindError, ConnectError, DisconnectReason, ResponseError, Stream
 pub use identity::{Identity, IdentityError};
 pub use limits::{MAX_REQUEST_BYTES, QuicLimits};
 pub use network::{BoxFuture, Handler, Network, NetworkEvent};
-pub use peer_id::PeerId;
 pub use quic::QuicNetwork;

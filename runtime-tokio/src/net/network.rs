@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::PeerId;
 use super::error::{ConnectError, DisconnectReason, ResponseError};
+use hotstuff2_sync::ids::PeerId;
 
 /// A future on the heap, so that the traits here can be used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

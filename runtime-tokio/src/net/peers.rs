@@ -12,10 +12,10 @@ use quinn::{Connection, ConnectionError, VarInt};
 use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
 
-use super::PeerId;
 use super::error::DisconnectReason;
 use super::network::NetworkEvent;
 use super::stream::Received;
+use hotstuff2_sync::ids::PeerId;
 
 /// Connections that one peer may have. One for each direction is what honest peers need, and one more for each that a
 /// restart left behind.
@@ -82,15 +82,9 @@ impl Peers {
         {
             oldest.close("replaced by a newer connection");
         }
-        links.push(Link {
-            connection: connection.clone(),
-            farewell: None,
-        });
+        links.push(Link { connection: connection.clone(), farewell: None });
         if first && let Some(event) = event {
-            event.send(NetworkEvent::Connected {
-                peer,
-                address: connection.remote_address(),
-            });
+            event.send(NetworkEvent::Connected { peer, address: connection.remote_address() });
         }
         Ok(())
     }
@@ -107,10 +101,7 @@ impl Peers {
         let Some(links) = state.links.get_mut(&peer) else {
             return;
         };
-        let Some(index) = links
-            .iter()
-            .position(|link| link.connection.stable_id() == connection.stable_id())
-        else {
+        let Some(index) = links.iter().position(|link| link.connection.stable_id() == connection.stable_id()) else {
             return;
         };
         let farewell = links.remove(index).farewell;
@@ -132,20 +123,12 @@ impl Peers {
     pub(super) fn link(&self, peer: PeerId) -> Option<(Connection, Received)> {
         let mut state = self.lock();
         let connection = state.live(peer)?.clone();
-        let State {
-            links, received, ..
-        } = &mut *state;
+        let State { links, received, .. } = &mut *state;
         if received.len() >= MAX_COUNTERS && !received.contains_key(&peer) {
             received.retain(|peer, _| links.contains_key(peer));
         }
         let peer = Arc::clone(received.entry(peer).or_default());
-        Some((
-            connection,
-            Received {
-                total: Arc::clone(&self.total),
-                peer,
-            },
-        ))
+        Some((connection, Received { total: Arc::clone(&self.total), peer }))
     }
 
     /// Closes all connections to `peer`.
@@ -162,11 +145,7 @@ impl Peers {
             let now = Instant::now();
             state.banned.retain(|_, end| *end > now);
             if state.banned.len() >= MAX_BANS
-                && let Some(first) = state
-                    .banned
-                    .iter()
-                    .min_by_key(|(_, end)| **end)
-                    .map(|(peer, _)| *peer)
+                && let Some(first) = state.banned.iter().min_by_key(|(_, end)| **end).map(|(peer, _)| *peer)
             {
                 state.banned.remove(&first);
             }
@@ -193,10 +172,7 @@ impl Peers {
 
     /// Bytes received from `peer`.
     pub(super) fn received_from(&self, peer: PeerId) -> u64 {
-        self.lock()
-            .received
-            .get(&peer)
-            .map_or(0, |count| count.load(Ordering::Relaxed))
+        self.lock().received.get(&peer).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -208,11 +184,7 @@ impl Peers {
 impl State {
     fn live(&self, peer: PeerId) -> Option<&Connection> {
         let links = self.links.get(&peer)?;
-        links
-            .iter()
-            .rev()
-            .map(|link| &link.connection)
-            .find(|connection| connection.close_reason().is_none())
+        links.iter().rev().map(|link| &link.connection).find(|connection| connection.close_reason().is_none())
     }
 
     fn is_banned(&mut self, peer: PeerId) -> bool {

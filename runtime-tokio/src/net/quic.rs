@@ -9,13 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::udp::{UdpSockRef, UdpSocketState};
 use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TokioRuntime,
-    TransportConfig,
+    ClientConfig, Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TokioRuntime, TransportConfig,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::PeerId;
 use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
 use super::identity::Identity;
 use super::limits::{QuicLimits, SOCKET_BUFFER_BYTES};
@@ -24,6 +22,7 @@ use super::peers::{CLOSE_CODE, NotAdmitted, Peers};
 use super::service::Service;
 use super::stream::ask;
 use super::tls::{self, SERVER_NAME, ServerKey};
+use hotstuff2_sync::ids::PeerId;
 
 /// Events that wait for the driver. Where it lags further, new connections wait to be let in.
 const EVENT_QUEUE: usize = 1024;
@@ -41,18 +40,32 @@ struct Shared {
     endpoint: Endpoint,
     identity: Identity,
     limits: QuicLimits,
-    transport: Arc<TransportConfig>,
+    /// For peers elsewhere.
+    remote: Transport,
+    /// For peers on this machine.
+    loopback: Transport,
     peers: Peers,
     service: Arc<Service>,
     events: mpsc::Sender<NetworkEvent>,
 }
 
+/// QUIC parameters of both kinds of connection.
+struct Transport {
+    dialled: Arc<TransportConfig>,
+    accepted: Arc<ServerConfig>,
+}
+
+impl Transport {
+    fn new(dialled: Arc<TransportConfig>, server: &ServerConfig) -> Self {
+        let mut accepted = server.clone();
+        accepted.transport_config(Arc::clone(&dialled));
+        Self { dialled, accepted: Arc::new(accepted) }
+    }
+}
+
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("identity", &self.identity)
-            .field("peers", &self.peers)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("identity", &self.identity).field("peers", &self.peers).finish_non_exhaustive()
     }
 }
 
@@ -69,27 +82,20 @@ impl QuicNetwork {
         limits: QuicLimits,
         handler: Option<Arc<dyn Handler>>,
     ) -> Result<(Self, mpsc::Receiver<NetworkEvent>), BindError> {
-        let transport = limits.transport();
         let mut server = ServerConfig::with_crypto(Arc::new(tls::server_config(&identity)?));
-        server
-            .transport_config(Arc::clone(&transport))
-            .max_incoming(limits.max_inbound_connections);
+        server.max_incoming(limits.max_inbound_connections);
+        let remote = Transport::new(limits.transport(false), &server);
+        let loopback = Transport::new(limits.transport(true), &server);
         let endpoint = open_socket(address)
-            .and_then(|socket| {
-                Endpoint::new(
-                    limits.endpoint(&identity),
-                    Some(server),
-                    socket,
-                    Arc::new(TokioRuntime),
-                )
-            })
+            .and_then(|socket| Endpoint::new(limits.endpoint(&identity), Some(server), socket, Arc::new(TokioRuntime)))
             .map_err(|source| BindError::new(address, source))?;
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let shared = Arc::new(Shared {
             endpoint,
             identity,
             limits,
-            transport,
+            remote,
+            loopback,
             peers: Peers::default(),
             service: Arc::new(Service::new(handler, limits)),
             events,
@@ -134,10 +140,7 @@ impl Network for QuicNetwork {
     ) -> BoxFuture<'static, Result<Bytes, ResponseError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let (connection, received) = shared
-                .peers
-                .link(peer)
-                .ok_or(ResponseError::NotConnected { peer })?;
+            let (connection, received) = shared.peers.link(peer).ok_or(ResponseError::NotConnected { peer })?;
             drop(shared);
             ask(connection, peer, request, max_response_bytes, received).await
         })
@@ -149,9 +152,7 @@ impl Network for QuicNetwork {
 
     fn ban(&self, peer: PeerId, duration: Duration, reason: &str) {
         // Banned first, so that the peer can't be back before it is gone.
-        self.shared
-            .peers
-            .ban(peer, Instant::now() + duration.min(MAX_BAN));
+        self.shared.peers.ban(peer, Instant::now() + duration.min(MAX_BAN));
         self.shared.peers.disconnect(peer, reason);
     }
 
@@ -167,10 +168,7 @@ impl Network for QuicNetwork {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             shared.close();
-            if timeout(shared.limits.close_timeout, shared.endpoint.wait_idle())
-                .await
-                .is_err()
-            {
+            if timeout(shared.limits.close_timeout, shared.endpoint.wait_idle()).await.is_err() {
                 tracing::debug!("closed without hearing from every peer");
             }
         })
@@ -179,10 +177,7 @@ impl Network for QuicNetwork {
 
 impl Shared {
     async fn accept(self: Arc<Self>) {
-        let most = self
-            .limits
-            .max_inbound_connections
-            .min(Semaphore::MAX_PERMITS);
+        let most = self.limits.max_inbound_connections.min(Semaphore::MAX_PERMITS);
         let slots = Arc::new(Semaphore::new(most));
         while let Some(incoming) = self.endpoint.accept().await {
             let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
@@ -190,10 +185,7 @@ impl Shared {
                 continue;
             };
             // While room is scarce, a handshake is not begun for an address that may be forged.
-            if slots.available_permits() < most / 2
-                && incoming.may_retry()
-                && !incoming.remote_address_validated()
-            {
+            if slots.available_permits() < most / 2 && incoming.may_retry() && !incoming.remote_address_validated() {
                 // It is one that may be retried, as just checked.
                 let _ = incoming.retry();
                 continue;
@@ -202,9 +194,21 @@ impl Shared {
         }
     }
 
+    fn transport(&self, address: SocketAddr) -> &Transport {
+        if address.ip().to_canonical().is_loopback() { &self.loopback } else { &self.remote }
+    }
+
     async fn welcome(self: Arc<Self>, incoming: Incoming, slot: OwnedSemaphorePermit) {
         let address = incoming.remote_address();
-        match timeout(self.limits.connect_timeout, incoming).await {
+        let config = Arc::clone(&self.transport(address).accepted);
+        let connecting = match incoming.accept_with(config) {
+            Ok(connecting) => connecting,
+            Err(error) => {
+                tracing::debug!(%address, %error, "a handshake failed at once");
+                return;
+            }
+        };
+        match timeout(self.limits.connect_timeout, connecting).await {
             Ok(Ok(connection)) => {
                 if let Err(error) = self.establish(connection, Some(slot)).await {
                     tracing::debug!(%error, "a peer was turned away");
@@ -215,11 +219,7 @@ impl Shared {
         }
     }
 
-    async fn connect(
-        self: Arc<Self>,
-        address: SocketAddr,
-        expected: Option<PeerId>,
-    ) -> Result<PeerId, ConnectError> {
+    async fn connect(self: Arc<Self>, address: SocketAddr, expected: Option<PeerId>) -> Result<PeerId, ConnectError> {
         let own = self.identity.peer_id();
         if let Some(peer) = expected {
             if peer == own {
@@ -234,35 +234,24 @@ impl Shared {
         }
         let key = Arc::new(ServerKey::new(own, expected));
         let bad = |reason: String| ConnectError::BadAddress { address, reason };
-        let crypto = tls::client_config(&self.identity, Arc::clone(&key))
-            .map_err(|error| bad(error.to_string()))?;
+        let crypto = tls::client_config(&self.identity, Arc::clone(&key)).map_err(|error| bad(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::clone(&self.transport));
-        let connecting = self
-            .endpoint
-            .connect_with(config, address, SERVER_NAME)
-            .map_err(|error| match error {
-                quinn::ConnectError::EndpointStopping => ConnectError::Closed,
-                other => bad(other.to_string()),
-            })?;
+        config.transport_config(Arc::clone(&self.transport(address).dialled));
+        let connecting = self.endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| match error {
+            quinn::ConnectError::EndpointStopping => ConnectError::Closed,
+            other => bad(other.to_string()),
+        })?;
         let after = self.limits.connect_timeout;
         match timeout(after, connecting).await {
             Ok(Ok(connection)) => self.establish(connection, None).await,
-            Err(_) | Ok(Err(ConnectionError::TimedOut)) => {
-                Err(ConnectError::Timeout { address, after })
-            }
+            Err(_) | Ok(Err(ConnectionError::TimedOut)) => Err(ConnectError::Timeout { address, after }),
             Ok(Err(ConnectionError::LocallyClosed)) => Err(ConnectError::Closed),
             Ok(Err(error)) => Err(match (key.found(), expected) {
                 (Some(found), _) if found == own => ConnectError::OwnKey { address },
-                (Some(found), Some(expected)) if found != expected => ConnectError::WrongPeer {
-                    address,
-                    expected,
-                    found,
-                },
-                _ => ConnectError::Refused {
-                    address,
-                    reason: (&error).into(),
-                },
+                (Some(found), Some(expected)) if found != expected => {
+                    ConnectError::WrongPeer { address, expected, found }
+                }
+                _ => ConnectError::Refused { address, reason: (&error).into() },
             }),
         }
     }
@@ -290,9 +279,7 @@ impl Shared {
             return Err(error);
         }
         tokio::spawn(async move {
-            let error = Arc::clone(&self.service)
-                .serve(connection.clone(), peer)
-                .await;
+            let error = Arc::clone(&self.service).serve(connection.clone(), peer).await;
             // The slot is free as soon as the connection is, whether or not the driver keeps up.
             drop(slot);
             let event = self.events.reserve().await.ok();

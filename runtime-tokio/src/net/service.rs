@@ -12,14 +12,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-use super::PeerId;
 use super::error::StreamCode;
 use super::limits::{MAX_REQUEST_BYTES, QuicLimits};
 use super::network::Handler;
 use super::stream::{Broken, read_all};
+use hotstuff2_sync::ids::PeerId;
 
 /// Answers are accounted in KiB, since permits are counted in 32 bits.
 const ACCOUNT_UNIT_BYTES: usize = 1024;
+
+/// Answers up to this many bytes overtake longer ones: news of the tip must not wait behind a download.
+const SHORT_ANSWER_BYTES: usize = 64 * 1024;
 
 /// What answers the requests of all connections.
 pub(super) struct Service {
@@ -35,31 +38,19 @@ pub(super) struct Service {
 impl Service {
     /// Without a `handler`, every request is turned down.
     pub(super) fn new(handler: Option<Arc<dyn Handler>>, limits: QuicLimits) -> Self {
-        let memory_units = limits
-            .max_answer_bytes
-            .div_ceil(ACCOUNT_UNIT_BYTES)
-            .clamp(1, Semaphore::MAX_PERMITS);
+        let memory_units = limits.max_answer_bytes.div_ceil(ACCOUNT_UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         Self {
             handler,
             limits,
-            handlers: Arc::new(Semaphore::new(
-                limits.max_handlers.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            handlers: Arc::new(Semaphore::new(limits.max_handlers.clamp(1, Semaphore::MAX_PERMITS))),
             memory: Arc::new(Semaphore::new(memory_units)),
             memory_units,
         }
     }
 
     /// Answers whatever `peer` asks over `connection`, until that ends.
-    pub(super) async fn serve(
-        self: Arc<Self>,
-        connection: Connection,
-        peer: PeerId,
-    ) -> ConnectionError {
-        let turns = self
-            .limits
-            .max_answers_per_connection
-            .clamp(1, Semaphore::MAX_PERMITS);
+    pub(super) async fn serve(self: Arc<Self>, connection: Connection, peer: PeerId) -> ConnectionError {
+        let turns = self.limits.max_answers_per_connection.clamp(1, Semaphore::MAX_PERMITS);
         let turns = Arc::new(Semaphore::new(turns));
         // Dropped with the connection, and its tasks with it.
         let mut streams = JoinSet::new();
@@ -87,10 +78,7 @@ impl Service {
         peer: PeerId,
         turns: Arc<Semaphore>,
     ) {
-        let mut send = Unfinished {
-            stream: send,
-            code: Some(StreamCode::Failed),
-        };
+        let mut send = Unfinished { stream: send, code: Some(StreamCode::Failed) };
         match self.answer(&mut send.stream, &mut recv, peer, &turns).await {
             Ok(()) => send.code = None,
             Err(code) => {
@@ -110,26 +98,25 @@ impl Service {
         turns: &Semaphore,
     ) -> Result<(), StreamCode> {
         let handler = self.handler.as_ref().ok_or(StreamCode::NotServing)?;
-        let request = timeout(
-            self.limits.request_timeout,
-            read_all(recv, MAX_REQUEST_BYTES, None),
-        )
-        .await
-        .map_err(|_| StreamCode::TooSlow)?
-        .map_err(|broken| match broken {
-            Broken::TooLong => StreamCode::Oversize,
-            Broken::ByPeer(_) | Broken::Connection(_) => StreamCode::Cancelled,
-        })?;
+        let request = timeout(self.limits.request_timeout, read_all(recv, MAX_REQUEST_BYTES, None))
+            .await
+            .map_err(|_| StreamCode::TooSlow)?
+            .map_err(|broken| match broken {
+                Broken::TooLong => StreamCode::Oversize,
+                Broken::ByPeer(_) | Broken::Connection(_) => StreamCode::Cancelled,
+            })?;
         let (answer, _turn, _memory) = tokio::select! {
             biased;
             // The asker has stopped listening, or is gone.
             _ = send.stopped() => return Err(StreamCode::Cancelled),
             made = self.make(handler, peer, request, turns) => made?,
         };
+        if answer.len() <= SHORT_ANSWER_BYTES {
+            // Fails where the stream was stopped meanwhile, which writing to it finds out.
+            let _ = send.set_priority(1);
+        }
         timeout(self.limits.answer_timeout, async {
-            send.write_chunk(answer)
-                .await
-                .map_err(|_| StreamCode::Cancelled)?;
+            send.write_chunk(answer).await.map_err(|_| StreamCode::Cancelled)?;
             let _ = send.finish();
             // The answer's memory is free when the asker has acknowledged all of it, not before.
             send.stopped().await.map_err(|_| StreamCode::Cancelled)?;
@@ -146,35 +133,18 @@ impl Service {
         peer: PeerId,
         request: Bytes,
         turns: &'a Semaphore,
-    ) -> Result<
-        (
-            Bytes,
-            tokio::sync::SemaphorePermit<'a>,
-            OwnedSemaphorePermit,
-        ),
-        StreamCode,
-    > {
+    ) -> Result<(Bytes, tokio::sync::SemaphorePermit<'a>, OwnedSemaphorePermit), StreamCode> {
         handler.ready(peer, &request).await;
         let turn = turns.acquire().await.map_err(|_| StreamCode::Failed)?;
-        let thread = Arc::clone(&self.handlers)
-            .acquire_owned()
-            .await
-            .map_err(|_| StreamCode::Failed)?;
+        let thread = Arc::clone(&self.handlers).acquire_owned().await.map_err(|_| StreamCode::Failed)?;
         let handler = Arc::clone(handler);
         // The permit goes with the work, which runs on even if the asker cancels. It comes back with the answer and is
         // kept until there is room for that, which is what bounds the memory.
-        let (answer, _thread) = spawn_blocking(move || (handler.handle(peer, request), thread))
-            .await
-            .map_err(|_| StreamCode::Failed)?;
-        let units = answer
-            .len()
-            .div_ceil(ACCOUNT_UNIT_BYTES)
-            .min(self.memory_units);
+        let (answer, _thread) =
+            spawn_blocking(move || (handler.handle(peer, request), thread)).await.map_err(|_| StreamCode::Failed)?;
+        let units = answer.len().div_ceil(ACCOUNT_UNIT_BYTES).min(self.memory_units);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let memory = Arc::clone(&self.memory)
-            .acquire_many_owned(units)
-            .await
-            .map_err(|_| StreamCode::Failed)?;
+        let memory = Arc::clone(&self.memory).acquire_many_owned(units).await.map_err(|_| StreamCode::Failed)?;
         Ok((answer, turn, memory))
     }
 }

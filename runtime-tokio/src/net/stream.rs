@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
 
-use super::PeerId;
 use super::error::{DisconnectReason, ResponseError, StreamCode};
 use super::limits::MAX_REQUEST_BYTES;
+use hotstuff2_sync::ids::PeerId;
 
 /// Pieces taken from a stream under one lock: a full read of large datagrams.
 const PIECES_PER_READ: usize = 32;
@@ -48,22 +48,11 @@ pub(super) async fn ask(
     received: Received,
 ) -> Result<Bytes, ResponseError> {
     if request.len() > MAX_REQUEST_BYTES {
-        return Err(ResponseError::RequestTooLarge {
-            bytes: request.len(),
-            limit: MAX_REQUEST_BYTES,
-        });
+        return Err(ResponseError::RequestTooLarge { bytes: request.len(), limit: MAX_REQUEST_BYTES });
     }
-    let gone = |error: &ConnectionError| ResponseError::Disconnected {
-        peer,
-        reason: DisconnectReason::from(error),
-    };
+    let gone = |error: &ConnectionError| ResponseError::Disconnected { peer, reason: DisconnectReason::from(error) };
     let (send, recv) = connection.open_bi().await.map_err(|error| gone(&error))?;
-    let mut call = Call {
-        send,
-        recv,
-        received,
-        done: false,
-    };
+    let mut call = Call { send, recv, received, done: false };
     match call.exchange(request, limit).await {
         Ok(answer) => {
             call.done = true;
@@ -104,8 +93,7 @@ impl Call {
             let Poll::Ready(Ok(Some(count))) = read else {
                 break;
             };
-            self.received
-                .add(pieces.iter().take(count).map(Bytes::len).sum());
+            self.received.add(pieces.iter().take(count).map(Bytes::len).sum());
         }
         // Both fail only where that half has ended already.
         let _ = self.send.reset(code.to_wire());
@@ -137,9 +125,7 @@ impl From<WriteError> for Broken {
         match error {
             WriteError::Stopped(code) => Self::ByPeer(StreamCode::from_wire(code)),
             WriteError::ConnectionLost(error) => Self::Connection(error),
-            WriteError::ClosedStream | WriteError::ZeroRttRejected => {
-                Self::ByPeer(StreamCode::Cancelled)
-            }
+            WriteError::ClosedStream | WriteError::ZeroRttRejected => Self::ByPeer(StreamCode::Cancelled),
         }
     }
 }
@@ -149,9 +135,9 @@ impl From<ReadError> for Broken {
         match error {
             ReadError::Reset(code) => Self::ByPeer(StreamCode::from_wire(code)),
             ReadError::ConnectionLost(error) => Self::Connection(error),
-            ReadError::ClosedStream
-            | ReadError::IllegalOrderedRead
-            | ReadError::ZeroRttRejected => Self::ByPeer(StreamCode::Cancelled),
+            ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => {
+                Self::ByPeer(StreamCode::Cancelled)
+            }
         }
     }
 }
@@ -162,10 +148,7 @@ pub(super) async fn read_all(
     limit: usize,
     received: Option<&Received>,
 ) -> Result<Bytes, Broken> {
-    let mut buffer = Buffer {
-        bytes: Vec::new(),
-        limit,
-    };
+    let mut buffer = Buffer { bytes: Vec::new(), limit };
     let mut pieces = empty_pieces();
     while let Some(count) = stream.read_chunks(&mut pieces).await? {
         let arrived = pieces.get_mut(..count).unwrap_or_default();
@@ -194,15 +177,8 @@ impl Buffer {
             return Err(Broken::TooLong);
         }
         if len > self.bytes.capacity() {
-            let size = self
-                .bytes
-                .capacity()
-                .saturating_mul(2)
-                .max(FIRST_BUFFER_BYTES)
-                .min(self.limit)
-                .max(len);
-            self.bytes
-                .reserve_exact(size.saturating_sub(self.bytes.len()));
+            let size = self.bytes.capacity().saturating_mul(2).max(FIRST_BUFFER_BYTES).min(self.limit).max(len);
+            self.bytes.reserve_exact(size.saturating_sub(self.bytes.len()));
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
@@ -219,10 +195,7 @@ mod tests {
 
     #[test]
     fn a_buffer_grows_with_what_arrives_and_not_beyond_its_limit() {
-        let mut buffer = Buffer {
-            bytes: Vec::new(),
-            limit: 1 << 20,
-        };
+        let mut buffer = Buffer { bytes: Vec::new(), limit: 1 << 20 };
         buffer.push(&[7; 10]).unwrap();
         assert_eq!(buffer.bytes.capacity(), FIRST_BUFFER_BYTES);
         for _ in 0..1023 {
@@ -231,19 +204,12 @@ mod tests {
         }
         assert!(buffer.bytes.capacity() <= 1 << 20);
         assert!(matches!(buffer.push(&[7; 1024]), Err(Broken::TooLong)));
-        assert_eq!(
-            buffer.bytes.len(),
-            10 + 1023 * 1024,
-            "a piece too much leaves the buffer as it was"
-        );
+        assert_eq!(buffer.bytes.len(), 10 + 1023 * 1024, "a piece too much leaves the buffer as it was");
     }
 
     #[test]
     fn a_limit_of_nothing_takes_nothing() {
-        let mut buffer = Buffer {
-            bytes: Vec::new(),
-            limit: 0,
-        };
+        let mut buffer = Buffer { bytes: Vec::new(), limit: 0 };
         buffer.push(&[]).unwrap();
         assert!(matches!(buffer.push(&[1]), Err(Broken::TooLong)));
         assert_eq!(buffer.bytes.capacity(), 0);

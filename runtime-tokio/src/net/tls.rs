@@ -18,12 +18,11 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::sign::public_key_to_spki;
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, RootCertStore, SignatureScheme,
 };
 
-use super::PeerId;
 use super::identity::Identity;
+use hotstuff2_sync::ids::PeerId;
 
 /// The protocol both sides must name, with its version: others are turned away in the handshake.
 const ALPN: &[u8] = b"hs2-sync/1";
@@ -34,9 +33,7 @@ pub(super) const SERVER_NAME: &str = "hs2-sync";
 /// The server half of an endpoint's TLS.
 pub(super) fn server_config(identity: &Identity) -> Result<QuicServerConfig, Error> {
     let provider = provider();
-    let verifier = Arc::new(ClientKey {
-        algorithms: provider.signature_verification_algorithms,
-    });
+    let verifier = Arc::new(ClientKey { algorithms: provider.signature_verification_algorithms });
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
@@ -48,10 +45,7 @@ pub(super) fn server_config(identity: &Identity) -> Result<QuicServerConfig, Err
 }
 
 /// The client half, for one dial: `key` says what is expected, and afterwards what was found.
-pub(super) fn client_config(
-    identity: &Identity,
-    key: Arc<ServerKey>,
-) -> Result<QuicClientConfig, Error> {
+pub(super) fn client_config(identity: &Identity, key: Arc<ServerKey>) -> Result<QuicClientConfig, Error> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -65,14 +59,8 @@ pub(super) fn client_config(
 
 /// Who is at the other end of a connection whose handshake is done, if it speaks this protocol.
 pub(super) fn peer_of(connection: &quinn::Connection) -> Option<PeerId> {
-    let handshake = connection
-        .handshake_data()?
-        .downcast::<HandshakeData>()
-        .ok()?;
-    let certificates = connection
-        .peer_identity()?
-        .downcast::<Vec<CertificateDer<'static>>>()
-        .ok()?;
+    let handshake = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    let certificates = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     match certificates.as_slice() {
         [certificate] if handshake.protocol.as_deref() == Some(ALPN) => {
             key_of(&ParsedCertificate::try_from(certificate).ok()?).ok()
@@ -94,12 +82,7 @@ impl ServerKey {
     /// Expects `expected`, or where that is `None` any key but `own`.
     pub(super) fn new(own: PeerId, expected: Option<PeerId>) -> Self {
         let algorithms = default_provider().signature_verification_algorithms;
-        Self {
-            own,
-            expected,
-            found: OnceLock::new(),
-            algorithms,
-        }
+        Self { own, expected, found: OnceLock::new(), algorithms }
     }
 
     /// The key the server claimed. It was proven only if the handshake succeeded.
@@ -215,9 +198,7 @@ fn verify_self_signed(
 /// The Ed25519 key of a certificate; any other kind is refused.
 fn key_of(certificate: &ParsedCertificate<'_>) -> Result<PeerId, Error> {
     let info = certificate.subject_public_key_info();
-    let key = info
-        .last_chunk::<32>()
-        .ok_or(CertificateError::BadEncoding)?;
+    let key = info.last_chunk::<32>().ok_or(CertificateError::BadEncoding)?;
     // Encoding the key again is the strictest parser there is.
     if public_key_to_spki(&alg_id::ED25519, key) != info {
         return Err(CertificateError::ApplicationVerificationFailure.into());

@@ -31,7 +31,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use hotstuff2_sync::chain::{Chain, EpochRef};
+use hotstuff2_sync::chain::{Chain, EpochRef, Finalized};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Apply, ApplyPart, BlockPoint};
@@ -52,6 +52,9 @@ pub trait BlockStore: ChainReader<Error = StoreFailure> + Send + Sync + 'static 
 
     /// The highest block that is stored durably; the anchor in a new store.
     fn stored(&self) -> BlockPoint;
+
+    /// Proof that [`Self::stored`] is final, where it is at hand and needed: evidence, should the network contradict it.
+    fn stored_proof(&self) -> Result<Option<Finalized>, StoreFailure>;
 
     /// The trusted epochs: from the one that [`Self::stored`] belongs to, up to the newest whose handover is stored.
     fn epochs(&self) -> Result<Vec<EpochRef>, StoreFailure>;
@@ -82,6 +85,10 @@ impl<C: Chain> BlockStore for DiskStore<C> {
 
     fn stored(&self) -> BlockPoint {
         self.view().head
+    }
+
+    fn stored_proof(&self) -> Result<Option<Finalized>, StoreFailure> {
+        self.on_view(|view| self.proof_of_head(view))
     }
 
     fn epochs(&self) -> Result<Vec<EpochRef>, StoreFailure> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::{Chain, Memo, SegmentEnd, SegmentRef};
+use hotstuff2_sync::chain::{Chain, Finalized, Memo, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::limits::MAX_PROOF_PATH;
@@ -72,6 +72,19 @@ impl<C: Chain> ChainReader for DiskStore<C> {
 }
 
 impl<C: Chain> DiskStore<C> {
+    /// What proves the stored head final: the tip that is served, or the segment whose bodies the head is among.
+    pub(super) fn proof_of_head(&self, view: &View) -> Result<Option<Finalized>, StoreFailure> {
+        if view.tip.height == view.head.height {
+            return Ok((!view.tip.bytes.is_empty()).then(|| Finalized::Tip(view.tip.bytes.clone())));
+        }
+        match view.unsealed_at(view.head.height) {
+            Some(piece) if piece.is_certified(&*self.chain)? => {
+                Ok(Some(Finalized::Segment(piece.segment()?, view.head.height)))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Reads from the current view, and again from a newer one where rows went missing because they were sealed.
     pub(super) fn on_view<T>(&self, mut read: impl FnMut(&View) -> Result<T, StoreFailure>) -> Result<T, StoreFailure> {
         let mut view = self.view();

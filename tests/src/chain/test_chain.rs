@@ -139,6 +139,7 @@ impl TestChain {
         Start {
             chain_id: self.genesis.chain_id(),
             stored: BlockPoint { height: Height::ZERO, id: self.genesis.id() },
+            stored_proof: None,
             applied: Height::ZERO,
             stored_proof: None,
             epochs: vec![self.genesis.epoch().to_ref()],

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 6] = [
     &["time", "ids", "hash", "rng", "limits", "ranges"],
     &["config", "progress", "chain"],
     &["wire", "verify", "state"],
-    &["peers", "requests", "bandwidth", "timers"],
+    &["peers", "requests", "bandwidth", "budget", "timers", "calls"],
     &["strategy"],
     &["machine", "serve", "light"],
 ];
@@ -58,6 +58,8 @@ fn complaints(files: &[SourceFile]) -> Vec<String> {
         unknown.into_iter().map(|module| format!("core module `{module}` has no layer: give it one in {TABLE}")),
     );
     complaints.extend(cycle(&sideways));
+    // A group of imports complains once for each name in it.
+    complaints.dedup();
     complaints
 }
 

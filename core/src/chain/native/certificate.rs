@@ -132,7 +132,11 @@ impl QuorumCertificate {
         let by_index: alloc::collections::BTreeMap<usize, Signature> =
             signatures.into_iter().filter_map(|(key, signature)| Some((set.index_of(&key)?, signature))).collect();
         let signers = (0..set.count().div_ceil(8))
-            .map(|byte| (0..8).fold(0, |bits, bit| bits | u8::from(by_index.contains_key(&(byte * 8 + bit))) << bit))
+            .map(|byte| {
+                (0..8).fold(0, |bits, bit| {
+                    bits | u8::from(by_index.contains_key(&byte.saturating_mul(8).saturating_add(bit))) << bit
+                })
+            })
             .collect();
         let Header { epoch, view, height, .. } = *header;
         let signatures = by_index.into_values().collect();

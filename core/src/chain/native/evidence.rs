@@ -118,11 +118,20 @@ impl ConflictEvidence {
 impl Branch {
     /// The headers of `epoch` that `finalized` proves, without a check.
     fn of(finalized: &Finalized, epoch: &EpochContext) -> Result<Self, Fault> {
-        let (mut headers, proof) = match finalized {
+        let with_parent =
+            |segment: &Segment| core::iter::once(segment.parent()).chain(segment.headers()).cloned().collect();
+        let (mut headers, proof): (Vec<Header>, FinalityProof) = match finalized {
             Finalized::Segment(bytes, _) => {
                 let segment = Segment::decode(bytes)?;
-                let headers = core::iter::once(segment.parent()).chain(segment.headers()).cloned().collect();
-                (headers, segment.proof().clone())
+                (with_parent(&segment), segment.proof().clone())
+            }
+            Finalized::Anchored { segment, tip, .. } => {
+                let segment = Segment::decode(segment)?;
+                let FinalizedHeader { header, proof, .. } = FinalizedHeader::decode(tip)?;
+                if segment.headers().last() != Some(&header) {
+                    return Err(Fault::WrongAnchor);
+                }
+                (with_parent(&segment), proof)
             }
             Finalized::Tip(bytes) => {
                 let FinalizedHeader { header, proof, .. } = FinalizedHeader::decode(bytes)?;

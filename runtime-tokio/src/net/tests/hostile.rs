@@ -48,11 +48,7 @@ async fn bare_client(node: &Node, transport: TransportConfig) -> (Endpoint, Conn
     let mut config = ClientConfig::new(Arc::new(tls::client_config(&identity, key).unwrap()));
     config.transport_config(Arc::new(transport));
     let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let connection = endpoint
-        .connect_with(config, node.address, SERVER_NAME)
-        .unwrap()
-        .await
-        .unwrap();
+    let connection = endpoint.connect_with(config, node.address, SERVER_NAME).unwrap().await.unwrap();
     (endpoint, connection)
 }
 
@@ -67,18 +63,12 @@ async fn an_endless_answer_is_cut_off_at_the_limit() {
     let peer = client.network.connect(address, None).await.unwrap();
     let mut received = 0;
     for _ in 0..10 {
-        let error = timeout(SOON, client.network.request(peer, Bytes::new(), LIMIT))
-            .await
-            .unwrap()
-            .unwrap_err();
+        let error = timeout(SOON, client.network.request(peer, Bytes::new(), LIMIT)).await.unwrap().unwrap_err();
         assert_eq!(error, ResponseError::Oversize { peer, limit: LIMIT });
         let more = client.network.wire_bytes_received() - received;
         received += more;
         // What was in the window when it was stopped counts, and no more than that can have been.
-        assert!(
-            more > LIMIT as u64 && more <= LIMIT as u64 + (4 << 20),
-            "{more}"
-        );
+        assert!(more > LIMIT as u64 && more <= LIMIT as u64 + (4 << 20), "{more}");
     }
 }
 
@@ -86,27 +76,9 @@ async fn an_endless_answer_is_cut_off_at_the_limit() {
 async fn an_answer_one_byte_too_long_is_oversize_and_one_that_fits_is_not() {
     let (mut server, mut client) = (Node::serving(Fill(1000)), Node::asking());
     client.meet(&mut server).await;
-    assert_eq!(
-        client
-            .network
-            .request(server.peer, Bytes::new(), 1000)
-            .await
-            .unwrap()
-            .len(),
-        1000
-    );
-    let error = client
-        .network
-        .request(server.peer, Bytes::new(), 999)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error,
-        ResponseError::Oversize {
-            peer: server.peer,
-            limit: 999
-        }
-    );
+    assert_eq!(client.network.request(server.peer, Bytes::new(), 1000).await.unwrap().len(), 1000);
+    let error = client.network.request(server.peer, Bytes::new(), 999).await.unwrap_err();
+    assert_eq!(error, ResponseError::Oversize { peer: server.peer, limit: 999 });
 }
 
 #[tokio::test]
@@ -120,19 +92,12 @@ async fn slow_drip_holds_up_nobody_else_and_costs_what_it_sends() {
     let (mut honest, mut client) = (Node::serving(Fill(1 << 20)), Node::asking());
     client.meet(&mut honest).await;
     let slow = client.network.connect(address, None).await.unwrap();
-    let mut drips: Vec<_> = (0..50)
-        .map(|_| client.network.request(slow, Bytes::new(), 1 << 30))
-        .collect();
+    let mut drips: Vec<_> = (0..50).map(|_| client.network.request(slow, Bytes::new(), 1 << 30)).collect();
     for drip in &mut drips {
         assert!(timeout(Duration::from_millis(5), drip).await.is_err());
     }
     for _ in 0..10 {
-        let answer = timeout(
-            SOON,
-            client.network.request(honest.peer, Bytes::new(), 1 << 20),
-        )
-        .await
-        .unwrap();
+        let answer = timeout(SOON, client.network.request(honest.peer, Bytes::new(), 1 << 20)).await.unwrap();
         assert_eq!(answer.unwrap().len(), 1 << 20);
     }
     drop(drips);
@@ -168,24 +133,11 @@ async fn a_reader_that_never_reads_holds_a_bounded_number_of_answers() {
         streams.push((send, recv));
     }
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(
-        made.load(Ordering::SeqCst),
-        4,
-        "the others wait for their turn, unmade"
-    );
+    assert_eq!(made.load(Ordering::SeqCst), 4, "the others wait for their turn, unmade");
     let mut client = Node::asking();
     client.meet(&mut server).await;
-    let answer = timeout(
-        SOON,
-        client.network.request(server.peer, Bytes::new(), 1 << 20),
-    )
-    .await
-    .unwrap();
-    assert_eq!(
-        answer.unwrap().len(),
-        1 << 20,
-        "another peer is served meanwhile"
-    );
+    let answer = timeout(SOON, client.network.request(server.peer, Bytes::new(), 1 << 20)).await.unwrap();
+    assert_eq!(answer.unwrap().len(), 1 << 20, "another peer is served meanwhile");
     // Those that are not read in time are given up, and make room.
     let (_, recv) = &mut streams[0];
     let code = timeout(SOON, recv.received_reset()).await.unwrap().unwrap();
@@ -202,11 +154,7 @@ async fn memory_of_unread_answers_is_bounded_over_all_peers() {
         }
     }
     let made = Arc::new(AtomicUsize::new(0));
-    let limits = QuicLimits {
-        max_answer_bytes: 3 << 20,
-        max_handlers: 2,
-        ..QuicLimits::default()
-    };
+    let limits = QuicLimits { max_answer_bytes: 3 << 20, max_handlers: 2, ..QuicLimits::default() };
     let server = Node::new(limits, Some(Arc::new(Made(Arc::clone(&made)))));
     let mut readers = Vec::new();
     for _ in 0..5 {
@@ -231,17 +179,11 @@ async fn an_oversize_or_unfinished_request_is_given_up_unanswered() {
             panic!("it must not be asked")
         }
     }
-    let limits = QuicLimits {
-        request_timeout: Duration::from_millis(200),
-        ..QuicLimits::default()
-    };
+    let limits = QuicLimits { request_timeout: Duration::from_millis(200), ..QuicLimits::default() };
     let server = Node::new(limits, Some(Arc::new(Never)));
     let (_endpoint, connection) = bare_client(&server, TransportConfig::default()).await;
     for (request, code) in [
-        (
-            vec![1; MAX_REQUEST_BYTES + 1],
-            super::super::StreamCode::Oversize,
-        ),
+        (vec![1; MAX_REQUEST_BYTES + 1], super::super::StreamCode::Oversize),
         (vec![1; 10], super::super::StreamCode::TooSlow),
     ] {
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
@@ -249,10 +191,7 @@ async fn an_oversize_or_unfinished_request_is_given_up_unanswered() {
         send.write_all(&request).await.unwrap();
         let reset = timeout(SOON, recv.received_reset()).await.unwrap().unwrap();
         assert_eq!(reset, Some(code.to_wire()));
-        assert_eq!(
-            timeout(SOON, send.stopped()).await.unwrap().unwrap(),
-            Some(code.to_wire())
-        );
+        assert_eq!(timeout(SOON, send.stopped()).await.unwrap().unwrap(), Some(code.to_wire()));
     }
 }
 
@@ -260,36 +199,14 @@ async fn an_oversize_or_unfinished_request_is_given_up_unanswered() {
 async fn ban_lasts_in_both_directions() {
     let (mut server, mut client) = (Node::serving(Echo), Node::asking());
     client.meet(&mut server).await;
-    server
-        .network
-        .ban(client.peer, Duration::from_secs(3600), "bad proof");
+    server.network.ban(client.peer, Duration::from_secs(3600), "bad proof");
     let reason = DisconnectReason::Local("bad proof".into());
-    assert_eq!(
-        server.event().await,
-        NetworkEvent::Disconnected {
-            peer: client.peer,
-            reason
-        }
-    );
+    assert_eq!(server.event().await, NetworkEvent::Disconnected { peer: client.peer, reason });
     let reason = DisconnectReason::ByPeer("bad proof".into());
-    assert_eq!(
-        client.event().await,
-        NetworkEvent::Disconnected {
-            peer: server.peer,
-            reason
-        }
-    );
-    let error = server
-        .network
-        .connect(client.address, Some(client.peer))
-        .await
-        .unwrap_err();
+    assert_eq!(client.event().await, NetworkEvent::Disconnected { peer: server.peer, reason });
+    let error = server.network.connect(client.address, Some(client.peer)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Banned { .. }), "{error}");
-    let error = server
-        .network
-        .connect(client.address, None)
-        .await
-        .unwrap_err();
+    let error = server.network.connect(client.address, None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Banned { .. }), "{error}");
     // A client learns of it after its half of the handshake.
     client.network.connect(server.address, None).await.unwrap();
@@ -299,34 +216,18 @@ async fn ban_lasts_in_both_directions() {
         }
     };
     assert_eq!(gone, DisconnectReason::ByPeer("banned".into()));
-    assert!(
-        client
-            .network
-            .request(server.peer, Bytes::new(), 1)
-            .await
-            .is_err()
-    );
-    assert!(
-        server.events.try_recv().is_err(),
-        "the banned peer was never let in"
-    );
+    assert!(client.network.request(server.peer, Bytes::new(), 1).await.is_err());
+    assert!(server.events.try_recv().is_err(), "the banned peer was never let in");
 }
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_refused() {
-    let limits = QuicLimits {
-        max_inbound_connections: 2,
-        ..QuicLimits::default()
-    };
+    let limits = QuicLimits { max_inbound_connections: 2, ..QuicLimits::default() };
     let mut server = Node::new(limits, Some(Arc::new(Echo)));
     let (mut first, mut second, third) = (Node::asking(), Node::asking(), Node::asking());
     first.meet(&mut server).await;
     second.meet(&mut server).await;
-    let error = third
-        .network
-        .connect(server.address, None)
-        .await
-        .unwrap_err();
+    let error = third.network.connect(server.address, None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
     first.network.disconnect(server.peer, "room for others");
     server.event().await;
@@ -352,11 +253,7 @@ impl ResolvesServerCert for Shown {
 }
 
 impl ResolvesClientCert for Shown {
-    fn resolve(
-        &self,
-        _hints: &[&[u8]],
-        _schemes: &[rustls::SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
     }
 
@@ -369,11 +266,8 @@ impl ResolvesClientCert for Shown {
 async fn accepted(shown: &Arc<Shown>, alpn: &[u8]) -> (bool, bool) {
     let provider = Arc::new(ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
-    let mut server = builder
-        .with_protocol_versions(&[&TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(shown.clone());
+    let mut server =
+        builder.with_protocol_versions(&[&TLS13]).unwrap().with_no_client_auth().with_cert_resolver(shown.clone());
     server.alpn_protocols = vec![alpn.to_vec()];
     let server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).unwrap()));
     let endpoint = Endpoint::server(server, "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -388,24 +282,14 @@ async fn accepted(shown: &Arc<Shown>, alpn: &[u8]) -> (bool, bool) {
     accepting.abort();
 
     let mut server = Node::serving(Echo);
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])
-        .unwrap();
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap();
     let key = Arc::new(ServerKey::new(PeerId::from_bytes([0; 32]), None));
-    let mut client = builder
-        .dangerous()
-        .with_custom_certificate_verifier(key)
-        .with_client_cert_resolver(shown.clone());
+    let mut client = builder.dangerous().with_custom_certificate_verifier(key).with_client_cert_resolver(shown.clone());
     client.alpn_protocols = vec![alpn.to_vec()];
     let client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
     let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let _connection = endpoint
-        .connect_with(client, server.address, SERVER_NAME)
-        .unwrap()
-        .await;
-    let as_client = timeout(Duration::from_millis(300), server.events.recv())
-        .await
-        .is_ok();
+    let _connection = endpoint.connect_with(client, server.address, SERVER_NAME).unwrap().await;
+    let as_client = timeout(Duration::from_millis(300), server.events.recv()).await.is_ok();
     (as_server, as_client)
 }
 
@@ -413,64 +297,30 @@ const ALPN: &[u8] = b"hs2-sync/1";
 
 #[tokio::test]
 async fn a_key_is_proven_by_signing_the_handshake() {
-    let (own, stolen) = (
-        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
-        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
-    );
-    let certificate = |key: &KeyPair| {
-        CertificateParams::default()
-            .self_signed(key)
-            .unwrap()
-            .der()
-            .clone()
-    };
-    assert_eq!(
-        accepted(&Shown::new(certificate(&own), &own), ALPN).await,
-        (true, true),
-        "the test itself is sound"
-    );
-    assert_eq!(
-        accepted(&Shown::new(certificate(&stolen), &own), ALPN).await,
-        (false, false)
-    );
+    let (own, stolen) = (KeyPair::generate_for(&PKCS_ED25519).unwrap(), KeyPair::generate_for(&PKCS_ED25519).unwrap());
+    let certificate = |key: &KeyPair| CertificateParams::default().self_signed(key).unwrap().der().clone();
+    assert_eq!(accepted(&Shown::new(certificate(&own), &own), ALPN).await, (true, true), "the test itself is sound");
+    assert_eq!(accepted(&Shown::new(certificate(&stolen), &own), ALPN).await, (false, false));
 }
 
 #[tokio::test]
 async fn a_certificate_is_signed_by_its_own_key() {
-    let (own, other) = (
-        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
-        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
-    );
+    let (own, other) = (KeyPair::generate_for(&PKCS_ED25519).unwrap(), KeyPair::generate_for(&PKCS_ED25519).unwrap());
     let params = CertificateParams::default();
-    let certificate = params
-        .signed_by(&own, &Issuer::from_params(&params, &other))
-        .unwrap();
-    assert_eq!(
-        accepted(&Shown::new(certificate.der().clone(), &own), ALPN).await,
-        (false, false)
-    );
+    let certificate = params.signed_by(&own, &Issuer::from_params(&params, &other)).unwrap();
+    assert_eq!(accepted(&Shown::new(certificate.der().clone(), &own), ALPN).await, (false, false));
 }
 
 #[tokio::test]
 async fn keys_of_another_kind_are_refused() {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
     let certificate = CertificateParams::default().self_signed(&key).unwrap();
-    assert_eq!(
-        accepted(&Shown::new(certificate.der().clone(), &key), ALPN).await,
-        (false, false)
-    );
+    assert_eq!(accepted(&Shown::new(certificate.der().clone(), &key), ALPN).await, (false, false));
 }
 
 #[tokio::test]
 async fn another_protocol_version_is_refused() {
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-    let shown = Shown::new(
-        CertificateParams::default()
-            .self_signed(&key)
-            .unwrap()
-            .der()
-            .clone(),
-        &key,
-    );
+    let shown = Shown::new(CertificateParams::default().self_signed(&key).unwrap().der().clone(), &key);
     assert_eq!(accepted(&shown, b"hs2-sync/2").await, (false, false));
 }

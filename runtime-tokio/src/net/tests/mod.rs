@@ -11,9 +11,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{
-    BoxFuture, Handler, Identity, Network as _, NetworkEvent, PeerId, QuicLimits, QuicNetwork,
-};
+use super::{BoxFuture, Handler, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
+use hotstuff2_sync::ids::PeerId;
 
 /// Longer than anything here takes on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -27,28 +26,13 @@ struct Node {
 
 impl Node {
     fn new(limits: QuicLimits, handler: Option<Arc<dyn Handler>>) -> Self {
-        Self::with(
-            Identity::generate().unwrap(),
-            "127.0.0.1:0".parse().unwrap(),
-            limits,
-            handler,
-        )
+        Self::with(Identity::generate().unwrap(), "127.0.0.1:0".parse().unwrap(), limits, handler)
     }
 
-    fn with(
-        identity: Identity,
-        address: SocketAddr,
-        limits: QuicLimits,
-        handler: Option<Arc<dyn Handler>>,
-    ) -> Self {
+    fn with(identity: Identity, address: SocketAddr, limits: QuicLimits, handler: Option<Arc<dyn Handler>>) -> Self {
         let (network, events) = QuicNetwork::bind(address, identity, limits, handler).unwrap();
         let (address, peer) = (network.local_addr().unwrap(), network.local_peer());
-        Self {
-            network,
-            events,
-            address,
-            peer,
-        }
+        Self { network, events, address, peer }
     }
 
     fn serving(handler: impl Handler) -> Self {
@@ -60,35 +44,14 @@ impl Node {
     }
 
     async fn event(&mut self) -> NetworkEvent {
-        timeout(SOON, self.events.recv())
-            .await
-            .expect("an event comes")
-            .expect("the network is open")
+        timeout(SOON, self.events.recv()).await.expect("an event comes").expect("the network is open")
     }
 
     /// Dials `other` and waits until both know.
     async fn meet(&mut self, other: &mut Self) {
-        assert_eq!(
-            self.network
-                .connect(other.address, Some(other.peer))
-                .await
-                .unwrap(),
-            other.peer
-        );
-        assert_eq!(
-            self.event().await,
-            NetworkEvent::Connected {
-                peer: other.peer,
-                address: other.address
-            }
-        );
-        assert_eq!(
-            other.event().await,
-            NetworkEvent::Connected {
-                peer: self.peer,
-                address: self.address
-            }
-        );
+        assert_eq!(self.network.connect(other.address, Some(other.peer)).await.unwrap(), other.peer);
+        assert_eq!(self.event().await, NetworkEvent::Connected { peer: other.peer, address: other.address });
+        assert_eq!(other.event().await, NetworkEvent::Connected { peer: self.peer, address: self.address });
     }
 }
 
@@ -129,7 +92,7 @@ impl Handler for Waits {
         Box::pin(async {
             let _guard = OnDrop(self.dropped.clone());
             let _ = self.started.send(());
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
     }
 

@@ -1,0 +1,88 @@
+//! The application: what executes final blocks.
+
+use std::error::Error;
+
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::time::UnixMillis;
+
+/// A final, verified block for execution.
+#[derive(Clone, Copy, Debug)]
+pub struct AppBlock<'a> {
+    /// The block's height.
+    pub height: Height,
+    /// The block's id.
+    pub id: Hash,
+    /// The block's timestamp.
+    pub timestamp: UnixMillis,
+    /// The root that the state must have after this block: the network agreed on it.
+    pub state_root: Hash,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Why blocks were not executed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The state root after a block isn't the one in its header. Peers are not to blame: the header is proven.
+    #[error(
+        "the state root after block {height} is {found}, but the network agreed on {expected}; the application or its state is not the one that this chain was made with"
+    )]
+    StateMismatch {
+        /// The block.
+        height: Height,
+        /// The root in its header.
+        expected: Hash,
+        /// The root that execution gave.
+        found: Hash,
+    },
+    /// It may work later: the same blocks come again.
+    #[error("blocks can't be executed now: {0}")]
+    Transient(Box<dyn Error + Send + Sync>),
+    /// It will not work without help.
+    #[error("blocks can't be executed: {0}")]
+    Permanent(Box<dyn Error + Send + Sync>),
+}
+
+/// What executes final blocks. Called on one thread, which may block.
+pub trait Application: Send + 'static {
+    /// The height up to which blocks are executed. On start-up: durably.
+    fn applied(&self) -> Height;
+
+    /// Executes consecutive blocks, the first of which comes right after [`applied`](Self::applied). The blocks are
+    /// stored durably before; what this makes of them may become durable later, since after a crash the stored blocks
+    /// above what [`applied`](Self::applied) says then are executed again. On an error, blocks before the one that
+    /// failed may or may not have been executed: [`applied`](Self::applied) says.
+    fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError>;
+
+    /// Makes everything durable that was executed. Called before the node stops.
+    fn persist(&mut self) -> Result<(), ExecuteError>;
+}
+
+/// Executes nothing: for nodes that only keep blocks, and for measuring the sync alone.
+#[derive(Clone, Copy, Debug)]
+pub struct NoApplication(Height);
+
+impl NoApplication {
+    /// An application that stands at the stored height and stays with it.
+    pub fn new(stored: Height) -> Self {
+        Self(stored)
+    }
+}
+
+impl Application for NoApplication {
+    fn applied(&self) -> Height {
+        self.0
+    }
+
+    fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        if let Some(last) = blocks.last() {
+            self.0 = last.height;
+        }
+        Ok(())
+    }
+
+    fn persist(&mut self) -> Result<(), ExecuteError> {
+        Ok(())
+    }
+}

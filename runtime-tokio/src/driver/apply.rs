@@ -1,0 +1,232 @@
+//! Storing and executing: two threads in a row, so that one batch is stored while the one before is executed.
+//!
+//! Blocks are durable before they are executed. A call that comes again, or that doesn't continue what is there because
+//! the one before it failed, is told apart here, so that stores and applications see consecutive blocks only.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::machine::{Applied, Apply, ApplyError, ApplyPart, Replay, StoreCall};
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::wire::split_payloads;
+
+use super::{Input, SyncEvent, handle::Events};
+use crate::application::{AppBlock, Application, ExecuteError};
+use crate::store::{BlockStore, StoreFailure};
+
+/// Payload bytes that are read back at once for a local replay.
+const REPLAY_BYTES: u64 = 4 << 20;
+
+/// Work for the store's thread.
+pub(super) enum ToStore {
+    Apply(Apply),
+    Handovers(StoreCall),
+    Replay(Replay),
+}
+
+enum ToExecute {
+    Blocks(CallId, Vec<ApplyPart>),
+    Replay(Replay),
+}
+
+/// The two threads.
+pub(super) struct Appliers {
+    to_store: Option<Sender<ToStore>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Appliers {
+    pub(super) fn start<C: Chain>(
+        chain: &Arc<C>,
+        store: &Arc<dyn BlockStore>,
+        application: Box<dyn Application>,
+        answers: &Sender<Input>,
+        events: &Events,
+    ) -> io::Result<Self> {
+        let (to_store, store_work) = channel();
+        let (to_execute, execute_work) = channel();
+        let applied = Arc::new(AtomicU64::new(application.applied().get()));
+        let storing = Storing {
+            store: Arc::clone(store),
+            applied: Arc::clone(&applied),
+            to_execute,
+            answers: answers.clone(),
+            events: events.clone(),
+        };
+        let executing = Executing {
+            chain: Arc::clone(chain),
+            store: Arc::clone(store),
+            application,
+            applied,
+            answers: answers.clone(),
+            events: events.clone(),
+        };
+        let threads = vec![
+            thread::Builder::new().name("hs2-store".to_owned()).spawn(move || storing.run(&store_work))?,
+            thread::Builder::new().name("hs2-execute".to_owned()).spawn(move || executing.run(&execute_work))?,
+        ];
+        Ok(Self { to_store: Some(to_store), threads })
+    }
+
+    pub(super) fn send(&self, work: ToStore) {
+        if let Some(to_store) = &self.to_store {
+            // A thread that is gone has panicked and said so; the machine reports the call as late.
+            let _ = to_store.send(work);
+        }
+    }
+}
+
+impl Drop for Appliers {
+    /// Waits until what was handed over is stored, executed and persisted.
+    fn drop(&mut self) {
+        self.to_store = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Storing {
+    store: Arc<dyn BlockStore>,
+    /// Height of the application, kept by the other thread.
+    applied: Arc<AtomicU64>,
+    to_execute: Sender<ToExecute>,
+    answers: Sender<Input>,
+    events: Events,
+}
+
+impl Storing {
+    fn run(self, work: &Receiver<ToStore>) {
+        for work in work {
+            match work {
+                ToStore::Apply(apply) => self.append(apply),
+                ToStore::Handovers(call) => {
+                    let result = self.store.put_handovers(&call.handovers).map_err(|failure| {
+                        self.report(&failure);
+                        failure.as_store_error()
+                    });
+                    let _ = self.answers.send(Input::Stored(call.id, result));
+                }
+                ToStore::Replay(replay) => {
+                    let _ = self.to_execute.send(ToExecute::Replay(replay));
+                }
+            }
+        }
+    }
+
+    fn append(&self, apply: Apply) {
+        let continues = apply.range().is_some_and(|range| range.first() <= self.store.stored().height.next());
+        let result = if continues {
+            self.store.append(&apply).map_err(|failure| {
+                self.report(&failure);
+                failure.as_apply_error()
+            })
+        } else {
+            // The call before this one failed and will come again first.
+            Err(ApplyError::Transient)
+        };
+        match result {
+            Ok(()) => {
+                let _ = self.to_execute.send(ToExecute::Blocks(apply.id, apply.parts));
+            }
+            Err(error) => {
+                let through = Height::new(self.applied.load(Ordering::Acquire));
+                let _ = self.answers.send(Input::Applied(Applied { id: apply.id, through, error: Some(error) }));
+            }
+        }
+    }
+
+    fn report(&self, failure: &StoreFailure) {
+        self.events.send(SyncEvent::Host(failure.to_string()));
+    }
+}
+
+struct Executing<C> {
+    chain: Arc<C>,
+    store: Arc<dyn BlockStore>,
+    application: Box<dyn Application>,
+    applied: Arc<AtomicU64>,
+    answers: Sender<Input>,
+    events: Events,
+}
+
+impl<C: Chain> Executing<C> {
+    fn run(mut self, work: &Receiver<ToExecute>) {
+        for work in work {
+            let (id, result) = match work {
+                ToExecute::Blocks(id, parts) => (id, parts.iter().try_for_each(|part| self.execute(part))),
+                ToExecute::Replay(replay) => (replay.id, self.replay(replay.range)),
+            };
+            let error = result.err().map(|error| {
+                self.events.send(SyncEvent::Host(error.to_string()));
+                match error {
+                    ExecuteError::StateMismatch { height, .. } => ApplyError::StateMismatch(height),
+                    ExecuteError::Transient(_) => ApplyError::Transient,
+                    ExecuteError::Permanent(_) => ApplyError::Permanent,
+                }
+            });
+            let through = self.application.applied();
+            let _ = self.answers.send(Input::Applied(Applied { id, through, error }));
+        }
+        if let Err(error) = self.application.persist() {
+            self.events.send(SyncEvent::Host(error.to_string()));
+        }
+    }
+
+    fn replay(&mut self, range: HeightRange) -> Result<(), ExecuteError> {
+        while let Some(rest) = HeightRange::new(self.application.applied().next(), range.last()) {
+            let part = self.store.read(rest, REPLAY_BYTES).map_err(|failure| {
+                let transient = failure.is_transient();
+                let failure = Box::new(failure);
+                if transient { ExecuteError::Transient(failure) } else { ExecuteError::Permanent(failure) }
+            })?;
+            let Some(part) = part else {
+                let text = format!("block {} is to be executed but not in the store", rest.first());
+                return Err(ExecuteError::Permanent(text.into()));
+            };
+            self.execute(&part)?;
+        }
+        Ok(())
+    }
+
+    /// Executes what of `part` is above the application's height.
+    fn execute(&mut self, part: &ApplyPart) -> Result<(), ExecuteError> {
+        let broken = |what: &str| ExecuteError::Permanent(format!("{what} of verified blocks is unreadable").into());
+        let decoded = part.segment.decoded(&*self.chain).map_err(|_| broken("a segment"))?;
+        let done = self.application.applied();
+        let mut blocks = Vec::new();
+        for frame in part.frames.iter().filter(|frame| frame.range.last() > done) {
+            let lens = part.segment.payload_lens_of(frame.range).ok_or_else(|| broken("a frame"))?;
+            let mut height = frame.range.first();
+            for payload in split_payloads(&frame.raw, lens) {
+                if height > done {
+                    let facts = self.chain.header(decoded, height).ok_or_else(|| broken("a header"))?;
+                    blocks.push(AppBlock {
+                        height,
+                        id: facts.id,
+                        timestamp: facts.timestamp,
+                        state_root: facts.state_root,
+                        payload,
+                    });
+                }
+                height = height.next();
+            }
+        }
+        match blocks.first() {
+            // The call before this one failed and will come again first.
+            Some(first) if !first.height.is_next_of(done) => {
+                return Err(ExecuteError::Transient("an earlier block is not executed yet".into()));
+            }
+            Some(_) => {}
+            None => return Ok(()),
+        }
+        let result = self.application.execute(&blocks);
+        self.applied.store(self.application.applied().get(), Ordering::Release);
+        result
+    }
+}

@@ -1,0 +1,160 @@
+//! Putting a sync together.
+
+use std::io;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Instant as Clock;
+
+use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::machine::{Machine, NewMachineError, Start};
+use hotstuff2_sync::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use super::Input;
+use super::apply::Appliers;
+use super::dialer::{self, PeerAddress};
+use super::handle::{Events, SyncHandle};
+use super::machine_thread::MachineThread;
+use super::pool::Pool;
+use crate::application::{Application, NoApplication};
+use crate::net::{Network, NetworkEvent};
+use crate::store::{BlockStore, StoreFailure};
+
+/// Why a sync can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store can't say where it stands.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
+    /// Store, application and settings don't fit together.
+    #[error(transparent)]
+    Machine(#[from] NewMachineError),
+    /// The operating system gives no thread.
+    #[error("a thread can't be started: {0}; free memory or raise the limit on threads")]
+    Thread(#[from] io::Error),
+}
+
+/// A sync to be started: chain, store and network, and what is optional.
+pub struct SyncBuilder<C> {
+    chain: Arc<C>,
+    store: Arc<dyn BlockStore>,
+    network: Arc<dyn Network>,
+    network_events: mpsc::Receiver<NetworkEvent>,
+    application: Option<Box<dyn Application>>,
+    config: SyncConfig,
+    peers: Vec<PeerAddress>,
+    seed: u64,
+    verify_threads: usize,
+}
+
+impl<C: Chain> SyncBuilder<C> {
+    /// A sync of `chain` into `store` over `network`, with default settings and no application.
+    pub fn new(
+        chain: Arc<C>,
+        store: Arc<dyn BlockStore>,
+        network: Arc<dyn Network>,
+        network_events: mpsc::Receiver<NetworkEvent>,
+    ) -> Self {
+        Self {
+            chain,
+            store,
+            network,
+            network_events,
+            application: None,
+            config: SyncConfig::default(),
+            peers: Vec::new(),
+            seed: 0,
+            verify_threads: thread::available_parallelism().map_or(1, NonZero::get),
+        }
+    }
+
+    /// Executes blocks with `application`.
+    pub fn with_application(mut self, application: Box<dyn Application>) -> Self {
+        self.application = Some(application);
+        self
+    }
+
+    /// Uses these settings.
+    pub fn with_config(mut self, config: SyncConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Dials these peers and keeps the connections.
+    pub fn with_peers(mut self, peers: Vec<PeerAddress>) -> Self {
+        self.peers = peers;
+        self
+    }
+
+    /// Feeds the machine's choices. Two syncs with the same seed and the same inputs do the same.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Runs verification jobs on so many threads; as many as there are cores by default.
+    pub fn with_verify_threads(mut self, threads: usize) -> Self {
+        self.verify_threads = threads;
+        self
+    }
+
+    /// Starts everything. Must be called within a tokio runtime.
+    pub fn start(self) -> Result<SyncHandle, StartError> {
+        let stored = self.store.stored();
+        let application = self.application.unwrap_or_else(|| Box::new(NoApplication::new(stored.height)));
+        let start = Start {
+            chain_id: self.store.chain_id(),
+            stored,
+            stored_proof: self.store.stored_proof()?,
+            applied: application.applied(),
+            epochs: self.store.epochs()?,
+        };
+        let clock = Clock::now();
+        let machine = Machine::new(self.config, start, self.seed, Instant::ZERO)?;
+        let (inputs, work) = channel();
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let event_sender = Events(event_sender);
+        let (progress_sender, progress) = watch::channel(machine.progress());
+        let cpu_micros = Arc::new(AtomicU64::new(0));
+        let pool = Pool::start(&self.chain, self.verify_threads, &inputs)?;
+        let appliers = Appliers::start(&self.chain, &self.store, application, &inputs, &event_sender)?;
+        let dialer = dialer::start(&self.network, self.peers, &event_sender);
+        forward(self.network_events, inputs.clone());
+        let thread = MachineThread {
+            machine,
+            clock,
+            runtime: Handle::current(),
+            network: Arc::clone(&self.network),
+            pool,
+            appliers,
+            inputs: inputs.clone(),
+            events: event_sender,
+            progress: progress_sender,
+            cpu_micros: Arc::clone(&cpu_micros),
+            requests: std::collections::HashMap::new(),
+        };
+        let thread = thread::Builder::new().name("hs2-machine".to_owned()).spawn(move || thread.run(&work))?;
+        let _ = inputs.send(Input::Start(None));
+        Ok(SyncHandle { inputs, progress, events, cpu_micros, network: self.network, thread: Some(thread), dialer })
+    }
+}
+
+/// Brings news of peers to the machine's thread until either end is gone.
+fn forward(mut network: mpsc::Receiver<NetworkEvent>, inputs: std::sync::mpsc::Sender<Input>) {
+    tokio::spawn(async move {
+        while let Some(event) = network.recv().await {
+            let input = match event {
+                NetworkEvent::Connected { peer, address } => Input::Connected(peer, address),
+                NetworkEvent::Disconnected { peer, .. } => Input::Disconnected(peer),
+            };
+            if inputs.send(input).is_err() {
+                return;
+            }
+        }
+    });
+}

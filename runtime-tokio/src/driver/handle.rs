@@ -1,0 +1,108 @@
+//! The handle of a running sync.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{Event, Progress};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::Input;
+use crate::net::Network;
+
+/// Something that the user may want to know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SyncEvent {
+    /// From the machine.
+    Machine(Event),
+    /// A peer can't be reached: who, why and what to do, in one line. Dialling goes on.
+    Dial(String),
+    /// The store or the application failed: what, and what to do, in one line.
+    Host(String),
+}
+
+/// Where events go. Nobody has to listen.
+#[derive(Clone)]
+pub(super) struct Events(pub(super) mpsc::UnboundedSender<SyncEvent>);
+
+impl Events {
+    pub(super) fn send(&self, event: SyncEvent) {
+        let _ = self.0.send(event);
+    }
+}
+
+/// What the sync itself has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncUsage {
+    /// CPU time of the machine and of the thread that drives it.
+    pub coordination_cpu: Duration,
+    /// Bytes that streams have received from peers, cancelled and cut-off answers included.
+    pub wire_bytes_received: u64,
+}
+
+/// A running sync. Dropping the handle stops it; [`shutdown`](Self::shutdown) does so and waits.
+pub struct SyncHandle {
+    pub(super) inputs: Sender<Input>,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) events: mpsc::UnboundedReceiver<SyncEvent>,
+    pub(super) cpu_micros: Arc<AtomicU64>,
+    pub(super) network: Arc<dyn Network>,
+    pub(super) thread: Option<JoinHandle<()>>,
+    pub(super) dialer: JoinSet<()>,
+}
+
+impl SyncHandle {
+    /// Starts, or goes on after [`stop`](Self::stop). With `until`, downloads end with the first proven segment that
+    /// holds that height.
+    pub fn start(&self, until: Option<Height>) {
+        let _ = self.inputs.send(Input::Start(until));
+    }
+
+    /// Stops downloading. Blocks that were handed on are still stored and executed.
+    pub fn stop(&self) {
+        let _ = self.inputs.send(Input::Stop);
+    }
+
+    /// How far the sync is, as it changes; at most some milliseconds old.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The next event; `None` when the sync has ended.
+    pub async fn next_event(&mut self) -> Option<SyncEvent> {
+        self.events.recv().await
+    }
+
+    /// What the sync has used so far.
+    pub fn usage(&self) -> SyncUsage {
+        SyncUsage {
+            coordination_cpu: Duration::from_micros(self.cpu_micros.load(Ordering::Relaxed)),
+            wire_bytes_received: self.network.wire_bytes_received(),
+        }
+    }
+
+    /// Stops, waits until everything that was handed on is stored, executed and durable, and closes the network.
+    /// Returns the last word on progress and usage.
+    pub async fn shutdown(mut self) -> (Progress, SyncUsage) {
+        self.dialer.abort_all();
+        let _ = self.inputs.send(Input::Shutdown);
+        if let Some(thread) = self.thread.take() {
+            // Joining blocks; the runtime's threads are needed to end the requests.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        self.network.close().await;
+        let progress = self.progress.borrow().clone();
+        (progress, self.usage())
+    }
+}
+
+impl Drop for SyncHandle {
+    fn drop(&mut self) {
+        let _ = self.inputs.send(Input::Shutdown);
+    }
+}

@@ -1,0 +1,164 @@
+//! The machine's own thread: inputs in, outputs carried out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant as Clock};
+
+use hotstuff2_sync::ids::{PeerId, RequestId};
+use hotstuff2_sync::machine::{Event, Machine, Output, PeerEvent, Penalty, Progress, RequestFailure};
+use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::wire::Request;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::apply::{Appliers, ToStore};
+use super::handle::{Events, SyncEvent};
+use super::pool::Pool;
+use super::{Input, group_of};
+use crate::net::{Network, ResponseError};
+
+/// How often progress is published at most.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) struct MachineThread {
+    pub(super) machine: Machine,
+    /// The start of the machine's time.
+    pub(super) clock: Clock,
+    pub(super) runtime: Handle,
+    pub(super) network: Arc<dyn Network>,
+    pub(super) pool: Pool,
+    pub(super) appliers: Appliers,
+    pub(super) inputs: Sender<Input>,
+    pub(super) events: Events,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) cpu_micros: Arc<AtomicU64>,
+    pub(super) requests: HashMap<RequestId, AbortHandle>,
+}
+
+impl MachineThread {
+    pub(super) fn run(mut self, work: &Receiver<Input>) {
+        let mut published = self.clock;
+        loop {
+            let (deadline, reached) = self.drain();
+            if reached || published.elapsed() >= PUBLISH_EVERY {
+                published = Clock::now();
+                self.publish();
+            }
+            let input = match deadline {
+                // The timer fires whether or not others keep the thread busy: inputs carry the time too.
+                Some(at) => match work.recv_timeout(at.since(self.now())) {
+                    Ok(input) => input,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.machine.handle_timeout(self.now());
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => break,
+                },
+                None => match work.recv() {
+                    Ok(input) => input,
+                    Err(_) => break,
+                },
+            };
+            if !self.take(input) {
+                break;
+            }
+        }
+        self.machine.stop(self.now());
+        self.drain();
+        // What was handed over is stored, executed and persisted before the last word on progress.
+        drop(self.appliers);
+        while let Ok(input) = work.try_recv() {
+            if let Input::Applied(answer) = input {
+                let now = Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX));
+                self.machine.handle_applied(now, answer);
+            }
+        }
+        self.progress.send_replace(self.machine.progress());
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn publish(&self) {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let micros = time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000);
+        self.cpu_micros.store(u64::try_from(micros).unwrap_or(0), Ordering::Relaxed);
+        self.progress.send_replace(self.machine.progress());
+    }
+
+    /// Brings one input to the machine. False when it is time to go.
+    fn take(&mut self, input: Input) -> bool {
+        let now = self.now();
+        match input {
+            Input::Connected(peer, address) => {
+                self.machine.handle_peer(now, PeerEvent::Connected { peer, group: group_of(address) });
+            }
+            Input::Disconnected(peer) => self.machine.handle_peer(now, PeerEvent::Disconnected { peer }),
+            Input::Response(id, answer) => {
+                self.requests.remove(&id);
+                self.machine.handle_response(now, id, answer);
+            }
+            Input::Verdict(verdict) => self.machine.handle_verdict(now, *verdict),
+            Input::Applied(answer) => self.machine.handle_applied(now, answer),
+            Input::Stored(id, result) => self.machine.handle_stored(now, id, result),
+            Input::Start(until) => self.machine.start(now, until),
+            Input::Stop => self.machine.stop(now),
+            Input::Shutdown => return false,
+        }
+        true
+    }
+
+    /// Carries out what the machine asks for, until it asks to wait. Returns the deadline, and whether something
+    /// happened that users wait for.
+    fn drain(&mut self) -> (Option<Instant>, bool) {
+        let mut notable = false;
+        loop {
+            match self.machine.poll_output() {
+                Output::Request { id, peer, request, max_response_bytes } => {
+                    self.request(id, peer, &request, max_response_bytes);
+                }
+                Output::CancelRequest(id) => {
+                    if let Some(task) = self.requests.remove(&id) {
+                        task.abort();
+                    }
+                }
+                Output::Verify(job) => self.pool.push(job),
+                Output::CancelJob(id) => self.pool.cancel(id),
+                Output::Apply(apply) => self.appliers.send(ToStore::Apply(apply)),
+                Output::Replay(replay) => self.appliers.send(ToStore::Replay(replay)),
+                Output::Store(call) => self.appliers.send(ToStore::Handovers(call)),
+                Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {
+                    self.network.ban(peer, until.since(self.now()), &fault.to_string());
+                }
+                Output::Event(event) => {
+                    if matches!(event, Event::Reached(_) | Event::Halted(_)) {
+                        notable = true;
+                        self.publish();
+                    }
+                    self.events.send(SyncEvent::Machine(event));
+                }
+                Output::Wait(deadline) => return (deadline, notable),
+                // The enum may grow; what this driver doesn't know it can't do.
+                other => tracing::warn!(?other, "the machine asks for something unknown"),
+            }
+        }
+    }
+
+    fn request(&mut self, id: RequestId, peer: PeerId, request: &Request, max_response_bytes: u64) {
+        let most = usize::try_from(max_response_bytes).unwrap_or(usize::MAX);
+        let answer = self.network.request(peer, request.encode().into(), most);
+        let inputs = self.inputs.clone();
+        let task = self.runtime.spawn(async move {
+            let answer = answer.await.map_err(|error| match error {
+                ResponseError::Oversize { .. } => RequestFailure::Oversize,
+                _ => RequestFailure::Broken,
+            });
+            let _ = inputs.send(Input::Response(id, answer));
+        });
+        self.requests.insert(id, task.abort_handle());
+    }
+}

@@ -1,0 +1,51 @@
+//! The driver: carries what the machine asks for to the network, the verification pool and the host's store and
+//! application, and brings the answers back.
+//!
+//! The machine lives on one thread, which does nothing else. Requests are tasks of the tokio runtime, jobs run on a pool
+//! of threads as large as the machine has cores, and storing and executing are a thread each, so that one batch is
+//! stored while the one before is executed. What can pile up between them is bounded by the machine's memory budget.
+
+mod apply;
+mod builder;
+mod dialer;
+mod handle;
+mod machine_thread;
+mod pool;
+
+pub use builder::{StartError, SyncBuilder};
+pub use dialer::PeerAddress;
+pub use handle::{SyncEvent, SyncHandle, SyncUsage};
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
+use hotstuff2_sync::machine::{Applied, RequestFailure, StoreError};
+use hotstuff2_sync::verify::Verdict;
+
+/// What reaches the machine's thread.
+enum Input {
+    Connected(PeerId, SocketAddr),
+    Disconnected(PeerId),
+    Response(RequestId, Result<Bytes, RequestFailure>),
+    Verdict(Box<Verdict>),
+    Applied(Applied),
+    Stored(CallId, Result<(), StoreError>),
+    Start(Option<Height>),
+    Stop,
+    Shutdown,
+}
+
+/// What peers share that may be one operator's: the /16 of an IPv4 address, the /32 of an IPv6 address.
+fn group_of(address: SocketAddr) -> u64 {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            u64::from(u16::from_be_bytes([a, b]))
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, ..] = ip.segments();
+            1 << 32 | u64::from(a) << 16 | u64::from(b)
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! A world for one machine: virtual time, scripted peers, real wire code and real verification, no sockets.
+//!
+//! The machine's outputs are carried out in an order that depends on the script alone, so a run is the same every time.
+
+mod behaviour;
+mod world;
+
+pub use behaviour::{Behaviour, Honest, Reply, Scripted};
+pub use world::{Applier, World};

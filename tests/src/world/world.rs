@@ -1,0 +1,284 @@
+//! [`World`]: carries out a machine's outputs in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
+use hotstuff2_sync::machine::{
+    Applied, Apply, Event, Machine, NewMachineError, Output, PeerEvent, Penalty, Replay, RequestFailure, Start,
+    StoreCall, StoreError,
+};
+use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::verify::Job;
+use hotstuff2_sync::wire::Request;
+
+use super::behaviour::{Behaviour, Reply};
+use crate::chain::TestChain;
+
+/// What the host makes of calls. The default stores and executes everything after a millisecond.
+pub trait Applier {
+    /// Blocks are to be stored and executed. `None`: never answered.
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        let through = apply.range().map_or(Height::ZERO, |range| range.last());
+        Some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
+    }
+
+    /// Stored blocks are to be executed. `None`: never answered.
+    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
+        Some((Duration::from_millis(1), Applied { id: replay.id, through: replay.range.last(), error: None }))
+    }
+
+    /// Handovers are to be stored. `None`: never answered.
+    fn store(&mut self, _: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+        Some((Duration::from_millis(1), Ok(())))
+    }
+}
+
+struct Willing;
+
+impl Applier for Willing {}
+
+enum Happening {
+    Response(RequestId, Result<Bytes, RequestFailure>),
+    Verdict(Box<Job>),
+    Applied(Applied),
+    Stored(CallId, Result<(), StoreError>),
+    Peer(PeerEvent),
+}
+
+/// One machine, its peers, its host and its clock.
+pub struct World {
+    /// The machine under test.
+    pub machine: Machine,
+    /// The chain that peers answer from.
+    pub source: TestChain,
+    /// What happened: events with their times.
+    pub events: Vec<(Instant, Event)>,
+    /// Requests with their times, their peers and whether they were cancelled later.
+    pub requests: Vec<(Instant, PeerId, Request)>,
+    /// Jobs that were given out.
+    pub jobs: u64,
+    /// Bans that were asked for.
+    pub bans: Vec<(Instant, PeerId)>,
+    /// All blocks that were applied, in order.
+    pub applied: Vec<Height>,
+    /// Calls that were made to the host.
+    pub applies: Vec<(Instant, Apply)>,
+    /// Jobs that are lost instead of run, by the number in which they are given out.
+    pub lose_jobs: BTreeSet<u64>,
+    chain: NativeChain,
+    host: Box<dyn Applier>,
+    now: Instant,
+    peers: BTreeMap<PeerId, Box<dyn Behaviour>>,
+    open: BTreeSet<RequestId>,
+    waiting: BTreeMap<(Instant, u64), Happening>,
+    order: u64,
+    deadline: Option<Instant>,
+}
+
+impl World {
+    /// A new node in a world whose peers hold `source`.
+    pub fn new(source: TestChain, config: SyncConfig) -> Result<Self, NewMachineError> {
+        let start = source.start();
+        Self::from(source, config, start)
+    }
+
+    /// A node that stands at `start`.
+    pub fn from(source: TestChain, config: SyncConfig, start: Start) -> Result<Self, NewMachineError> {
+        let machine = Machine::new(config, start, 7, Instant::ZERO)?;
+        Ok(Self {
+            machine,
+            chain: source.chain(),
+            source,
+            events: Vec::new(),
+            requests: Vec::new(),
+            jobs: 0,
+            bans: Vec::new(),
+            applied: Vec::new(),
+            applies: Vec::new(),
+            lose_jobs: BTreeSet::new(),
+            host: Box::new(Willing),
+            now: Instant::ZERO,
+            peers: BTreeMap::new(),
+            open: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            order: 0,
+            deadline: None,
+        })
+    }
+
+    /// Lets `host` answer calls.
+    pub fn set_host(&mut self, host: impl Applier + 'static) {
+        self.host = Box::new(host);
+    }
+
+    /// A peer connects, in a group of its own.
+    pub fn join(&mut self, name: u8, behaviour: impl Behaviour + 'static) -> PeerId {
+        let peer = PeerId::from_bytes([name; 32]);
+        self.peers.insert(peer, Box::new(behaviour));
+        self.machine.handle_peer(self.now, PeerEvent::Connected { peer, group: u64::from(name) });
+        self.drain();
+        peer
+    }
+
+    /// A peer goes away; what it was asked is never answered.
+    pub fn leave(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+        self.machine.handle_peer(self.now, PeerEvent::Disconnected { peer });
+        self.drain();
+    }
+
+    /// A peer comes or goes at some time.
+    pub fn schedule(&mut self, at: Instant, event: PeerEvent) {
+        self.later(at, Happening::Peer(event));
+    }
+
+    /// Starts the machine.
+    pub fn start(&mut self) {
+        self.machine.start(self.now, None);
+        self.drain();
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Runs until `done`, or until `limit` has passed. True if it is done.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now.after(limit);
+        while !done(self) {
+            let next = self.waiting.first_key_value().map(|(&(at, _), _)| at);
+            let at = match (next, self.deadline) {
+                (Some(next), Some(deadline)) => next.min(deadline),
+                (Some(at), None) | (None, Some(at)) => at,
+                (None, None) => return false,
+            };
+            if at > end {
+                self.now = end;
+                return false;
+            }
+            self.now = self.now.max(at);
+            match next {
+                Some(next) if next <= at => {
+                    if let Some((_, happening)) = self.waiting.pop_first() {
+                        self.happen(happening);
+                    }
+                }
+                _ => self.machine.handle_timeout(self.now),
+            }
+            self.drain();
+        }
+        true
+    }
+
+    /// Runs until everything is applied and the machine says so.
+    pub fn run_to_tip(&mut self, limit: Duration) -> bool {
+        let tip = self.source.tip_height();
+        self.run_until(limit, |world| world.reached() == Some(tip))
+    }
+
+    /// The height that the machine said it reached last.
+    pub fn reached(&self) -> Option<Height> {
+        self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Reached(point) => Some(point.height),
+            _ => None,
+        })
+    }
+
+    /// Whether `peer` was banned.
+    pub fn is_banned(&self, peer: PeerId) -> bool {
+        self.bans.iter().any(|&(_, banned)| banned == peer)
+    }
+
+    fn later(&mut self, at: Instant, happening: Happening) {
+        self.order += 1;
+        self.waiting.insert((at, self.order), happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Response(id, answer) => {
+                if self.open.remove(&id) {
+                    self.machine.handle_response(self.now, id, answer);
+                }
+            }
+            Happening::Verdict(job) => {
+                let verdict = job.run(&self.chain);
+                self.machine.handle_verdict(self.now, verdict);
+            }
+            Happening::Applied(answer) => self.machine.handle_applied(self.now, answer),
+            Happening::Stored(id, result) => self.machine.handle_stored(self.now, id, result),
+            Happening::Peer(event) => self.machine.handle_peer(self.now, event),
+        }
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.machine.poll_output() {
+                Output::Wait(deadline) => {
+                    self.deadline = deadline;
+                    return;
+                }
+                output => self.carry_out(output),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Request { id, peer, request, max_response_bytes } => {
+                self.requests.push((self.now, peer, request));
+                self.open.insert(id);
+                let Some(behaviour) = self.peers.get_mut(&peer) else { return };
+                let (after, answer) = match behaviour.reply(&request, &self.source) {
+                    Reply::After(after, bytes) if bytes.len() as u64 <= max_response_bytes => (after, Ok(bytes)),
+                    Reply::After(after, _) | Reply::Oversize(after) => (after, Err(RequestFailure::Oversize)),
+                    Reply::Broken(after) => (after, Err(RequestFailure::Broken)),
+                    Reply::Never => return,
+                };
+                self.later(self.now.after(after), Happening::Response(id, answer));
+            }
+            Output::CancelRequest(id) => {
+                self.open.remove(&id);
+            }
+            Output::Verify(job) => {
+                self.jobs += 1;
+                if !self.lose_jobs.contains(&self.jobs) {
+                    self.later(self.now.after(Duration::from_micros(500)), Happening::Verdict(Box::new(job)));
+                }
+            }
+            Output::Apply(apply) => {
+                if let Some((after, answer)) = self.host.apply(&apply) {
+                    if let (Some(range), true) = (apply.range(), answer.error.is_none()) {
+                        let new = self.applied.last().map_or(range.first(), |last| last.next());
+                        self.applied.extend((new.get()..=answer.through.get()).map(Height::new));
+                    }
+                    self.later(self.now.after(after), Happening::Applied(answer));
+                }
+                self.applies.push((self.now, apply));
+            }
+            Output::Replay(replay) => {
+                if let Some((after, answer)) = self.host.replay(&replay) {
+                    self.later(self.now.after(after), Happening::Applied(answer));
+                }
+            }
+            Output::Store(call) => {
+                if let Some((after, result)) = self.host.store(&call) {
+                    self.later(self.now.after(after), Happening::Stored(call.id, result));
+                }
+            }
+            Output::Penalize { peer, penalty: Penalty::Ban { .. } } => {
+                self.bans.push((self.now, peer));
+                // A transport that bans a peer also says that it is gone.
+                self.later(self.now, Happening::Peer(PeerEvent::Disconnected { peer }));
+            }
+            Output::Event(event) => self.events.push((self.now, event)),
+            Output::CancelJob(_) | Output::Wait(_) => {}
+            other => unreachable!("an output that this world doesn't know: {other:?}"),
+        }
+    }
+}
