@@ -141,7 +141,6 @@ impl TestChain {
             stored: BlockPoint { height: Height::ZERO, id: self.genesis.id() },
             stored_proof: None,
             applied: Height::ZERO,
-            stored_proof: None,
             epochs: vec![self.genesis.epoch().to_ref()],
         }
     }

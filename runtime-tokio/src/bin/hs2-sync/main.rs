@@ -10,6 +10,7 @@ mod error;
 mod generate;
 mod genesis_file;
 mod inspect;
+mod ledger_app;
 mod lie;
 mod progress;
 mod report;

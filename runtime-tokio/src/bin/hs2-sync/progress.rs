@@ -52,6 +52,14 @@ impl ProgressLine {
         }
     }
 
+    /// Says something besides the progress.
+    pub(crate) fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
     /// Takes the bar off the screen, so that what follows starts on a clean line.
     pub(crate) fn finish(self) {
         if let Some(bar) = self.bar {
