@@ -9,7 +9,7 @@ use hotstuff2_sync::chain::native::{
 use hotstuff2_sync::chain::{EpochRef, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::{ApplyPart, BlockPoint, Start};
+use hotstuff2_sync::calls::{ApplyPart, BlockPoint, Start};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::{ChainReader, StoredSegment, respond};
 use hotstuff2_sync::time::UnixMillis;

@@ -141,7 +141,10 @@ pub(crate) struct SyncArgs {
     /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
     #[arg(long)]
     pub(crate) audit: bool,
-    /// Give up after so many seconds without any progress (never with `--follow`)
+    /// Address to answer peers at, while catching up too; port 0 takes any free one
+    #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Give up after so many seconds without a new block; 0 waits for ever
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) patience: u64,
     /// Keep following the network after it was caught up with, until stopped

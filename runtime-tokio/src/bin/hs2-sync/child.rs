@@ -51,7 +51,7 @@ impl Child {
             let mut line = String::new();
             let read = BufReader::new(stdout).read_line(&mut line);
             // Nobody listens any more where the line came too late.
-            drop(sender.send(read.map(|_| line)));
+            let _ = sender.send(read.map(|_| line));
         });
         let line = receiver
             .recv_timeout(patience)
@@ -89,8 +89,8 @@ impl Child {
             std::thread::sleep(LOOK_EVERY);
         }
         // Fails only where the process is gone.
-        drop(self.process.kill());
-        drop(self.process.wait());
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

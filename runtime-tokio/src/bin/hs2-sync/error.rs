@@ -7,7 +7,6 @@ use hotstuff2_sync::chain::native::GenesisError;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
-use hotstuff2_sync_testkit::ledger::LedgerError;
 use hotstuff2_sync_tokio::StartError;
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
 use hotstuff2_sync_tokio::store::{OpenError, StoreFailure};
@@ -56,12 +55,6 @@ pub(crate) enum CliError {
     /// The store can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The sync can't be started.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The ledger's state can't be read.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError<StoreFailure>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFailure),
@@ -92,8 +85,14 @@ pub(crate) enum CliError {
     #[error("{path} holds a genesis document that this program can't read; use the program that wrote it, or name another folder", path = .0.display())]
     DamagedGenesis(PathBuf),
     /// The store says that it holds a block and doesn't give it.
-    #[error("the store does not give the header of its head, block {0}; run `inspect` on its folder")]
-    NoHead(Height),
+    #[error("the store does not give the header of its block {0}; run `inspect` on its folder")]
+    NoHeader(Height),
+    /// The ledger's state is not what the chain says.
+    #[error("the ledger's state in the store is damaged: {0}; remove the node's folder and sync again")]
+    LedgerDamaged(String),
+    /// The sync can't be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The demo was stopped by the user.
     #[error("stopped; nothing of the demo is running any more")]
     DemoStopped,

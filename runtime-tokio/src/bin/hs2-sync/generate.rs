@@ -13,7 +13,7 @@ use hotstuff2_sync_testkit::chain::{
     ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
-use hotstuff2_sync_tokio::store::{DiskStore, StoreAnchor};
+use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
 
 use crate::args::{App, ChainArgs, GenArgs};
 use crate::error::CliError;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use hotstuff2_sync::chain::Chain as _;
 use hotstuff2_sync::chain::native::{Genesis, GenesisDocument, NativeChain};
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader as _;
-use hotstuff2_sync_tokio::store::{DiskStore, read_genesis};
+use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, read_genesis};
 
 use crate::args::InspectArgs;
 use crate::error::CliError;
@@ -42,7 +43,7 @@ pub(crate) fn open_store(dir: &Path) -> Result<(Genesis, DiskStore<NativeChain>)
 /// Checks the store in `dir`, which nobody else may have open, and says what it holds.
 pub(crate) fn inspect(dir: &Path) -> Result<InspectReport, CliError> {
     let (genesis, store) = open_store(dir)?;
-    store.check()?;
+    store.check(|_| {})?;
     let head = head_of(&store, &genesis)?;
     let status = store.status();
     let mut handovers = 0;
@@ -55,17 +56,23 @@ pub(crate) fn inspect(dir: &Path) -> Result<InspectReport, CliError> {
 
 /// The highest stored block.
 pub(crate) fn head_of(store: &DiskStore<NativeChain>, genesis: &Genesis) -> Result<Head, CliError> {
-    let point = store.head();
-    let state_root = if point.height == Height::ZERO {
-        genesis.header().state_root
-    } else {
-        let chain = NativeChain::new(genesis);
-        let stored = store.segment(HeightRange::single(point.height), false, false)?;
-        stored
-            .and_then(|stored| chain.decode_segment(&stored.segment).ok())
-            .and_then(|segment| chain.header(&segment, point.height))
-            .ok_or(CliError::NoHead(point.height))?
-            .state_root
-    };
-    Ok(Head { height: point.height.get(), id: point.id.to_string(), state_root: state_root.to_string() })
+    let height = store.stored().height;
+    let (id, state_root) = header_at(store, genesis, height)?;
+    Ok(Head { height: height.get(), id: id.to_string(), state_root: state_root.to_string() })
+}
+
+/// Id and state root of the stored block at `height`.
+pub(crate) fn header_at(
+    store: &DiskStore<NativeChain>,
+    genesis: &Genesis,
+    height: Height,
+) -> Result<(Hash, Hash), CliError> {
+    if height == Height::ZERO {
+        return Ok((genesis.id(), genesis.header().state_root));
+    }
+    let chain = NativeChain::new(genesis);
+    let stored = store.segment(HeightRange::single(height), false, false)?;
+    let segment = stored.and_then(|stored| chain.decode_segment(&stored.segment).ok());
+    let header = segment.and_then(|segment| chain.header(&segment, height)).ok_or(CliError::NoHeader(height))?;
+    Ok((header.id, header.state_root))
 }

@@ -1,81 +1,147 @@
-//! The demo application: the ledger over the node's store.
+//! [`LedgerApp`]: the demo ledger as a node's application, with its state beside the blocks in the node's store.
+//!
+//! Its state root is compared with the header's after every block. What a crash takes from it, the driver executes
+//! again from the stored blocks.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::state::{PageKey, StateError, StateReader, StateWrites};
 use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, LedgerError};
-use hotstuff2_sync_tokio::store::{SharedState, StateStore, StoreFailure};
+use hotstuff2_sync_tokio::store::{DiskStore, StateSpace, StateStore as _, StateWrite, StoreFailure};
 use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError};
 
-/// Memory above which the ledger forgets what the store has as well, in bytes.
-const MEMORY: usize = 48 << 20;
+use crate::error::CliError;
+use crate::inspect::header_at;
 
-/// Executes blocks on the ledger. What they change is committed once a call, together with the height.
+/// Blocks after which the state is written: what a crash makes a node execute again, about a second's work.
+const COMMIT_BLOCKS: u64 = 8192;
+
+/// Memory that the ledger may take: all accounts of the demo and their tree fit in.
+const MEMORY_BYTES: usize = 96 << 20;
+
+/// The ledger over a node's store.
 pub(crate) struct LedgerApp {
-    ledger: Ledger<SharedState>,
-    store: Arc<dyn StateStore>,
+    ledger: Ledger<LedgerStore>,
+    store: Arc<DiskStore<NativeChain>>,
+    applied: Height,
+    committed: Height,
+    /// Writes that could not be made, and the height they belong to.
+    unwritten: Option<(Height, StateWrites)>,
+}
+
+struct LedgerStore(Arc<DiskStore<NativeChain>>);
+
+impl StateReader for LedgerStore {
+    type Error = StoreFailure;
+
+    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, StoreFailure> {
+        self.0.read(StateSpace::Pages, &key.to_bytes())
+    }
+
+    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, StoreFailure> {
+        self.0.read(StateSpace::Values, key_hash.as_bytes())
+    }
 }
 
 impl LedgerApp {
-    /// The ledger that `store` holds. An empty store gets the accounts that the demo chains begin with.
-    pub(crate) fn open(store: Arc<dyn StateStore>) -> Result<Self, LedgerError<StoreFailure>> {
-        let mut ledger = Ledger::open(SharedState(Arc::clone(&store)))?;
-        if store.applied() == Height::ZERO && ledger.is_empty() {
-            ledger = Ledger::genesis(SharedState(Arc::clone(&store)), DEFAULT_ACCOUNTS)?;
-            let writes = ledger.take_writes();
-            let stored = store.commit(Height::ZERO, &writes).and_then(|()| store.persist());
-            stored.map_err(|failure| LedgerError::State(failure.into()))?;
+    /// The ledger in `store`; in a new store, that of the chain's genesis. `genesis_file` is named in messages.
+    pub(crate) fn open(
+        store: &Arc<DiskStore<NativeChain>>,
+        genesis: &Genesis,
+        genesis_file: &Path,
+    ) -> Result<Self, CliError> {
+        let other_app = || CliError::OtherApp { path: genesis_file.to_owned(), app: "ledger", other: "none" };
+        let reader = LedgerStore(Arc::clone(store));
+        let new = reader.page(&PageKey::ROOT)?.is_none();
+        let applied = store.applied();
+        let ledger = if new { Ledger::genesis(reader, DEFAULT_ACCOUNTS) } else { Ledger::open(reader) };
+        let ledger = ledger.map_err(|error| match error {
+            LedgerError::State(StateError::Store(failure)) => CliError::Store(failure),
+            error => CliError::LedgerDamaged(error.to_string()),
+        })?;
+        if new && ledger.root() != genesis.header().state_root {
+            return Err(other_app());
         }
-        Ok(Self { ledger, store })
+        let expected = header_at(store, genesis, applied)?.1;
+        if ledger.root() != expected {
+            let what = format!("its root is {}, that of block {applied} is {expected}", ledger.root());
+            return Err(CliError::LedgerDamaged(what));
+        }
+        let mut app = Self { ledger, store: Arc::clone(store), applied, committed: applied, unwritten: None };
+        if new {
+            app.commit()?;
+        }
+        Ok(app)
     }
 
-    /// The root of the state as it stands.
-    pub(crate) fn root(&self) -> Hash {
-        self.ledger.root()
-    }
-
-    /// Goes back to what was committed last.
-    fn reopen(&mut self) -> Result<(), ExecuteError> {
-        self.ledger = Ledger::open(SharedState(Arc::clone(&self.store))).map_err(permanent)?;
+    /// Writes the state after the last executed block. After a failure the next call goes on with it.
+    fn commit(&mut self) -> Result<(), StoreFailure> {
+        self.write_unwritten()?;
+        self.unwritten = Some((self.applied, self.ledger.take_writes()));
+        self.write_unwritten()?;
+        self.ledger.evict(MEMORY_BYTES);
         Ok(())
     }
 
-    fn run(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
-        let Some(last) = blocks.last() else { return Ok(()) };
-        for block in blocks {
-            let found = self.ledger.execute(block.payload).map_err(permanent)?;
-            if found != block.state_root {
-                return Err(ExecuteError::StateMismatch { height: block.height, expected: block.state_root, found });
-            }
+    fn write_unwritten(&mut self) -> Result<(), StoreFailure> {
+        if let Some((height, writes)) = &self.unwritten {
+            self.store.commit(*height, &mut rows(writes))?;
+            self.committed = *height;
+            self.unwritten = None;
         }
-        let writes = self.ledger.take_writes();
-        self.store.commit(last.height, &writes).map_err(|failure| {
-            if failure.is_transient() { ExecuteError::Transient(failure.into()) } else { permanent(failure) }
-        })?;
-        self.ledger.evict(MEMORY);
         Ok(())
     }
 }
 
-fn permanent(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ExecuteError {
-    ExecuteError::Permanent(error.into())
+fn rows(writes: &StateWrites) -> impl Iterator<Item = StateWrite> {
+    let pages = writes.pages.iter();
+    let pages =
+        pages.map(|(key, page)| (StateSpace::Pages, Bytes::from(key.to_bytes()), page.clone().map(Bytes::from)));
+    let records = writes.records.iter();
+    pages.chain(
+        records.map(|(key_hash, record)| {
+            (StateSpace::Values, Bytes::copy_from_slice(key_hash.as_bytes()), record.clone())
+        }),
+    )
+}
+
+fn failed(failure: StoreFailure) -> ExecuteError {
+    if failure.is_transient() {
+        ExecuteError::Transient(Box::new(failure))
+    } else {
+        ExecuteError::Permanent(Box::new(failure))
+    }
 }
 
 impl Application for LedgerApp {
     fn applied(&self) -> Height {
-        self.store.applied()
+        self.applied
     }
 
     fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
-        let result = self.run(blocks);
-        if result.is_err() {
-            self.reopen()?;
+        for block in blocks {
+            let found = self.ledger.execute(block.payload).map_err(|error| match error {
+                LedgerError::State(StateError::Store(failure)) => failed(failure),
+                error => ExecuteError::Permanent(Box::new(error)),
+            })?;
+            if found != block.state_root {
+                let (height, expected) = (block.height, block.state_root);
+                return Err(ExecuteError::StateMismatch { height, expected, found });
+            }
+            self.applied = block.height;
+            if self.applied.above(self.committed) >= COMMIT_BLOCKS {
+                self.commit().map_err(failed)?;
+            }
         }
-        result
+        Ok(())
     }
 
     fn persist(&mut self) -> Result<(), ExecuteError> {
-        self.store.persist().map_err(permanent)
+        self.commit().and_then(|()| self.store.persist()).map_err(failed)
     }
 }

@@ -64,10 +64,10 @@ fn an_honest_node_is_left_as_it_is() {
 
 #[test]
 fn every_lie_is_a_provable_fault() {
-    use Fault::{BadCertificate, BadEpoch, BadFrame, BadPayload, Malformed, WrongRange};
+    use Fault::{BadCertificate, BadEpoch, BadFrame, BadPayload, BrokenLink, Malformed, WrongRange};
     let last = Some(BadPayload(Height::new(20)));
     assert_eq!(faults(Some(Lie::Payload)), [None, None, last]);
-    assert_eq!(faults(Some(Lie::Header)), [None, Some(BadCertificate), None]);
+    assert_eq!(faults(Some(Lie::Header)), [None, Some(BrokenLink(Height::new(21))), None]);
     assert_eq!(faults(Some(Lie::Signature)), [None, Some(BadCertificate), None]);
     assert_eq!(faults(Some(Lie::Range)), [None, Some(WrongRange), None]);
     assert_eq!(faults(Some(Lie::Handover)), [Some(BadEpoch), None, last]);

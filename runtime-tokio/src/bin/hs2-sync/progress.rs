@@ -52,11 +52,11 @@ impl ProgressLine {
         }
     }
 
-    /// Says something above the bar.
+    /// Says something besides the progress.
     pub(crate) fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("hs2-sync: {text}")),
-            None => eprintln!("hs2-sync: {text}"),
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::CliError;
 
 /// A block, and the state after it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Head {
     pub(crate) height: u64,
     /// The block's id in hexadecimal digits.
@@ -50,7 +50,7 @@ pub(crate) struct SyncReport {
     pub(crate) peak_rss_bytes: Option<u64>,
     pub(crate) peak_buffered_bytes: u64,
     pub(crate) budget_bytes: u64,
-    pub(crate) bottleneck: Option<String>,
+    pub(crate) bottleneck: String,
     pub(crate) peers: Vec<PeerReport>,
 }
 

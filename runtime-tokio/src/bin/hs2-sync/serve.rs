@@ -4,13 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hotstuff2_sync::chain::native::NativeChain;
-use hotstuff2_sync::ids::PeerId;
-use hotstuff2_sync::serve::{ChainReader as _, respond};
-use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
-use hotstuff2_sync_tokio::net::{Handler, Identity, Network as _, QuicLimits, QuicNetwork};
-use hotstuff2_sync_tokio::store::DiskStore;
+use hotstuff2_sync::serve::ChainReader as _;
+use hotstuff2_sync_tokio::StoreHandler;
+use hotstuff2_sync_tokio::net::{Identity, Network as _, QuicLimits, QuicNetwork};
 
 use crate::args::ServeArgs;
 use crate::error::CliError;
@@ -36,15 +32,22 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
     let identity = Identity::load_or_generate(identity_file)?;
     let height = store.status().tip.get();
+    let store = Arc::new(store);
     let staged = Staged {
-        inner: Arc::new(StoreHandler(store)),
+        inner: Arc::new(StoreHandler::new(store)),
         lie: args.lie,
         delay: Duration::from_millis(args.delay_ms),
         rate: args.rate,
     };
     let (network, mut events) =
         QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(Arc::new(staged)))?;
-    let report = ServeReport { address: network.local_address()?, peer_id: network.local_peer().to_string(), height };
+    let report = ServeReport {
+        address: network
+            .local_addr()
+            .map_err(|source| CliError::System { what: "the listening address can't be read", source })?,
+        peer_id: network.local_peer().to_string(),
+        height,
+    };
     say(
         args.json.as_deref(),
         format_args!("serving blocks up to {height} at {}/{}; Ctrl-C stops", report.address, report.peer_id),
@@ -59,17 +62,4 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     }
     network.close().await;
     Ok(())
-}
-
-/// Answers from a store that nobody writes to.
-struct StoreHandler(DiskStore<NativeChain>);
-
-impl Handler for StoreHandler {
-    fn handle(&self, _: PeerId, request: Bytes) -> Bytes {
-        let Ok(request) = Request::decode(&request) else { return encode_refusal(Refusal::Unsupported) };
-        respond(&request, &self.0).unwrap_or_else(|error| {
-            eprintln!("hs2-sync: a request could not be answered: {error}");
-            encode_refusal(Refusal::NotAvailable)
-        })
-    }
 }

@@ -46,7 +46,7 @@ fn stdin_closed() -> std::io::Result<oneshot::Receiver<()>> {
         let mut stdin = std::io::stdin().lock();
         let mut ignored = [0; 64];
         while stdin.read(&mut ignored).is_ok_and(|read| read > 0) {}
-        drop(sender.send(()));
+        let _ = sender.send(());
     })?;
     Ok(receiver)
 }

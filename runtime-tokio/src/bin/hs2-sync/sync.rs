@@ -1,8 +1,5 @@
-//! `sync`: catches up with the network.
+//! `sync`: catches up with the network, and says what it took.
 
-use std::fs;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,130 +8,98 @@ use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Bottleneck, Event, HaltReason, Progress};
-use hotstuff2_sync_tokio::net::{Identity, QuicLimits, QuicNetwork};
-use hotstuff2_sync_tokio::store::{BlockStore, DiskStore, StateStore, StoreAnchor, read_genesis as stored_genesis};
-use hotstuff2_sync_tokio::{
-    Application, NoApplication, PeerAddress, StoreHandler, SyncBuilder, SyncEvent, SyncHandle, SyncUsage,
-};
+use hotstuff2_sync::machine::{Bottleneck, Event, Progress};
+use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
+use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor};
+use hotstuff2_sync_tokio::{PeerAddress, StoreHandler, SyncBuilder, SyncEvent, SyncHandle, SyncUsage};
 
 use crate::args::{App, Strategy, SyncArgs};
 use crate::error::CliError;
-use crate::genesis_file::read_genesis;
+use crate::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
 use crate::inspect::head_of;
 use crate::ledger_app::LedgerApp;
 use crate::progress::{ProgressLine, Snapshot};
 use crate::report::{PeerReport, SyncReport, ratio, say, write_json};
 use crate::serve::IDENTITY_FILE;
 use crate::stop::stop_signal;
-use crate::usage::{cpu_seconds, peak_rss_bytes};
+use crate::usage;
 
-/// Time between two looks at the progress.
-const TICK: Duration = Duration::from_millis(100);
+/// Time between two looks at progress.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
-    let genesis = read_genesis(&args.genesis)?;
-    let store = Arc::new(open_or_create(&args.dir, &genesis)?);
-    let application = application(args, &genesis, &store)?;
+    let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| CliError::System { what: "threads can't be started", source })?;
-    runtime.block_on(sync(args, &genesis, store, application))
+    runtime.block_on(sync(args, begin))
 }
 
-/// Opens the store in `dir`, or makes one there that begins with `genesis`.
+async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
+    let stop = stop_signal(&args.parent)?;
+    let genesis = read_genesis(&args.genesis)?;
+    let store = Arc::new(open_or_create(&args.dir, &genesis)?);
+    let start_height = store.stored().height;
+    let mut handle = start(args, &genesis, &store)?;
+
+    let mut watch = Watch::new(start_height, Duration::from_secs(args.patience));
+    let end = watch.until_end(&mut handle, stop, args.follow).await;
+    let seconds = begin.elapsed();
+    let (progress, usage) = handle.shutdown().await;
+    let strategies = watch.finish();
+
+    let reached = matches!(end, End::Reached) || (args.follow && progress.current >= progress.target);
+    let mut report = report(&progress, usage, seconds);
+    report.ok = reached;
+    report.strategies = strategies;
+    report.head = head_of(&store, &genesis)?;
+    let json = args.json.path.as_deref();
+    say(json, format_args!("{}", report.describe()));
+    for PeerReport { id, banned, .. } in &report.peers {
+        if let Some(reason) = banned {
+            say(json, format_args!("banned {id}: {reason}"));
+        }
+    }
+    if let Some(path) = json {
+        write_json(&report, path)?;
+    }
+    let (height, target) = (report.head.height, report.target_height);
+    match end {
+        End::Reached => Ok(()),
+        End::Stopped if args.follow => Ok(()),
+        End::Stopped => Err(CliError::Interrupted(height)),
+        End::Failed(reason) => Err(CliError::Incomplete { height, target, reason }),
+    }
+}
+
+/// Opens the store in `dir`, or creates it where there is none, with the genesis file beside it.
 fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain>, CliError> {
     let chain = Arc::new(NativeChain::new(genesis));
-    if stored_genesis(dir).is_ok() {
-        return Ok(DiskStore::open(dir, chain, Some(genesis.chain_id()))?);
+    match DiskStore::open(dir, Arc::clone(&chain), Some(genesis.chain_id())) {
+        Err(OpenError::Missing(_)) => {}
+        opened => return Ok(opened?),
     }
-    fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
     let anchor = StoreAnchor {
         chain_id: genesis.chain_id(),
         genesis: genesis.document().encode().into(),
         point: BlockPoint { height: Height::ZERO, id: genesis.id() },
         epoch: genesis.epoch().to_ref(),
     };
-    Ok(DiskStore::create(dir, chain, &anchor)?)
+    let store = DiskStore::create(dir, chain, &anchor)?;
+    write_genesis(genesis, &dir.join(GENESIS_FILE))?;
+    Ok(store)
 }
 
-fn application(
-    args: &SyncArgs,
-    genesis: &Genesis,
-    store: &Arc<DiskStore<NativeChain>>,
-) -> Result<Box<dyn Application>, CliError> {
-    match args.app {
-        App::None => Ok(Box::new(NoApplication::new(store.stored().height))),
-        App::Ledger => {
-            let state: Arc<dyn StateStore> = Arc::<DiskStore<NativeChain>>::clone(store);
-            let ledger = LedgerApp::open(state)?;
-            let fits = ledger.applied() > Height::ZERO || ledger.root() == genesis.header().state_root;
-            if !fits {
-                let path = args.genesis.clone();
-                return Err(CliError::OtherApp { path, app: "ledger", other: "none" });
-            }
-            Ok(Box::new(ledger))
-        }
-    }
-}
-
-async fn sync(
-    args: &SyncArgs,
-    genesis: &Genesis,
-    store: Arc<DiskStore<NativeChain>>,
-    application: Box<dyn Application>,
-) -> Result<(), CliError> {
-    let stop = stop_signal(&args.parent)?;
+fn start(args: &SyncArgs, genesis: &Genesis, store: &Arc<DiskStore<NativeChain>>) -> Result<SyncHandle, CliError> {
     let identity = Identity::load_or_generate(args.dir.join(IDENTITY_FILE))?;
-    let handler = Arc::new(StoreHandler::new(Arc::clone(&store)));
-    let (network, network_events) =
-        QuicNetwork::bind(bind_address(args), identity, QuicLimits::default(), Some(handler))?;
-    let blocks: Arc<dyn BlockStore> = Arc::<DiskStore<NativeChain>>::clone(&store);
-    let begin = Instant::now();
-    let mut handle = SyncBuilder::new(Arc::new(NativeChain::new(genesis)), blocks, Arc::new(network), network_events)
-        .with_application(application)
-        .with_config(config(args))
-        .with_peers(args.peers.iter().map(|peer| PeerAddress { address: peer.address, id: peer.id }).collect())
-        .with_seed(RandomState::new().build_hasher().finish())
-        .start()?;
-    let mut watch = Watch::new(args, handle.progress().borrow().current);
-    let end = watch.run(&mut handle, stop).await;
-    let (progress, usage) = handle.shutdown().await;
-    watch.line.finish();
-    let seconds = begin.elapsed().min(usage.running).as_secs_f64();
-    let report = report(&watch.strategies, &progress, usage, seconds, &store, genesis, matches!(end, End::Reached))?;
-    let json = args.json.path.as_deref();
-    say(json, format_args!("{}", report.describe()));
-    if let Some(path) = json {
-        write_json(&report, path)?;
-    }
-    match end {
-        End::Reached => Ok(()),
-        End::Stopped => Err(CliError::Interrupted(progress.current.get())),
-        End::Halted(reason) => {
-            keep_evidence(&args.dir, &reason)?;
-            Err(incomplete(&progress, reason.to_string()))
-        }
-        End::GaveUp(reason) => Err(incomplete(&progress, reason)),
-    }
-}
-
-fn incomplete(progress: &Progress, reason: String) -> CliError {
-    CliError::Incomplete { height: progress.current.get(), target: progress.target.get(), reason }
-}
-
-/// Any port, on the family of addresses that the peers have.
-fn bind_address(args: &SyncArgs) -> SocketAddr {
-    if args.peers.iter().any(|peer| peer.address.is_ipv6()) {
-        (Ipv6Addr::UNSPECIFIED, 0).into()
-    } else {
-        (Ipv4Addr::UNSPECIFIED, 0).into()
-    }
-}
-
-fn config(args: &SyncArgs) -> SyncConfig {
-    SyncConfig {
+    // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
+    let id = identity.peer_id();
+    let seed = id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let handler = Arc::new(StoreHandler::new(Arc::clone(store)));
+    let (network, events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
+    let network: Arc<dyn Network> = Arc::new(network);
+    let config = SyncConfig {
         default_strategy: match args.strategy {
             Strategy::Auto => SyncStrategyType::Auto,
             Strategy::Parallel => SyncStrategyType::Parallel,
@@ -143,144 +108,154 @@ fn config(args: &SyncArgs) -> SyncConfig {
         memory_budget: u64::from(args.budget_mib) << 20,
         full_audit: args.audit,
         ..SyncConfig::default()
-    }
-}
-
-/// Evidence against validators must outlive this process.
-fn keep_evidence(dir: &Path, reason: &HaltReason) -> Result<(), CliError> {
-    let HaltReason::ConflictingFinality { height, evidence } = reason else { return Ok(()) };
-    let path = dir.join(format!("evidence-{height}"));
-    fs::write(&path, evidence).map_err(CliError::file("written", &path))?;
-    eprintln!("hs2-sync: the evidence is in {}", path.display());
-    Ok(())
+    };
+    let peers = args.peers.iter().map(|peer| PeerAddress { address: peer.address, id: peer.id }).collect();
+    let builder = SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, network, events)
+        .with_config(config)
+        .with_peers(peers)
+        .with_seed(seed);
+    let builder = match args.app {
+        App::None => builder,
+        App::Ledger => builder.with_application(Box::new(LedgerApp::open(store, genesis, &args.genesis)?)),
+    };
+    Ok(builder.start()?)
 }
 
 /// How a sync ended.
 enum End {
     Reached,
     Stopped,
-    Halted(HaltReason),
-    GaveUp(String),
+    Failed(String),
 }
 
-/// What is shown and noted while the sync runs.
+/// Watches a sync and tells the user about it.
 struct Watch {
     line: ProgressLine,
     strategies: Vec<String>,
-    follow: bool,
     patience: Duration,
-    note: Option<String>,
     moved: Instant,
-    last: (Height, Height, u64),
+    height: Height,
+    /// Why nothing moves, as far as it was said.
+    reason: Option<String>,
 }
 
 impl Watch {
-    fn new(args: &SyncArgs, start: Height) -> Self {
-        Self {
-            line: ProgressLine::new(start.get(), "syncing"),
-            strategies: Vec::new(),
-            follow: args.follow,
-            patience: Duration::from_secs(args.patience),
-            note: None,
-            moved: Instant::now(),
-            last: (start, start, 0),
-        }
+    fn new(height: Height, patience: Duration) -> Self {
+        let line = ProgressLine::new(height.get(), "syncing");
+        Self { line, strategies: Vec::new(), patience, moved: Instant::now(), height, reason: None }
     }
 
-    async fn run(&mut self, handle: &mut SyncHandle, stop: impl Future<Output = ()>) -> End {
-        let mut stop = std::pin::pin!(stop);
-        let mut tick = tokio::time::interval(TICK);
+    async fn until_end(&mut self, handle: &mut SyncHandle, stop: impl Future<Output = ()>, follow: bool) -> End {
         let progress = handle.progress();
+        let mut show = tokio::time::interval(SHOW_EVERY);
+        tokio::pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => return End::Stopped,
-                _ = tick.tick() => {
-                    let now = progress.borrow().clone();
-                    if let Some(end) = self.tick(&now) {
-                        return end;
-                    }
-                }
                 event = handle.next_event() => match event {
                     Some(event) => {
-                        if let Some(end) = self.take(event) {
+                        if let Some(end) = self.event(event, follow) {
                             return end;
                         }
                     }
-                    None => return End::GaveUp("the machine's thread ended; its message is above".to_owned()),
+                    None => return End::Failed("its own thread is gone; run it again".to_owned()),
                 },
+                _ = show.tick() => {
+                    let progress = progress.borrow().clone();
+                    if let Some(end) = self.tick(&progress, follow) {
+                        return end;
+                    }
+                }
             }
         }
     }
 
-    fn tick(&mut self, now: &Progress) -> Option<End> {
-        let here = (now.current, now.target, now.useful_bytes);
-        if here != self.last {
-            self.last = here;
-            self.moved = Instant::now();
-        }
-        let rate = now.blocks_per_second as f64;
-        let payload = ratio(now.payload_bytes as f64, now.current.above(now.start) as f64);
-        self.line.show(&Snapshot {
-            height: now.current.get(),
-            target: now.target.get(),
-            blocks_per_second: rate,
-            bytes_per_second: rate * payload,
-            remaining: now.remaining,
-            note: self.note.clone(),
-        });
-        let stuck = !self.follow && self.moved.elapsed() >= self.patience;
-        let reason = || self.note.clone().unwrap_or_else(|| "no peer answers".to_owned());
-        stuck.then(|| End::GaveUp(format!("no progress for {} s: {}", self.patience.as_secs(), reason())))
-    }
-
-    fn take(&mut self, event: SyncEvent) -> Option<End> {
+    fn event(&mut self, event: SyncEvent, follow: bool) -> Option<End> {
         match event {
-            SyncEvent::Machine(Event::Reached(_)) if !self.follow => return Some(End::Reached),
-            SyncEvent::Machine(Event::Halted(reason)) => return Some(End::Halted(reason)),
+            SyncEvent::Dial(text) | SyncEvent::Host(text) => {
+                self.line.say(&text);
+                self.reason = Some(text);
+            }
+            SyncEvent::Machine(Event::Reached(_)) if !follow => return Some(End::Reached),
             SyncEvent::Machine(Event::Strategy { strategy, .. }) => {
                 let name = strategy.to_string();
                 if self.strategies.last() != Some(&name) {
                     self.strategies.push(name);
                 }
             }
+            SyncEvent::Machine(Event::Banned { peer, fault }) => self.line.say(&format!("banned {peer}: {fault}")),
             SyncEvent::Machine(Event::Stalled { reason, .. }) => {
-                self.note = Some(reason.to_string());
+                // What an address or a disk said is more use than that nobody answers.
+                self.reason.get_or_insert_with(|| reason.to_string());
                 self.line.say(&reason.to_string());
             }
-            SyncEvent::Machine(Event::Resumed) => self.note = None,
-            SyncEvent::Machine(Event::Banned { peer, fault }) => {
-                self.line.say(&format!("banned peer {peer}: {fault}"));
-            }
+            SyncEvent::Machine(Event::Resumed) => self.reason = None,
             SyncEvent::Machine(Event::SuspectSelf { fault, groups }) => self.line.say(&format!(
-                "{groups} independent peers gave the same false answer ({fault}): check this node's genesis file, its version and its disk"
+                "{groups} independent peers give answers that look false ({fault}): check the genesis file, this \
+                 program's version and this machine's memory"
             )),
-            SyncEvent::Dial(text) | SyncEvent::Host(text) => {
-                self.note = Some(text.clone());
-                self.line.say(&text);
+            SyncEvent::Machine(Event::Halted(reason)) => {
+                let cause = self.reason.take().map_or_else(String::new, |cause| format!(" ({cause})"));
+                return Some(End::Failed(format!("{reason}{cause}")));
             }
             _ => {}
         }
         None
     }
+
+    fn tick(&mut self, progress: &Progress, follow: bool) -> Option<End> {
+        self.line.show(&snapshot(progress));
+        if progress.current > self.height {
+            self.height = progress.current;
+            self.moved = Instant::now();
+        }
+        if follow || self.patience.is_zero() || self.moved.elapsed() < self.patience {
+            return None;
+        }
+        let why = self.reason.take().unwrap_or_else(|| "no peer proved a higher block".to_owned());
+        let waited = self.patience.as_secs();
+        Some(End::Failed(format!("nothing moved for {waited} s: {why}; what is stored stays, so try again")))
+    }
+
+    /// The strategies that were used, in order.
+    fn finish(self) -> Vec<String> {
+        self.line.finish();
+        self.strategies
+    }
 }
 
-fn report(
-    strategies: &[String],
-    progress: &Progress,
-    usage: SyncUsage,
-    seconds: f64,
-    store: &DiskStore<NativeChain>,
-    genesis: &Genesis,
-    reached: bool,
-) -> Result<SyncReport, CliError> {
-    let head = head_of(store, genesis)?;
+fn snapshot(progress: &Progress) -> Snapshot {
     let blocks = progress.current.above(progress.start);
-    Ok(SyncReport {
-        ok: reached && head.height == progress.target.get(),
-        strategies: strategies.to_vec(),
+    let blocks_per_second = progress.blocks_per_second as f64;
+    let bytes_per_block = ratio(progress.payload_bytes as f64, blocks as f64);
+    Snapshot {
+        height: progress.current.get(),
+        target: progress.target.get(),
+        blocks_per_second,
+        bytes_per_second: blocks_per_second * bytes_per_block,
+        remaining: progress.remaining,
+        note: Some(format!("limited by {}", name_of(progress.bottleneck))),
+    }
+}
+
+fn name_of(bottleneck: Bottleneck) -> &'static str {
+    match bottleneck {
+        Bottleneck::Network => "network",
+        Bottleneck::Verify => "verify",
+        Bottleneck::Apply => "apply",
+        Bottleneck::Peers => "peers",
+    }
+}
+
+fn report(progress: &Progress, usage: SyncUsage, took: Duration) -> SyncReport {
+    let blocks = progress.current.above(progress.start);
+    let seconds = took.as_secs_f64();
+    SyncReport {
+        ok: false,
+        strategies: Vec::new(),
         start_height: progress.start.get(),
         target_height: progress.target.get(),
-        head,
+        head: Default::default(),
         blocks,
         seconds,
         blocks_per_second: ratio(blocks as f64, seconds),
@@ -290,12 +265,12 @@ fn report(
         duplicate_bytes: progress.duplicate_bytes,
         efficiency: ratio(progress.useful_bytes as f64, usage.wire_bytes_received as f64),
         quorum_checks: progress.quorum_checks,
-        cpu_seconds: cpu_seconds(),
+        cpu_seconds: usage::cpu_seconds(),
         coordination_cpu_seconds: usage.coordination_cpu.as_secs_f64(),
-        peak_rss_bytes: peak_rss_bytes(),
+        peak_rss_bytes: usage::peak_rss_bytes(),
         peak_buffered_bytes: progress.peak_buffered_bytes,
         budget_bytes: progress.budget_bytes,
-        bottleneck: Some(name_of(progress.bottleneck).to_owned()),
+        bottleneck: name_of(progress.bottleneck).to_owned(),
         peers: progress
             .peers
             .iter()
@@ -307,14 +282,5 @@ fn report(
                 banned: peer.banned.map(|fault| fault.to_string()),
             })
             .collect(),
-    })
-}
-
-fn name_of(bottleneck: Bottleneck) -> &'static str {
-    match bottleneck {
-        Bottleneck::Network => "network",
-        Bottleneck::Verify => "verify",
-        Bottleneck::Apply => "apply",
-        Bottleneck::Peers => "peers",
     }
 }
