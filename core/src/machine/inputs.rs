@@ -268,6 +268,10 @@ impl Machine {
 
     /// Bans a peer for a provably false answer, unless this node suspects itself.
     pub(super) fn accuse(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
+        // Further answers of a banned peer may have been on their way to a verdict.
+        if self.peers.get(peer).is_some_and(|peer| matches!(peer.standing, Standing::Banned(..))) {
+            return;
+        }
         let groups = self.peers.accuse(peer, kind, fault);
         if self.suspect_self.is_none() && groups >= self.config.suspect_self_groups {
             self.suspect_self = Some(fault);

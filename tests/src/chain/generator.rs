@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::ApplyPart;
 use hotstuff2_sync::chain::native::{
     FinalityProof, FinalizedHeader, Genesis, GenesisDocument, Handover, Header, Phase, Segment, ValidatorSetError,
     Version, build,
@@ -14,7 +15,6 @@ use hotstuff2_sync::chain::native::{
 use hotstuff2_sync::chain::{Memo, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
-use hotstuff2_sync::calls::ApplyPart;
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::UnixMillis;

@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{ApplyPart, BlockPoint, Start};
 use hotstuff2_sync::chain::native::{
     EpochContext, EpochInfo, FinalityProof, FinalizedHeader, Genesis, Header, NativeChain, Phase, Segment, build,
 };
 use hotstuff2_sync::chain::{EpochRef, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::calls::{ApplyPart, BlockPoint, Start};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::{ChainReader, StoredSegment, respond};
 use hotstuff2_sync::time::UnixMillis;
