@@ -4,6 +4,7 @@
 //! signed the far tip, so with less than a third of it faulty an honest one did, and an honest one follows the chain. It
 //! is right only within the trusting period, which the caller must check: keys that were sold later sign anything.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ pub struct Skip {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SkipCheck {
     /// The block is final, and its epoch is as trusted as the one before.
-    Proven(TipFacts, EpochContext),
+    Proven(TipFacts, Box<EpochContext>),
     /// A third of the trusted power or less is among the signers. Nothing was proven, and nobody is to blame: a nearer
     /// epoch may do.
     TooFar,
@@ -75,7 +76,7 @@ impl Skip {
             return Ok(SkipCheck::TooFar);
         }
         match FinalizedHeader::new(self.header.clone(), self.proof.clone()).verify(&own)? {
-            TipCheck::Final(facts) => Ok(SkipCheck::Proven(facts, own)),
+            TipCheck::Final(facts) => Ok(SkipCheck::Proven(facts, Box::new(own))),
             TipCheck::OtherEpoch(_) => Err(Fault::BadEpoch),
         }
     }

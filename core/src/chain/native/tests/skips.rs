@@ -49,7 +49,7 @@ fn skipping_needs_a_third_of_trusted_power() {
     let skip = Skip::new(net.header(50).clone(), net.two_chain(50), &net.epochs[2]);
     let Ok(SkipCheck::Proven(facts, epoch)) = skip.verify(&trusted) else { panic!() };
     assert_eq!((facts.height, facts.id), (height(50), net.header(50).id()));
-    assert_eq!(epoch, net.context(2));
+    assert_eq!(*epoch, net.context(2));
 }
 
 #[test]
