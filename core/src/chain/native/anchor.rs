@@ -53,6 +53,13 @@ struct Wire {
     epoch: Vec<u8>,
 }
 
+/// The block that trust starts from. At its height there is no other, whatever is signed; below it only its ancestors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AnchorPoint {
+    pub(super) height: Height,
+    pub(super) id: Hash,
+}
+
 /// What a sync starts from. Nothing at or below this height is ever taken on a certificate's word, only as an ancestor
 /// of this block.
 #[derive(Clone, Debug, PartialEq, Eq)]

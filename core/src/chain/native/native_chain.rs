@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::anchor::AnchorFacts;
+use super::anchor::{AnchorFacts, AnchorPoint};
 use super::assemble::assemble;
 use super::epoch::EpochInfo;
 use super::evidence::ConflictEvidence;
@@ -24,18 +24,19 @@ use crate::ranges::HeightRange;
 pub struct NativeChain {
     chain_id: Hash,
     genesis_id: Hash,
-    floor: Height,
+    anchor: AnchorPoint,
 }
 
 impl NativeChain {
     /// The chain that begins with `genesis`, trusted from there on.
     pub fn new(genesis: &Genesis) -> Self {
-        Self { chain_id: genesis.chain_id(), genesis_id: genesis.id(), floor: Height::ZERO }
+        let anchor = AnchorPoint { height: Height::ZERO, id: genesis.id() };
+        Self { chain_id: genesis.chain_id(), genesis_id: genesis.id(), anchor }
     }
 
     /// The chain that begins with `genesis`, trusted from `anchor` on: at and below it no certificate proves anything.
     pub fn with_anchor(genesis: &Genesis, anchor: &AnchorFacts) -> Self {
-        Self { floor: anchor.height, ..Self::new(genesis) }
+        Self { anchor: AnchorPoint { height: anchor.height, id: anchor.id }, ..Self::new(genesis) }
     }
 
     /// The chain's id.
@@ -53,7 +54,12 @@ impl Chain for NativeChain {
     }
 
     fn verify_handover(&self, epoch: &EpochContext, handover: &[u8]) -> Result<HandoverFacts, Fault> {
-        Handover::decode(handover)?.verify(epoch)
+        let facts = Handover::decode(handover)?.verify(epoch)?;
+        // The anchor may be its epoch's last block. Then no certificate puts another one in its place.
+        if epoch.range().last() == self.anchor.height && facts.boundary_id != self.anchor.id {
+            return Err(Fault::WrongAnchor);
+        }
+        Ok(facts)
     }
 
     fn verify_tip(&self, epoch: &EpochContext, tip: &[u8]) -> Result<TipCheck, Fault> {
@@ -67,7 +73,7 @@ impl Chain for NativeChain {
         segment: &[u8],
         audit: &[u8],
     ) -> Result<(Segment, SegmentFacts), Fault> {
-        Segment::verify(segment, audit, claim, epoch, self.floor)
+        Segment::verify(segment, audit, claim, epoch, self.anchor)
     }
 
     fn decode_segment(&self, segment: &[u8]) -> Result<Segment, Fault> {

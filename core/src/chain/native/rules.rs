@@ -99,6 +99,11 @@ impl EpochContext {
         Self { chain_id, genesis_id, info, hash, empty_payload: payload_hash(&[]) }
     }
 
+    /// Another epoch of the same chain; `info` must be trusted, or about to be checked.
+    pub(super) fn sibling(&self, info: EpochInfo) -> Self {
+        Self::of_chain(self.chain_id, self.genesis_id, info)
+    }
+
     /// The chain's id.
     pub fn chain_id(&self) -> Hash {
         self.chain_id

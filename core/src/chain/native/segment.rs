@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::anchor::AnchorPoint;
 use super::certificate::QuorumCertificate;
 use super::codec::{self, Version};
 use super::finality::FinalityProof;
@@ -110,14 +111,14 @@ impl Segment {
         compact(&self.parent, &self.headers, self.proof.clone()).map(|wire| codec::encode(&wire)).unwrap_or_default()
     }
 
-    /// Decodes `bytes` and proves that they are what `claim` asks for. Nothing at or below `floor` is proven by a
+    /// Decodes `bytes` and proves that they are what `claim` asks for. Nothing at or below `anchor` is proven by a
     /// certificate: there, only links down from what is trusted already count.
-    pub fn verify(
+    pub(super) fn verify(
         bytes: &[u8],
         audit: &[u8],
         claim: &SegmentClaim,
         epoch: &EpochContext,
-        floor: Height,
+        anchor: AnchorPoint,
     ) -> Result<(Self, SegmentFacts), Fault> {
         let wire: Wire = codec::decode(bytes, MAX_SEGMENT_BYTES as usize)?;
         check_range(wire.range()?, claim, epoch)?;
@@ -125,8 +126,11 @@ impl Segment {
         if claim.parent.is_some_and(|parent| parent != segment.parent_id) {
             return Err(Fault::WrongParent);
         }
+        if segment.parent.height == anchor.height && segment.parent_id != anchor.id {
+            return Err(Fault::WrongParent);
+        }
         segment.check_links(epoch)?;
-        let mut quorum_checks = segment.check_end(claim.end, epoch, floor)?;
+        let mut quorum_checks = segment.check_end(claim.end, epoch, anchor)?;
         if claim.audit {
             quorum_checks = quorum_checks.saturating_add(segment.check_audit(audit, epoch)?);
         } else if !audit.is_empty() {
@@ -224,7 +228,7 @@ impl Segment {
     }
 
     /// Checks that the last header is final, and returns how many quorum checks that took.
-    fn check_end(&self, end: SegmentEnd, epoch: &EpochContext, floor: Height) -> Result<u32, Fault> {
+    fn check_end(&self, end: SegmentEnd, epoch: &EpochContext, anchor: AnchorPoint) -> Result<u32, Fault> {
         let (Some(last), Some(last_id)) = (self.headers.last(), self.ids.last()) else {
             return Err(Fault::Malformed);
         };
@@ -237,7 +241,7 @@ impl Segment {
                     Err(Fault::WrongAnchor)
                 }
             }
-            (SegmentEnd::Certified | SegmentEnd::CertifiedUpTo, _) if self.range.first() <= floor => {
+            (SegmentEnd::Certified | SegmentEnd::CertifiedUpTo, _) if self.range.first() <= anchor.height => {
                 Err(Fault::NotFinal)
             }
             // A certificate that isn't needed is checked all the same: what is stored here is served later.

@@ -122,6 +122,7 @@ fn chain_id_is_signed() {
     let chain = NativeChain::new(&document.check().unwrap());
     use crate::chain::Chain;
     assert_eq!(chain.verify_tip(&other, &net.tip(9).encode()), Err(Fault::WrongChain));
+    assert_eq!(chain.verify_tip(&other, &net.tip(25).encode()), Err(Fault::WrongChain));
     assert_eq!(chain.verify_handover(&other, &net.handover(0).encode()), Err(Fault::WrongChain));
     let result = chain.verify_segment(&other, &certified(3, 9), &net.segment(3, 9), &[]);
     assert_eq!(result.unwrap_err(), Fault::WrongChain);

@@ -366,11 +366,33 @@ fn no_ratchet_behind_the_anchor() {
         }
         chain.verify_segment(&epoch, &claim(26, 28, end), &net.segment(26, 28), &[]).unwrap();
     }
+    // The block above the anchor is the anchor's child, even if nobody said which parent to expect.
+    let impostor = with(net.header(25), |header| header.state_root = Hash::from_bytes([66; 32]));
+    let child = with(net.header(26), |header| header.parent = impostor.id());
+    let proof = net.double_of(&child);
+    let fork = Segment::new(impostor, vec![child], proof).unwrap().encode();
+    let result = chain.verify_segment(&epoch, &certified(26, 26), &fork, &[]);
+    assert_eq!(result.unwrap_err(), Fault::WrongParent);
     // Links down from the anchor are what counts there.
     let below = claim(22, 24, SegmentEnd::Anchored(net.header(24).id()));
     chain.verify_segment(&epoch, &below, &net.anchored(22, 24), &[]).unwrap();
     let result = chain.verify_segment(&epoch, &claim(24, 24, below.end), &rival, &[]);
     assert_eq!(result.unwrap_err(), Fault::WrongAnchor);
+}
+
+#[test]
+fn an_anchor_at_the_epochs_end_is_the_boundary() {
+    let net = Net::new(&Shape::default());
+    let facts = checkpoint(&net, 40).check(&net.genesis, UnixMillis::new(GENESIS_MS), false).unwrap();
+    let chain = NativeChain::with_anchor(&net.genesis, &facts);
+    let epoch = chain.decode_epoch(facts.epoch.bytes()).unwrap();
+    assert_eq!(chain.verify_handover(&epoch, &net.handover(1).encode()).unwrap().boundary_id, facts.id);
+    // The anchor's own validators, later, for another boundary and a set of their choice.
+    let next = EpochInfo::new(Epoch::new(2), range(41, 60), set(&keys("attacker", 4), &[1; 4]));
+    let rival = with(net.header(40), |header| header.next_epoch_hash = Some(next.hash()));
+    let handover = Handover::new(rival.clone(), net.double_of(&rival), &next).encode();
+    assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::WrongAnchor));
+    assert!(net.chain().verify_handover(&epoch, &handover).is_ok());
 }
 
 #[test]

@@ -196,7 +196,8 @@ fn genesis_certificate_is_exact() {
     let (chain, epoch) = (net.chain(), net.context(0));
     let fake = with(net.genesis.header(), |header| header.state_root = Hash::from_bytes([66; 32]));
     // Not even all validators together prove a block at height zero or in view zero, not the true one either.
-    for header in [&fake, net.genesis.header()] {
+    let with_view = with(&fake, |header| header.view = view(5));
+    for header in [&fake, &with_view, net.genesis.header()] {
         for phase in [Phase::One, Phase::Two] {
             let qc = net.certify(header, phase);
             assert_eq!(qc.verify(phase, header, &epoch), Err(CertificateError::Genesis));
@@ -206,11 +207,21 @@ fn genesis_certificate_is_exact() {
     }
     let no_view = with(net.header(1), |header| header.view = View::ZERO);
     assert_eq!(net.certify(&no_view, Phase::Two).verify(Phase::Two, &no_view, &epoch), Err(CertificateError::Genesis));
-    // A chain that is sound but for its beginning.
+    // A chain that is sound but for its beginning: from below, and from an anchor down.
     let first = with(net.header(1), |header| header.parent = fake.id());
     let proof = net.double_of(&first);
-    let segment = Segment::new(fake, vec![first], proof).unwrap().encode();
+    let segment = Segment::new(fake.clone(), vec![first.clone()], proof).unwrap().encode();
     let result = chain.verify_segment(&epoch, &certified(1, 1), &segment, &[]);
+    assert_eq!(result.unwrap_err(), Fault::WrongParent);
+    let header = net.header(25).clone();
+    let anchor = TrustAnchor::Checkpoint(Checkpoint { header, epoch: net.epochs[1].clone() }.into());
+    let facts = anchor.check(&net.genesis, UnixMillis::new(GENESIS_MS), false).unwrap();
+    let result = NativeChain::with_anchor(&net.genesis, &facts).verify_segment(
+        &epoch,
+        &claim(1, 1, SegmentEnd::Anchored(first.id())),
+        &segment,
+        &[],
+    );
     assert_eq!(result.unwrap_err(), Fault::BrokenLink(height(1)));
     // And nobody asks for the genesis block.
     let result = chain.verify_segment(&epoch, &certified(0, 1), &net.segment(1, 1), &[]);

@@ -6,6 +6,7 @@ mod epochs;
 mod finality;
 mod roundtrip;
 mod segments;
+mod skips;
 mod validators;
 
 use alloc::format;

@@ -20,8 +20,6 @@ fn a_whole_chain_verifies_from_genesis() {
                 let facts = chain.header(&segment, height(number)).unwrap();
                 assert_eq!(facts.id, net.header(number).id());
                 chain.check_payload(&segment, height(number), &net.payloads[number as usize]).unwrap();
-                let wrong = chain.check_payload(&segment, height(number), b"other");
-                assert_eq!(wrong, Err(Fault::BadPayload(height(number))));
             }
             parent = facts.last_id;
         }
@@ -34,6 +32,25 @@ fn a_whole_chain_verifies_from_genesis() {
         let other = chain.verify_tip(&epoch, &net.tip(last).encode()).unwrap();
         assert_eq!(other, TipCheck::OtherEpoch(info.epoch()));
     }
+}
+
+#[test]
+fn a_payload_is_the_one_that_its_header_names() {
+    let net = Net::new(&Shape::default());
+    let chain = net.chain();
+    let segment = chain.decode_segment(&net.segment(5, 9)).unwrap();
+    for number in 5..=9 {
+        let right = &net.payloads[number as usize];
+        let check = |payload: &[u8]| chain.check_payload(&segment, height(number), payload);
+        assert_eq!(check(right), Ok(()));
+        for at in 0..right.len() {
+            let mut wrong = right.clone();
+            wrong[at] ^= 1;
+            assert_eq!(check(&wrong), Err(Fault::BadPayload(height(number))));
+        }
+        assert_eq!(check(&[right.as_slice(), &[0]].concat()), Err(Fault::BadPayload(height(number))));
+    }
+    assert_eq!(chain.check_payload(&segment, height(10), &[]), Err(Fault::WrongRange));
 }
 
 #[test]

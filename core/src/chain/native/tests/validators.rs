@@ -25,6 +25,18 @@ fn refused(validators: Vec<Validator>, error: ValidatorSetError) {
 }
 
 #[test]
+fn an_epoch_has_at_least_one_height() {
+    #[derive(serde::Serialize)]
+    struct Wire(Version, Epoch, Height, Height, Vec<Validator>);
+    let epoch = |first, last| {
+        let validators = validators(&keys("set", 4));
+        EpochInfo::decode(&super::super::codec::encode(&Wire(Version, Epoch::ZERO, first, last, validators)))
+    };
+    assert!(epoch(height(9), height(9)).is_ok());
+    assert_eq!(epoch(height(9), height(8)), Err(Fault::BadEpoch));
+}
+
+#[test]
 fn empty_set() {
     refused(Vec::new(), ValidatorSetError::Empty);
 }
