@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::{Chain, EpochRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::BlockPoint;
 use hotstuff2_sync::ranges::HeightRange;
 use tokio::sync::watch;
 
@@ -199,8 +199,7 @@ impl<C: Chain> DiskStore<C> {
         self.tip.send_if_modified(|height| std::mem::replace(height, tip) != tip);
     }
 
-    /// Takes the writer's place, after making good what an earlier failure left: files with more in them than was
-    /// committed, or a database that must be opened again and then may hold the failed batch or not.
+    /// Takes the writer's place, after making good what an earlier failure left.
     pub(super) fn lock_writer(&self) -> Result<MutexGuard<'_, bool>, StoreFailure> {
         // A panic in a writer leaves what a failure leaves.
         let mut failed = self.writer.lock().unwrap_or_else(|poisoned| {
@@ -208,6 +207,13 @@ impl<C: Chain> DiskStore<C> {
             *guard = true;
             guard
         });
+        self.repair(&mut failed)?;
+        Ok(failed)
+    }
+
+    /// Makes good what a failure left: files with more in them than was committed, or a database that must be opened
+    /// again and then may hold the failed batch or not.
+    pub(super) fn repair(&self, failed: &mut bool) -> Result<(), StoreFailure> {
         if self.db.is_broken() {
             *failed = true;
             self.db.reopen()?;
@@ -219,7 +225,7 @@ impl<C: Chain> DiskStore<C> {
             self.publish(view);
             *failed = false;
         }
-        Ok(failed)
+        Ok(())
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{Chain, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::BodyFrame;
 

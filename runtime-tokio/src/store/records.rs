@@ -4,10 +4,10 @@
 //! means damage or a foreign format, never a half-written record.
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::{EpochRef, SegmentFacts, SegmentRef};
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::BlockPoint;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::BodyFrame;
