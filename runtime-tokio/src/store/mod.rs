@@ -18,6 +18,7 @@ mod db;
 mod disk;
 mod draft;
 mod failure;
+mod load;
 mod reader;
 mod records;
 mod seal;

@@ -184,7 +184,7 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Bytes {
 /// Decodes a record that must fill `bytes`.
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     match postcard::take_from_bytes(bytes) {
-        Ok((record, rest)) if rest.is_empty() => Some(record),
+        Ok((record, [])) => Some(record),
         _ => None,
     }
 }

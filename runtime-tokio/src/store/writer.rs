@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use hotstuff2_sync::calls::Apply;
 use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::verify::HandoverLink;
 
 use super::db::{Space, Write};
@@ -32,7 +33,7 @@ impl<C: Chain> DiskStore<C> {
     pub(super) fn write_blocks(&self, apply: &Apply) -> Result<(), StoreFailure> {
         let mut failed = self.lock_writer()?;
         let view = self.view();
-        let first = apply.range().map_or(view.head.height, |range| range.first());
+        let first = apply.range().map_or(view.head.height, HeightRange::first);
         let refused = |what| StoreFailure::Refused { path: self.dir.clone(), first, what };
         let Some(plan) = plan(&*self.chain, &view, apply).map_err(refused)? else { return Ok(()) };
         // Until the commit is known to be there, files may hold more than the database says.

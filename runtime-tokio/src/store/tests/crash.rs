@@ -15,7 +15,7 @@ use crate::store::{BlockStore as _, StateStore as _};
 
 /// Copies a directory as a crash would leave it. Zeros at a file's end are left out, which the journal, preallocated as
 /// it is, doesn't mind and the copy is glad of.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

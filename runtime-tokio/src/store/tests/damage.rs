@@ -7,7 +7,7 @@ use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::serve::ChainReader as _;
 
 use super::toy::range;
-use super::{Store, append_all, bulk, create, open, toy};
+use super::{Store, append_all, bulk, create, following, open, toy};
 use crate::store::{BlockStore as _, OpenError, StoreFailure};
 
 const SEALED: &str = "segments/00000000000000000001.seg";
@@ -138,8 +138,46 @@ fn a_damaged_database_is_found() {
     opening_fails(dir.path(), "db", "missing");
     // An empty journal is what a database looks like that lost everything.
     let dir = stored();
-    change(dir.path(), "db/0.jnl", |bytes| bytes.clear());
+    change(dir.path(), "db/0.jnl", Vec::clear);
     opening_fails(dir.path(), "db", "which chain");
+}
+
+#[test]
+fn no_changed_byte_of_the_database_makes_it_panic() {
+    let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
+    append_all(&create(dir.path(), &toy), &following(&toy, 300));
+    // Opened again, so that its tables were written too.
+    drop(open(dir.path()).unwrap());
+    let mut files = Vec::new();
+    list(&dir.path().join("db"), &mut files);
+    let mut refused = 0;
+    let copied = tempfile::tempdir().unwrap();
+    for file in files {
+        let len = fs::read(&file).unwrap().iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        for at in (0..len).step_by((len / 12).max(1)) {
+            let copy_dir = copied.path().join("copy");
+            super::crash::copy(dir.path(), &copy_dir);
+            let target = copy_dir.join(file.strip_prefix(dir.path()).unwrap());
+            let mut bytes = fs::read(&target).unwrap();
+            bytes[at] ^= 0x41;
+            fs::write(&target, bytes).unwrap();
+            match open(&copy_dir) {
+                // It was noticed, or made no difference to what is served, or cost the newest blocks.
+                Err(OpenError::Store(_)) => refused += 1,
+                Err(error) => panic!("{}: {error}", file.display()),
+                Ok(store) => drop(store.check(|_| ())),
+            }
+            fs::remove_dir_all(copy_dir).unwrap();
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+fn list(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { list(&path, files) } else { files.push(path) }
+    }
 }
 
 #[test]

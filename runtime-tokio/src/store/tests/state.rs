@@ -65,8 +65,8 @@ fn a_torn_journal_loses_the_newest_state_first_and_never_blocks_before_it() {
     for len in (moments[0]..=moments[2]).step_by(97) {
         std::fs::write(&journal, &bytes[..len]).unwrap();
         let db = super::super::db::Db::open(dir.path().join("db")).unwrap();
-        let head: hotstuff2_sync::calls::BlockPoint = super::super::disk::read_record(&db, b"head").unwrap().unwrap();
-        let applied: Height = super::super::disk::read_record(&db, b"applied").unwrap().unwrap();
+        let head: hotstuff2_sync::calls::BlockPoint = super::super::load::read_record(&db, b"head").unwrap().unwrap();
+        let applied: Height = super::super::load::read_record(&db, b"applied").unwrap().unwrap();
         assert!(applied <= head.height, "state at {applied}, blocks at {}", head.height);
         seen.push((applied.get(), head.height.get()));
     }
