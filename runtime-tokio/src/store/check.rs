@@ -31,7 +31,7 @@ impl<C: Chain> DiskStore<C> {
             report.blocks = report.blocks.saturating_add(bodies.count());
             report.segments = report.segments.saturating_add(1);
             report.bytes = report.bytes.saturating_add(bytes);
-            below = hotstuff2_sync::machine::BlockPoint { height: bodies.last(), id };
+            below = hotstuff2_sync::calls::BlockPoint { height: bodies.last(), id };
             progress(bodies);
         }
         Ok(report)

@@ -5,6 +5,9 @@
 //! first torn one: what survives is always a prefix of what was committed. So a batch that was forced to disk takes
 //! all batches before it along, and application state, which is written after its blocks, can't outlive them.
 //!
+//! fjall checks its journal and its tables against checksums, but believes the manifests that list its tables: a changed
+//! byte in one can make it ask for any amount of memory, which ends the process. [`check_manifests`] looks first.
+//!
 //! fjall refuses all writes after one failed. [`Db`] then notes that it is broken, and is opened again by the next
 //! writer: a full disk needs no restart.
 
@@ -95,7 +98,7 @@ pub(super) struct Db {
 impl Db {
     /// Opens or creates the database in `path`.
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreFailure> {
-        let handles = Handles::open(&path).map_err(|error| StoreFailure::database(&path, error))?;
+        let handles = open_handles(&path)?;
         Ok(Self { path, handles: RwLock::new(Some(handles)), broken: AtomicBool::new(false) })
     }
 
@@ -116,7 +119,7 @@ impl Db {
     pub(super) fn reopen(&self) -> Result<(), StoreFailure> {
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
         *handles = None;
-        *handles = Some(Handles::open(&self.path).map_err(|error| StoreFailure::database(&self.path, error))?);
+        *handles = Some(open_handles(&self.path)?);
         self.broken.store(false, Ordering::Release);
         Ok(())
     }
@@ -161,6 +164,38 @@ impl Db {
     pub(super) fn persist(&self) -> Result<(), StoreFailure> {
         self.with(|handles| handles.db.persist(PersistMode::SyncAll)).inspect_err(|_| self.set_broken())
     }
+}
+
+fn open_handles(path: &Path) -> Result<Handles, StoreFailure> {
+    check_manifests(path)?;
+    // Damage that fjall takes for a bug in itself.
+    match std::panic::catch_unwind(|| Handles::open(path)) {
+        Ok(opened) => opened.map_err(|error| StoreFailure::database(path, error)),
+        Err(_) => Err(StoreFailure::damaged(path, "the database can't make sense of its files")),
+    }
+}
+
+/// Compares the manifest of each keyspace with the checksum that stands beside its name in `current`: u64 number, u128
+/// XXH3 of the file `v<number>`, and a zero for this kind of checksum. A form that isn't this one is left to fjall.
+fn check_manifests(path: &Path) -> Result<(), StoreFailure> {
+    let keyspaces = path.join("keyspaces");
+    let entries = match std::fs::read_dir(&keyspaces) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StoreFailure::io(&keyspaces, "list", error)),
+    };
+    for entry in entries {
+        let keyspace = entry.map_err(|error| StoreFailure::io(&keyspaces, "list", error))?.path();
+        let Ok(current) = std::fs::read(keyspace.join("current")) else { continue };
+        let Some((number, rest)) = current.split_first_chunk::<8>() else { continue };
+        let Some((expected, [0])) = rest.split_first_chunk::<16>() else { continue };
+        let manifest = keyspace.join(format!("v{}", u64::from_le_bytes(*number)));
+        let bytes = std::fs::read(&manifest).map_err(|error| StoreFailure::io(&manifest, "read", error))?;
+        if xxhash_rust::xxh3::xxh3_128(&bytes) != u128::from_le_bytes(*expected) {
+            return Err(StoreFailure::damaged(&manifest, "its checksum is wrong"));
+        }
+    }
+    Ok(())
 }
 
 /// Waits while flushing lags behind writing, so that memory stays bounded.

@@ -7,28 +7,27 @@
 //! db/                      index, open tail and application state
 //! ```
 
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::{Chain, EpochRef};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::BlockPoint;
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use tokio::sync::watch;
 
 use super::cache::Caches;
 use super::db::{Db, Space};
 use super::failure::{OpenError, StoreFailure};
-use super::records::{self, EpochRecord, FORMAT, PieceRecord, StoreRecord, TipRecord, key};
-use super::segment_file::{SegmentDir, SegmentFile};
+use super::load::{check_files, load_view, read_identity, read_record};
+use super::records::{self, EpochRecord, FORMAT, StoreRecord, key};
+use super::segment_file::SegmentDir;
 use super::steps::Steps;
-use super::stored::{Place, Stored};
-use super::view::{Tip, View};
+use super::view::View;
 
 const LOCK_FILE: &str = "LOCK";
 const GENESIS_FILE: &str = "genesis";
@@ -199,8 +198,7 @@ impl<C: Chain> DiskStore<C> {
         self.tip.send_if_modified(|height| std::mem::replace(height, tip) != tip);
     }
 
-    /// Takes the writer's place, after making good what an earlier failure left: files with more in them than was
-    /// committed, or a database that must be opened again and then may hold the failed batch or not.
+    /// Takes the writer's place, after making good what an earlier failure left.
     pub(super) fn lock_writer(&self) -> Result<MutexGuard<'_, bool>, StoreFailure> {
         // A panic in a writer leaves what a failure leaves.
         let mut failed = self.writer.lock().unwrap_or_else(|poisoned| {
@@ -208,6 +206,13 @@ impl<C: Chain> DiskStore<C> {
             *guard = true;
             guard
         });
+        self.repair(&mut failed)?;
+        Ok(failed)
+    }
+
+    /// Makes good what a failure left: files with more in them than was committed, or a database that must be opened
+    /// again and then may hold the failed batch or not.
+    pub(super) fn repair(&self, failed: &mut bool) -> Result<(), StoreFailure> {
         if self.db.is_broken() {
             *failed = true;
             self.db.reopen()?;
@@ -219,7 +224,7 @@ impl<C: Chain> DiskStore<C> {
             self.publish(view);
             *failed = false;
         }
-        Ok(failed)
+        Ok(())
     }
 }
 
@@ -259,156 +264,4 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
         Err(TryLockError::Error(error)) => Err(StoreFailure::io(&path, "lock", error).into()),
     }
-}
-
-fn read_identity(db: &Db, dir: &Path) -> Result<StoreRecord, OpenError> {
-    let missing = || StoreFailure::damaged(db.path(), "it doesn't say which chain it is for");
-    let bytes = db.get(Space::Index, key::STORE)?.ok_or_else(missing)?;
-    // The format's number stays the record's first field in every version.
-    let (found, _) = postcard::take_from_bytes::<u32>(&bytes).map_err(|_| missing())?;
-    if found != FORMAT {
-        return Err(OpenError::OtherFormat { path: dir.to_owned(), found, known: FORMAT });
-    }
-    Ok(records::decode(&bytes).ok_or_else(missing)?)
-}
-
-pub(super) fn read_record<T: serde::de::DeserializeOwned>(db: &Db, key: &[u8]) -> Result<Option<T>, StoreFailure> {
-    let Some(bytes) = db.get(Space::Index, key)? else { return Ok(None) };
-    match records::decode(&bytes) {
-        Some(record) => Ok(Some(record)),
-        None => Err(undecodable(db, key)),
-    }
-}
-
-fn undecodable(db: &Db, key: &[u8]) -> StoreFailure {
-    StoreFailure::damaged(db.path(), format!("the record `{}` can't be decoded", key.escape_ascii()))
-}
-
-fn load_view(db: &Arc<Db>, segments: &SegmentDir, identity: &StoreRecord) -> Result<View, StoreFailure> {
-    let missing = |what: &str| StoreFailure::damaged(db.path(), format!("the record of the {what} is missing"));
-    let head: BlockPoint = read_record(db, key::HEAD)?.ok_or_else(|| missing("head"))?;
-    let mut epochs = Vec::new();
-    for (key, bytes) in db.scan(Space::Index, key::EPOCHS)? {
-        let record: EpochRecord = records::decode(&bytes).ok_or_else(|| undecodable(db, &key))?;
-        epochs.push((record.epoch, record.range));
-    }
-    let consecutive = |pair: &[(Epoch, HeightRange)]| match pair {
-        [(one, below), (other, above)] => other.is_next_of(*one) && above.first().is_next_of(below.last()),
-        _ => true,
-    };
-    let &(first_epoch, _) = epochs.first().ok_or_else(|| missing("epochs"))?;
-    if !epochs.windows(2).all(consecutive) {
-        return Err(StoreFailure::damaged(db.path(), "its epochs aren't consecutive"));
-    }
-    let tip = match read_record::<TipRecord>(db, key::TIP)? {
-        Some(tip) => Tip { height: tip.height, epoch: tip.epoch, bytes: tip.bytes.into() },
-        None => Tip { height: identity.anchor.height, epoch: first_epoch, bytes: Bytes::new() },
-    };
-    let mut pieces = BTreeMap::new();
-    for (key, bytes) in db.scan(Space::Index, key::PIECES)? {
-        let piece: PieceRecord = records::decode(&bytes).ok_or_else(|| undecodable(db, &key))?;
-        if !piece.record.is_consistent() {
-            return Err(undecodable(db, &key));
-        }
-        pieces.insert(piece.record.facts.range.first(), piece);
-    }
-    drop_stray_parts(segments, |first| pieces.get(&first).is_some_and(|piece| piece.in_file))?;
-    let mut unsealed = Vec::new();
-    for (first, piece) in pieces {
-        let place = if piece.in_file {
-            let part = segments.part(first);
-            take_back_seal(segments, first)?;
-            Place::File(Arc::new(SegmentFile::open_part(part, &piece.record)?))
-        } else {
-            Place::Rows(db.clone())
-        };
-        unsealed.push(Arc::new(Stored::new(piece.record, place)));
-    }
-    let view = View { anchor: identity.anchor, head, tip, epochs: Arc::new(epochs), unsealed };
-    check_pieces(&view).map_err(|what| StoreFailure::damaged(db.path(), what))?;
-    Ok(view)
-}
-
-/// A crash between the rename and the commit leaves a file sealed that the database knows as open.
-fn take_back_seal(segments: &SegmentDir, first: Height) -> Result<(), StoreFailure> {
-    let (part, sealed) = (segments.part(first), segments.sealed(first));
-    if part.exists() || !sealed.exists() {
-        return Ok(());
-    }
-    std::fs::rename(&sealed, &part).map_err(|error| StoreFailure::io(&sealed, "rename the uncommitted file", error))
-}
-
-/// Removes files that were begun and never committed.
-fn drop_stray_parts(segments: &SegmentDir, is_known: impl Fn(Height) -> bool) -> Result<(), StoreFailure> {
-    let failed = |error| StoreFailure::io(segments.path(), "list", error);
-    for entry in std::fs::read_dir(segments.path()).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        let Some(first) = stem.map(Height::new) else { continue };
-        if path.extension().is_some_and(|extension| extension == "part") && !is_known(first) {
-            std::fs::remove_file(&path)
-                .map_err(|error| StoreFailure::io(&path, "remove the uncommitted file", error))?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether the pieces are what [`View::unsealed`] promises.
-fn check_pieces(view: &View) -> Result<(), String> {
-    if view.head.height < view.anchor.height || view.tip.height > view.head.height {
-        return Err(format!(
-            "head {}, tip {} and anchor {} contradict each other",
-            view.head.height, view.tip.height, view.anchor.height
-        ));
-    }
-    for piece in &view.unsealed {
-        let bodies = piece.bodies().ok_or_else(|| format!("the piece {} has no bodies", piece.range()))?;
-        if bodies.last() > view.head.height {
-            return Err(format!("the piece {bodies} reaches above the head at {}", view.head.height));
-        }
-    }
-    Ok(())
-}
-
-/// Whether every block up to the head is in a piece or in a file, going by the files' names and the newest footer. The
-/// rest is checked when it is read, or by [`DiskStore::check`].
-fn check_files(view: &View, segments: &SegmentDir) -> Result<(), StoreFailure> {
-    let mut height = view.anchor.height.next();
-    let mut newest = None;
-    while view.holds(height) {
-        let uncovered = || StoreFailure::damaged(segments.path(), format!("block {height} belongs to no known epoch"));
-        let cell = view.cell_of(height).ok_or_else(uncovered)?;
-        if let Some(piece) = view.unsealed_at(height) {
-            let Some(bodies) = piece.bodies().filter(|bodies| bodies.contains(height)) else {
-                return Err(StoreFailure::damaged(segments.path(), format!("block {height} is in no file")));
-            };
-            newest = None;
-            if bodies.last() == Height::MAX {
-                break;
-            }
-            height = bodies.last().next();
-            continue;
-        }
-        let path = segments.sealed(cell.first());
-        if !path.exists() {
-            let what =
-                format!("the file is missing, the database says that blocks up to {} are stored", view.head.height);
-            return Err(StoreFailure::damaged(&path, what));
-        }
-        newest = Some(cell);
-        if cell.last() == Height::MAX {
-            break;
-        }
-        height = cell.last().next();
-    }
-    let Some(cell) = newest else { return Ok(()) };
-    let (file, record) = SegmentFile::open_sealed(segments.sealed(cell.first()), cell)?;
-    if cell.last() != view.head.height || record.facts.last_id != view.head.id {
-        return Err(file.damaged(format!(
-            "it ends with block {}, the database's head is block {}",
-            cell.last(),
-            view.head.height
-        )));
-    }
-    Ok(())
 }

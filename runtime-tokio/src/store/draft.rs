@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{Chain, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::BodyFrame;
 
@@ -183,7 +183,7 @@ fn cut_at<C: Chain>(chain: &C, draft: &mut Draft, head: BlockPoint) -> Result<()
         (None, Some(base)) => base.segment().map_err(|error| error.to_string())?,
         (None, None) => Bytes::new(),
     };
-    let cut = chain.assemble(&[bytes.clone()], range, SegmentEnd::Anchored(head.id));
+    let cut = chain.assemble(std::slice::from_ref(&bytes), range, SegmentEnd::Anchored(head.id));
     let cut = cut.ok_or_else(|| format!("the stored segment {} can't be cut to {range}", facts.range))?;
     let decoded = chain.decode_segment(&bytes).map_err(|fault| fault.to_string())?;
     let timestamp = chain.header(&decoded, head.height).map_or(facts.last_timestamp, |header| header.timestamp);

@@ -7,9 +7,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hotstuff2_sync::calls::{ApplyError, StoreError};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{ApplyError, StoreError};
 
 /// Why a read or a write of the store failed.
 #[derive(Debug, thiserror::Error)]

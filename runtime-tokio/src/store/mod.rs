@@ -18,6 +18,7 @@ mod db;
 mod disk;
 mod draft;
 mod failure;
+mod load;
 mod reader;
 mod records;
 mod seal;
@@ -31,10 +32,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{Chain, EpochRef, Finalized};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader;
 use hotstuff2_sync::verify::HandoverLink;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::ApplyPart;
 use hotstuff2_sync::chain::{Chain, Finalized, Memo, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::limits::MAX_PROOF_PATH;
-use hotstuff2_sync::machine::ApplyPart;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame, decode_bodies};

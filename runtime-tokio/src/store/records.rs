@@ -4,10 +4,10 @@
 //! means damage or a foreign format, never a half-written record.
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::{EpochRef, SegmentFacts, SegmentRef};
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::BlockPoint;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::BodyFrame;
@@ -184,7 +184,7 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Bytes {
 /// Decodes a record that must fill `bytes`.
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     match postcard::take_from_bytes(bytes) {
-        Ok((record, rest)) if rest.is_empty() => Some(record),
+        Ok((record, [])) => Some(record),
         _ => None,
     }
 }

@@ -18,15 +18,17 @@ use super::writer::drop_rows;
 impl<C: Chain> DiskStore<C> {
     /// Seals every cell that the tail holds whole. The blocks are durable already, so a failure is no loss: it is
     /// logged, and the next batch tries again.
-    pub(super) fn seal_tail(&self) {
+    pub(super) fn seal_tail(&self, failed: &mut bool) {
         let sealed = self.try_seal_tail();
-        let failed = sealed.is_err();
-        if let Err(error) = sealed
-            && !self.sealing_failed.load(Ordering::Relaxed)
-        {
+        let is_news = self.sealing_failed.swap(sealed.is_err(), Ordering::Relaxed) != sealed.is_err();
+        let Err(error) = sealed else { return };
+        if is_news {
             tracing::warn!(%error, "a complete segment stays in the database for now");
         }
-        self.sealing_failed.store(failed, Ordering::Relaxed);
+        *failed = true;
+        if let Err(error) = self.repair(failed) {
+            tracing::debug!(%error, "the store can't go on yet; the next write tries again");
+        }
     }
 
     fn try_seal_tail(&self) -> Result<(), StoreFailure> {
@@ -101,7 +103,7 @@ impl<C: Chain> DiskStore<C> {
         let mut writes = Vec::new();
         inside.iter().for_each(|piece| drop_rows(&mut writes, piece));
         // Not forced to disk: until it is, the rows are there as well, and sealing them again gives the same file.
-        self.commit(writes.into_iter(), false)?;
+        self.commit_rows(writes.into_iter(), false)?;
         self.publish(View { unsealed: rest, ..view.clone() });
         Ok(())
     }

@@ -172,10 +172,6 @@ impl SegmentFile {
         Self { path, file }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(super) fn file(&self) -> &Arc<File> {
         &self.file
     }

@@ -63,23 +63,23 @@ impl<C: Chain> StateStore for DiskStore<C> {
     }
 
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure> {
-        self.repair()?;
+        self.mend()?;
         let height_row = (Space::Index, Bytes::from_static(key::APPLIED), Some(encode(&height)));
         let writes = writes.map(|(space, key, value)| (space.space(), key, value));
-        DiskStore::commit(self, writes.chain(std::iter::once(height_row)), false)?;
+        self.commit_rows(writes.chain(std::iter::once(height_row)), false)?;
         self.applied.store(height.get(), Ordering::Release);
         Ok(())
     }
 
     fn persist(&self) -> Result<(), StoreFailure> {
-        self.repair()?;
+        self.mend()?;
         self.db.persist()
     }
 }
 
 impl<C: Chain> DiskStore<C> {
     /// Opens the database again after a failure.
-    fn repair(&self) -> Result<(), StoreFailure> {
+    fn mend(&self) -> Result<(), StoreFailure> {
         if self.db.is_broken() {
             drop(self.lock_writer()?);
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::BlockPoint;
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 
 use super::stored::Stored;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::Apply;
 use hotstuff2_sync::chain::Chain;
-use hotstuff2_sync::machine::Apply;
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::verify::HandoverLink;
 
 use super::db::{Space, Write};
@@ -32,7 +33,7 @@ impl<C: Chain> DiskStore<C> {
     pub(super) fn write_blocks(&self, apply: &Apply) -> Result<(), StoreFailure> {
         let mut failed = self.lock_writer()?;
         let view = self.view();
-        let first = apply.range().map_or(view.head.height, |range| range.first());
+        let first = apply.range().map_or(view.head.height, HeightRange::first);
         let refused = |what| StoreFailure::Refused { path: self.dir.clone(), first, what };
         let Some(plan) = plan(&*self.chain, &view, apply).map_err(refused)? else { return Ok(()) };
         // Until the commit is known to be there, files may hold more than the database says.
@@ -41,7 +42,7 @@ impl<C: Chain> DiskStore<C> {
         let view = self.write_plan(&view, plan, tip)?;
         self.publish(view);
         *failed = false;
-        self.seal_tail();
+        self.seal_tail(&mut failed);
         Ok(())
     }
 
@@ -94,7 +95,7 @@ impl<C: Chain> DiskStore<C> {
             writes.push((row.0, row.1, Some(encode(&piece))));
             next.unsealed.push(Arc::new(Stored::new(piece.record, place)));
         }
-        self.commit(writes.into_iter(), true)?;
+        self.commit_rows(writes.into_iter(), true)?;
         Ok(next)
     }
 
@@ -130,7 +131,7 @@ impl<C: Chain> DiskStore<C> {
         }
     }
 
-    pub(super) fn commit(&self, writes: impl Iterator<Item = Write>, sync: bool) -> Result<(), StoreFailure> {
+    pub(super) fn commit_rows(&self, writes: impl Iterator<Item = Write>, sync: bool) -> Result<(), StoreFailure> {
         let injected = |error| {
             self.db.set_broken();
             StoreFailure::io(self.db.path(), "commit", error)
@@ -166,7 +167,7 @@ impl<C: Chain> DiskStore<C> {
         if writes.is_empty() {
             return Ok(());
         }
-        self.commit(writes.into_iter(), true)?;
+        self.commit_rows(writes.into_iter(), true)?;
         view.epochs = Arc::new(epochs);
         self.publish(view);
         Ok(())

@@ -1,0 +1,123 @@
+//! How fast blocks become durable, and what a disk that is really full does. Not run by default: the first is a figure,
+//! and the second needs a small file system (`mount -t tmpfs -o size=24m none DIR`). Full disks at every single step
+//! are played in `crash`.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::toy::{Toy, apply, range};
+use super::{check_served, create};
+use crate::store::{BlockStore as _, StateSpace, StateStore as _, StoreFailure};
+
+#[test]
+#[ignore = "a measurement: cargo test --release -p hotstuff2-sync-tokio --lib append_rate -- --ignored --nocapture"]
+fn append_rate() {
+    const BLOCKS: u64 = 100_000;
+    let root = std::env::var_os("STORE_RATE_DIR").map_or_else(std::env::temp_dir, Into::into);
+    let dir = tempfile::tempdir_in(root).unwrap();
+    let toy = Toy::new(&[BLOCKS], |_| 1024);
+    let mut parts = Vec::new();
+    let mut first = 1;
+    while first <= BLOCKS {
+        let last = BLOCKS.min(first / 1024 * 1024 + 1023);
+        parts.push(toy.part(range(first, last), range(first, last), 256));
+        first = last + 1;
+    }
+    for cells in [8, 1] {
+        let dir = dir.path().join(format!("{cells}"));
+        let store = create(&dir, &toy);
+        let applies: Vec<_> = parts.chunks(cells).map(|parts| apply(parts.to_vec())).collect();
+        let before = resident_kib();
+        let start = Instant::now();
+        let mut slowest = std::time::Duration::ZERO;
+        for apply in &applies {
+            let start = Instant::now();
+            store.append(apply).unwrap();
+            slowest = slowest.max(start.elapsed());
+        }
+        let took = start.elapsed();
+        let seconds = took.as_secs_f64();
+        println!(
+            "{BLOCKS} blocks of 1 KiB, {cells} MiB a batch: {seconds:.3} s, {:.0} blocks/s, {:.0} MiB/s, batch {:.1} ms, slowest {:.1} ms",
+            BLOCKS as f64 / seconds,
+            BLOCKS as f64 / 1024.0 / seconds,
+            seconds * 1000.0 / applies.len() as f64,
+            slowest.as_secs_f64() * 1000.0,
+        );
+        println!("memory: {before} KiB before, {} KiB after", resident_kib());
+        let start = Instant::now();
+        let report = store.check(|_| ()).unwrap();
+        println!("check: {report:?} in {:.3} s", start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        check_served(&store, &toy, BLOCKS);
+        println!("served in pieces of 4 KB: {:.3} s", start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        let mut out = Vec::new();
+        for part in &parts {
+            out.clear();
+            hotstuff2_sync::serve::ChainReader::bodies(&store, part.range().unwrap(), u32::MAX, &mut out).unwrap();
+        }
+        println!("served in pieces of 1 MiB: {:.3} s", start.elapsed().as_secs_f64());
+    }
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Fills a small file system with blocks and state, then frees some of it: everything goes on.
+#[test]
+#[ignore = "needs STORE_SMALL_DIR, a directory on a file system of about 24 MiB"]
+fn a_really_full_disk() {
+    let root = std::path::PathBuf::from(std::env::var_os("STORE_SMALL_DIR").expect("STORE_SMALL_DIR"));
+    let ballast = root.join("ballast");
+    for (ballast_mib, step) in [(14, 1023), (14, 100), (17, 1023), (19, 50)] {
+        let toy = Toy::new(&[20_000], |_| 300);
+        let dir = root.join("store");
+        let store = create(&dir, &toy);
+        std::fs::write(&ballast, vec![1; ballast_mib << 20]).unwrap();
+        let (mut height, mut failures, mut state_failures) = (0, 0, 0);
+        while height < 20_000 {
+            let first = height + 1;
+            let last = (first / 1024 * 1024 + 1023).min(first + step - 1).min(20_000);
+            let apply = apply(vec![toy.part(range(first, last), range(first, last), 50)]);
+            let writes = || {
+                (0..40u64).map(move |n| {
+                    let key = super::super::records::check_of(&(n * 7919 + first).to_le_bytes());
+                    let value = vec![u8::try_from(n).unwrap(); 200].into();
+                    (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), Some(value))
+                })
+            };
+            let free = |failures: &mut u64, error: &StoreFailure| {
+                assert!(error.is_transient(), "{error}");
+                assert_eq!(store.stored(), toy.point(store.stored().height.get()));
+                *failures += 1;
+                assert!(*failures < 1000, "{error}");
+                // Not at once: the first retries find the disk as full as it was.
+                if failures.is_multiple_of(4) {
+                    let file = std::fs::File::options().write(true).open(&ballast).unwrap();
+                    file.set_len(file.metadata().unwrap().len().saturating_sub(1 << 20)).unwrap();
+                }
+            };
+            while let Err(error) = store.append(&apply) {
+                free(&mut failures, &error);
+            }
+            while let Err(error) = store.commit(store.stored().height, &mut writes()) {
+                free(&mut state_failures, &error);
+            }
+            height = last;
+        }
+        println!(
+            "{ballast_mib} MiB, steps of {step}: {failures} appends and {state_failures} commits failed and went through later"
+        );
+        assert!(failures + state_failures > 0);
+        check_served(&store, &toy, 20_000);
+        store.check(|_| ()).unwrap();
+        drop(store);
+        check_served(&super::open(&dir).unwrap(), &toy, 20_000);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}
