@@ -87,7 +87,9 @@ impl Machine {
                 if kind == Kind::Follow && self.now.since(request.sent) >= PATIENCE {
                     return;
                 }
-                if let (Purpose::Tip(_), Some(peer)) = (request.purpose, self.peers.get_mut(id)) {
+                // A peer that can't give what its claim rests on has not proven it.
+                if let (Purpose::Tip(_) | Purpose::Handovers(_), Some(peer)) = (request.purpose, self.peers.get_mut(id))
+                {
                     peer.unproven = peer.claim.map(|claim| claim.tip);
                 }
                 self.peers.not_available(id, kind, self.now)

@@ -225,7 +225,7 @@ impl Machine {
         let rested = peer.suspected(purpose.kind(), self.now);
         match purpose {
             Purpose::Status => peer.mute = true,
-            Purpose::Tip(_) => peer.unproven = peer.claim.map(|claim| claim.tip),
+            Purpose::Tip(_) | Purpose::Handovers(_) => peer.unproven = peer.claim.map(|claim| claim.tip),
             _ => {}
         }
         self.timers.set(Timer::Peer(id), rested);

@@ -6,10 +6,12 @@ use alloc::boxed::Box;
 use super::digest::{PLACEHOLDER, bit, internal_hash, leaf_hash};
 use crate::hash::Hash;
 
-/// A subtree: its hash, kept beside the link so that a parent is hashed without visiting the sibling's memory.
+/// A subtree. What a parent needs of it is kept beside the link, so that a change visits the nodes on its path only: most
+/// of the time of a change goes into waiting for memory.
 #[derive(Clone, Debug)]
 pub(super) struct Child {
     pub(super) hash: Hash,
+    pub(super) leaves: u64,
     pub(super) link: Link,
 }
 
@@ -19,9 +21,7 @@ pub(super) enum Link {
     Leaf(Box<Leaf>),
     Internal(Box<Internal>),
     /// A page that has not been read, or has been forgotten.
-    Stored {
-        leaves: u64,
-    },
+    Stored,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,6 @@ pub(super) struct Leaf {
 pub(super) struct Internal {
     pub(super) left: Child,
     pub(super) right: Child,
-    pub(super) leaves: u64,
     /// Something in this subtree is newer than what was last handed out to be written.
     pub(super) dirty: bool,
     /// A page with this node as its top was read from the store, or handed out to be written to it.
@@ -43,16 +42,16 @@ pub(super) struct Internal {
 }
 
 impl Child {
-    pub(super) const EMPTY: Self = Self { hash: PLACEHOLDER, link: Link::Empty };
+    pub(super) const EMPTY: Self = Self { hash: PLACEHOLDER, leaves: 0, link: Link::Empty };
 
     pub(super) fn leaf(leaf: Leaf) -> Self {
-        Self { hash: leaf_hash(&leaf.key_hash, &leaf.value_hash), link: Link::Leaf(Box::new(leaf)) }
+        Self { hash: leaf_hash(&leaf.key_hash, &leaf.value_hash), leaves: 1, link: Link::Leaf(Box::new(leaf)) }
     }
 
     pub(super) fn internal(left: Self, right: Self, dirty: bool) -> Self {
-        let leaves = left.leaves().saturating_add(right.leaves());
+        let leaves = left.leaves.saturating_add(right.leaves);
         let hash = internal_hash(&left.hash, &right.hash);
-        Self { hash, link: Link::Internal(Box::new(Internal { left, right, leaves, dirty, stored: false })) }
+        Self { hash, leaves, link: Link::Internal(Box::new(Internal { left, right, dirty, stored: false })) }
     }
 
     /// The new subtree at `depth` over `leaves`, which ascend strictly by key hash and share their first `depth` bits.
@@ -68,22 +67,28 @@ impl Child {
         }
     }
 
-    /// How many leaves the subtree has.
-    pub(super) fn leaves(&self) -> u64 {
+    /// What of the subtree is in memory, counted.
+    pub(super) fn residence(&self) -> Residence {
         match &self.link {
-            Link::Empty => 0,
-            Link::Leaf(_) => 1,
-            Link::Internal(node) => node.leaves,
-            Link::Stored { leaves } => *leaves,
+            Link::Empty => Residence { leaves: 0, pages_away: 0 },
+            Link::Leaf(_) => Residence { leaves: 1, pages_away: 0 },
+            Link::Stored => Residence { leaves: 0, pages_away: 1 },
+            Link::Internal(node) => {
+                let (left, right) = (node.left.residence(), node.right.residence());
+                Residence {
+                    leaves: left.leaves.saturating_add(right.leaves),
+                    pages_away: left.pages_away.saturating_add(right.pages_away),
+                }
+            }
         }
     }
+}
 
-    /// How many leaves of the subtree are in memory.
-    pub(super) fn resident(&self) -> u64 {
-        match &self.link {
-            Link::Empty | Link::Stored { .. } => 0,
-            Link::Leaf(_) => 1,
-            Link::Internal(node) => node.left.resident().saturating_add(node.right.resident()),
-        }
-    }
+/// How much of a tree is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Residence {
+    /// Leaves in memory.
+    pub(super) leaves: u64,
+    /// Links to pages that are only in the store.
+    pub(super) pages_away: u64,
 }

@@ -81,7 +81,7 @@ impl core::fmt::Display for PageKey {
 
 /// True where a subtree at `depth` with so many leaves has a page of its own.
 pub(super) fn is_page(depth: u16, leaves: u64) -> bool {
-    depth == 0 || (depth.is_multiple_of(NIBBLE) && leaves > PAGE_LEAVES)
+    depth == 0 || (is_boundary(depth) && leaves > PAGE_LEAVES)
 }
 
 /// True where the tree may be cut.
@@ -91,7 +91,9 @@ pub(super) fn is_boundary(depth: u16) -> bool {
 
 /// The page whose top is `top`, at `depth`.
 pub(super) fn encode(top: &Child, depth: u16) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1024);
+    // A leaf takes 65 bytes and about one internal node's tag; more than 64 leaves are in pages of their own.
+    let leaves = usize::try_from(top.leaves).unwrap_or(usize::MAX).min(64);
+    let mut bytes = Vec::with_capacity(leaves.saturating_mul(67).saturating_add(16));
     bytes.push(VERSION);
     encode_node(top, depth, true, &mut bytes);
     bytes
@@ -105,16 +107,16 @@ fn encode_node(child: &Child, depth: u16, top: bool, bytes: &mut Vec<u8>) {
             bytes.extend_from_slice(leaf.key_hash.as_bytes());
             bytes.extend_from_slice(leaf.value_hash.as_bytes());
         }
-        Link::Internal(node) if top || !is_page(depth, node.leaves) => {
+        Link::Internal(node) if top || !is_page(depth, child.leaves) => {
             bytes.push(TAG_INTERNAL);
             let below = depth.saturating_add(1);
             encode_node(&node.left, below, false, bytes);
             encode_node(&node.right, below, false, bytes);
         }
-        Link::Internal(_) | Link::Stored { .. } => {
+        Link::Internal(_) | Link::Stored => {
             bytes.push(TAG_STORED);
             bytes.extend_from_slice(child.hash.as_bytes());
-            bytes.extend_from_slice(&child.leaves().to_le_bytes());
+            bytes.extend_from_slice(&child.leaves.to_le_bytes());
         }
     }
 }
@@ -152,7 +154,7 @@ pub(super) fn decode(bytes: &[u8], key: &PageKey) -> Result<Child, PageError> {
     if !reader.0.is_empty() {
         return Err(PageError::Length);
     }
-    if !is_page(key.depth(), top.leaves()) || top.leaves() == 0 {
+    if !is_page(key.depth(), top.leaves) || top.leaves == 0 {
         return Err(PageError::Shape);
     }
     if let Link::Internal(node) = &mut top.link {
@@ -175,7 +177,7 @@ fn decode_node(reader: &mut Reader<'_>, prefix: &Hash, depth: u16, top: bool) ->
             let below = depth.saturating_add(1);
             let left = decode_node(reader, prefix, below, false)?;
             let right = decode_node(reader, &with_bit(prefix, depth), below, false)?;
-            let leaves = left.leaves().checked_add(right.leaves()).ok_or(PageError::Shape)?;
+            let leaves = left.leaves.checked_add(right.leaves).ok_or(PageError::Shape)?;
             if leaves < 2 || (!top && is_page(depth, leaves)) {
                 return Err(PageError::Shape);
             }
@@ -187,7 +189,7 @@ fn decode_node(reader: &mut Reader<'_>, prefix: &Hash, depth: u16, top: bool) ->
             if top || !is_page(depth, leaves) {
                 return Err(PageError::Shape);
             }
-            Child { hash, link: Link::Stored { leaves } }
+            Child { hash, leaves, link: Link::Stored }
         }
         _ => return Err(PageError::Shape),
     };

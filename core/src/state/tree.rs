@@ -5,11 +5,14 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::digest::{PLACEHOLDER, bit, internal_hash};
-use super::node::{Child, Internal, Leaf, Link};
+use super::node::{Child, Internal, Leaf, Link, Residence};
 use super::page::{self, PageError, PageKey, is_boundary, is_page, with_bit};
 use super::proof::{ProofLeaf, StateProof};
 use super::store::StateReader;
 use crate::hash::Hash;
+
+/// The root of the state that has no keys.
+pub const EMPTY_ROOT: Hash = PLACEHOLDER;
 
 /// A change of one key: what its value hashes to from now on, or `None` where it is deleted.
 type Change = (Hash, Option<Hash>);
@@ -45,7 +48,7 @@ pub struct Tree {
     root_dirty: bool,
     /// Tops of pages that were stored and are no more.
     stale: BTreeSet<PageKey>,
-    resident_leaves: u64,
+    residence: Residence,
 }
 
 impl Tree {
@@ -59,8 +62,8 @@ impl Tree {
                 (top, true)
             }
         };
-        let resident_leaves = root.resident();
-        Ok(Self { root, root_stored, root_dirty: false, stale: BTreeSet::new(), resident_leaves })
+        let residence = root.residence();
+        Ok(Self { root, root_stored, root_dirty: false, stale: BTreeSet::new(), residence })
     }
 
     /// The state root.
@@ -70,12 +73,12 @@ impl Tree {
 
     /// How many keys the state has.
     pub fn leaves(&self) -> u64 {
-        self.root.leaves()
+        self.root.leaves
     }
 
     /// How many leaves are held in memory, at about 250 bytes each with the nodes above them.
     pub fn resident_leaves(&self) -> u64 {
-        self.resident_leaves
+        self.residence.leaves
     }
 
     /// Applies a block's changes, from key hash to value hash (`None` deletes), and returns the new root. On an error
@@ -87,18 +90,18 @@ impl Tree {
     ) -> Result<Hash, TreeError<R::Error>> {
         let changes: Vec<Change> = changes.iter().map(|(key, value)| (*key, *value)).collect();
         // All reads come first: a failed one must not leave half of the changes behind.
-        load_paths(&mut self.root, store, 0, &changes, &mut self.resident_leaves)?;
-        let before = self.root.leaves();
+        self.load_paths(store, &changes)?;
+        let before = self.root.leaves;
         if apply(&mut self.root, store, 0, &changes, &mut self.stale)? {
             self.root_dirty = true;
         }
-        self.resident_leaves = self.resident_leaves.saturating_add(self.root.leaves()).saturating_sub(before);
+        self.residence.leaves = self.residence.leaves.saturating_add(self.root.leaves).saturating_sub(before);
         Ok(self.root.hash)
     }
 
     /// The proof that the key with this hash has its value, or none.
     pub fn prove<R: StateReader>(&mut self, store: &R, key_hash: &Hash) -> Result<StateProof, TreeError<R::Error>> {
-        load_paths(&mut self.root, store, 0, &[(*key_hash, None)], &mut self.resident_leaves)?;
+        self.load_paths(store, &[(*key_hash, None)])?;
         let (mut siblings, mut depth, mut child) = (Vec::new(), 0u16, &self.root);
         while let Link::Internal(node) = &child.link {
             let (next, sibling) =
@@ -122,7 +125,7 @@ impl Tree {
             core::mem::take(&mut self.stale).into_iter().map(|key| (key, None)).collect();
         if core::mem::take(&mut self.root_dirty) {
             take_pages(&mut self.root, 0, &Hash::ZERO, &mut pages);
-            if self.root.leaves() > 0 {
+            if self.root.leaves > 0 {
                 pages.insert(PageKey::ROOT, Some(page::encode(&self.root, 0)));
                 self.root_stored = true;
             } else if core::mem::take(&mut self.root_stored) {
@@ -135,10 +138,18 @@ impl Tree {
     /// Forgets the pages that are unchanged in the store, if more than `limit` leaves are in memory. To be called when
     /// what [`take_pages`](Self::take_pages) returned is durable: what is forgotten is read from the store again.
     pub fn evict(&mut self, limit: u64) {
-        if self.resident_leaves > limit {
+        if self.residence.leaves > limit {
             evict(&mut self.root, 0);
-            self.resident_leaves = self.root.resident();
+            self.residence = self.root.residence();
         }
+    }
+
+    fn load_paths<R: StateReader>(&mut self, store: &R, changes: &[Change]) -> Result<(), TreeError<R::Error>> {
+        // Walking every path twice costs a block a tenth of its time, so not where the whole tree is in memory.
+        if self.residence.pages_away == 0 {
+            return Ok(());
+        }
+        load_paths(&mut self.root, store, 0, changes, &mut self.residence)
     }
 }
 
@@ -147,23 +158,25 @@ fn load_paths<R: StateReader>(
     store: &R,
     depth: u16,
     changes: &[Change],
-    resident: &mut u64,
+    residence: &mut Residence,
 ) -> Result<(), TreeError<R::Error>> {
     let Some((key_hash, _)) = changes.first() else { return Ok(()) };
-    if let Link::Stored { leaves } = child.link {
-        load(child, leaves, store, &PageKey::on_path(key_hash, depth))?;
-        *resident = resident.saturating_add(child.resident());
+    if let Link::Stored = child.link {
+        load(child, store, &PageKey::on_path(key_hash, depth))?;
+        let loaded = child.residence();
+        residence.leaves = residence.leaves.saturating_add(loaded.leaves);
+        residence.pages_away = residence.pages_away.saturating_add(loaded.pages_away).saturating_sub(1);
     }
     if let Link::Internal(node) = &mut child.link {
         let (left, right) = part(changes, depth);
         let below = depth.saturating_add(1);
-        load_paths(&mut node.left, store, below, left, resident)?;
-        load_paths(&mut node.right, store, below, right, resident)?;
+        load_paths(&mut node.left, store, below, left, residence)?;
+        load_paths(&mut node.right, store, below, right, residence)?;
     }
     Ok(())
 }
 
-fn load<R: StateReader>(child: &mut Child, leaves: u64, store: &R, key: &PageKey) -> Result<(), TreeError<R::Error>> {
+fn load<R: StateReader>(child: &mut Child, store: &R, key: &PageKey) -> Result<(), TreeError<R::Error>> {
     let corrupt = |reason| TreeError::Corrupt { page: *key, reason };
     let bytes = store.page(key).map_err(TreeError::Store)?.ok_or(TreeError::Missing(*key))?;
     let top = page::decode(&bytes, key).map_err(corrupt)?;
@@ -171,7 +184,7 @@ fn load<R: StateReader>(child: &mut Child, leaves: u64, store: &R, key: &PageKey
         return Err(corrupt(PageError::Hash { found: top.hash, expected: child.hash }));
     }
     // The count is not under the hash, and the cut into pages follows from it.
-    if top.leaves() != leaves {
+    if top.leaves != child.leaves {
         return Err(corrupt(PageError::Shape));
     }
     *child = top;
@@ -187,8 +200,8 @@ fn apply<R: StateReader>(
     stale: &mut BTreeSet<PageKey>,
 ) -> Result<bool, TreeError<R::Error>> {
     let Some((key_hash, _)) = changes.first() else { return Ok(false) };
-    if let Link::Stored { leaves } = child.link {
-        load(child, leaves, store, &PageKey::on_path(key_hash, depth))?;
+    if let Link::Stored = child.link {
+        load(child, store, &PageKey::on_path(key_hash, depth))?;
     }
     let node = match &mut child.link {
         Link::Internal(node) => node,
@@ -196,7 +209,7 @@ fn apply<R: StateReader>(
             let leaf = **leaf;
             return Ok(apply_to_leaf(child, Some(leaf), depth, changes));
         }
-        Link::Empty | Link::Stored { .. } => return Ok(apply_to_leaf(child, None, depth, changes)),
+        Link::Empty | Link::Stored => return Ok(apply_to_leaf(child, None, depth, changes)),
     };
     let (left, right) = part(changes, depth);
     let below = depth.saturating_add(1);
@@ -205,9 +218,10 @@ fn apply<R: StateReader>(
     if !changed_left && !changed_right {
         return Ok(false);
     }
-    node.leaves = node.left.leaves().saturating_add(node.right.leaves());
-    if node.leaves > 1 {
+    let leaves = node.left.leaves.saturating_add(node.right.leaves);
+    if leaves > 1 {
         node.dirty = true;
+        child.leaves = leaves;
         child.hash = internal_hash(&node.left.hash, &node.right.hash);
         return Ok(true);
     }
@@ -216,7 +230,7 @@ fn apply<R: StateReader>(
     }
     // A lone leaf takes its parent's place. Stored subtrees have several leaves, so what is left is in memory.
     let Internal { left, right, .. } = &mut **node;
-    let lone = if left.leaves() > 0 { left } else { right };
+    let lone = if left.leaves > 0 { left } else { right };
     *child = core::mem::replace(lone, Child::EMPTY);
     Ok(true)
 }
@@ -255,7 +269,7 @@ fn take_pages(child: &mut Child, depth: u16, prefix: &Hash, pages: &mut BTreeMap
     if depth == 0 || !is_boundary(depth) {
         return;
     }
-    let was_stored = core::mem::replace(&mut node.stored, is_page(depth, node.leaves));
+    let was_stored = core::mem::replace(&mut node.stored, is_page(depth, child.leaves));
     if node.stored {
         pages.insert(PageKey::on_path(prefix, depth), Some(page::encode(child, depth)));
     } else if was_stored {
@@ -266,7 +280,7 @@ fn take_pages(child: &mut Child, depth: u16, prefix: &Hash, pages: &mut BTreeMap
 fn evict(child: &mut Child, depth: u16) {
     let Link::Internal(node) = &mut child.link else { return };
     if node.stored && !node.dirty && depth > 0 {
-        child.link = Link::Stored { leaves: node.leaves };
+        child.link = Link::Stored;
         return;
     }
     let below = depth.saturating_add(1);
@@ -274,13 +288,10 @@ fn evict(child: &mut Child, depth: u16) {
     evict(&mut node.right, below);
 }
 
-/// The root of the state that has no keys.
-pub const EMPTY_ROOT: Hash = PLACEHOLDER;
-
 #[cfg(test)]
 impl Tree {
-    /// The leaves in memory, counted.
-    pub(super) fn resident(&self) -> u64 {
-        self.root.resident()
+    /// True where what is kept about memory is what is in memory.
+    pub(super) fn counts_right(&self) -> bool {
+        self.residence == self.root.residence()
     }
 }

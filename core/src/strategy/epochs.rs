@@ -16,7 +16,7 @@ use crate::limits::MAX_HANDOVERS;
 use crate::verify::HandoverLink;
 
 /// Verified epochs that are kept ahead of the one whose blocks are being applied.
-const WINDOW: u64 = 64;
+const WINDOW: u64 = 256;
 /// Ranges of handovers that are fetched ahead of the trusted end.
 const AHEAD: u64 = 2;
 

@@ -140,7 +140,17 @@ impl<C: Chain> SyncBuilder<C> {
         };
         let thread = thread::Builder::new().name("hs2-machine".to_owned()).spawn(move || thread.run(&work))?;
         let _ = inputs.send(Input::Start(None));
-        Ok(SyncHandle { inputs, progress, events, cpu_micros, network: self.network, thread: Some(thread), dialer })
+        Ok(SyncHandle {
+            inputs,
+            progress,
+            events,
+            cpu_micros,
+            network: self.network,
+            thread: Some(thread),
+            dialer,
+            begin: clock,
+            ended: None,
+        })
     }
 }
 

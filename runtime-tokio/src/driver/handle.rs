@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Event, Progress};
@@ -41,6 +41,8 @@ impl Events {
 pub struct SyncUsage {
     /// CPU time of the machine and of the thread that drives it.
     pub coordination_cpu: Duration,
+    /// Time from the start until now, or until everything was stored, executed and durable after a shutdown.
+    pub running: Duration,
     /// Bytes that streams have received from peers, cancelled and cut-off answers included.
     pub wire_bytes_received: u64,
 }
@@ -54,6 +56,8 @@ pub struct SyncHandle {
     pub(super) network: Arc<dyn Network>,
     pub(super) thread: Option<JoinHandle<()>>,
     pub(super) dialer: JoinSet<()>,
+    pub(super) begin: Clock,
+    pub(super) ended: Option<Clock>,
 }
 
 impl SyncHandle {
@@ -82,6 +86,7 @@ impl SyncHandle {
     pub fn usage(&self) -> SyncUsage {
         SyncUsage {
             coordination_cpu: Duration::from_micros(self.cpu_micros.load(Ordering::Relaxed)),
+            running: self.ended.unwrap_or_else(Clock::now).duration_since(self.begin),
             wire_bytes_received: self.network.wire_bytes_received(),
         }
     }
@@ -95,6 +100,7 @@ impl SyncHandle {
             // Joining blocks; the runtime's threads are needed to end the requests.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+        self.ended = Some(Clock::now());
         self.network.close().await;
         let progress = self.progress.borrow().clone();
         (progress, self.usage())

@@ -61,6 +61,11 @@ impl<R: StateReader> Ledger<R> {
         Ok(ledger)
     }
 
+    /// Whether nothing was ever written: not even the accounts of genesis.
+    pub fn is_empty(&self) -> bool {
+        self.state.keys() == 0
+    }
+
     /// The state root after the last executed block.
     pub fn root(&self) -> Hash {
         self.state.root()

@@ -73,8 +73,12 @@ impl ConflictEvidence {
             .ok_or(Fault::NoConflict)?;
         let (one, other) = (one.from(height), other.from(height));
         let ordered = one.headers.first().map(Header::id) <= other.headers.first().map(Header::id);
-        let (one, other) = if ordered { (one, other) } else { (other, one) };
-        Ok(Self { version: Version, one, other })
+        Ok(if ordered { Self::of(one, other) } else { Self::of(other, one) })
+    }
+
+    /// Puts two branches together, without a check.
+    pub fn of(one: Branch, other: Branch) -> Self {
+        Self { version: Version, one, other }
     }
 
     /// The two branches.

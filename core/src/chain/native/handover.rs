@@ -18,7 +18,8 @@ use crate::limits::MAX_HANDOVER_BYTES;
 /// empty ones of the same epoch, which live inside proofs only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Handover {
-    version: Version,
+    /// Version of the format.
+    pub version: Version,
     /// The epoch's last header.
     pub header: Header,
     /// Why it is final; not an anchor.

@@ -40,6 +40,7 @@
 //! also have, and are never delivered, never final, and no conflict with those. If the next set's signatures counted for
 //! that block, a dead fork could name a set that approves of it.
 
+mod advert;
 mod anchor;
 mod assemble;
 pub mod build;
@@ -59,6 +60,7 @@ mod tip;
 mod validators;
 mod vote;
 
+pub use advert::{ADVERT_TAG, Advert, MAX_ADVERT_BYTES};
 pub use anchor::{AnchorError, AnchorFacts, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_CLOCK_ERROR_MS, TrustAnchor};
 pub use certificate::{CertificateError, QuorumCertificate};
 pub use codec::Version;

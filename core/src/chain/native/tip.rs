@@ -14,7 +14,8 @@ use crate::limits::MAX_TIP_BYTES;
 /// A header and the proof that it is final.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FinalizedHeader {
-    version: Version,
+    /// Version of the format.
+    pub version: Version,
     /// The header.
     pub header: Header,
     /// Why it is final; not an anchor.

@@ -1,6 +1,12 @@
 //! Tests of the native chain: a small network with real keys ([`Net`]), and attacks on what it made.
 
+mod certificates;
+mod encoding;
+mod epochs;
+mod finality;
 mod roundtrip;
+mod segments;
+mod validators;
 
 use alloc::format;
 use alloc::string::ToString;
@@ -175,7 +181,11 @@ impl Net {
     }
 
     pub(super) fn double(&self, number: u64) -> FinalityProof {
-        FinalityProof::DoubleCertificate { descendants: Vec::new(), qc: self.certify(self.header(number), Phase::Two) }
+        self.double_of(self.header(number))
+    }
+
+    pub(super) fn double_of(&self, header: &Header) -> FinalityProof {
+        FinalityProof::DoubleCertificate { descendants: Vec::new(), qc: self.certify(header, Phase::Two) }
     }
 
     pub(super) fn segment_with(&self, first: u64, last: u64, proof: FinalityProof) -> Segment {

@@ -1,0 +1,413 @@
+//! Attacks on epoch boundaries, handovers and trust anchors.
+
+use super::*;
+use crate::chain::{Chain, Fault, TipCheck};
+
+fn same_keys() -> Net {
+    // The same validators in every epoch: signatures hold whatever the epoch, so that only the rules are left.
+    Net::new(&Shape { same_keys: true, gaps_after: vec![], ..Shape::default() })
+}
+
+fn two_chain_signed(net: &Net, descendants: Vec<Header>, epoch: usize) -> FinalityProof {
+    let last = descendants.last().unwrap();
+    let qc = build::certify(last, Phase::One, net.epochs[epoch].validators(), &net.keys[epoch]);
+    FinalityProof::TwoChain { descendants, qc }
+}
+
+#[test]
+fn next_set_cannot_finalize_the_boundary() {
+    for net in [same_keys(), Net::new(&Shape { gaps_after: vec![], ..Shape::default() })] {
+        let (chain, epoch) = (net.chain(), net.context(0));
+        // A dead fork's last block, which names a set of the attacker's. It was even certified by its own epoch.
+        let attackers = keys("attacker", 4);
+        let next = EpochInfo::new(Epoch::new(1), range(21, 40), set(&attackers, &[1; 4]));
+        let boundary = with(net.header(20), |header| header.next_epoch_hash = Some(next.hash()));
+        let first = build::child(
+            &boundary,
+            boundary.id(),
+            &next,
+            &Proposal {
+                view: boundary.view.next(),
+                proposer: 0,
+                timestamp: boundary.timestamp,
+                payload: b"x",
+                state_root: boundary.state_root,
+                next_epoch_hash: None,
+            },
+        );
+        let qc = build::certify(&first, Phase::One, next.validators(), &attackers);
+        let circular = FinalityProof::TwoChain { descendants: vec![first.clone()], qc };
+        // The same block under signatures that the old set's keys made.
+        let relabelled = two_chain_signed(&net, vec![first.clone()], 0);
+        let qc = build::certify(&first, Phase::Two, net.epochs[0].validators(), &net.keys[0]);
+        let double = FinalityProof::DoubleCertificate { descendants: vec![first], qc };
+        for proof in [circular, relabelled, double] {
+            let handover = Handover::new(boundary.clone(), proof.clone(), &next).encode();
+            assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::BadEpoch));
+            let tip = FinalizedHeader::new(boundary.clone(), proof.clone()).encode();
+            assert_eq!(chain.verify_tip(&epoch, &tip), Err(Fault::BadEpoch));
+            let segment = Segment::new(net.header(19).clone(), vec![boundary.clone()], proof).unwrap().encode();
+            let result = chain.verify_segment(&epoch, &certified(20, 20), &segment, &[]);
+            assert_eq!(result.unwrap_err(), Fault::BadEpoch);
+        }
+        // Closing headers that the next set signed.
+        let closing = build::closing(&boundary, boundary.view.next(), 0);
+        let qc = build::certify(&closing, Phase::One, next.validators(), &attackers);
+        let proof = FinalityProof::TwoChain { descendants: vec![closing], qc };
+        let handover = Handover::new(boundary, proof, &next).encode();
+        assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::BadCertificate));
+    }
+}
+
+#[test]
+fn proof_does_not_straddle_sets() {
+    let net = same_keys();
+    let (chain, epoch) = (net.chain(), net.context(0));
+    // Honest headers, consecutive views and a real quorum of the same validators; but the path leaves the epoch.
+    for block in [18, 19, 20] {
+        let descendants = net.headers[block as usize + 1..=21].to_vec();
+        for (signed_by, number) in [(0, 0), (1, 1)] {
+            let mut proof = two_chain_signed(&net, descendants.clone(), signed_by);
+            if let FinalityProof::TwoChain { qc, .. } = &mut proof {
+                assert_eq!(qc.epoch, Epoch::new(1));
+                let vote =
+                    Vote { epoch: Epoch::new(number), ..Vote::new(net.header(21), net.header(21).id(), Phase::One) };
+                qc.epoch = vote.epoch;
+                use ed25519_dalek::Signer;
+                qc.signatures = net.keys[0].iter().map(|key| key.sign(&vote.bytes()).into()).collect();
+            }
+            let tip = FinalizedHeader::new(net.header(block).clone(), proof.clone()).encode();
+            assert_eq!(chain.verify_tip(&epoch, &tip), Err(Fault::BadEpoch));
+            let segment = net.segment_with(10, block, proof).encode();
+            let result = chain.verify_segment(&epoch, &certified(10, block), &segment, &[]);
+            assert_eq!(result.unwrap_err(), Fault::BadEpoch);
+        }
+    }
+}
+
+#[test]
+fn closing_headers_are_never_delivered() {
+    let net = Net::new(&Shape { gaps_after: vec![], ..Shape::default() });
+    let (chain, epoch) = (net.chain(), net.context(0));
+    let last = net.header(20);
+    let closing = build::closing(last, last.view.next(), 1);
+    let above = build::closing(&closing, closing.view.next(), 2);
+    // It proves what is below it.
+    for proof in [
+        two_chain_signed(&net, vec![closing.clone()], 0),
+        two_chain_signed(&net, vec![closing.clone(), above.clone()], 0),
+    ] {
+        proof.verify(last, &epoch).unwrap();
+    }
+    // It is not final itself, by whatever proof.
+    for proof in [two_chain_signed(&net, vec![above.clone()], 0), net.double_of(&closing)] {
+        let tip = FinalizedHeader::new(closing.clone(), proof.clone()).encode();
+        assert_eq!(chain.verify_tip(&epoch, &tip), Err(Fault::BadEpoch));
+        let handover = Handover { header: closing.clone(), ..net.handover(0) }.encode();
+        assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::BadEpoch));
+        // A segment can't even hold it: what stands above the last block belongs to the next epoch.
+        let headers = vec![last.clone(), closing.clone()];
+        assert_eq!(Segment::new(net.header(19).clone(), headers, proof.clone()), Err(NotASegment));
+        let parent = with(last, |header| header.next_epoch_hash = None);
+        let child = with(&closing, |header| header.parent = parent.id());
+        let segment = Segment::new(parent, vec![child], proof).unwrap().encode();
+        let result = chain.verify_segment(&epoch, &certified(21, 21), &segment, &[]);
+        assert_eq!(result.unwrap_err(), Fault::WrongRange);
+    }
+    // No conflict with the next epoch's first block at the same height.
+    assert_eq!(closing.height, net.header(21).height);
+    let next = net.context(1);
+    let first = crate::chain::Finalized::Tip(net.tip(21).encode().into());
+    let closed = FinalizedHeader::new(closing.clone(), two_chain_signed(&net, vec![above], 0)).encode();
+    let closed = crate::chain::Finalized::Tip(closed.into());
+    for epoch in [&epoch, &next] {
+        assert!(chain.evidence(epoch, &first, &closed).is_err());
+    }
+}
+
+#[test]
+fn closing_headers_change_nothing() {
+    let net = Net::new(&Shape { gaps_after: vec![], ..Shape::default() });
+    let epoch = net.context(0);
+    let last = net.header(20);
+    let closing = build::closing(last, last.view.next(), 1);
+    type Change = fn(&mut Header);
+    let changes: [Change; 3] = [
+        |header| (header.payload_len, header.payload_hash) = (1, payload_hash(b"x")),
+        |header| header.state_root = Hash::from_bytes([66; 32]),
+        |header| header.next_epoch_hash = Some(Hash::from_bytes([66; 32])),
+    ];
+    for change in changes {
+        let proof = two_chain_signed(&net, vec![with(&closing, change)], 0);
+        assert_eq!(proof.verify(last, &epoch), Err(Fault::BadEpoch));
+    }
+}
+
+#[test]
+fn epoch_starts_only_on_a_final_boundary() {
+    let net = Net::new(&Shape { gaps_after: vec![], ..Shape::default() });
+    let (chain, epoch) = (net.chain(), net.context(0));
+    // A rival last block that was certified and nothing more. Its handover isn't proven, so its next epoch isn't entered.
+    let rival = with(net.header(20), |header| header.state_root = Hash::from_bytes([66; 32]));
+    let qc = net.certify(&rival, Phase::One);
+    for proof in
+        [FinalityProof::TwoChain { descendants: vec![], qc: qc.clone() }, FinalityProof::Anchored { id: rival.id() }]
+    {
+        let handover = Handover::new(rival.clone(), proof, &net.epochs[1]).encode();
+        assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::NotFinal));
+    }
+    let labelled = FinalityProof::DoubleCertificate { descendants: vec![], qc };
+    let handover = Handover::new(rival.clone(), labelled, &net.epochs[1]).encode();
+    assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::BadCertificate));
+    // Blocks of the next epoch above the rival, by a next set that broke its promise. They show their parent: refused
+    // where the boundary is known, and told apart by the facts where it isn't yet.
+    let boundary = chain.verify_handover(&epoch, &net.handover(0).encode()).unwrap().boundary_id;
+    let first = with(net.header(21), |header| header.parent = rival.id());
+    let proof = net.double_of(&first);
+    let segment = Segment::new(rival.clone(), vec![first], proof).unwrap().encode();
+    let next = net.context(1);
+    let claim = SegmentClaim { parent: Some(boundary), ..certified(21, 21) };
+    assert_eq!(chain.verify_segment(&next, &claim, &segment, &[]).unwrap_err(), Fault::WrongParent);
+    let (_, facts) = chain.verify_segment(&next, &certified(21, 21), &segment, &[]).unwrap();
+    assert_eq!(facts.parent_id, rival.id());
+    assert_ne!(facts.parent_id, boundary);
+}
+
+#[test]
+fn an_epoch_begins_above_the_last_block_that_names_it() {
+    let net = same_keys();
+    let (chain, next) = (net.chain(), net.context(1));
+    let segment = |parent: &Header, first: Header| {
+        let proof = net.double_of(&first);
+        // Not through `Segment::new`, which rebuilds by the rules: a tip's path shows headers as they are.
+        let double = net.double_of(&first);
+        let qc = double.certificate().unwrap().clone();
+        (parent.clone(), first, proof, qc)
+    };
+    // The boundary names another epoch than the one that its child claims to be of.
+    let parent = with(net.header(20), |header| header.next_epoch_hash = Some(Hash::from_bytes([66; 32])));
+    let first = with(net.header(21), |header| header.parent = parent.id());
+    let (parent, first, ..) = segment(&parent, first);
+    assert_eq!(next.check_child(&parent, parent.id(), &first, rules::Place::Chain), Err(Rule::Crossing));
+    // The boundary names none, or belongs to no epoch before this one.
+    for parent in [
+        with(net.header(20), |header| header.next_epoch_hash = None),
+        with(net.header(20), |header| header.epoch = Epoch::new(1)),
+        with(net.header(20), |header| header.epoch = Epoch::new(7)),
+    ] {
+        let first = with(net.header(21), |header| header.parent = parent.id());
+        assert_eq!(next.check_child(&parent, parent.id(), &first, rules::Place::Chain), Err(Rule::Crossing));
+    }
+    // The first block's height is taken by the epoch's range, so no later block crosses.
+    let parent = with(net.header(24), |header| {
+        (header.epoch, header.epoch_hash) = (Epoch::ZERO, net.epochs[0].hash());
+        header.next_epoch_hash = Some(net.epochs[1].hash());
+    });
+    let child = with(net.header(25), |header| header.parent = parent.id());
+    assert_eq!(next.check_child(&parent, parent.id(), &child, rules::Place::Chain), Err(Rule::Epoch));
+    let bytes = Segment::new(parent, vec![child.clone()], net.double_of(&child)).unwrap().encode();
+    assert_eq!(chain.verify_segment(&next, &certified(25, 25), &bytes, &[]).unwrap_err(), Fault::BadEpoch);
+}
+
+/// A handover that epoch zero's own validators sign for `next`, whatever that is.
+fn handover_to(net: &Net, next: &EpochInfo) -> Vec<u8> {
+    let last = with(net.header(20), |header| header.next_epoch_hash = Some(next.hash()));
+    let proof = net.double_of(&last);
+    Handover::new(last, proof, next).encode()
+}
+
+#[test]
+fn epoch_is_plus_one() {
+    let net = Net::new(&Shape::default());
+    let (chain, epoch) = (net.chain(), net.context(0));
+    let next = |number: u64, first: u64| {
+        EpochInfo::new(Epoch::new(number), range(first, 60), net.epochs[1].validators().clone())
+    };
+    assert!(chain.verify_handover(&epoch, &handover_to(&net, &next(1, 21))).is_ok());
+    for (number, first) in [(0, 21), (2, 21), (u64::MAX, 21), (1, 20), (1, 22), (1, 0)] {
+        let result = chain.verify_handover(&epoch, &handover_to(&net, &next(number, first)));
+        assert_eq!(result, Err(Fault::BadEpoch), "epoch {number} from {first}");
+    }
+    // Not at any height but the last one.
+    let early = with(net.header(19), |header| header.next_epoch_hash = Some(net.epochs[1].hash()));
+    let handover = Handover::new(early.clone(), net.double_of(&early), &net.epochs[1]).encode();
+    assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::BadEpoch));
+}
+
+#[test]
+fn handover_set_matches_hash() {
+    let net = Net::new(&Shape::default());
+    let (chain, epoch) = (net.chain(), net.context(0));
+    let attackers = EpochInfo::new(Epoch::new(1), range(21, 40), set(&keys("attacker", 4), &[1; 4]));
+    let mut longer = net.epochs[1].clone();
+    longer = EpochInfo::new(longer.epoch(), range(21, 41), longer.validators().clone());
+    for other in [attackers, longer] {
+        let handover = Handover { next: other.encode(), ..net.handover(0) }.encode();
+        assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::BadEpoch));
+    }
+    // A set that is no set, though the old one signed for it.
+    let mut bytes = net.epochs[1].encode();
+    let at = bytes.len() - 1;
+    assert_eq!(bytes[at], 1);
+    bytes[at] = 0;
+    let last = with(net.header(20), |header| header.next_epoch_hash = Some(EpochInfo::hash_of(&bytes)));
+    let handover = Handover { header: last.clone(), proof: net.double_of(&last), next: bytes, ..net.handover(0) };
+    assert_eq!(chain.verify_handover(&epoch, &handover.encode()), Err(Fault::BadValidatorSet));
+}
+
+#[test]
+fn handover_signed_by_the_old_set() {
+    let net = Net::new(&Shape::default());
+    let (chain, epoch) = (net.chain(), net.context(0));
+    let FinalityProof::TwoChain { descendants, .. } = net.two_chain(20) else { unreachable!() };
+    let last = descendants.last().unwrap();
+    // The new set signs for the old one's end: with the indices of the new set, and with those of the old.
+    let qc = build::certify(last, Phase::One, net.epochs[1].validators(), &net.keys[1]);
+    let proof = FinalityProof::TwoChain { descendants: descendants.clone(), qc };
+    let handover = Handover { proof, ..net.handover(0) }.encode();
+    assert_eq!(chain.verify_handover(&epoch, &handover), Err(Fault::BadCertificate));
+    // And a handover is checked by the epoch that it ends, not by any that is trusted.
+    assert_eq!(chain.verify_handover(&net.context(1), &net.handover(0).encode()), Err(Fault::BadEpoch));
+    assert!(chain.verify_handover(&epoch, &net.handover(0).encode()).is_ok());
+}
+
+#[test]
+fn a_tip_of_another_epoch_is_nobodys_fault() {
+    let net = Net::new(&Shape::default());
+    let tip = net.tip(25).encode();
+    assert_eq!(net.chain().verify_tip(&net.context(0), &tip), Ok(TipCheck::OtherEpoch(Epoch::new(1))));
+    assert!(matches!(net.chain().verify_tip(&net.context(1), &tip), Ok(TipCheck::Final(_))));
+}
+
+fn checkpoint(net: &Net, number: u64) -> TrustAnchor {
+    let header = net.header(number).clone();
+    let epoch = net.epochs[header.epoch.get() as usize].clone();
+    TrustAnchor::Checkpoint(Checkpoint { header, epoch }.into())
+}
+
+#[test]
+fn anchor_too_old() {
+    let net = Net::new(&Shape::default());
+    let period = 14 * DAY_MS;
+    let start = |anchor: &TrustAnchor, now: u64, accept| anchor.check(&net.genesis, UnixMillis::new(now), accept);
+    let anchors = [(TrustAnchor::Genesis, GENESIS_MS), (checkpoint(&net, 25), net.header(25).timestamp.get())];
+    for (anchor, made) in anchors {
+        assert!(start(&anchor, made + period, false).is_ok());
+        let error = start(&anchor, made + period + 1, false).unwrap_err();
+        assert_eq!(error, AnchorError::TooOld { age_ms: period + 1, trusting_period_ms: period });
+        assert!(error.to_string().contains("AcceptLongRange"));
+        assert!(start(&anchor, made + 100 * period, true).is_ok());
+        // A clock that is far behind can't tell an age.
+        let error = start(&anchor, made - MAX_CLOCK_ERROR_MS - 1, false).unwrap_err();
+        assert_eq!(error, AnchorError::ClockBehind { ahead_ms: MAX_CLOCK_ERROR_MS + 1 });
+        assert!(start(&anchor, made - MAX_CLOCK_ERROR_MS, false).is_ok());
+    }
+    // A permissioned chain has no such period.
+    let mut document = net.genesis.document().clone();
+    document.trusting_period_ms = None;
+    let genesis = document.check().unwrap();
+    assert!(TrustAnchor::Genesis.check(&genesis, UnixMillis::new(u64::MAX), false).is_ok());
+}
+
+#[test]
+fn clock_comes_from_the_host() {
+    let net = Net::new(&Shape::default());
+    // The same anchor is young or old by the time that the caller gives, and by nothing else: the same call gives the
+    // same answer, and times long past and far ahead of any real clock count as they are given.
+    let at = |now: u64| TrustAnchor::Genesis.check(&net.genesis, UnixMillis::new(now), false);
+    assert_eq!(at(GENESIS_MS), at(GENESIS_MS));
+    assert!(at(GENESIS_MS + DAY_MS).is_ok());
+    assert!(matches!(at(u64::MAX), Err(AnchorError::TooOld { .. })));
+    assert!(matches!(at(0), Err(AnchorError::ClockBehind { .. })));
+}
+
+#[test]
+fn checkpoint_fits_its_epoch_and_chain() {
+    let net = Net::new(&Shape::default());
+    let check = |anchor: TrustAnchor| anchor.check(&net.genesis, UnixMillis::new(GENESIS_MS), false);
+    let facts = check(checkpoint(&net, 25)).unwrap();
+    assert_eq!((facts.height, facts.id), (height(25), net.header(25).id()));
+    assert_eq!((facts.epoch.epoch(), facts.epoch.range()), (Epoch::new(1), range(21, 40)));
+    assert_eq!(net.chain().decode_epoch(facts.epoch.bytes()), Ok(net.context(1)));
+    let of = |header: &Header, epoch: usize| {
+        TrustAnchor::Checkpoint(Checkpoint { header: header.clone(), epoch: net.epochs[epoch].clone() }.into())
+    };
+    let other_chain = with(net.header(25), |header| header.chain_id = Hash::ZERO);
+    let closing = build::closing(net.header(40), net.header(40).view.next(), 0);
+    let wrong = [
+        (of(net.header(25), 0), Rule::Epoch),
+        (of(net.header(25), 2), Rule::Epoch),
+        (of(&other_chain, 1), Rule::ChainId),
+        (of(&closing, 1), Rule::Closing),
+        (of(net.genesis.header(), 0), Rule::Genesis),
+    ];
+    for (anchor, rule) in wrong {
+        assert_eq!(check(anchor), Err(AnchorError::Inconsistent(rule)));
+    }
+}
+
+#[test]
+fn no_ratchet_behind_the_anchor() {
+    let net = Net::new(&Shape::default());
+    let facts = checkpoint(&net, 25).check(&net.genesis, UnixMillis::new(GENESIS_MS), false).unwrap();
+    let chain = NativeChain::with_anchor(&net.genesis, &facts);
+    let epoch = chain.decode_epoch(facts.epoch.bytes()).unwrap();
+    // Old keys can sign another past: a rival of the block right below the anchor, with a certificate that holds.
+    let rival = with(net.header(24), |header| header.state_root = Hash::from_bytes([66; 32]));
+    let proof = net.double_of(&rival);
+    let rival = Segment::new(net.header(23).clone(), vec![rival], proof).unwrap().encode();
+    for end in [SegmentEnd::Certified, SegmentEnd::CertifiedUpTo] {
+        let result = chain.verify_segment(&epoch, &claim(24, 24, end), &rival, &[]);
+        assert_eq!(result.unwrap_err(), Fault::NotFinal);
+        // True ones aren't taken on a certificate either, nor ranges that begin below or at the anchor.
+        for (first, last) in [(22, 24), (24, 27), (25, 27)] {
+            let result = chain.verify_segment(&epoch, &claim(first, last, end), &net.segment(first, last), &[]);
+            assert_eq!(result.unwrap_err(), Fault::NotFinal);
+        }
+        chain.verify_segment(&epoch, &claim(26, 28, end), &net.segment(26, 28), &[]).unwrap();
+    }
+    // Links down from the anchor are what counts there.
+    let below = claim(22, 24, SegmentEnd::Anchored(net.header(24).id()));
+    chain.verify_segment(&epoch, &below, &net.anchored(22, 24), &[]).unwrap();
+    let result = chain.verify_segment(&epoch, &claim(24, 24, below.end), &rival, &[]);
+    assert_eq!(result.unwrap_err(), Fault::WrongAnchor);
+}
+
+#[test]
+fn genesis_documents_are_checked() {
+    let keys = keys("genesis", 4);
+    let right = document(&keys, &[1; 4], 10);
+    let genesis = right.clone().check().unwrap();
+    assert_eq!(genesis.header().parent, Hash::ZERO);
+    assert_eq!((genesis.header().height, genesis.header().view), (Height::ZERO, View::ZERO));
+    assert_eq!(genesis.epoch().range(), range(0, 10));
+    type Change = fn(&mut GenesisDocument);
+    let wrong: [(Change, GenesisError); 7] = [
+        (|document| document.name.clear(), GenesisError::Name),
+        (|document| document.name = "x".repeat(65), GenesisError::Name),
+        (|document| document.name = "a\nb".to_string(), GenesisError::Name),
+        (|document| document.last_height = Height::ZERO, GenesisError::LastHeight),
+        (|document| document.trusting_period_ms = Some(0), GenesisError::TrustingPeriod),
+        (|document| document.snapshot_interval = 0, GenesisError::SnapshotInterval),
+        (|document| document.validators.clear(), GenesisError::Validators(ValidatorSetError::Empty)),
+    ];
+    for (change, error) in wrong {
+        let mut document = right.clone();
+        change(&mut document);
+        assert_eq!(document.check(), Err(error));
+    }
+    // Every field is under the chain's id.
+    let same: [Change; 6] = [
+        |document| document.name.push('2'),
+        |document| document.timestamp = UnixMillis::new(1),
+        |document| document.validators[0].power += 1,
+        |document| document.last_height = height(11),
+        |document| document.trusting_period_ms = None,
+        |document| document.snapshot_interval += 1,
+    ];
+    for change in same {
+        let mut document = right.clone();
+        change(&mut document);
+        assert_ne!(document.check().unwrap().chain_id(), genesis.chain_id());
+    }
+}

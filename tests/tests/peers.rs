@@ -1,0 +1,468 @@
+//! Traps among peers: attacks and faults played against the machine with real wire code and real verification.
+//!
+//! Each test is named after the trap that it springs; deleting the check that stops the attack makes it fail.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::ids::{Epoch, Height, PeerId, RequestId};
+use hotstuff2_sync::machine::{Applied, Apply, ApplyError, Event, Output, PeerEvent, StallReason};
+use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
+use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+use hotstuff2_sync_testkit::world::{Applier, Behaviour, Honest, Reply, Scripted, World};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn chain(blocks: u64, epochs: u64) -> TestChain {
+    TestChain::new(ChainSpec { blocks, epochs, ..ChainSpec::default() }).unwrap()
+}
+
+fn world(blocks: u64) -> World {
+    World::new(chain(blocks, 2), SyncConfig::default()).unwrap()
+}
+
+/// An answer with data.
+fn data(bytes: &[u8]) -> Bytes {
+    [&[0], bytes].concat().into()
+}
+
+fn status(chain: &TestChain, tip: u64, epoch: u64) -> Bytes {
+    let status = PeerStatus {
+        chain_id: chain.genesis().chain_id(),
+        earliest: Height::new(1),
+        tip: Height::new(tip),
+        epoch: Epoch::new(epoch),
+    };
+    data(&postcard::to_allocvec(&status).unwrap())
+}
+
+/// Flips a bit in the last byte of an answer with data.
+fn corrupt(reply: Reply) -> Reply {
+    match reply {
+        Reply::After(after, bytes) if bytes.len() > 1 => {
+            let mut bytes = bytes.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            Reply::After(after, bytes.into())
+        }
+        other => other,
+    }
+}
+
+/// Gives false bodies.
+fn body_liar() -> impl Behaviour {
+    Scripted(|request: &Request, _: &TestChain, honest| match request {
+        Request::Bodies { .. } | Request::Follow { .. } => corrupt(honest),
+        _ => honest,
+    })
+}
+
+fn count(world: &World, peer: PeerId, matches: impl Fn(&Request) -> bool) -> usize {
+    world.requests.iter().filter(|(_, asked, request)| *asked == peer && matches(request)).count()
+}
+
+#[test]
+fn unproven_height_never_moves_the_target() {
+    let mut world = world(300);
+    let liar = world.join(
+        1,
+        Scripted(|request: &Request, chain: &TestChain, honest| match request {
+            Request::Status => Reply::After(Duration::from_millis(1), status(chain, u64::MAX, u64::MAX)),
+            Request::Tip | Request::Handovers { .. } => {
+                Reply::After(Duration::from_millis(1), encode_refusal(Refusal::NotAvailable))
+            }
+            _ => honest,
+        }),
+    );
+    world.start();
+    world.run_until(Duration::from_secs(20), |_| false);
+    assert_eq!(world.machine.target(), None, "a claim is no target");
+    assert_eq!(world.applied, []);
+    world.join(2, Honest::default());
+    assert!(world.run_to_tip(MINUTE), "a false claim does not keep the sync from ending: {:?}", world.events);
+    assert_eq!(world.machine.target(), Some(Height::new(300)));
+    // It is asked for proof now and then, but not without pause.
+    let asked = count(&world, liar, |request| matches!(request, Request::Tip | Request::Handovers { .. }));
+    assert!((1..=100).contains(&asked), "{asked} in {:?}", world.now());
+}
+
+#[test]
+fn late_unsolicited_and_crossed_responses_are_counted_not_obeyed() {
+    let mut world = world(300);
+    // The first answer to each request for bodies comes long after its time.
+    let slow = world.join(
+        1,
+        Scripted(|request: &Request, _: &TestChain, honest| match request {
+            Request::Bodies { .. } => Reply::Never,
+            _ => honest,
+        }),
+    );
+    world.start();
+    world.run_until(Duration::from_secs(5), |world| count(world, slow, |r| matches!(r, Request::Bodies { .. })) > 0);
+    let before = world.machine.clone();
+    let strays = before.progress().strays;
+    let now = world.now();
+    let answer = world.source.respond(&Request::Tip);
+    for number in [0, 1, 9_999_999] {
+        // Never asked, or answered long ago: an id is used once.
+        world.machine.handle_response(now, RequestId::from_raw(number), Ok(answer.clone()));
+        assert!(matches!(world.machine.poll_output(), Output::Wait(_)));
+    }
+    assert_eq!(world.machine.progress().strays, strays + 3);
+    assert_eq!(world.machine.target(), before.target());
+    assert_eq!(world.machine.applied(), before.applied());
+}
+
+#[test]
+fn limit_is_clamped_with_min() {
+    let chain = TestChain::new(ChainSpec { blocks: 9000, epochs: 1, ..ChainSpec::default() }).unwrap();
+    let all = chain.respond(&Request::Bodies {
+        range: hotstuff2_sync::ranges::HeightRange::new(Height::new(1), Height::new(9000)).unwrap(),
+        max_bytes: u32::MAX,
+    });
+    assert!(all.len() <= (hotstuff2_sync::limits::MAX_BODIES_BYTES as usize) + (64 << 10), "{}", all.len());
+    let many = TestChain::new(ChainSpec { blocks: 200, epochs: 100, ..ChainSpec::default() }).unwrap();
+    let answer = many.respond(&Request::Handovers { from: Epoch::ZERO, max: u32::MAX });
+    let mut sections = hotstuff2_sync::wire::Sections::new(answer.slice(1..));
+    let mut handovers = 0;
+    while sections.take().is_some() {
+        handovers += 1;
+    }
+    assert_eq!(handovers, hotstuff2_sync::limits::MAX_HANDOVERS);
+}
+
+#[test]
+fn ban_lasts() {
+    let config = SyncConfig { ban_duration: Duration::from_secs(3600), ..SyncConfig::default() };
+    let mut world = World::new(chain(3000, 2), config).unwrap();
+    let liar = world.join(1, body_liar());
+    world.start();
+    assert!(world.run_until(MINUTE, |world| world.is_banned(liar)), "{:?}", world.events);
+    let asked = count(&world, liar, |_| true);
+    // It comes back again and again: it is not asked, and told off each time.
+    for minute in 1..50 {
+        let at = world.now().after(MINUTE * minute);
+        world.schedule(at, PeerEvent::Connected { peer: liar, group: 1 });
+    }
+    world.run_until(MINUTE * 49, |_| false);
+    assert_eq!(count(&world, liar, |_| true), asked, "a banned peer was asked");
+    assert!(world.bans.len() > 40, "{}", world.bans.len());
+}
+
+#[test]
+fn ban_expires() {
+    let config = SyncConfig { ban_duration: Duration::from_secs(10), ..SyncConfig::default() };
+    let mut world = World::new(chain(300, 2), config).unwrap();
+    let mut lies = 1;
+    let reformed = world.join(
+        1,
+        Scripted(move |request: &Request, _: &TestChain, honest| match request {
+            Request::Bodies { .. } if lies > 0 => {
+                lies -= 1;
+                corrupt(honest)
+            }
+            _ => honest,
+        }),
+    );
+    world.start();
+    assert!(world.run_until(MINUTE, |world| world.is_banned(reformed)));
+    let at = world.now().after(Duration::from_secs(11));
+    world.schedule(at, PeerEvent::Connected { peer: reformed, group: 1 });
+    assert!(world.run_to_tip(MINUTE), "after its ban it serves again: {:?}", world.events);
+}
+
+#[test]
+fn not_available_reassigns_at_once() {
+    let mut world = world(3000);
+    let empty = world.join(
+        1,
+        Scripted(|request: &Request, _: &TestChain, honest| match request {
+            Request::Bodies { .. } | Request::Segment { .. } => {
+                Reply::After(Duration::from_micros(10), encode_refusal(Refusal::NotAvailable))
+            }
+            _ => honest,
+        }),
+    );
+    world.join(2, Honest::default());
+    world.start();
+    // Far below the time-out of a request.
+    assert!(world.run_to_tip(Duration::from_secs(2)), "{:?}", world.events);
+    assert!(!world.is_banned(empty), "not available is no fault");
+    assert!(count(&world, empty, |request| matches!(request, Request::Segment { .. })) > 0, "it was tried");
+}
+
+#[test]
+fn disconnect_reassigns_at_once() {
+    let mut world = world(3000);
+    let gone = world.join(
+        1,
+        Scripted(|request: &Request, _: &TestChain, honest| match request {
+            Request::Bodies { .. } | Request::Segment { .. } => Reply::Never,
+            _ => honest,
+        }),
+    );
+    world.start();
+    assert!(world.run_until(MINUTE, |world| count(world, gone, |r| matches!(r, Request::Segment { .. })) > 0));
+    world.join(2, Honest::default());
+    world.leave(gone);
+    assert!(world.run_to_tip(Duration::from_secs(2)), "{:?}", world.events);
+}
+
+#[test]
+fn one_bad_of_two_is_blamed_alone() {
+    let mut world = world(5000);
+    let honest = world.join(1, Honest::default());
+    let liar = world.join(2, body_liar());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    assert!(world.is_banned(liar));
+    assert!(!world.is_banned(honest));
+}
+
+#[test]
+fn oversize_answers_are_cut_off() {
+    let mut world = world(500);
+    let bomb = world.join(
+        1,
+        Scripted(|request: &Request, _: &TestChain, honest| match request {
+            Request::Bodies { .. } => Reply::Oversize(Duration::from_millis(1)),
+            _ => honest,
+        }),
+    );
+    world.start();
+    assert!(world.run_until(MINUTE, |world| world.is_banned(bomb)), "{:?}", world.events);
+    world.join(2, Honest::default());
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    // An honest answer fits into what the transport was told to read.
+    assert_eq!(world.bans.len(), 1);
+}
+
+#[test]
+fn suspect_self_stops_bans() {
+    let mut world = world(300);
+    let liars: Vec<PeerId> = (1..=10).map(|name| world.join(name, body_liar())).collect();
+    world.start();
+    world.run_until(MINUTE, |_| false);
+    let banned = liars.iter().filter(|&&peer| world.is_banned(peer)).count();
+    let groups = SyncConfig::default().suspect_self_groups;
+    assert!(banned < groups, "{banned} of ten peers banned");
+    let said = world
+        .events
+        .iter()
+        .any(|(_, event)| matches!(event, Event::SuspectSelf { groups: said, .. } if *said == groups));
+    assert!(said, "{:?}", world.events);
+    // A true answer ends the suspicion, and the sync completes.
+    world.join(99, Honest::default());
+    assert!(world.run_to_tip(MINUTE * 5), "{:?}", world.events);
+}
+
+#[test]
+fn unsupported_version_is_no_fault() {
+    let mut world = world(300);
+    let newer = world.join(
+        1,
+        Scripted(|request: &Request, _: &TestChain, _| {
+            let answer = if matches!(request, Request::Status) {
+                Bytes::from_static(&[77, 1, 2])
+            } else {
+                encode_refusal(Refusal::Unsupported)
+            };
+            Reply::After(Duration::from_millis(1), answer)
+        }),
+    );
+    let other_chain = world.join(
+        2,
+        Scripted(|_: &Request, _: &TestChain, _| {
+            let status = PeerStatus {
+                tip: Height::new(9),
+                ..PeerStatus {
+                    chain_id: Default::default(),
+                    earliest: Height::new(1),
+                    tip: Height::ZERO,
+                    epoch: Epoch::ZERO,
+                }
+            };
+            Reply::After(Duration::from_millis(1), data(&postcard::to_allocvec(&status).unwrap()))
+        }),
+    );
+    world.join(3, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    assert_eq!(world.bans, []);
+    assert!(count(&world, newer, |_| true) <= 2 && count(&world, other_chain, |_| true) <= 2, "they are left alone");
+}
+
+#[test]
+fn needlessly_small_answers_are_suspected() {
+    let config = SyncConfig { default_strategy: SyncStrategyType::Incremental, ..SyncConfig::default() };
+    let mut world = World::new(chain(1000, 1), config).unwrap();
+    // One block an answer, each with a proof of its own, though it claims a thousand.
+    let stingy = world.join(
+        1,
+        Scripted(|request: &Request, chain: &TestChain, honest| match request {
+            Request::Follow { after, .. } => {
+                Reply::After(Duration::from_millis(1), chain.view(Height::new(1), after.next()).respond(request))
+            }
+            _ => honest,
+        }),
+    );
+    world.join(2, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    assert!(!world.is_banned(stingy), "it is true what it says");
+    let asked = count(&world, stingy, |request| matches!(request, Request::Follow { .. }));
+    assert!(asked <= 3, "asked {asked} times");
+}
+
+#[test]
+fn head_of_line_is_never_starved() {
+    // Room for little more than the head of line.
+    let config = SyncConfig { memory_budget: 8 << 20, ..SyncConfig::default() };
+    let mut world = World::new(chain(40_000, 1), config).unwrap();
+    // The first blocks are never given by the first peer, later ones at once.
+    world.join(
+        1,
+        Scripted(|request: &Request, _: &TestChain, honest| match request {
+            Request::Bodies { range, .. } if range.first() < Height::new(500) => Reply::Never,
+            _ => honest,
+        }),
+    );
+    world.start();
+    world.run_until(Duration::from_secs(8), |_| false);
+    assert_eq!(world.applied, [], "nothing can be applied yet");
+    let progress = world.machine.progress();
+    assert!(progress.peak_buffered_bytes <= progress.budget_bytes, "{progress:?}");
+    world.join(2, Honest::default());
+    assert!(world.run_to_tip(MINUTE * 5), "{:?}", world.events);
+    let progress = world.machine.progress();
+    assert!(progress.peak_buffered_bytes <= progress.budget_bytes, "{progress:?}");
+}
+
+#[test]
+fn lost_job_is_reissued() {
+    let config = SyncConfig { job_timeout: Duration::from_secs(2), ..SyncConfig::default() };
+    let mut world = World::new(chain(3000, 3), config).unwrap();
+    // Of every kind of job some are lost: workers die.
+    world.lose_jobs = (1..60).step_by(3).collect();
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE * 5), "{:?} {:?}", world.events, world.machine.progress());
+    assert_eq!(world.bans, [], "nobody is to blame");
+}
+
+/// A host whose first answers get lost.
+struct Forgetful(u32);
+
+impl Applier for Forgetful {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        self.0 = self.0.saturating_sub(1);
+        let through = apply.range()?.last();
+        (self.0 == 0).then_some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
+    }
+}
+
+#[test]
+fn unacknowledged_apply_has_a_deadline() {
+    let mut world = world(300);
+    world.set_host(Forgetful(3));
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE * 10), "{:?}", world.events);
+    let stalled =
+        world.events.iter().any(|(_, event)| matches!(event, Event::Stalled { reason: StallReason::HostLate, .. }));
+    assert!(stalled, "it says why nothing moves: {:?}", world.events);
+    let calls: Vec<_> = world.applies.iter().map(|(_, apply)| apply.id).collect();
+    assert_eq!(calls[0], calls[1], "the same call comes again under its id");
+}
+
+/// A host whose disk is full for a while, half-way through a call.
+struct Full(u32);
+
+impl Applier for Full {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        let range = apply.range()?;
+        let error = (self.0 > 0).then_some(ApplyError::Transient);
+        self.0 = self.0.saturating_sub(1);
+        let through = if error.is_some() { range.first() } else { range.last() };
+        Some((Duration::from_millis(1), Applied { id: apply.id, through, error }))
+    }
+}
+
+#[test]
+fn a_full_disk_pauses_and_nothing_is_lost() {
+    let mut world = world(3000);
+    world.set_host(Full(4));
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE * 5), "{:?}", world.events);
+    assert_eq!(world.machine.applied(), Height::new(3000));
+}
+
+#[test]
+fn state_mismatch_halts_and_blames_no_peer() {
+    struct Wrong;
+    impl Applier for Wrong {
+        fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+            let (at, error) = (Height::new(17), Some(ApplyError::StateMismatch(Height::new(17))));
+            Some((Duration::ZERO, Applied { id: apply.id, through: at.prev()?, error }))
+        }
+    }
+    let mut world = world(300);
+    world.set_host(Wrong);
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_until(MINUTE, |world| world.machine.is_halted()));
+    assert_eq!(world.bans, []);
+    assert_eq!(world.machine.applied(), Height::new(16));
+}
+
+#[test]
+fn fabricated_sets_cost_nothing() {
+    // A chain of 200 epochs; the liar answers the ranges ahead of the trusted end with handovers of a chain of its own.
+    let mut world = World::new(chain(400, 200), SyncConfig::default()).unwrap();
+    let forged = TestChain::new(ChainSpec { blocks: 400, epochs: 200, seed: 999, ..ChainSpec::default() }).unwrap();
+    let liar = world.join(
+        1,
+        Scripted(move |request: &Request, _: &TestChain, honest| match request {
+            Request::Handovers { from, .. } if *from > Epoch::ZERO => {
+                Reply::After(Duration::from_micros(1), forged.respond(request))
+            }
+            Request::Handovers { .. } | Request::Tip => Reply::Never,
+            _ => honest,
+        }),
+    );
+    world.start();
+    world.run_until(Duration::from_secs(4), |_| false);
+    assert!(count(&world, liar, |r| matches!(r, Request::Handovers { from, .. } if *from > Epoch::ZERO)) > 0);
+    assert_eq!(world.jobs, 0, "no signature of theirs was looked at");
+    world.join(2, Honest::default());
+    assert!(world.run_to_tip(MINUTE * 2), "{:?}", world.events);
+    let progress = world.machine.progress();
+    // At most one check for each false range that the trusted end reached.
+    assert!(progress.quorum_checks <= 199 + 200 + 10, "{}", progress.quorum_checks);
+}
+
+#[test]
+fn same_inputs_same_outputs() {
+    let run = || {
+        let mut world = world(2500);
+        world.join(1, Honest::default());
+        world.join(2, body_liar());
+        world.join(3, Honest { latency: Duration::from_millis(80), rate: 300_000, ..Honest::default() });
+        world.start();
+        assert!(world.run_to_tip(MINUTE * 5));
+        (world.requests, world.events, world.machine.progress())
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_slow_peer_holds_nobody_up() {
+    let mut world = world(20_000);
+    world.join(1, Honest::default());
+    world.join(2, Honest { rate: 20_000, ..Honest::default() });
+    world.start();
+    assert!(world.run_to_tip(Duration::from_secs(30)), "{:?} {:?}", world.events, world.machine.progress());
+    let progress = world.machine.progress();
+    assert!(progress.duplicate_bytes * 20 <= progress.useful_bytes, "{progress:?}");
+}
