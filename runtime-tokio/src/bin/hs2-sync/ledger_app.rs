@@ -31,7 +31,7 @@ pub(crate) struct LedgerApp {
     applied: Height,
     committed: Height,
     /// Writes that could not be made, and the height they belong to.
-    unwritten: Option<(Height, StateWrites)>,
+    unwritten: Option<(Height, Vec<StateWrite>)>,
 }
 
 struct LedgerStore(Arc<DiskStore<NativeChain>>);
@@ -82,7 +82,7 @@ impl LedgerApp {
     /// Writes the state after the last executed block. After a failure the next call goes on with it.
     fn commit(&mut self) -> Result<(), StoreFailure> {
         self.write_unwritten()?;
-        self.unwritten = Some((self.applied, self.ledger.take_writes()));
+        self.unwritten = Some((self.applied, rows(self.ledger.take_writes())));
         self.write_unwritten()?;
         self.ledger.evict(MEMORY_BYTES);
         Ok(())
@@ -90,7 +90,7 @@ impl LedgerApp {
 
     fn write_unwritten(&mut self) -> Result<(), StoreFailure> {
         if let Some((height, writes)) = &self.unwritten {
-            self.store.commit(*height, &mut rows(writes))?;
+            self.store.commit(*height, &mut writes.iter().cloned())?;
             self.committed = *height;
             self.unwritten = None;
         }
@@ -98,16 +98,13 @@ impl LedgerApp {
     }
 }
 
-fn rows(writes: &StateWrites) -> impl Iterator<Item = StateWrite> {
-    let pages = writes.pages.iter();
-    let pages =
-        pages.map(|(key, page)| (StateSpace::Pages, Bytes::from(key.to_bytes()), page.clone().map(Bytes::from)));
-    let records = writes.records.iter();
-    pages.chain(
-        records.map(|(key_hash, record)| {
-            (StateSpace::Values, Bytes::copy_from_slice(key_hash.as_bytes()), record.clone())
-        }),
-    )
+fn rows(writes: StateWrites) -> Vec<StateWrite> {
+    let pages = writes.pages.into_iter();
+    let pages = pages.map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), page.map(Bytes::from)));
+    let records = writes.records.into_iter();
+    let records =
+        records.map(|(key, record)| (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), record));
+    pages.chain(records).collect()
 }
 
 fn failed(failure: StoreFailure) -> ExecuteError {

@@ -143,7 +143,7 @@ pub(crate) fn write_json(report: &impl Serialize, path: &Path) -> Result<(), Cli
     fs::write(path, &line).map_err(failed)
 }
 
-/// Where results for people go: out of the way of JSON on standard output.
+/// Says something to people: on standard output, or out of the way of JSON that goes there.
 pub(crate) fn say(json: Option<&Path>, text: std::fmt::Arguments<'_>) {
     if json == Some(Path::new("-")) {
         eprintln!("{text}");

@@ -48,10 +48,11 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         peer_id: network.local_peer().to_string(),
         height,
     };
-    say(
-        args.json.as_deref(),
-        format_args!("serving blocks up to {height} at {}/{}; Ctrl-C stops", report.address, report.peer_id),
-    );
+    // A demo says it in its own words.
+    if !args.parent.until_stdin_closes {
+        let ServeReport { address, peer_id, .. } = &report;
+        say(args.json.as_deref(), format_args!("serving blocks up to {height} at {address}/{peer_id}; Ctrl-C stops"));
+    }
     if let Some(path) = &args.json {
         write_json(&report, path)?;
     }
