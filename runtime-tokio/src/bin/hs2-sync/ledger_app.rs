@@ -18,8 +18,8 @@ use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError};
 use crate::error::CliError;
 use crate::inspect::header_at;
 
-/// Blocks after which the state is written: what a crash makes a node execute again, about a second's work.
-const COMMIT_BLOCKS: u64 = 8192;
+/// Blocks after which the state is written: what a crash makes a node execute again, a fraction of a second's work. More would also mean larger batches, which pass through memory several times.
+const COMMIT_BLOCKS: u64 = 2048;
 
 /// Memory that the ledger may take: all accounts of the demo and their tree fit in.
 const MEMORY_BYTES: usize = 96 << 20;
@@ -120,6 +120,8 @@ impl Application for LedgerApp {
     }
 
     fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        // While the disk is full nothing more is executed, or memory would fill instead.
+        self.write_unwritten().map_err(failed)?;
         for block in blocks {
             let found = self.ledger.execute(block.payload).map_err(|error| match error {
                 LedgerError::State(StateError::Store(failure)) => failed(failure),

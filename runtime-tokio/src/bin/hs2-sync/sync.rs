@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Bottleneck, Event, Progress};
+use hotstuff2_sync::machine::{Bottleneck, Event, Progress, StallReason};
+use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
 use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor};
 use hotstuff2_sync_tokio::{PeerAddress, StoreHandler, SyncBuilder, SyncEvent, SyncHandle, SyncUsage};
@@ -27,6 +29,12 @@ use crate::usage;
 /// Time between two looks at progress.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
+/// Time between two messages of a disk or an application that goes on failing.
+const REPEAT_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a peer may take to say which chain it serves.
+const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+
 pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -41,10 +49,10 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let genesis = read_genesis(&args.genesis)?;
     let store = Arc::new(open_or_create(&args.dir, &genesis)?);
     let start_height = store.stored().height;
-    let mut handle = start(args, &genesis, &store)?;
+    let (mut handle, network) = start(args, &genesis, &store)?;
 
-    let mut watch = Watch::new(start_height, Duration::from_secs(args.patience));
-    let end = watch.until_end(&mut handle, stop, args.follow).await;
+    let mut watch = Watch::new(start_height, Duration::from_secs(args.patience), genesis.chain_id());
+    let end = watch.until_end(&mut handle, &*network, stop, args.follow).await;
     let seconds = begin.elapsed();
     let (progress, usage) = handle.shutdown().await;
     let strategies = watch.finish();
@@ -56,7 +64,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     report.head = head_of(&store, &genesis)?;
     let json = args.json.path.as_deref();
     // A demo says it in its own words.
-    if !args.parent.until_stdin_closes {
+    if !args.parent.until_stdin_closes && (reached || report.blocks > 0) {
         say(json, format_args!("{}", report.describe()));
     }
     if let Some(path) = json {
@@ -89,7 +97,11 @@ fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain
     Ok(store)
 }
 
-fn start(args: &SyncArgs, genesis: &Genesis, store: &Arc<DiskStore<NativeChain>>) -> Result<SyncHandle, CliError> {
+fn start(
+    args: &SyncArgs,
+    genesis: &Genesis,
+    store: &Arc<DiskStore<NativeChain>>,
+) -> Result<(SyncHandle, Arc<dyn Network>), CliError> {
     let identity = Identity::load_or_generate(args.dir.join(IDENTITY_FILE))?;
     // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
     let id = identity.peer_id();
@@ -108,15 +120,16 @@ fn start(args: &SyncArgs, genesis: &Genesis, store: &Arc<DiskStore<NativeChain>>
         ..SyncConfig::default()
     };
     let peers = args.peers.iter().map(|peer| PeerAddress { address: peer.address, id: peer.id }).collect();
-    let builder = SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, network, events)
-        .with_config(config)
-        .with_peers(peers)
-        .with_seed(seed);
+    let builder =
+        SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, Arc::clone(&network), events)
+            .with_config(config)
+            .with_peers(peers)
+            .with_seed(seed);
     let builder = match args.app {
         App::None => builder,
         App::Ledger => builder.with_application(Box::new(LedgerApp::open(store, genesis, &args.genesis)?)),
     };
-    Ok(builder.start()?)
+    Ok((builder.start()?, network))
 }
 
 /// How a sync ended.
@@ -133,17 +146,27 @@ struct Watch {
     patience: Duration,
     moved: Instant,
     height: Height,
-    /// Why nothing moves, as far as it was said.
-    reason: Option<String>,
+    chain_id: Hash,
+    /// What a disk or an address said last, and when: what to tell if nothing moves.
+    host: Option<(String, Instant)>,
+    /// Why nothing moves, by the machine.
+    stall: Option<StallReason>,
 }
 
 impl Watch {
-    fn new(height: Height, patience: Duration) -> Self {
+    fn new(height: Height, patience: Duration, chain_id: Hash) -> Self {
         let line = ProgressLine::new(height.get(), "syncing");
-        Self { line, strategies: Vec::new(), patience, moved: Instant::now(), height, reason: None }
+        let moved = Instant::now();
+        Self { line, strategies: Vec::new(), patience, moved, height, chain_id, host: None, stall: None }
     }
 
-    async fn until_end(&mut self, handle: &mut SyncHandle, stop: impl Future<Output = ()>, follow: bool) -> End {
+    async fn until_end(
+        &mut self,
+        handle: &mut SyncHandle,
+        network: &dyn Network,
+        stop: impl Future<Output = ()>,
+        follow: bool,
+    ) -> End {
         let progress = handle.progress();
         let mut show = tokio::time::interval(SHOW_EVERY);
         tokio::pin!(stop);
@@ -154,6 +177,15 @@ impl Watch {
                     Some(event) => {
                         if let Some(end) = self.event(event, follow) {
                             return end;
+                        }
+                        if let Some(StallReason::NoPeers | StallReason::NoTarget(_)) = self.stall
+                            && let Some(other) = other_chain(network, &progress.borrow().clone(), self.chain_id).await
+                        {
+                            let ours = self.chain_id;
+                            return End::Failed(format!(
+                                "the peers serve chain {other}, the genesis file is of chain {ours}; name the genesis \
+                                 file of their chain, or other peers"
+                            ));
                         }
                     }
                     None => return End::Failed("its own thread is gone; run it again".to_owned()),
@@ -170,9 +202,16 @@ impl Watch {
 
     fn event(&mut self, event: SyncEvent, follow: bool) -> Option<End> {
         match event {
-            SyncEvent::Dial(text) | SyncEvent::Host(text) => {
+            SyncEvent::Dial(text) => {
                 self.line.say(&text);
-                self.reason = Some(text);
+                self.host = Some((text, Instant::now()));
+            }
+            SyncEvent::Host(text) => {
+                // What fails is tried again, and says the same again.
+                if self.host.as_ref().is_none_or(|(_, said)| said.elapsed() >= REPEAT_EVERY) {
+                    self.line.say(&text);
+                    self.host = Some((text, Instant::now()));
+                }
             }
             SyncEvent::Machine(Event::Reached(_)) if !follow => return Some(End::Reached),
             SyncEvent::Machine(Event::Strategy { strategy, .. }) => {
@@ -183,17 +222,19 @@ impl Watch {
             }
             SyncEvent::Machine(Event::Banned { peer, fault }) => self.line.say(&format!("banned {peer}: {fault}")),
             SyncEvent::Machine(Event::Stalled { reason, .. }) => {
-                // What an address or a disk said is more use than that nobody answers.
-                self.reason.get_or_insert_with(|| reason.to_string());
                 self.line.say(&reason.to_string());
+                self.stall = Some(reason);
             }
-            SyncEvent::Machine(Event::Resumed) => self.reason = None,
+            SyncEvent::Machine(Event::Resumed) => {
+                self.host = None;
+                self.stall = None;
+            }
             SyncEvent::Machine(Event::SuspectSelf { fault, groups }) => self.line.say(&format!(
                 "{groups} independent peers give answers that look false ({fault}): check the genesis file, this \
                  program's version and this machine's memory"
             )),
             SyncEvent::Machine(Event::Halted(reason)) => {
-                let cause = self.reason.take().map_or_else(String::new, |cause| format!(" ({cause})"));
+                let cause = self.host.take().map_or_else(String::new, |(cause, _)| format!(" ({cause})"));
                 return Some(End::Failed(format!("{reason}{cause}")));
             }
             _ => {}
@@ -210,7 +251,12 @@ impl Watch {
         if follow || self.patience.is_zero() || self.moved.elapsed() < self.patience {
             return None;
         }
-        let why = self.reason.take().unwrap_or_else(|| "no peer proved a higher block".to_owned());
+        let why = match (self.host.take(), self.stall) {
+            // What an address or a disk said is more use than that nobody answers.
+            (Some((text, _)), _) => text,
+            (None, Some(reason)) => reason.to_string(),
+            (None, None) => "no peer proved a higher block".to_owned(),
+        };
         let waited = self.patience.as_secs();
         Some(End::Failed(format!("nothing moved for {waited} s: {why}; what is stored stays, so try again")))
     }
@@ -220,6 +266,24 @@ impl Watch {
         self.line.finish();
         self.strategies
     }
+}
+
+/// The chain that the connected peers serve, if it is another one.
+async fn other_chain(network: &dyn Network, progress: &Progress, ours: Hash) -> Option<Hash> {
+    let request = Request::Status;
+    let most = usize::try_from(request.max_response_bytes()).unwrap_or(usize::MAX);
+    let mut other = None;
+    for peer in progress.peers.iter().filter(|peer| peer.connected) {
+        let asked = network.request(peer.id, request.encode().into(), most);
+        let Ok(Ok(answer)) = tokio::time::timeout(STATUS_PATIENCE, asked).await else { continue };
+        let Ok(Answer::Data(data)) = Answer::decode(answer) else { continue };
+        match postcard::from_bytes::<PeerStatus>(&data) {
+            Ok(status) if status.chain_id == ours => return None,
+            Ok(status) => other = Some(status.chain_id),
+            Err(_) => {}
+        }
+    }
+    other
 }
 
 fn snapshot(progress: &Progress) -> Snapshot {
