@@ -102,8 +102,7 @@ fn rows(writes: StateWrites) -> Vec<StateWrite> {
     let pages = writes.pages.into_iter();
     let pages = pages.map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), page.map(Bytes::from)));
     let records = writes.records.into_iter();
-    let records =
-        records.map(|(key, record)| (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), record));
+    let records = records.map(|(key, record)| (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), record));
     pages.chain(records).collect()
 }
 
