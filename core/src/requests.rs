@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Bodies(HeightRange),
     /// What follows this height.
     Follow(Height),
+    /// The peer's own proof of its block at this height, which differs from the one that was proven before.
+    Contest(Height),
 }
 
 impl Purpose {
@@ -30,7 +32,7 @@ impl Purpose {
             Self::Status => Kind::Status,
             Self::Handovers(_) => Kind::Handovers,
             Self::Tip(_) => Kind::Tip,
-            Self::Segment(_) => Kind::Segment,
+            Self::Segment(_) | Self::Contest(_) => Kind::Segment,
             Self::Bodies(_) => Kind::Bodies,
             Self::Follow(_) => Kind::Follow,
         }

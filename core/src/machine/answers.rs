@@ -141,8 +141,8 @@ impl Machine {
                     self.budget.release(request.reserved);
                     return;
                 };
-                let claim =
-                    SegmentClaim { range: cell.range, parent: None, end: cell.end, audit: self.config.full_audit };
+                let parent = self.parent_at_seam(&cell.epoch, cell.range.first());
+                let claim = SegmentClaim { range: cell.range, parent, end: cell.end, audit: self.config.full_audit };
                 let task = Task::Segment { epoch: cell.epoch.clone(), claim, bytes: data };
                 self.check_source(source, origin, task, size, request.reserved);
             }
@@ -154,6 +154,7 @@ impl Machine {
                 let task = Task::Bodies { segment, range, bytes: data };
                 self.check_source(source, origin, task, size, request.reserved);
             }
+            Purpose::Contest(_) => self.take_contested(peer, &data, size, request.reserved),
             Purpose::Follow(after) => {
                 let first = after.next();
                 let epoch = self.epochs.of_height(first).cloned();
@@ -162,7 +163,8 @@ impl Machine {
                 match (epoch, range) {
                     (Some(epoch), Some(range)) if self.blocks.planned() == after => {
                         let (end, audit) = (SegmentEnd::CertifiedUpTo, self.config.full_audit);
-                        let claim = SegmentClaim { range, parent: None, end, audit };
+                        let parent = self.parent_at_seam(&epoch, first);
+                        let claim = SegmentClaim { range, parent, end, audit };
                         let task = Task::Follow { epoch, claim, bytes: data };
                         self.send_job(task, origin, size, request.reserved);
                     }

@@ -1,14 +1,20 @@
 //! Conflicting finality: two proven blocks at one height. Both proofs are verified again (a bit may have flipped); if both
 //! still hold, the sync halts with evidence. The machine never chooses between them.
+//!
+//! Headers that end at another block than the proven one, or start from another, are a lie or the other half of a conflict.
+//! Whoever gives them is asked for its own proof of its block; only if that doesn't hold is it to blame.
 
 use bytes::Bytes;
 
-use crate::chain::{Fault, Finalized, SegmentRef};
-use crate::ids::Height;
+use crate::chain::{EpochRef, Fault, Finalized, SegmentEnd, SegmentRef};
+use crate::hash::Hash;
+use crate::ids::{Height, PeerId};
 use crate::machine::output::HaltReason;
-use crate::machine::state::Machine;
+use crate::machine::state::{Contest, Machine, Timer};
+use crate::requests::{Kind, Purpose};
 use crate::strategy::Broken;
 use crate::verify::{Outcome, Task};
+use crate::wire::{Request, Sections};
 
 impl Machine {
     /// Two proofs seem to name different blocks at `height`. `one` is `None` where the older is no longer at hand.
@@ -39,7 +45,94 @@ impl Machine {
             None => Finalized::Segment(broken.upper.bytes().clone(), height),
         };
         let lower = lower.or_else(|| self.stored_proof.clone());
-        self.check_conflict(height, lower, upper);
+        // Above an epoch's end the upper segment starts where the handover says, so it is the handover that the lower one
+        // contradicts; and evidence is for one epoch.
+        let boundary = self.handover_ending_at(height).map(|(_, bytes)| Finalized::Handover(bytes));
+        self.check_conflict(height, lower, boundary.unwrap_or(upper));
+    }
+
+    /// The block that a handover ended its epoch with at `height`, and the handover.
+    fn handover_ending_at(&self, height: Height) -> Option<(Hash, Bytes)> {
+        let epoch = self.epochs.of_height(height).filter(|epoch| epoch.range().last() == height)?;
+        self.epochs.boundary(epoch.epoch()).map(|(id, bytes)| (id, bytes.clone()))
+    }
+
+    /// The parent that the first block of an epoch must have. Inside of an epoch, links are compared when all is there,
+    /// so that either side can be evidence; across its end they can't, as evidence is for one epoch.
+    pub(super) fn parent_at_seam(&self, epoch: &EpochRef, first: Height) -> Option<Hash> {
+        let below = first.prev().filter(|_| first == epoch.range().first())?;
+        let link = self.blocks.link();
+        let handover = self.handover_ending_at(below).map(|(id, _)| id);
+        handover.or_else(|| (link.height == below).then_some(link.id))
+    }
+
+    /// A peer's headers were refused. Where they contradict a proven block, the peer is asked for a proof of its own, and
+    /// this says that it is not to blame yet.
+    pub(super) fn contest(&mut self, peer: PeerId, task: &Task, fault: Fault) -> bool {
+        let (Task::Segment { epoch, claim, .. } | Task::Follow { epoch, claim, .. }) = task else { return false };
+        let first = claim.range.first();
+        let Some(below) = first.prev() else { return false };
+        let seam = first == epoch.range().first();
+        let (height, ours, request) = match fault {
+            Fault::WrongAnchor => {
+                let SegmentEnd::Anchored(id) = claim.end else { return false };
+                let height = claim.range.last();
+                let cell = self.blocks.cell(first).filter(|cell| cell.end == claim.end);
+                let anchor = cell.and_then(|cell| cell.anchor.clone()).map(Finalized::Tip);
+                let target = self.target.as_ref().filter(|target| target.facts.id == id);
+                let ours = anchor.or_else(|| target.map(|target| target.proof.clone()));
+                (height, ours, Request::Follow { after: below, max_bytes: 1, audit: false })
+            }
+            Fault::WrongParent if seam && claim.parent.is_some() => {
+                let ours = self.handover_ending_at(below).map(|(_, bytes)| Finalized::Handover(bytes));
+                let Some(ended) = self.epochs.of_height(below).map(EpochRef::epoch) else { return false };
+                (below, ours.or_else(|| self.stored_proof.clone()), Request::Handovers { from: ended, max: 1 })
+            }
+            _ => return false,
+        };
+        let Some(ours) = ours else { return false };
+        let size = u64::from(request.max_response_bytes());
+        if self.contest.is_none() && self.budget.reserve(size, true) {
+            self.contest = Some(Contest { peer, height, ours, fault });
+            self.send(peer, Purpose::Contest(height), request, 0, size);
+        }
+        // Until that is decided, others are asked.
+        if let Some(rested) = self.peers.get_mut(peer).map(|known| known.suspected(Kind::Segment, self.now)) {
+            self.timers.set(Timer::Peer(peer), rested);
+        }
+        true
+    }
+
+    /// A peer that contradicts a proven block gave its proof.
+    pub(super) fn take_contested(&mut self, peer: PeerId, data: &Bytes, size: u64, reserved: u64) {
+        let contest = self.contest.as_ref().filter(|contest| contest.peer == peer);
+        let known = contest.and_then(|contest| Some((contest, self.epochs.of_height(contest.height)?)));
+        let Some((Contest { height, ours, fault, .. }, epoch)) = known else {
+            self.contest = None;
+            self.budget.release(reserved);
+            return;
+        };
+        let (height, fault, epoch, one) = (*height, *fault, epoch.clone(), ours.clone());
+        let Some(proof) = Sections::new(data.clone()).take() else {
+            self.contest = None;
+            self.budget.release(reserved);
+            self.accuse(peer, Kind::Segment, fault);
+            return;
+        };
+        let other =
+            if epoch.range().last() == height { Finalized::Handover(proof) } else { Finalized::Segment(proof, height) };
+        self.send_job(Task::Conflict { epoch, one, other }, Some((peer, Purpose::Contest(height))), size, reserved);
+    }
+
+    /// A peer's proof of the block with which it contradicts a proven one was verified, and the proven one again.
+    pub(super) fn take_contest(&mut self, peer: PeerId, outcome: Result<Outcome, Fault>) {
+        let Some(contest) = self.contest.take() else { return };
+        match outcome {
+            Ok(Outcome::Conflict(evidence)) => {
+                self.halt(HaltReason::ConflictingFinality { height: contest.height, evidence });
+            }
+            _ => self.accuse(peer, Kind::Segment, contest.fault),
+        }
     }
 
     /// Both proofs of a conflict were verified again.

@@ -123,6 +123,7 @@ impl Machine {
             self.budget.release(pending.reserved);
             self.outputs.push_back(Output::CancelJob(id));
         }
+        self.contest = None;
         for waiting in self.epochs.take_all_waiting() {
             self.budget.release(waiting.reserved);
         }
@@ -192,6 +193,10 @@ impl Machine {
                 .blocks
                 .slot_of(range.first())
                 .map_or(0, |slot| if slot.fetch.remove(source) { slot.bytes } else { 0 }),
+            Purpose::Contest(_) => {
+                self.contest = None;
+                0
+            }
             Purpose::Status | Purpose::Handovers(_) | Purpose::Tip(_) | Purpose::Follow(_) => 0,
         };
         self.budget.release(freed);
@@ -249,7 +254,9 @@ impl Machine {
             Purpose::Bodies(range) => {
                 self.blocks.slot_of(range.first()).is_some_and(|slot| slot.fetch.replace(old, new))
             }
-            Purpose::Status | Purpose::Handovers(_) | Purpose::Tip(_) | Purpose::Follow(_) => true,
+            Purpose::Status | Purpose::Handovers(_) | Purpose::Tip(_) | Purpose::Follow(_) | Purpose::Contest(_) => {
+                true
+            }
         }
     }
 

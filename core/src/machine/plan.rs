@@ -318,6 +318,10 @@ impl Machine {
         };
         let Some((first_peer, sent)) = self.requests.get(id).map(|request| (request.peer, request.sent)) else {
             return;
+            if sent.after(HEDGE_AFTER) > self.now {
+                self.timers.set(Timer::Hedge, sent.after(HEDGE_AFTER));
+                return;
+            }
         };
         let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
         let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
@@ -409,7 +413,14 @@ impl Machine {
     }
 
     /// Sends a request.
-    fn send(&mut self, peer: PeerId, purpose: Purpose, request: Request, size: u64, reserved: u64) -> Source {
+    pub(super) fn send(
+        &mut self,
+        peer: PeerId,
+        purpose: Purpose,
+        request: Request,
+        size: u64,
+        reserved: u64,
+    ) -> Source {
         let most = u64::from(request.max_response_bytes());
         let max_response_bytes = match request {
             // Verified headers say exactly how long the payloads are.
@@ -438,7 +449,9 @@ impl Machine {
         }
         let known = self.target().unwrap_or(self.applied);
         let enough = self.until.is_some_and(|until| self.applied >= until);
-        let waits = self.requests.any(|purpose| matches!(purpose, Purpose::Tip(_) | Purpose::Handovers(_)));
+        let waits = self
+            .requests
+            .any(|purpose| matches!(purpose, Purpose::Tip(_) | Purpose::Handovers(_) | Purpose::Contest(_)));
         let checks = !self.jobs.is_empty();
         let mut heard = false;
         let settled = self.peers.usable().all(|(_, peer)| match peer.claim {

@@ -69,6 +69,18 @@ pub(super) struct PendingJob {
     pub(super) reserved: u64,
 }
 
+/// A peer's headers contradict a proven block; the peer is asked for its own proof.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Contest {
+    pub(super) peer: PeerId,
+    /// The height of the two blocks.
+    pub(super) height: Height,
+    /// Proof of the block that the headers contradict.
+    pub(super) ours: Finalized,
+    /// What is wrong with the peer's headers, if its proof doesn't hold.
+    pub(super) fault: Fault,
+}
+
 /// What the host was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Call {
@@ -132,6 +144,8 @@ pub struct Machine {
     pub(super) claims_changed: bool,
     pub(super) claimed: Option<(Height, Epoch)>,
     pub(super) suspect_self: Option<Fault>,
+    /// A peer that contradicts what was proven and is asked for its own proof.
+    pub(super) contest: Option<Contest>,
     /// The height of the conflict that is being checked.
     pub(super) conflict_height: Option<Height>,
     pub(super) reached: Option<Height>,
@@ -206,6 +220,7 @@ impl Machine {
             claims_changed: true,
             claimed: None,
             suspect_self: None,
+            contest: None,
             conflict_height: None,
             reached: None,
             progressed_at: now,

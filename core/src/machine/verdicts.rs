@@ -47,9 +47,16 @@ impl Machine {
             return;
         };
         let bytes = pending.bytes;
+        if let Purpose::Contest(_) = purpose {
+            self.take_contest(peer, verdict.into_outcome());
+            return;
+        }
         match verdict.into_outcome() {
             Err(fault) => {
                 self.unassign(purpose, source);
+                if self.contest(peer, pending.job.task(), fault) {
+                    return;
+                }
                 self.accuse(peer, purpose.kind(), fault);
                 if purpose.kind() == Kind::Handovers {
                     self.check_handovers();

@@ -74,6 +74,11 @@ impl Blocks {
         Self { handed: head.height, link: head, link_segment: None, cells: VecDeque::new() }
     }
 
+    /// The last block of the last cell that was handed on whole.
+    pub(crate) fn link(&self) -> BlockPoint {
+        self.link
+    }
+
     /// Whether nothing is in work.
     pub(crate) fn is_idle(&self) -> bool {
         self.cells.is_empty()

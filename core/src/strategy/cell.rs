@@ -136,7 +136,10 @@ impl Cell {
     /// Shortens the slot at `first` to at most `max_bytes` of payload and to heights up to `max_height`, but at least one
     /// block; the rest becomes a slot of its own.
     pub(crate) fn split_at_bytes(&mut self, first: Height, max_bytes: u64, max_height: Height) -> Option<HeightRange> {
-        let range = self.slots.get(&first)?.range;
+        let Slot { range, bytes, .. } = *self.slots.get(&first)?;
+        if bytes <= max_bytes && range.last() <= max_height {
+            return Some(range);
+        }
         let lens = self.segment()?.payload_lens_of(range)?;
         let mut bytes = 0u64;
         let fitting = lens.iter().take_while(|&&len| {
@@ -153,15 +156,15 @@ impl Cell {
         let segment = self.segment()?.clone();
         let slot = self.slots.get_mut(&first)?;
         let whole = slot.range;
-        slot.range = HeightRange::new(first, last.min(whole.last()))?;
+        if last >= whole.last() {
+            return Some(whole);
+        }
+        slot.range = HeightRange::new(first, last)?;
         slot.bytes = total(segment.payload_lens_of(slot.range)?);
         let kept = slot.range;
-        if let Some(rest) = HeightRange::new(last.next(), whole.last())
-            && last < whole.last()
-        {
-            let bytes = total(segment.payload_lens_of(rest)?);
-            self.slots.insert(rest.first(), Slot { range: rest, bytes, fetch: Fetch::Missing });
-        }
+        let rest = HeightRange::new(last.next(), whole.last())?;
+        let bytes = total(segment.payload_lens_of(rest)?);
+        self.slots.insert(rest.first(), Slot { range: rest, bytes, fetch: Fetch::Missing });
         Some(kept)
     }
 

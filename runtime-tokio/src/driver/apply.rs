@@ -27,6 +27,8 @@ pub(super) enum ToStore {
     Apply(Apply),
     Handovers(StoreCall),
     Replay(Replay),
+    /// Nobody needs these blocks any more. Freeing megabytes takes a while, and the machine's thread has none.
+    Free(Apply),
 }
 
 enum ToExecute {
@@ -112,6 +114,7 @@ impl Storing {
                     });
                     let _ = self.answers.send(Input::Stored(call.id, result));
                 }
+                ToStore::Free(apply) => drop(apply),
                 ToStore::Replay(replay) => {
                     let _ = self.to_execute.send(ToExecute::Replay(replay));
                 }

@@ -137,6 +137,7 @@ impl<C: Chain> SyncBuilder<C> {
             progress: progress_sender,
             cpu_micros: Arc::clone(&cpu_micros),
             requests: std::collections::HashMap::new(),
+            applies: std::collections::HashMap::new(),
         };
         let thread = thread::Builder::new().name("hs2-machine".to_owned()).spawn(move || thread.run(&work))?;
         let _ = inputs.send(Input::Start(None));

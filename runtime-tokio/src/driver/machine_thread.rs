@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant as Clock};
 
-use hotstuff2_sync::ids::{PeerId, RequestId};
-use hotstuff2_sync::machine::{Event, Machine, Output, PeerEvent, Penalty, Progress, RequestFailure};
+use hotstuff2_sync::ids::{CallId, PeerId, RequestId};
+use hotstuff2_sync::machine::{Apply, Event, Machine, Output, PeerEvent, Penalty, Progress, RequestFailure};
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
 use tokio::runtime::Handle;
@@ -36,6 +36,8 @@ pub(super) struct MachineThread {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) cpu_micros: Arc<AtomicU64>,
     pub(super) requests: HashMap<RequestId, AbortHandle>,
+    /// Calls that are out. Kept so that their blocks are freed elsewhere.
+    pub(super) applies: HashMap<CallId, Apply>,
 }
 
 impl MachineThread {
@@ -103,7 +105,13 @@ impl MachineThread {
                 self.machine.handle_response(now, id, answer);
             }
             Input::Verdict(verdict) => self.machine.handle_verdict(now, *verdict),
-            Input::Applied(answer) => self.machine.handle_applied(now, answer),
+            Input::Applied(answer) => {
+                let done = self.applies.remove(&answer.id);
+                self.machine.handle_applied(now, answer);
+                if let Some(done) = done {
+                    self.appliers.send(ToStore::Free(done));
+                }
+            }
             Input::Stored(id, result) => self.machine.handle_stored(now, id, result),
             Input::Start(until) => self.machine.start(now, until),
             Input::Stop => self.machine.stop(now),
@@ -128,7 +136,10 @@ impl MachineThread {
                 }
                 Output::Verify(job) => self.pool.push(job),
                 Output::CancelJob(id) => self.pool.cancel(id),
-                Output::Apply(apply) => self.appliers.send(ToStore::Apply(apply)),
+                Output::Apply(apply) => {
+                    self.applies.insert(apply.id, apply.clone());
+                    self.appliers.send(ToStore::Apply(apply));
+                }
                 Output::Replay(replay) => self.appliers.send(ToStore::Replay(replay)),
                 Output::Store(call) => self.appliers.send(ToStore::Handovers(call)),
                 Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {

@@ -51,7 +51,7 @@ pub struct StoreAnchor {
 
 /// Blocks, handovers, proofs of finality and application state of one chain, durably on disk.
 ///
-/// One writer at a time, any number of readers, which never wait for it. Not to be called on an asynchronous executor's
+/// One writer at a time, any number of readers, which don't wait for it. Not to be called on an asynchronous executor's
 /// threads: every call may wait for the disk.
 pub struct DiskStore<C: Chain> {
     pub(super) chain: Arc<C>,

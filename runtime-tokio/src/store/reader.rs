@@ -20,7 +20,7 @@ use super::segment_file::SegmentFile;
 use super::stored::{Place, Stored, StoredFrame};
 use super::view::View;
 
-/// How often a read starts over because its rows were sealed into a file meanwhile.
+/// How often a read starts over because a writer changed or sealed its rows meanwhile.
 const MAX_RETRIES: usize = 3;
 
 impl<C: Chain> ChainReader for DiskStore<C> {
@@ -85,13 +85,21 @@ impl<C: Chain> DiskStore<C> {
         }
     }
 
-    /// Reads from the current view, and again from a newer one where rows went missing because they were sealed.
+    /// Reads from the current view, and again from a newer one where rows changed or went meanwhile.
     pub(super) fn on_view<T>(&self, mut read: impl FnMut(&View) -> Result<T, StoreFailure>) -> Result<T, StoreFailure> {
         let mut view = self.view();
         for _ in 0..MAX_RETRIES {
             let result = read(&view);
-            let now = self.view();
-            if !matches!(result, Err(StoreFailure::Damaged { .. })) || Arc::ptr_eq(&view, &now) {
+            if !matches!(result, Err(StoreFailure::Damaged { .. })) {
+                return result;
+            }
+            let mut now = self.view();
+            if Arc::ptr_eq(&view, &now) {
+                // A writer may have changed the rows and be about to publish what they are now.
+                drop(self.writer.lock());
+                now = self.view();
+            }
+            if Arc::ptr_eq(&view, &now) {
                 return result;
             }
             view = now;

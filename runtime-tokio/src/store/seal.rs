@@ -100,11 +100,11 @@ impl<C: Chain> DiskStore<C> {
         let written = job.run(pieces, &self.segments, &self.steps).and_then(|_| self.segments.sync(&self.steps));
         written.inspect_err(|_| self.undo(&job))?;
 
+        // Readers turn to the file before the rows go.
+        self.publish(View { unsealed: rest, ..view.clone() });
         let mut writes = Vec::new();
         inside.iter().for_each(|piece| drop_rows(&mut writes, piece));
         // Not forced to disk: until it is, the rows are there as well, and sealing them again gives the same file.
-        self.commit_rows(writes.into_iter(), false)?;
-        self.publish(View { unsealed: rest, ..view.clone() });
-        Ok(())
+        self.commit_rows(writes.into_iter(), false)
     }
 }

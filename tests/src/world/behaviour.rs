@@ -73,3 +73,12 @@ impl<F: FnMut(&Request, &TestChain, Reply) -> Reply> Behaviour for Scripted<F> {
         (self.0)(request, chain, honest)
     }
 }
+
+/// Answers truthfully, from another chain than the world's: a fork, or a forgery.
+pub struct Elsewhere(pub TestChain, pub Honest);
+
+impl Behaviour for Elsewhere {
+    fn reply(&mut self, request: &Request, _: &TestChain) -> Reply {
+        self.1.reply(request, &self.0)
+    }
+}

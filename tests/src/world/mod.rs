@@ -5,5 +5,5 @@
 mod behaviour;
 mod world;
 
-pub use behaviour::{Behaviour, Honest, Reply, Scripted};
-pub use world::{Applier, World};
+pub use behaviour::{Behaviour, Elsewhere, Honest, Reply, Scripted};
+pub use world::{Applier, Tamper, World};

@@ -12,7 +12,7 @@ use hotstuff2_sync::machine::{
     StoreCall, StoreError,
 };
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::verify::Job;
+use hotstuff2_sync::verify::{Job, Verdict};
 use hotstuff2_sync::wire::Request;
 
 use super::behaviour::{Behaviour, Reply};
@@ -40,6 +40,9 @@ pub trait Applier {
 struct Willing;
 
 impl Applier for Willing {}
+
+/// What bad memory makes of a job's verdict.
+pub type Tamper = Box<dyn FnMut(&Job, Verdict) -> Verdict>;
 
 enum Happening {
     Response(RequestId, Result<Bytes, RequestFailure>),
@@ -69,6 +72,8 @@ pub struct World {
     pub applies: Vec<(Instant, Apply)>,
     /// Jobs that are lost instead of run, by the number in which they are given out.
     pub lose_jobs: BTreeSet<u64>,
+    /// Changes verdicts on their way to the machine, as a flipped bit would.
+    pub tamper: Option<Tamper>,
     chain: NativeChain,
     host: Box<dyn Applier>,
     now: Instant,
@@ -100,6 +105,7 @@ impl World {
             applied: Vec::new(),
             applies: Vec::new(),
             lose_jobs: BTreeSet::new(),
+            tamper: None,
             host: Box::new(Willing),
             now: Instant::ZERO,
             peers: BTreeMap::new(),
@@ -208,6 +214,10 @@ impl World {
             }
             Happening::Verdict(job) => {
                 let verdict = job.run(&self.chain);
+                let verdict = match &mut self.tamper {
+                    Some(tamper) => tamper(&job, verdict),
+                    None => verdict,
+                };
                 self.machine.handle_verdict(self.now, verdict);
             }
             Happening::Applied(answer) => self.machine.handle_applied(self.now, answer),

@@ -1,6 +1,8 @@
 //! What peers and a local replay get: stored bytes where whole things are asked for, cut ones elsewhere.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::ApplyPart;
@@ -12,6 +14,7 @@ use hotstuff2_sync::wire::{Answer, Request, Sections};
 use super::toy::{Toy, ToyChain, apply, range};
 use super::{CELLS, append_all, bulk, check_served, create, following, open, toy};
 use crate::store::BlockStore as _;
+use crate::store::steps::Step;
 
 #[test]
 fn whole_segments_and_frames_are_served_byte_for_byte() {
@@ -205,10 +208,39 @@ fn readers_and_a_writer_at_once() {
                 })
             })
             .collect();
-        append_all(&store, &following(&toy, 7));
+        append_all(&store, &following(&toy, 7)[..100]);
+        // Headers ahead of their bodies, which the next call cuts.
+        for (first, last, ahead) in [(701, 720, 800), (721, 740, 1023)] {
+            store.append(&apply(vec![toy.part(range(first, ahead), range(first, last), 8)])).unwrap();
+        }
+        append_all(&store, &following(&toy, 20)[37..]);
         done.store(true, Ordering::Relaxed);
         readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>()
     });
     assert!(reads >= 4);
     check_served(&store, &toy, 2600);
+}
+
+#[test]
+fn a_read_between_a_commit_and_its_view_is_no_damage() {
+    let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
+    let store = Arc::new(create(dir.path(), &toy));
+    append_all(&store, &[apply(vec![toy.part(range(1, 400), range(1, 300), 100)])]);
+    let (reader, read) = (store.clone(), Arc::new(Mutex::new(None)));
+    let reading = read.clone();
+    store.steps.set(Some(Box::new(move |step, _| {
+        if step == Step::Committed {
+            // The stored headers are cut already, and readers don't know it yet.
+            let reader = reader.clone();
+            let thread = std::thread::spawn(move || reader.segment(range(1, 290), false, false));
+            std::thread::sleep(Duration::from_millis(100));
+            *reading.lock().unwrap() = Some(thread);
+        }
+        Ok(())
+    })));
+    append_all(&store, &[apply(vec![toy.part(range(301, 600), range(301, 350), 100)])]);
+    store.steps.set(None);
+    let thread = read.lock().unwrap().take().unwrap();
+    let served = thread.join().unwrap().unwrap().unwrap();
+    assert_eq!(served.segment, toy.segment_bytes(range(1, 290), false));
 }

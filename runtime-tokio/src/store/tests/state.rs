@@ -45,15 +45,22 @@ fn state_and_its_height_are_one() {
     assert_eq!(read(&store, StateSpace::Values, "at 200"), None);
 }
 
+const HEIGHTS: [u64; 3] = [300, 700, 1100];
+const STATES: [&str; 3] = ["state at 300", "state at 700", "state at 1100"];
+
+fn seen_of(height: u64) -> usize {
+    HEIGHTS.iter().position(|&other| other == height).unwrap()
+}
+
 #[test]
 fn a_torn_journal_loses_the_newest_state_first_and_never_blocks_before_it() {
     let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
     let store = create(dir.path(), &toy);
     let journal = dir.path().join("db/0.jnl");
     let mut moments = Vec::new();
-    for (apply, height) in bulk(&toy).iter().zip([300, 700, 1100]) {
+    for (apply, height) in bulk(&toy).iter().zip(HEIGHTS) {
         store.append(apply).unwrap();
-        commit(&store, height, "state").unwrap();
+        commit(&store, height, STATES[seen_of(height)]).unwrap();
         let used = std::fs::read(&journal).unwrap().iter().rposition(|&byte| byte != 0).unwrap() + 1;
         moments.push(used);
     }
@@ -62,12 +69,14 @@ fn a_torn_journal_loses_the_newest_state_first_and_never_blocks_before_it() {
     // files know more than the database: the rest of the store's own rules is tested with the crashes.
     let bytes = std::fs::read(&journal).unwrap();
     let mut seen = Vec::new();
-    for len in (moments[0]..=moments[2]).step_by(97) {
+    for len in (moments[0]..=moments[2]).step_by(23) {
         std::fs::write(&journal, &bytes[..len]).unwrap();
         let db = super::super::db::Db::open(dir.path().join("db")).unwrap();
         let head: hotstuff2_sync::calls::BlockPoint = super::super::load::read_record(&db, b"head").unwrap().unwrap();
         let applied: Height = super::super::load::read_record(&db, b"applied").unwrap().unwrap();
         assert!(applied <= head.height, "state at {applied}, blocks at {}", head.height);
+        let value = db.get(super::super::db::Space::Values, b"key").unwrap();
+        assert_eq!(value.unwrap(), STATES[seen_of(applied.get())], "the state is of another height");
         seen.push((applied.get(), head.height.get()));
     }
     for moment in [(300, 300), (300, 700), (700, 700), (700, 1100)] {

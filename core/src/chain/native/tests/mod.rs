@@ -1,5 +1,6 @@
 //! Tests of the native chain: a small network with real keys ([`Net`]), and attacks on what it made.
 
+mod anchors;
 mod certificates;
 mod encoding;
 mod epochs;

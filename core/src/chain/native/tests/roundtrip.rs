@@ -51,6 +51,10 @@ fn a_payload_is_the_one_that_its_header_names() {
         assert_eq!(check(&[right.as_slice(), &[0]].concat()), Err(Fault::BadPayload(height(number))));
     }
     assert_eq!(chain.check_payload(&segment, height(10), &[]), Err(Fault::WrongRange));
+    // A header whose own length and hash don't go together has no payload at all.
+    let odd = with(net.header(9), |header| header.payload_len += 1);
+    let segment = Segment::new(net.header(8).clone(), vec![odd], net.double(9)).unwrap();
+    assert_eq!(chain.check_payload(&segment, height(9), &net.payloads[9]), Err(Fault::BadPayload(height(9))));
 }
 
 #[test]

@@ -265,6 +265,11 @@ fn what_does_not_conflict_is_no_evidence() {
     let (wrong, right) = if one.headers[0] == rival { (one, other) } else { (other, one) };
     let lower = Branch { headers: vec![net.header(8).clone(), wrong.headers[0].clone()], ..wrong.clone() };
     assert_eq!(ConflictEvidence::of(lower, right.clone()).verify(&epoch), Err(Fault::NoConflict));
+    // A rival that nobody finalized, below honest blocks that don't build on it: evidence against the innocent.
+    let unlinked = Branch { headers: vec![rival.clone(), net.header(10).clone()], proof: net.double(10) };
+    let both = [of(unlinked.clone(), right.clone()), of(right.clone(), unlinked)];
+    assert!(both.contains(&Err(Fault::BrokenLink(height(10)))), "{both:?}");
+    assert!(both.iter().all(Result::is_err));
     let empty = Branch { headers: vec![], ..wrong };
     assert_eq!(of(empty, right), Err(Fault::NoConflict));
 }

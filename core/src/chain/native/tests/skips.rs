@@ -76,8 +76,14 @@ fn a_skip_is_final_by_its_own_epoch() {
     // A set whose preimage doesn't match, an epoch that is not ahead, heights of an epoch that is trusted already.
     let skip = Skip::new(net.header(50).clone(), net.two_chain(50), &net.epochs[1]);
     assert_eq!(skip.verify(&trusted), Err(Fault::BadEpoch));
+    let fabricated = Skip { epoch: vec![0; 100], ..skip };
+    assert_eq!(fabricated.verify(&trusted), Err(Fault::BadEpoch));
     let skip = Skip::new(net.header(50).clone(), net.two_chain(50), &net.epochs[2]);
     assert_eq!(skip.verify(&net.context(2)), Err(Fault::BadEpoch));
+    let same_number = EpochInfo::new(Epoch::ZERO, range(41, 60), net.epochs[2].validators().clone());
+    let header = with(net.header(50), |header| (header.epoch, header.epoch_hash) = (Epoch::ZERO, same_number.hash()));
+    let proof = net.double_of(&header);
+    assert_eq!(Skip::new(header, proof, &same_number).verify(&trusted), Err(Fault::BadEpoch));
     let overlapping = EpochInfo::new(Epoch::new(2), range(20, 60), net.epochs[2].validators().clone());
     let header = with(net.header(50), |header| header.epoch_hash = overlapping.hash());
     let qc = build::certify(&header, Phase::Two, overlapping.validators(), old);
@@ -88,4 +94,6 @@ fn a_skip_is_final_by_its_own_epoch() {
     let other = EpochContext::new(&other.check().unwrap(), net.epochs[0].clone());
     let skip = Skip::new(net.header(50).clone(), net.two_chain(50), &net.epochs[2]);
     assert_eq!(skip.verify(&other), Err(Fault::WrongChain));
+    let far = skip_to(&net, &keys("stranger", 9), &[1; 9], &keys("stranger", 9));
+    assert_eq!(far.verify(&other), Err(Fault::WrongChain));
 }
