@@ -147,8 +147,10 @@ struct Watch {
     moved: Instant,
     height: Height,
     chain_id: Hash,
-    /// What a disk or an address said last, and when: what to tell if nothing moves.
-    host: Option<(String, Instant)>,
+    /// What a disk or an address said last: what to tell if nothing moves.
+    host: Option<String>,
+    /// When a disk or an application last said something to the user.
+    said: Option<Instant>,
     /// Why nothing moves, by the machine.
     stall: Option<StallReason>,
 }
@@ -157,7 +159,7 @@ impl Watch {
     fn new(height: Height, patience: Duration, chain_id: Hash) -> Self {
         let line = ProgressLine::new(height.get(), "syncing");
         let moved = Instant::now();
-        Self { line, strategies: Vec::new(), patience, moved, height, chain_id, host: None, stall: None }
+        Self { line, strategies: Vec::new(), patience, moved, height, chain_id, host: None, said: None, stall: None }
     }
 
     async fn until_end(
@@ -204,14 +206,15 @@ impl Watch {
         match event {
             SyncEvent::Dial(text) => {
                 self.line.say(&text);
-                self.host = Some((text, Instant::now()));
+                self.host = Some(text);
             }
             SyncEvent::Host(text) => {
                 // What fails is tried again, and says the same again.
-                if self.host.as_ref().is_none_or(|(_, said)| said.elapsed() >= REPEAT_EVERY) {
+                if self.said.is_none_or(|said| said.elapsed() >= REPEAT_EVERY) {
                     self.line.say(&text);
-                    self.host = Some((text, Instant::now()));
+                    self.said = Some(Instant::now());
                 }
+                self.host = Some(text);
             }
             SyncEvent::Machine(Event::Reached(_)) if !follow => return Some(End::Reached),
             SyncEvent::Machine(Event::Strategy { strategy, .. }) => {
@@ -234,7 +237,7 @@ impl Watch {
                  program's version and this machine's memory"
             )),
             SyncEvent::Machine(Event::Halted(reason)) => {
-                let cause = self.host.take().map_or_else(String::new, |(cause, _)| format!(" ({cause})"));
+                let cause = self.host.take().map_or_else(String::new, |cause| format!(" ({cause})"));
                 return Some(End::Failed(format!("{reason}{cause}")));
             }
             _ => {}
@@ -253,7 +256,7 @@ impl Watch {
         }
         let why = match (self.host.take(), self.stall) {
             // What an address or a disk said is more use than that nobody answers.
-            (Some((text, _)), _) => text,
+            (Some(text), _) => text,
             (None, Some(reason)) => reason.to_string(),
             (None, None) => "no peer proved a higher block".to_owned(),
         };
