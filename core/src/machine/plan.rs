@@ -318,11 +318,11 @@ impl Machine {
         };
         let Some((first_peer, sent)) = self.requests.get(id).map(|request| (request.peer, request.sent)) else {
             return;
-            if sent.after(HEDGE_AFTER) > self.now {
-                self.timers.set(Timer::Hedge, sent.after(HEDGE_AFTER));
-                return;
-            }
         };
+        if sent.after(HEDGE_AFTER) > self.now {
+            self.timers.set(Timer::Hedge, sent.after(HEDGE_AFTER));
+            return;
+        }
         let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
         let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
         let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.pace.expected(size, peer.queued_bytes));
