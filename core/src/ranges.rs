@@ -9,9 +9,30 @@ use crate::limits::GRID;
 
 /// The heights from `first` to `last`, both included. Never empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct HeightRange {
     first: Height,
     last: Height,
+}
+
+/// A range as it comes over the wire.
+#[derive(Deserialize)]
+struct Unchecked {
+    first: Height,
+    last: Height,
+}
+
+/// A range that ends before it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a range of heights ends before it begins")]
+pub struct EmptyRangeError;
+
+impl TryFrom<Unchecked> for HeightRange {
+    type Error = EmptyRangeError;
+
+    fn try_from(range: Unchecked) -> Result<Self, EmptyRangeError> {
+        Self::new(range.first, range.last).ok_or(EmptyRangeError)
+    }
 }
 
 impl HeightRange {

@@ -282,7 +282,12 @@ impl Machine {
                 let Some(known) = self.peers.get(peer) else { return false };
                 let room = self.budget.room(head).max(1);
                 let held_last = known.claim.map_or(range.first(), |claim| claim.tip);
-                let most = Peers::request_bytes(known).min(room);
+                let most = Peers::request_bytes(known);
+                // Room for a few blocks only is not worth a request: it would cut the slot into crumbs.
+                if !head && room < most.min(bytes) {
+                    return false;
+                }
+                let most = most.min(room);
                 let Some(range) = self.blocks.split(range.first(), most, held_last) else { return false };
                 let Some(bytes) = self.blocks.slot_of(range.first()).map(|slot| slot.bytes) else { return false };
                 if !self.budget.reserve(bytes, head) {

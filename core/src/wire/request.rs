@@ -87,12 +87,8 @@ impl Request {
             return Err(RequestError::Malformed);
         }
         let request: Self = postcard::from_bytes(encoded).map_err(|_| RequestError::Malformed)?;
-        // A range decoded field by field may be upside down; a canonical request re-encodes to itself.
-        let upright = match request {
-            Self::Segment { range, .. } | Self::Bodies { range, .. } => range.first() <= range.last(),
-            Self::Status | Self::Handovers { .. } | Self::Tip | Self::Follow { .. } => true,
-        };
-        if upright && request.encode() == bytes { Ok(request) } else { Err(RequestError::Malformed) }
+        // A canonical request re-encodes to itself.
+        if request.encode() == bytes { Ok(request) } else { Err(RequestError::Malformed) }
     }
 
     /// Largest answer in bytes that an honest peer may give. A transport stops reading beyond it.
