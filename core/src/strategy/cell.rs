@@ -89,7 +89,8 @@ pub(crate) struct Cell {
 
 /// Sum of payload lengths.
 pub(crate) fn total(lens: &[u32]) -> u64 {
-    lens.iter().fold(0, |sum, &len| sum.saturating_add(u64::from(len)))
+    // A plain sum, which the compiler can vectorize: a cell's lengths are far from overflowing it.
+    lens.iter().map(|&len| u64::from(len)).sum()
 }
 
 impl Cell {

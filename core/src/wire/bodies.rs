@@ -32,7 +32,7 @@ pub struct BodyFrame {
 
 /// Total of payload lengths; can't overflow a u64 for any slice that fits in memory.
 fn total(lens: &[u32]) -> u64 {
-    lens.iter().map(|&len| u64::from(len)).fold(0, u64::saturating_add)
+    lens.iter().map(|&len| u64::from(len)).sum()
 }
 
 /// How many of the payloads at the front of `lens` go into one frame: as many as fit in [`FRAME_BYTES`], at least one.
