@@ -270,9 +270,20 @@ impl Blocks {
         (released, sources)
     }
 
-    /// Payload bytes that are verified and wait to be handed on.
+    /// Payload bytes at the front that are ready to be handed on.
     pub(crate) fn ready_bytes(&self) -> u64 {
-        let slots = self.cells.iter().flat_map(Cell::slots);
-        slots.filter(|slot| matches!(slot.fetch, Fetch::Ready(_))).fold(0, |sum, slot| sum.saturating_add(slot.bytes))
+        let mut bytes = 0u64;
+        for cell in &self.cells {
+            if cell.segment().is_none() {
+                return bytes;
+            }
+            for slot in cell.slots() {
+                if !matches!(slot.fetch, Fetch::Ready(_)) {
+                    return bytes;
+                }
+                bytes = bytes.saturating_add(slot.bytes);
+            }
+        }
+        bytes
     }
 }
