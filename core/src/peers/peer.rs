@@ -23,6 +23,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const MAX_DOUBLINGS: u32 = 7;
 /// How long a peer is not asked again for a kind of data that it said it doesn't have.
 pub(super) const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a peer is not asked again for the proof of what it claims, after it gave proof of less.
+const UNPROVEN_PAUSE: Duration = Duration::from_secs(5);
 /// How long a peer of another version or another chain is left alone.
 pub(super) const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(600);
 
@@ -100,6 +102,15 @@ impl Peer {
         self.claim.is_some_and(|claim| claim.earliest <= range.first() && range.last() <= claim.tip)
     }
 
+    /// When the next of its rests is over.
+    pub(crate) fn next_rested(&self, now: Instant) -> Option<Instant> {
+        let standing = match self.standing {
+            Standing::Good => None,
+            Standing::Banned(_, until) | Standing::Unsupported(until) => Some(until),
+        };
+        self.not_before.values().copied().chain(standing).filter(|&at| at > now).min()
+    }
+
     /// Asks again for `kind` only from `at` on.
     pub(crate) fn pause(&mut self, kind: Kind, at: Instant) {
         self.not_before.insert(kind, at);
@@ -108,6 +119,19 @@ impl Peer {
     /// May be asked for `kind` again at once.
     pub(crate) fn unpause(&mut self, kind: Kind) {
         self.not_before.remove(&kind);
+    }
+
+    /// What it claims, it did not prove. It is asked again after a pause: perhaps it can then. Returns when that is over.
+    pub(crate) fn failed_to_prove(&mut self, now: Instant) -> Instant {
+        self.unproven = self.claim.map(|claim| claim.tip);
+        let until = now.after(UNPROVEN_PAUSE);
+        self.pause(Kind::Tip, until);
+        until
+    }
+
+    /// Whether its claim is above what it has proven, and it has not been asked in vain for the rest.
+    pub(crate) fn may_prove(&self) -> bool {
+        self.claim.is_some_and(|claim| self.unproven != Some(claim.tip))
     }
 
     /// A useful answer: the window grows by one, suspicion fades.
