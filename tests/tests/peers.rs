@@ -463,7 +463,7 @@ fn eclipse_minus_one() {
     world.join(51, Honest::default());
     world.start();
     assert!(
-        world.run_until(MINUTE * 5, |world| world.machine.applied() == world.source.tip_height()),
+        world.run_until(MINUTE * 6, |world| world.machine.applied() == world.source.tip_height()),
         "{:?}",
         world.machine.progress()
     );

@@ -331,7 +331,7 @@ impl Machine {
         }
         let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
         let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
-        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.pace.expected(size, peer.queued_bytes));
+        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(size));
         let late = sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER));
         if late > self.now {
             self.timers.set(Timer::Hedge, late);

@@ -140,11 +140,22 @@ impl Peer {
         self.suspicions /= 2;
     }
 
+    /// Time that an answer of `bytes` is expected to take: at its pace, and what it is likely to be waited for in vain.
+    pub(crate) fn expected(&self, bytes: u64) -> Duration {
+        let in_vain = if self.suspicions == 0 { Duration::ZERO } else { self.next_pause() };
+        self.pace.expected(bytes, self.queued_bytes).saturating_add(in_vain)
+    }
+
+    /// How long it rests after one more suspected fault.
+    fn next_pause(&self) -> Duration {
+        FIRST_PAUSE.saturating_mul(1 << self.suspicions.min(MAX_DOUBLINGS)).min(MAX_PAUSE)
+    }
+
     /// A suspected fault: the window shrinks by half, and the peer rests for a while that doubles each time. Returns when
     /// the rest is over.
     pub(crate) fn suspected(&mut self, kind: Kind, now: Instant) -> Instant {
         self.window = (self.window / 2).max(1);
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.suspicions.min(MAX_DOUBLINGS)).min(MAX_PAUSE);
+        let pause = self.next_pause();
         self.suspicions = self.suspicions.saturating_add(1);
         self.pause(kind, now.after(pause));
         now.after(pause)

@@ -76,7 +76,7 @@ impl Peers {
             let pick = usize::try_from(rng.below(count)).unwrap_or(0);
             return ready().nth(pick).map(|(id, _)| id);
         }
-        ready().min_by_key(|(id, peer)| (peer.pace.expected(size, peer.queued_bytes), *id)).map(|(id, _)| id)
+        ready().min_by_key(|(id, peer)| (peer.expected(size), *id)).map(|(id, _)| id)
     }
 
     /// Bytes to ask `peer` for at once.
