@@ -23,6 +23,13 @@ impl<K: Ord + Copy> Timers<K> {
         self.by_key.insert(key, at);
     }
 
+    /// Sets the deadline of `key`, unless it has an earlier one.
+    pub(crate) fn set_sooner(&mut self, key: K, at: Instant) {
+        if self.by_key.get(&key).is_none_or(|&set| at < set) {
+            self.set(key, at);
+        }
+    }
+
     /// Removes the deadline of `key`, if it has one.
     pub(crate) fn cancel(&mut self, key: K) {
         if let Some(at) = self.by_key.remove(&key) {
@@ -60,6 +67,10 @@ mod tests {
         assert_eq!(timers.next(), Some(at(5)));
         assert_eq!(timers.pop_due(at(4)), None);
         assert_eq!(timers.pop_due(at(30)), Some('b'));
+        timers.set_sooner('a', at(20));
+        assert_eq!(timers.next(), Some(at(10)));
+        timers.set_sooner('a', at(7));
+        assert_eq!(timers.next(), Some(at(7)));
         timers.cancel('a');
         assert_eq!((timers.pop_due(at(30)), timers.next()), (None, None));
     }

@@ -443,6 +443,33 @@ fn fabricated_sets_cost_nothing() {
 }
 
 #[test]
+fn eclipse_minus_one() {
+    // Fifty peers claim ever more and never prove anything; one is honest, and claims least.
+    let mut world = world(3000);
+    for name in 1..=50 {
+        let mut claimed = 1 << 40;
+        world.join(
+            name,
+            Scripted(move |request: &Request, chain: &TestChain, honest| match request {
+                Request::Status => {
+                    claimed += 1;
+                    Reply::After(Duration::from_millis(1), status(chain, claimed, 0))
+                }
+                Request::Handovers { .. } => honest,
+                _ => Reply::Never,
+            }),
+        );
+    }
+    world.join(51, Honest::default());
+    world.start();
+    assert!(
+        world.run_until(MINUTE * 6, |world| world.machine.applied() == world.source.tip_height()),
+        "{:?}",
+        world.machine.progress()
+    );
+}
+
+#[test]
 fn same_inputs_same_outputs() {
     let run = || {
         let mut world = world(2500);

@@ -87,12 +87,12 @@ impl Machine {
                 if kind == Kind::Follow && self.now.since(request.sent) >= PATIENCE {
                     return;
                 }
+                let until = self.peers.not_available(id, kind, self.now);
                 // A peer that can't give what its claim rests on has not proven it.
-                if let (Purpose::Tip(_) | Purpose::Handovers(_), Some(peer)) = (request.purpose, self.peers.get_mut(id))
-                {
-                    peer.unproven = peer.claim.map(|claim| claim.tip);
+                match (request.purpose, self.peers.get_mut(id)) {
+                    (Purpose::Tip(_) | Purpose::Handovers(_), Some(peer)) => until.min(peer.failed_to_prove(self.now)),
+                    _ => until,
                 }
-                self.peers.not_available(id, kind, self.now)
             }
             Refusal::Busy { retry_after_ms } => {
                 let until = self.now.after(core::time::Duration::from_millis(u64::from(retry_after_ms)));
@@ -108,7 +108,10 @@ impl Machine {
                 until
             }
         };
-        self.timers.set(Timer::Peer(id), until);
+        if let (Purpose::Status, Some(peer)) = (request.purpose, self.peers.get_mut(id)) {
+            peer.mute = true;
+        }
+        self.timers.set_sooner(Timer::Peer(id), until);
     }
 
     fn take_data(&mut self, source: Source, request: &InFlight, data: Bytes, size: u64) {
@@ -186,7 +189,7 @@ impl Machine {
         };
         if status.chain_id != self.chain_id {
             let until = self.peers.unsupported(id, self.now);
-            self.timers.set(Timer::Peer(id), until);
+            self.timers.set_sooner(Timer::Peer(id), until);
             self.claims_changed = true;
             return;
         }

@@ -98,7 +98,7 @@ impl Machine {
         }
         // Until that is decided, others are asked.
         if let Some(rested) = self.peers.get_mut(peer).map(|known| known.suspected(Kind::Segment, self.now)) {
-            self.timers.set(Timer::Peer(peer), rested);
+            self.timers.set_sooner(Timer::Peer(peer), rested);
         }
         true
     }

@@ -209,31 +209,48 @@ impl Machine {
                 Timer::Job(id) => self.job_timed_out(id),
                 Timer::Call(id) => self.call_timed_out(id),
                 Timer::Status(peer) => self.ask_status(peer),
-                Timer::Peer(peer) => {
-                    self.peers.lift_expired(peer, self.now);
-                    self.claims_changed = true;
-                }
+                Timer::Peer(peer) => self.rested(peer),
                 Timer::Hedge => {}
                 Timer::Stall => self.check_stall(),
             }
         }
     }
 
+    /// A rest of a peer is over; others may not be.
+    fn rested(&mut self, id: PeerId) {
+        let lifted = self.peers.lift_expired(id, self.now);
+        let Some(peer) = self.peers.get(id) else { return };
+        if let Some(next) = peer.next_rested(self.now) {
+            self.timers.set(Timer::Peer(id), next);
+        }
+        if lifted && peer.connected {
+            self.timers.set(Timer::Status(id), self.now);
+        }
+        self.claims_changed = true;
+    }
+
     fn request_timed_out(&mut self, id: RequestId) {
         let Some(request) = self.abandon_request(id) else { return };
+        if let (Kind::Segment | Kind::Bodies | Kind::Follow, Some(peer)) =
+            (request.purpose.kind(), self.peers.get_mut(request.peer))
+        {
+            peer.pace.timed_out();
+        }
         self.no_answer(request.peer, request.purpose);
     }
 
     /// A peer did not answer, or not in time.
     pub(super) fn no_answer(&mut self, id: PeerId, purpose: Purpose) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let rested = peer.suspected(purpose.kind(), self.now);
         match purpose {
             Purpose::Status => peer.mute = true,
-            Purpose::Tip(_) | Purpose::Handovers(_) => peer.unproven = peer.claim.map(|claim| claim.tip),
+            Purpose::Tip(_) | Purpose::Handovers(_) => {
+                peer.failed_to_prove(self.now);
+            }
             _ => {}
         }
-        self.timers.set(Timer::Peer(id), rested);
+        let rested = peer.suspected(purpose.kind(), self.now);
+        self.timers.set_sooner(Timer::Peer(id), rested);
         self.claims_changed = true;
     }
 
@@ -282,17 +299,21 @@ impl Machine {
         let groups = self.peers.accuse(peer, kind, fault);
         if self.suspect_self.is_none() && groups >= self.config.suspect_self_groups {
             self.suspect_self = Some(fault);
-            self.peers.lift_bans();
+            for lifted in self.peers.lift_bans() {
+                self.timers.set(Timer::Peer(lifted), self.now);
+                self.timers.set(Timer::Status(lifted), self.now);
+            }
             self.emit(Event::SuspectSelf { fault, groups });
         }
         self.claims_changed = true;
         if self.suspect_self.is_some() {
             let rested = self.peers.get_mut(peer).map(|peer| {
-                peer.unproven = peer.claim.map(|claim| claim.tip);
+                peer.failed_to_prove(self.now);
+                peer.mute |= kind == Kind::Status;
                 peer.suspected(kind, self.now)
             });
             if let Some(rested) = rested {
-                self.timers.set(Timer::Peer(peer), rested);
+                self.timers.set_sooner(Timer::Peer(peer), rested);
             }
             return;
         }

@@ -152,19 +152,20 @@ impl Machine {
             _ => None,
         });
         let busy: Vec<PeerId> = asked.into_iter().chain(checking).collect();
-        let mut candidates: Vec<(Height, PeerId)> = self
+        // Who was asked in vain before comes last: any number of liars leaves room for the others.
+        let mut candidates: Vec<(bool, Height, PeerId)> = self
             .peers
             .usable()
             .filter(|(id, peer)| peer.ready(Kind::Tip, self.now) && !busy.contains(id))
             .filter_map(|(id, peer)| {
                 let claim = peer.claim?;
-                let provable = claim.tip > known && claim.epoch <= newest && peer.unproven != Some(claim.tip);
-                provable.then_some((claim.tip, id))
+                let provable = claim.tip > known && claim.epoch <= newest;
+                provable.then_some((peer.unproven.is_none(), claim.tip, id))
             })
             .collect();
         candidates.sort_unstable();
         let room = TIP_REQUESTS.saturating_sub(busy.len());
-        for (_, peer) in candidates.into_iter().rev().take(room) {
+        for (_, _, peer) in candidates.into_iter().rev().take(room) {
             let size = u64::from(MAX_TIP_BYTES);
             if self.budget.reserve(size, true) {
                 self.send(peer, Purpose::Tip(newest), Request::Tip, 0, size);
@@ -330,7 +331,7 @@ impl Machine {
         }
         let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
         let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
-        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.pace.expected(size, peer.queued_bytes));
+        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(size));
         let late = sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER));
         if late > self.now {
             self.timers.set(Timer::Hedge, late);
@@ -395,7 +396,9 @@ impl Machine {
             holds && !busy.contains(&id) && (behind(peer) || !anyone_ahead)
         };
         let Some(peer) = self.peers.choose(Kind::Follow, 0, self.now, &mut self.rng, usable) else { return };
-        let max_bytes = u32::try_from(APPLY_BYTES.min(self.budget.limit() / APPLY_SHARE_OF_BUDGET)).unwrap_or(u32::MAX);
+        let Some(known) = self.peers.get(peer) else { return };
+        let most = Peers::request_bytes(known).min(self.budget.limit() / APPLY_SHARE_OF_BUDGET);
+        let max_bytes = u32::try_from(most).unwrap_or(u32::MAX);
         let headers = GRID.saturating_mul(512).saturating_add(32 << 10);
         let reserved = u64::from(max_bytes.max(MAX_PAYLOAD_BYTES)).saturating_add(headers);
         if self.budget.reserve(reserved, true) {
@@ -454,9 +457,13 @@ impl Machine {
         }
         let known = self.target().unwrap_or(self.applied);
         let enough = self.until.is_some_and(|until| self.applied >= until);
-        let waits = self
-            .requests
-            .any(|purpose| matches!(purpose, Purpose::Tip(_) | Purpose::Handovers(_) | Purpose::Contest(_)));
+        // Who was asked in vain before is asked again now and then; that holds nothing up.
+        let hopeful = |id: PeerId| self.peers.get(id).is_some_and(crate::peers::Peer::may_prove);
+        let waits = self.requests.iter().any(|(_, request)| match request.purpose {
+            Purpose::Tip(_) | Purpose::Handovers(_) => hopeful(request.peer),
+            Purpose::Contest(_) => true,
+            Purpose::Status | Purpose::Segment(_) | Purpose::Bodies(_) | Purpose::Follow(_) => false,
+        });
         let checks = !self.jobs.is_empty();
         let mut heard = false;
         let settled = self.peers.usable().all(|(_, peer)| match peer.claim {

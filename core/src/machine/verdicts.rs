@@ -13,7 +13,7 @@ use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Source;
 use crate::time::{Instant, UnixMillis};
-use crate::verify::{HandoverLink, Outcome, Verdict};
+use crate::verify::{HandoverLink, Outcome, Task, Verdict};
 use crate::wire::BodyFrame;
 
 /// An answer that could have held more is needlessly small below this share of what was asked for.
@@ -112,7 +112,16 @@ impl Machine {
         let claimed = peer.claim.map(|claim| claim.tip);
         match check {
             TipCheck::OtherEpoch(epoch) => {
-                peer.unproven = claimed;
+                // The handover above the tip may be known already, as where the chain stands still at an epoch's end.
+                if let Some(epoch) = self.epochs.get(epoch).filter(|epoch| epoch.epoch() < newest).cloned() {
+                    let origin = Some((id, Purpose::Tip(epoch.epoch())));
+                    // Just given back.
+                    self.budget.reserve_forced(bytes);
+                    self.send_job(Task::Tip { epoch, bytes: proof }, origin, bytes, bytes);
+                    return;
+                }
+                let until = peer.failed_to_prove(self.now);
+                self.timers.set_sooner(Timer::Peer(id), until);
                 if epoch > newest
                     && let Some(claim) = &mut peer.claim
                 {
@@ -122,7 +131,8 @@ impl Machine {
             }
             TipCheck::Final(facts) => {
                 if claimed.is_some_and(|claimed| claimed > facts.height) {
-                    peer.unproven = claimed;
+                    let until = peer.failed_to_prove(self.now);
+                    self.timers.set_sooner(Timer::Peer(id), until);
                 }
                 if let Some(claim) = &mut peer.claim {
                     claim.tip = claim.tip.max(facts.height);
@@ -190,7 +200,7 @@ impl Machine {
             known.blocks = known.blocks.saturating_add(delivered.above(asked.first()).saturating_add(1));
             if small {
                 let rested = known.suspected(Kind::Bodies, self.now);
-                self.timers.set(Timer::Peer(peer), rested);
+                self.timers.set_sooner(Timer::Peer(peer), rested);
             }
         }
     }
@@ -222,7 +232,7 @@ impl Machine {
             let small = range.count() <= FOLLOW_SLACK && behind > FOLLOW_SLACK && cell_end != Some(range.last());
             if small {
                 let rested = known.suspected(Kind::Follow, self.now);
-                self.timers.set(Timer::Peer(peer), rested);
+                self.timers.set_sooner(Timer::Peer(peer), rested);
             }
             if let Some(claim) = &mut known.claim {
                 claim.tip = claim.tip.max(range.last());

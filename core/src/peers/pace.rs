@@ -41,6 +41,12 @@ impl Pace {
         self.last_delivery = now;
     }
 
+    /// A large answer did not come in time: half the throughput is assumed from here on, so that others are preferred, and
+    /// the next request is one that the peer can answer.
+    pub(crate) fn timed_out(&mut self) {
+        self.bytes_per_second = (self.bytes_per_second() / 2).max(1);
+    }
+
     /// Throughput, measured or assumed.
     pub(crate) fn bytes_per_second(&self) -> u64 {
         if self.bytes_per_second == 0 { ASSUMED_BYTES_PER_SECOND } else { self.bytes_per_second }

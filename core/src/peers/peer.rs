@@ -23,6 +23,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const MAX_DOUBLINGS: u32 = 7;
 /// How long a peer is not asked again for a kind of data that it said it doesn't have.
 pub(super) const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a peer is not asked again for the proof of what it claims, after it gave proof of less.
+const UNPROVEN_PAUSE: Duration = Duration::from_secs(5);
 /// How long a peer of another version or another chain is left alone.
 pub(super) const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(600);
 
@@ -100,6 +102,15 @@ impl Peer {
         self.claim.is_some_and(|claim| claim.earliest <= range.first() && range.last() <= claim.tip)
     }
 
+    /// When the next of its rests is over.
+    pub(crate) fn next_rested(&self, now: Instant) -> Option<Instant> {
+        let standing = match self.standing {
+            Standing::Good => None,
+            Standing::Banned(_, until) | Standing::Unsupported(until) => Some(until),
+        };
+        self.not_before.values().copied().chain(standing).filter(|&at| at > now).min()
+    }
+
     /// Asks again for `kind` only from `at` on.
     pub(crate) fn pause(&mut self, kind: Kind, at: Instant) {
         self.not_before.insert(kind, at);
@@ -110,17 +121,41 @@ impl Peer {
         self.not_before.remove(&kind);
     }
 
+    /// What it claims, it did not prove. It is asked again after a pause: perhaps it can then. Returns when that is over.
+    pub(crate) fn failed_to_prove(&mut self, now: Instant) -> Instant {
+        self.unproven = self.claim.map(|claim| claim.tip);
+        let until = now.after(UNPROVEN_PAUSE);
+        self.pause(Kind::Tip, until);
+        until
+    }
+
+    /// Whether its claim is above what it has proven, and it has not been asked in vain for the rest.
+    pub(crate) fn may_prove(&self) -> bool {
+        self.claim.is_some_and(|claim| self.unproven != Some(claim.tip))
+    }
+
     /// A useful answer: the window grows by one, suspicion fades.
     pub(crate) fn succeeded(&mut self) {
         self.window = self.window.saturating_add(1).min(MAX_WINDOW);
         self.suspicions /= 2;
     }
 
+    /// Time that an answer of `bytes` is expected to take: at its pace, and what it is likely to be waited for in vain.
+    pub(crate) fn expected(&self, bytes: u64) -> Duration {
+        let in_vain = if self.suspicions == 0 { Duration::ZERO } else { self.next_pause() };
+        self.pace.expected(bytes, self.queued_bytes).saturating_add(in_vain)
+    }
+
+    /// How long it rests after one more suspected fault.
+    fn next_pause(&self) -> Duration {
+        FIRST_PAUSE.saturating_mul(1 << self.suspicions.min(MAX_DOUBLINGS)).min(MAX_PAUSE)
+    }
+
     /// A suspected fault: the window shrinks by half, and the peer rests for a while that doubles each time. Returns when
     /// the rest is over.
     pub(crate) fn suspected(&mut self, kind: Kind, now: Instant) -> Instant {
         self.window = (self.window / 2).max(1);
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.suspicions.min(MAX_DOUBLINGS)).min(MAX_PAUSE);
+        let pause = self.next_pause();
         self.suspicions = self.suspicions.saturating_add(1);
         self.pause(kind, now.after(pause));
         now.after(pause)

@@ -1,6 +1,7 @@
 //! All peers, and the choice among them.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::peer::{NOT_AVAILABLE_PAUSE, Peer, Standing, UNSUPPORTED_PAUSE};
@@ -75,7 +76,7 @@ impl Peers {
             let pick = usize::try_from(rng.below(count)).unwrap_or(0);
             return ready().nth(pick).map(|(id, _)| id);
         }
-        ready().min_by_key(|(id, peer)| (peer.pace.expected(size, peer.queued_bytes), *id)).map(|(id, _)| id)
+        ready().min_by_key(|(id, peer)| (peer.expected(size), *id)).map(|(id, _)| id)
     }
 
     /// Bytes to ask `peer` for at once.
@@ -145,22 +146,25 @@ impl Peers {
         }
     }
 
-    /// Lifts a ban or another rest that is over.
-    pub(crate) fn lift_expired(&mut self, id: PeerId, now: Instant) {
+    /// Lifts a ban or another rest that is over. True if there was one.
+    pub(crate) fn lift_expired(&mut self, id: PeerId, now: Instant) -> bool {
         if let Some(peer) = self.peers.get_mut(&id)
             && let Standing::Banned(_, until) | Standing::Unsupported(until) = peer.standing
             && until <= now
         {
             peer.standing = Standing::Good;
+            return true;
         }
+        false
     }
 
-    /// Lifts all bans: this node suspects itself.
-    pub(crate) fn lift_bans(&mut self) {
-        for peer in self.peers.values_mut() {
-            if matches!(peer.standing, Standing::Banned(..)) {
-                peer.standing = Standing::Good;
-            }
-        }
+    /// Lifts all bans: this node suspects itself. Returns whose.
+    pub(crate) fn lift_bans(&mut self) -> Vec<PeerId> {
+        let banned = self.peers.iter_mut().filter(|(_, peer)| matches!(peer.standing, Standing::Banned(..)));
+        let lifted = banned.map(|(&id, peer)| {
+            peer.standing = Standing::Good;
+            id
+        });
+        lifted.collect()
     }
 }

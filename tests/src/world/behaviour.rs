@@ -82,3 +82,9 @@ impl Behaviour for Elsewhere {
         self.1.reply(request, &self.0)
     }
 }
+
+impl Behaviour for Box<dyn Behaviour> {
+    fn reply(&mut self, request: &Request, chain: &TestChain) -> Reply {
+        (**self).reply(request, chain)
+    }
+}

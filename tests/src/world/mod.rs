@@ -3,6 +3,7 @@
 //! The machine's outputs are carried out in an order that depends on the script alone, so a run is the same every time.
 
 mod behaviour;
+#[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod world;
 
 pub use behaviour::{Behaviour, Elsewhere, Honest, Reply, Scripted};

@@ -11,6 +11,7 @@ use hotstuff2_sync::machine::{
     Applied, Apply, Event, Machine, NewMachineError, Output, PeerEvent, Penalty, Replay, RequestFailure, Start,
     StoreCall, StoreError,
 };
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::{Job, Verdict};
 use hotstuff2_sync::wire::Request;
@@ -22,7 +23,7 @@ use crate::chain::TestChain;
 pub trait Applier {
     /// Blocks are to be stored and executed. `None`: never answered.
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
-        let through = apply.range().map_or(Height::ZERO, |range| range.last());
+        let through = apply.range().map_or(Height::ZERO, HeightRange::last);
         Some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
     }
 
@@ -145,6 +146,12 @@ impl World {
     /// Starts the machine.
     pub fn start(&mut self) {
         self.machine.start(self.now, None);
+        self.drain();
+    }
+
+    /// Stops the machine.
+    pub fn stop(&mut self) {
+        self.machine.stop(self.now);
         self.drain();
     }
 
