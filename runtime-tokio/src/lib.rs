@@ -14,5 +14,5 @@ pub mod serve;
 pub mod store;
 
 pub use application::{AppBlock, Application, ExecuteError, NoApplication};
-pub use driver::{PeerAddress, StartError, SyncBuilder, SyncEvent, SyncHandle, SyncUsage};
+pub use driver::{PeerAddress, StartError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub use serve::StoreHandler;

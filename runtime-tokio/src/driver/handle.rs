@@ -47,6 +47,17 @@ pub struct SyncUsage {
     pub wire_bytes_received: u64,
 }
 
+/// How a sync ended.
+#[derive(Clone, Debug)]
+pub struct SyncEnd {
+    /// The last word on progress.
+    pub progress: Progress,
+    /// What the sync has used, until everything was durable.
+    pub usage: SyncUsage,
+    /// Events that nobody has taken: what failed at the very end is among them.
+    pub events: Vec<SyncEvent>,
+}
+
 /// A running sync. Dropping the handle stops it; [`shutdown`](Self::shutdown) does so and waits.
 pub struct SyncHandle {
     pub(super) inputs: Sender<Input>,
@@ -92,8 +103,7 @@ impl SyncHandle {
     }
 
     /// Stops, waits until everything that was handed on is stored, executed and durable, and closes the network.
-    /// Returns the last word on progress and usage.
-    pub async fn shutdown(mut self) -> (Progress, SyncUsage) {
+    pub async fn shutdown(mut self) -> SyncEnd {
         self.dialer.abort_all();
         let _ = self.inputs.send(Input::Shutdown);
         if let Some(thread) = self.thread.take() {
@@ -102,8 +112,9 @@ impl SyncHandle {
         }
         self.ended = Some(Clock::now());
         self.network.close().await;
+        let events = std::iter::from_fn(|| self.events.try_recv().ok()).collect();
         let progress = self.progress.borrow().clone();
-        (progress, self.usage())
+        SyncEnd { progress, usage: self.usage(), events }
     }
 }
 

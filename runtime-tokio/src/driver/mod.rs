@@ -14,7 +14,7 @@ mod pool;
 
 pub use builder::{StartError, SyncBuilder};
 pub use dialer::PeerAddress;
-pub use handle::{SyncEvent, SyncHandle, SyncUsage};
+pub use handle::{SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 
 use std::net::{IpAddr, SocketAddr};
 

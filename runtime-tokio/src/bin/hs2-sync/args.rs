@@ -21,6 +21,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show it all: generate a chain, serve it from several processes (one lies, one is slow), and catch up from them
+    #[command(mut_arg("app", |app| app.help("What executes the blocks [default: ledger; with --from: none]")))]
     Demo(DemoArgs),
     /// Generate a chain with real signatures into a store that `serve` can serve
     Gen(GenArgs),
@@ -55,15 +56,22 @@ pub(crate) struct ChainArgs {
     /// How many epochs cover the blocks; validators come, go and change power with each
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) epochs: u64,
-    /// What executes the blocks
-    #[arg(long, value_enum, default_value_t = App::None)]
-    pub(crate) app: App,
+    /// What executes the blocks [default: none]
+    #[arg(long, value_enum)]
+    pub(crate) app: Option<App>,
     /// Cut payloads from this file, or from the files in this folder, instead of random bytes
     #[arg(long, value_name = "PATH")]
     pub(crate) from: Option<PathBuf>,
     /// Number that keys, gaps, payloads and lies follow from
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub(crate) seed: u64,
+}
+
+impl ChainArgs {
+    /// What executes the blocks.
+    pub(crate) fn app(&self) -> App {
+        self.app.unwrap_or(App::None)
+    }
 }
 
 #[derive(Debug, Args)]

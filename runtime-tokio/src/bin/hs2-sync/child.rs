@@ -29,13 +29,12 @@ impl Child {
         let what = what.into();
         let failed = |source| CliError::System { what: "a process can't be started", source };
         let program = std::env::current_exe().map_err(failed)?;
-        let mut process = Command::new(program)
-            .args(arguments)
-            .arg("--until-stdin-closes")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A Ctrl-C on the terminal is for the demo, which then stops its processes in order.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut process = command.spawn().map_err(failed)?;
         let stdin = process.stdin.take();
         Ok(Self { what, process, stdin })
     }

@@ -7,14 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::args::{DemoArgs, Parent, name_of};
+use crate::args::{App, DemoArgs, Parent, name_of};
 use crate::child::Child;
 use crate::error::CliError;
 use crate::generate::{generate, now, require_empty};
 use crate::genesis_file::GENESIS_FILE;
 use crate::inspect::inspect;
 use crate::lie::Lie;
-use crate::report::{PeerReport, Role, ServeReport, SyncReport, say, write_json};
+use crate::report::{PeerReport, Role, ServeReport, SyncReport, say, short, write_json};
 use crate::stop::stop_signal;
 
 /// Says that a folder is a demo's, so that the next demo may empty it.
@@ -30,18 +30,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const SLOW_DELAY_MS: u64 = 300;
 const SLOW_RATE: u64 = 256 << 10;
 
-pub(crate) fn run(args: &DemoArgs) -> Result<(), CliError> {
+pub(crate) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     if args.liars.saturating_add(args.slow) >= args.peers {
         return Err(CliError::Options(
             "at least one peer must be honest and fast: give more --peers, or fewer --liars and --slow",
         ));
     }
+    // Files' bytes are no transfers; anything else is executed, so that the state root at the end means something.
+    args.chain.app = args.chain.app.or(args.chain.from.is_none().then_some(App::Ledger));
     let folder = Folder::prepare(args.dir.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| CliError::System { what: "threads can't be started", source })?;
-    runtime.block_on(demo(args, &folder.path))
+    runtime.block_on(demo(&args, &folder.path))
 }
 
 async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
@@ -161,7 +163,7 @@ fn sync_arguments(args: &DemoArgs, chain: &Path, late: &Path, report: &Path, ser
         ("--dir", late.display().to_string()),
         ("--json", report.display().to_string()),
         ("--strategy", name_of(&args.strategy)),
-        ("--app", name_of(&args.chain.app)),
+        ("--app", name_of(&args.chain.app())),
     ] {
         arguments.extend([option.to_owned(), value]);
     }
@@ -235,11 +237,6 @@ fn summarize(json: Option<&Path>, report: &SyncReport, servers: &[Server]) {
     if report.ok {
         say(json, format_args!("head id and state root equal the servers'"));
     }
-}
-
-/// The start of an id: enough to tell a few peers apart.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }
 
 /// Where a demo keeps its files.

@@ -117,7 +117,7 @@ pub(crate) fn generate(
         progress.show(&snapshot(begin, head.height, blocks, sink.payload_bytes));
     }
     sink.flush()?;
-    progress.finish();
+    progress.finish(&snapshot(begin, head.height, blocks, sink.payload_bytes));
     Ok(GenReport {
         head,
         genesis: genesis_file,
@@ -133,7 +133,7 @@ pub(crate) fn generate(
 fn payloads(chain: &ChainArgs) -> Result<(Box<dyn Payloads + Send>, u64), CliError> {
     let failed = |error| CliError::from_generator(chain)(GenerateError::Payload(error));
     let blocks = chain.blocks.unwrap_or(DEFAULT_BLOCKS);
-    Ok(match (&chain.from, chain.app) {
+    Ok(match (&chain.from, chain.app()) {
         (Some(_), App::Ledger) => {
             return Err(CliError::Options("the ledger's payloads are its transfers: leave out --from or --app ledger"));
         }

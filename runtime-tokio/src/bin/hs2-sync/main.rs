@@ -18,6 +18,7 @@ mod serve;
 mod stop;
 mod sync;
 mod usage;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ use args::{Cli, Command};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => demo::run(args),
         Command::Gen(args) => generate::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),

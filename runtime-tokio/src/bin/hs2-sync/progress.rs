@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Time between two lines where standard error is no terminal.
+/// Time between two lines where standard error is no terminal. What is over sooner needs none.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// What is shown.
@@ -25,7 +25,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct ProgressLine {
     bar: Option<ProgressBar>,
     verb: &'static str,
-    last_line: Option<Instant>,
+    last_line: Instant,
     start_height: u64,
 }
 
@@ -33,21 +33,26 @@ impl ProgressLine {
     /// Progress of what `verb` says, from `start_height` on.
     pub(crate) fn new(start_height: u64, verb: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} blocks  {msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            // Fits into 80 columns but for what limits the speed.
+            let style = ProgressStyle::with_template("{prefix:>10} [{bar:20.green}] {pos}/{len}  {msg}")
+                .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
             ProgressBar::new(0).with_style(style).with_prefix(verb)
         });
-        Self { bar, verb, last_line: None, start_height }
+        Self { bar, verb, last_line: Instant::now(), start_height }
     }
 
     pub(crate) fn show(&mut self, snapshot: &Snapshot) {
         let text = describe(snapshot);
+        if snapshot.target <= self.start_height {
+            // Nobody has proven anything yet: an empty way looks like one that is done.
+            return;
+        }
         if let Some(bar) = &self.bar {
             bar.set_length(snapshot.target.saturating_sub(self.start_height));
             bar.set_position(snapshot.height.saturating_sub(self.start_height));
             bar.set_message(text);
-        } else if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
-            self.last_line = Some(Instant::now());
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
             eprintln!("{}: height {} of {}  {text}", self.verb, snapshot.height, snapshot.target);
         }
     }
@@ -60,10 +65,14 @@ impl ProgressLine {
         }
     }
 
-    /// Takes the bar off the screen, so that what follows starts on a clean line.
-    pub(crate) fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
+    /// Leaves the bar on the screen as it was at the end, so that it is seen however short the way was, and starts what
+    /// follows on a line of its own.
+    pub(crate) fn finish(&mut self, last: &Snapshot) {
+        if self.bar.is_some() {
+            self.show(&Snapshot { remaining: None, note: None, ..last.clone() });
+        }
+        if let Some(bar) = self.bar.take().filter(|_| last.target > self.start_height) {
+            bar.abandon();
         }
     }
 }

@@ -25,12 +25,14 @@ pub(crate) struct SyncReport {
     pub(crate) ok: bool,
     /// The strategies used, in order.
     pub(crate) strategies: Vec<String>,
+    /// Height of the store at the start.
     pub(crate) start_height: u64,
+    /// Highest height that was proven final.
     pub(crate) target_height: u64,
     pub(crate) head: Head,
     /// Blocks made durable by this run.
     pub(crate) blocks: u64,
-    /// The whole catch-up, from the start of the node to the last durable commit.
+    /// The whole catch-up, from the start of the node to the last durable commit, the application's included.
     pub(crate) seconds: f64,
     pub(crate) blocks_per_second: f64,
     /// Payload bytes of those blocks.
@@ -73,6 +75,11 @@ impl SyncReport {
             self.coordination_cpu_seconds,
         )
     }
+}
+
+/// The start of an id: enough to tell a few peers apart.
+pub(crate) fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
 }
 
 /// A quotient for reports: zero where there is nothing to divide by.

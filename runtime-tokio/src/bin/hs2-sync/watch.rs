@@ -1,0 +1,293 @@
+//! [`Watch`]: looks on while a sync runs, tells people about it, and says when and how it is over.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{Bottleneck, Event, HaltReason, Progress, StallReason};
+use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
+use hotstuff2_sync_tokio::net::Network;
+use hotstuff2_sync_tokio::{SyncEvent, SyncHandle};
+
+use crate::args::SyncArgs;
+use crate::progress::{ProgressLine, Snapshot};
+use crate::report::{ratio, short};
+
+/// Time between two looks at progress.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
+
+/// Time between two messages of a disk or an application that goes on failing.
+const REPEAT_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a peer may take to say which chain it serves.
+const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a sync ended.
+pub(crate) enum End {
+    Reached,
+    Stopped,
+    Failed(String),
+}
+
+/// Watches a sync and tells the user about it.
+pub(crate) struct Watch {
+    line: ProgressLine,
+    strategies: Vec<String>,
+    patience: Duration,
+    moved: Instant,
+    height: Height,
+    chain_id: Hash,
+    /// The node's folder, for evidence.
+    dir: PathBuf,
+    /// Whether being caught up is no end.
+    follow: bool,
+    /// What a disk or an address said last: what to tell if nothing moves.
+    host: Option<String>,
+    /// When a disk or an application last said something to the user.
+    said: Option<Instant>,
+    /// Why nothing moves, by the machine.
+    stall: Option<StallReason>,
+}
+
+impl Watch {
+    pub(crate) fn new(args: &SyncArgs, height: Height, chain_id: Hash) -> Self {
+        Self {
+            line: ProgressLine::new(height.get(), "syncing"),
+            strategies: Vec::new(),
+            patience: Duration::from_secs(args.patience),
+            moved: Instant::now(),
+            height,
+            chain_id,
+            dir: args.dir.clone(),
+            follow: args.follow,
+            host: None,
+            said: None,
+            stall: None,
+        }
+    }
+
+    pub(crate) async fn until_end(
+        &mut self,
+        handle: &mut SyncHandle,
+        network: &dyn Network,
+        stop: impl Future<Output = ()>,
+    ) -> End {
+        let progress = handle.progress();
+        let mut show = tokio::time::interval(SHOW_EVERY);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return End::Stopped,
+                event = handle.next_event() => match event {
+                    Some(event) => {
+                        if let Some(end) = self.event(event) {
+                            return end;
+                        }
+                        if let Some(StallReason::NoPeers | StallReason::NoTarget(_)) = self.stall
+                            && let Some(other) = other_chain(network, &progress.borrow().clone(), self.chain_id).await
+                        {
+                            let ours = self.chain_id;
+                            return End::Failed(format!(
+                                "the peers serve chain {other}, the genesis file is of chain {ours}; name the genesis \
+                                 file of their chain, or other peers"
+                            ));
+                        }
+                    }
+                    None => return End::Failed("its own thread is gone; run it again".to_owned()),
+                },
+                _ = show.tick() => {
+                    let progress = progress.borrow().clone();
+                    if let Some(end) = self.tick(&progress) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: SyncEvent) -> Option<End> {
+        match event {
+            SyncEvent::Dial(text) => {
+                self.line.say(&text);
+                self.host = Some(text);
+            }
+            SyncEvent::Host(text) => {
+                // What fails is tried again, and says the same again.
+                if self.said.is_none_or(|said| said.elapsed() >= REPEAT_EVERY) {
+                    self.line.say(&text);
+                    self.said = Some(Instant::now());
+                }
+                self.host = Some(text);
+            }
+            SyncEvent::Machine(Event::Reached(_)) if !self.follow => return Some(End::Reached),
+            SyncEvent::Machine(Event::Strategy { strategy, .. }) => {
+                let name = strategy.to_string();
+                if self.strategies.last() != Some(&name) {
+                    self.strategies.push(name);
+                }
+            }
+            SyncEvent::Machine(Event::Banned { peer, fault }) => {
+                self.line.say(&format!("banned {}: {fault}", short(&peer.to_string())));
+            }
+            SyncEvent::Machine(Event::Stalled { reason, .. }) => {
+                self.line.say(&reason.to_string());
+                self.stall = Some(reason);
+            }
+            SyncEvent::Machine(Event::Resumed) => {
+                self.host = None;
+                self.stall = None;
+            }
+            SyncEvent::Machine(Event::SuspectSelf { fault, groups }) => self.line.say(&format!(
+                "{groups} independent peers give answers that look false ({fault}): check the genesis file, this \
+                 program's version and this machine's memory"
+            )),
+            SyncEvent::Machine(Event::Halted(reason)) => {
+                let cause = match &reason {
+                    HaltReason::ConflictingFinality { height, evidence } => {
+                        Some(keep_evidence(&self.dir, *height, evidence))
+                    }
+                    _ => self.host.take(),
+                };
+                let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+                return Some(End::Failed(format!("{reason}{cause}")));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn tick(&mut self, progress: &Progress) -> Option<End> {
+        self.line.show(&snapshot(progress));
+        if progress.current > self.height {
+            self.height = progress.current;
+            self.moved = Instant::now();
+        }
+        if self.follow || self.patience.is_zero() || self.moved.elapsed() < self.patience {
+            return None;
+        }
+        let why = match (self.host.take(), self.stall) {
+            // What an address or a disk said is more use than that nobody answers.
+            (Some(text), _) => text,
+            (None, Some(reason)) => reason.to_string(),
+            (None, None) => "no peer proved a higher block".to_owned(),
+        };
+        let waited = self.patience.as_secs();
+        Some(End::Failed(format!("nothing moved for {waited} s: {why}; what is stored stays, so try again")))
+    }
+
+    /// Ends with what came after [`Self::until_end`]: the last `progress`, and `events` that nobody has looked at. Returns
+    /// the strategies that were used, in order, and the end in their light.
+    pub(crate) fn finish(mut self, progress: &Progress, events: Vec<SyncEvent>, mut end: End) -> (Vec<String>, End) {
+        self.line.finish(&snapshot(progress));
+        for event in events {
+            match event {
+                // Everything was applied before, so it is the last commit of the application that failed.
+                SyncEvent::Host(text) if matches!(end, End::Reached) => end = End::Failed(text),
+                SyncEvent::Machine(Event::Halted(_)) => end = self.event(event).unwrap_or(end),
+                _ => {}
+            }
+        }
+        (self.strategies, end)
+    }
+}
+
+/// Keeps evidence in a file of `dir`, and says where it is.
+fn keep_evidence(dir: &Path, height: Height, evidence: &[u8]) -> String {
+    if evidence.is_empty() {
+        return "the older proof is no longer in this store, so there is no evidence to keep".to_owned();
+    }
+    let path = dir.join(format!("evidence-{height}"));
+    let written: io::Result<()> = File::create(&path).and_then(|mut file| {
+        file.write_all(evidence)?;
+        file.sync_all()
+    });
+    match written {
+        Ok(()) => format!("the evidence is in {}", path.display()),
+        Err(error) => {
+            format!("the evidence can't be written to {}: {error}; make room there and sync again", path.display())
+        }
+    }
+}
+
+/// The chain that the connected peers serve, if it is another one.
+async fn other_chain(network: &dyn Network, progress: &Progress, ours: Hash) -> Option<Hash> {
+    let request = Request::Status;
+    let most = usize::try_from(request.max_response_bytes()).unwrap_or(usize::MAX);
+    let mut other = None;
+    for peer in progress.peers.iter().filter(|peer| peer.connected) {
+        let asked = network.request(peer.id, request.encode().into(), most);
+        let Ok(Ok(answer)) = tokio::time::timeout(STATUS_PATIENCE, asked).await else { continue };
+        let Ok(Answer::Data(data)) = Answer::decode(answer) else { continue };
+        match postcard::from_bytes::<PeerStatus>(&data) {
+            Ok(status) if status.chain_id == ours => return None,
+            Ok(status) => other = Some(status.chain_id),
+            Err(_) => {}
+        }
+    }
+    other
+}
+
+fn snapshot(progress: &Progress) -> Snapshot {
+    let blocks = progress.current.above(progress.start);
+    let blocks_per_second = progress.blocks_per_second as f64;
+    let bytes_per_block = ratio(progress.payload_bytes as f64, blocks as f64);
+    Snapshot {
+        height: progress.current.get(),
+        target: progress.target.get(),
+        blocks_per_second,
+        bytes_per_second: blocks_per_second * bytes_per_block,
+        remaining: progress.remaining,
+        note: Some(format!("limited by {}", name_of(progress.bottleneck))),
+    }
+}
+
+pub(crate) fn name_of(bottleneck: Bottleneck) -> &'static str {
+    match bottleneck {
+        Bottleneck::Network => "network",
+        Bottleneck::Verify => "verify",
+        Bottleneck::Apply => "apply",
+        Bottleneck::Peers => "peers",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn halted(dir: &Path, evidence: &'static [u8]) -> String {
+        let mut watch = Watch {
+            line: ProgressLine::new(0, "syncing"),
+            strategies: Vec::new(),
+            patience: Duration::ZERO,
+            moved: Instant::now(),
+            height: Height::ZERO,
+            chain_id: Hash::ZERO,
+            dir: dir.to_owned(),
+            follow: true,
+            host: None,
+            said: None,
+            stall: None,
+        };
+        let reason = HaltReason::ConflictingFinality { height: Height::new(7), evidence: evidence.into() };
+        match watch.event(SyncEvent::Machine(Event::Halted(reason))) {
+            Some(End::Failed(text)) => text,
+            _ => panic!("a halt is a failure"),
+        }
+    }
+
+    #[test]
+    fn evidence_is_kept_and_said_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = halted(folder.path(), b"two chains");
+        let file = folder.path().join("evidence-7");
+        assert!(text.contains("two different blocks at height 7") && text.contains(file.to_str().unwrap()), "{text}");
+        assert_eq!(std::fs::read(&file).unwrap(), b"two chains");
+
+        let nowhere = folder.path().join("nowhere");
+        assert!(halted(&nowhere, b"two chains").contains("can't be written"));
+        assert!(halted(folder.path(), b"").contains("no evidence to keep"));
+    }
+}
