@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{BlockPoint, Start};
+use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Honest, World};
 
@@ -46,4 +48,42 @@ fn every_strategy_reaches_the_tip() {
         world.machine.stop(world.now());
         assert_eq!(world.machine.progress().buffered_bytes, 0, "{strategy}");
     }
+}
+
+#[test]
+fn a_checkpoint_inside_a_cell_is_a_start_like_any_other() {
+    let source = chain(3000, 2);
+    for height in [1, 700, 1023, 1024, 1500, 1501, 2999] {
+        let height = Height::new(height);
+        let epoch = source.epoch_of(height).unwrap().info().epoch();
+        let start = Start {
+            stored: BlockPoint { height, id: source.id(height).unwrap() },
+            applied: height,
+            epochs: vec![source.epoch_ref(epoch).unwrap()],
+            ..source.start()
+        };
+        let mut world = World::from(chain(3000, 2), SyncConfig::default(), start).unwrap();
+        world.join(1, Honest::default());
+        world.start();
+        assert!(world.run_to_tip(Duration::from_secs(60)), "{height}: {:?}", world.events);
+        assert_eq!(world.applied.first(), Some(&height.next()), "{height}");
+    }
+}
+
+#[test]
+fn stored_blocks_are_replayed_before_anything_is_downloaded() {
+    let source = chain(3000, 1);
+    let stored = Height::new(2500);
+    let start = Start {
+        stored: BlockPoint { height: stored, id: source.id(stored).unwrap() },
+        applied: Height::new(100),
+        ..source.start()
+    };
+    let mut world = World::from(chain(3000, 1), SyncConfig::default(), start).unwrap();
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_until(Duration::from_secs(60), |world| world.machine.applied() >= stored));
+    let bulk = |request: &Request| matches!(request, Request::Segment { .. } | Request::Bodies { .. });
+    assert!(!world.requests.iter().any(|(_, _, request)| bulk(request)), "what is here is not downloaded");
+    assert!(world.run_to_tip(Duration::from_secs(60)), "{:?}", world.events);
 }

@@ -62,7 +62,9 @@ mod validators;
 mod vote;
 
 pub use advert::{ADVERT_TAG, Advert, MAX_ADVERT_BYTES};
-pub use anchor::{AnchorError, AnchorFacts, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_CLOCK_ERROR_MS, TrustAnchor};
+pub use anchor::{
+    AnchorError, AnchorFacts, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_CLOCK_ERROR_MS, TrustAnchor, check_age,
+};
 pub use certificate::{CertificateError, QuorumCertificate};
 pub use codec::Version;
 pub use epoch::{EpochInfo, MAX_EPOCH_BYTES};

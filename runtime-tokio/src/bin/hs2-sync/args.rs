@@ -155,6 +155,9 @@ pub(crate) struct SyncArgs {
     /// Give up after so many seconds without a new block; 0 waits for ever
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) patience: u64,
+    /// Start from a block that is older than the chain's trusting period, though its validators may have left long ago
+    #[arg(long)]
+    pub(crate) accept_long_range: bool,
     /// Keep following the network after it was caught up with, until stopped
     #[arg(long)]
     pub(crate) follow: bool,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use hotstuff2_sync::chain::native::GenesisError;
+use hotstuff2_sync::chain::native::{AnchorError, GenesisError};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
@@ -55,6 +55,9 @@ pub(crate) enum CliError {
     /// The store can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What this node trusts is too old to prove anything from.
+    #[error("{0}; here: `--accept-long-range`")]
+    Anchor(#[from] AnchorError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFailure),

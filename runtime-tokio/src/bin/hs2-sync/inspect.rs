@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hotstuff2_sync::chain::Chain as _;
 use hotstuff2_sync::chain::native::{Genesis, GenesisDocument, NativeChain};
-use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::chain::{Chain as _, HeaderFacts};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader as _;
@@ -57,22 +56,22 @@ pub(crate) fn inspect(dir: &Path) -> Result<InspectReport, CliError> {
 /// The highest stored block.
 pub(crate) fn head_of(store: &DiskStore<NativeChain>, genesis: &Genesis) -> Result<Head, CliError> {
     let height = store.stored().height;
-    let (id, state_root) = header_at(store, genesis, height)?;
+    let HeaderFacts { id, state_root, .. } = header_at(store, genesis, height)?;
     Ok(Head { height: height.get(), id: id.to_string(), state_root: state_root.to_string() })
 }
 
-/// Id and state root of the stored block at `height`.
+/// The header of the stored block at `height`.
 pub(crate) fn header_at(
     store: &DiskStore<NativeChain>,
     genesis: &Genesis,
     height: Height,
-) -> Result<(Hash, Hash), CliError> {
+) -> Result<HeaderFacts, CliError> {
     if height == Height::ZERO {
-        return Ok((genesis.id(), genesis.header().state_root));
+        let header = genesis.header();
+        return Ok(HeaderFacts { id: genesis.id(), state_root: header.state_root, timestamp: header.timestamp });
     }
     let chain = NativeChain::new(genesis);
     let stored = store.segment(HeightRange::single(height), false, false)?;
     let segment = stored.and_then(|stored| chain.decode_segment(&stored.segment).ok());
-    let header = segment.and_then(|segment| chain.header(&segment, height)).ok_or(CliError::NoHeader(height))?;
-    Ok((header.id, header.state_root))
+    segment.and_then(|segment| chain.header(&segment, height)).ok_or(CliError::NoHeader(height))
 }

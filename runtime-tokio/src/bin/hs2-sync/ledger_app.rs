@@ -67,7 +67,7 @@ impl LedgerApp {
         if new && ledger.root() != genesis.header().state_root {
             return Err(other_app());
         }
-        let expected = header_at(store, genesis, applied)?.1;
+        let expected = header_at(store, genesis, applied)?.state_root;
         if ledger.root() != expected {
             let what = format!("its root is {}, that of block {applied} is {expected}", ledger.root());
             return Err(CliError::LedgerDamaged(what));

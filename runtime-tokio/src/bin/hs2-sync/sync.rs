@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotstuff2_sync::calls::BlockPoint;
-use hotstuff2_sync::chain::native::{Genesis, NativeChain};
+use hotstuff2_sync::chain::native::{Genesis, NativeChain, check_age};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Progress;
@@ -15,8 +15,9 @@ use hotstuff2_sync_tokio::{PeerAddress, StoreHandler, SyncBuilder, SyncEnd, Sync
 
 use crate::args::{App, Strategy, SyncArgs};
 use crate::error::CliError;
+use crate::generate::now;
 use crate::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
-use crate::inspect::head_of;
+use crate::inspect::{head_of, header_at};
 use crate::ledger_app::LedgerApp;
 use crate::report::{Head, PeerReport, SyncReport, ratio, say, write_json};
 use crate::serve::IDENTITY_FILE;
@@ -37,6 +38,10 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let stop = stop_signal(&args.parent)?;
     let genesis = read_genesis(&args.genesis)?;
     let store = Arc::new(open_or_create(&args.dir, &genesis)?);
+    if !args.accept_long_range {
+        let newest = header_at(&store, &genesis, store.stored().height)?;
+        check_age(&genesis, newest.timestamp, now())?;
+    }
     let start_height = store.stored().height;
     let (mut handle, network) = start(args, &genesis, &store)?;
 
