@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -39,6 +39,8 @@ enum ToExecute {
 /// The two threads.
 pub(super) struct Appliers {
     to_store: Option<Sender<ToStore>>,
+    /// Set when it is time to go.
+    stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -53,6 +55,7 @@ impl Appliers {
         let (to_store, store_work) = channel();
         let (to_execute, execute_work) = channel();
         let applied = Arc::new(AtomicU64::new(application.applied().get()));
+        let stopping = Arc::new(AtomicBool::new(false));
         let storing = Storing {
             store: Arc::clone(store),
             applied: Arc::clone(&applied),
@@ -65,6 +68,7 @@ impl Appliers {
             store: Arc::clone(store),
             application,
             applied,
+            stopping: Arc::clone(&stopping),
             answers: answers.clone(),
             events: events.clone(),
         };
@@ -72,7 +76,7 @@ impl Appliers {
             thread::Builder::new().name("hs2-store".to_owned()).spawn(move || storing.run(&store_work))?,
             thread::Builder::new().name("hs2-execute".to_owned()).spawn(move || executing.run(&execute_work))?,
         ];
-        Ok(Self { to_store: Some(to_store), threads })
+        Ok(Self { to_store: Some(to_store), stopping, threads })
     }
 
     pub(super) fn send(&self, work: ToStore) {
@@ -84,8 +88,10 @@ impl Appliers {
 }
 
 impl Drop for Appliers {
-    /// Waits until what was handed over is stored, executed and persisted.
+    /// Waits until what was handed over is stored, and what was executed is persisted. Blocks that are stored and not yet
+    /// executed are left for the next start, so that stopping takes no longer than a batch.
     fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
         self.to_store = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -154,6 +160,7 @@ struct Executing<C> {
     store: Arc<dyn BlockStore>,
     application: Box<dyn Application>,
     applied: Arc<AtomicU64>,
+    stopping: Arc<AtomicBool>,
     answers: Sender<Input>,
     events: Events,
 }
@@ -162,11 +169,15 @@ impl<C: Chain> Executing<C> {
     fn run(mut self, work: &Receiver<ToExecute>) {
         for work in work {
             let (id, result) = match work {
-                ToExecute::Blocks(id, parts) => (id, parts.iter().try_for_each(|part| self.execute(part))),
+                ToExecute::Blocks(id, parts) => {
+                    (id, parts.iter().try_for_each(|part| self.execute_unless_stopping(part)))
+                }
                 ToExecute::Replay(replay) => (replay.id, self.replay(replay.range)),
             };
             let error = result.err().map(|error| {
-                self.events.send(SyncEvent::Host(error.to_string()));
+                if !self.stopping.load(Ordering::Acquire) {
+                    self.events.send(SyncEvent::Host(error.to_string()));
+                }
                 match error {
                     ExecuteError::StateMismatch { height, .. } => ApplyError::StateMismatch(height),
                     ExecuteError::Transient(_) => ApplyError::Transient,
@@ -192,9 +203,16 @@ impl<C: Chain> Executing<C> {
                 let text = format!("block {} is to be executed but not in the store", rest.first());
                 return Err(ExecuteError::Permanent(text.into()));
             };
-            self.execute(&part)?;
+            self.execute_unless_stopping(&part)?;
         }
         Ok(())
+    }
+
+    fn execute_unless_stopping(&mut self, part: &ApplyPart) -> Result<(), ExecuteError> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(ExecuteError::Transient("this node is stopping".into()));
+        }
+        self.execute(part)
     }
 
     /// Executes what of `part` is above the application's height.

@@ -41,7 +41,7 @@ impl Events {
 pub struct SyncUsage {
     /// CPU time of the machine and of the thread that drives it.
     pub coordination_cpu: Duration,
-    /// Time from the start until now, or until everything was stored, executed and durable after a shutdown.
+    /// Time from the start until now, or until everything was durable after a shutdown.
     pub running: Duration,
     /// Bytes that streams have received from peers, cancelled and cut-off answers included.
     pub wire_bytes_received: u64,
@@ -102,7 +102,8 @@ impl SyncHandle {
         }
     }
 
-    /// Stops, waits until everything that was handed on is stored, executed and durable, and closes the network.
+    /// Stops, waits until everything that was handed on is stored and everything executed is durable, and closes the
+    /// network. Blocks that are stored and not executed yet are executed by the next start.
     pub async fn shutdown(mut self) -> SyncEnd {
         self.dialer.abort_all();
         let _ = self.inputs.send(Input::Shutdown);

@@ -70,7 +70,7 @@ impl MachineThread {
         }
         self.machine.stop(self.now());
         self.drain();
-        // What was handed over is stored, executed and persisted before the last word on progress.
+        // What was handed over is stored, and what was executed persisted, before the last word on progress.
         drop(self.appliers);
         while let Ok(input) = work.try_recv() {
             if let Input::Applied(answer) = input {

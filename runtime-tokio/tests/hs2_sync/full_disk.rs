@@ -1,0 +1,113 @@
+//! A disk that fills up while a sync writes to it: a tmpfs of a few megabytes, in a mount namespace of its own, which is
+//! gone with the process that holds it.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::common::{PROGRAM, World, complaint_of, report_of};
+
+/// Less than the blocks of these tests take, and more than an empty store does.
+const SMALL: &str = "size=12m";
+const LARGE: &str = "size=256m";
+
+const BLOCKS: &str = "20000";
+
+struct SmallDisk {
+    holder: Child,
+    dir: PathBuf,
+    root: bool,
+}
+
+impl SmallDisk {
+    fn mount(dir: &Path) -> Self {
+        let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+        std::fs::create_dir(dir).unwrap();
+        let mut command = Command::new("unshare");
+        if !root {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let script = r#"mount -t tmpfs -o "$1" hs2-sync "$0" && echo mounted && exec sleep 600"#;
+        command.args(["--mount", "sh", "-c", script]).arg(dir).arg(SMALL);
+        let mut holder = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(
+            line, "mounted\n",
+            "a small disk for this test can't be mounted: run it as root, or allow user namespaces"
+        );
+        Self { holder, dir: dir.to_owned(), root }
+    }
+
+    /// A command that sees this disk.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        if !self.root {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["--target", &self.holder.id().to_string(), "--mount", program]).stdin(Stdio::null());
+        command
+    }
+
+    fn sync(&self, world: &World, peer: &str, patience: &str) -> Command {
+        let mut command = self.command(PROGRAM);
+        command.args(["sync", "--genesis", &world.genesis(), "--peer", peer, "--patience", patience, "--dir"]);
+        command.arg(self.dir.join("late"));
+        command
+    }
+
+    fn grow(&self) {
+        let remount = format!("remount,{LARGE}");
+        assert!(self.command("mount").args(["-o", &remount]).arg(&self.dir).status().unwrap().success());
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        let mut command = self.command(PROGRAM);
+        command.args(["inspect", "--dir"]).arg(self.dir.join("late"));
+        report_of(command)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        self.holder.kill().unwrap();
+        self.holder.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_sync_waits_for_room_and_goes_on_by_itself() {
+    let world = World::new(&["--blocks", BLOCKS]);
+    let server = world.server("server");
+    let disk = SmallDisk::mount(&world.path("disk"));
+    let mut command = disk.sync(&world, &server.peer, "0");
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said = lines.find(|line| line.contains("free disk space")).unwrap();
+    assert!(said.contains("disk/late") && said.contains("nothing is lost"), "{said}");
+    assert!(process.try_wait().unwrap().is_none());
+    disk.grow();
+    let rest: Vec<String> = lines.collect();
+    assert!(process.wait().unwrap().success(), "{rest:?}");
+    let inspected = disk.inspect();
+    drop(server);
+    assert_eq!(inspected["head"], world.head("server"));
+}
+
+#[test]
+fn a_sync_that_gets_no_room_gives_up_with_all_that_it_stored() {
+    let world = World::new(&["--blocks", BLOCKS]);
+    let server = world.server("server");
+    let disk = SmallDisk::mount(&world.path("disk"));
+    let message = complaint_of(disk.sync(&world, &server.peer, "2"));
+    assert!(message.contains("disk/late") && message.contains("free disk space"), "{message}");
+    assert!(message.contains("nothing moved for 2 s"), "{message}");
+    disk.grow();
+    let stored = disk.inspect()["head"]["height"].clone();
+    assert!(stored.as_u64().unwrap() > 0);
+    let end = report_of(disk.sync(&world, &server.peer, "0"));
+    assert_eq!((&end["ok"], &end["start_height"]), (&true.into(), &stored));
+    drop(server);
+    assert_eq!(disk.inspect()["head"], world.head("server"));
+}

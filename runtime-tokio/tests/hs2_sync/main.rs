@@ -1,0 +1,7 @@
+//! The command `hs2-sync` as its users run it: processes, files, exit codes and messages.
+
+mod bad_input;
+mod common;
+mod demo;
+mod full_disk;
+mod kill_nine;
