@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Epoch, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{Applied, Apply, ApplyError, Event, Output, PeerEvent, StallReason};
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Applier, Behaviour, Honest, Reply, Scripted, World};
@@ -115,12 +117,16 @@ fn late_unsolicited_and_crossed_responses_are_counted_not_obeyed() {
 
 #[test]
 fn limit_is_clamped_with_min() {
-    let chain = TestChain::new(ChainSpec { blocks: 9000, epochs: 1, ..ChainSpec::default() }).unwrap();
-    let all = chain.respond(&Request::Bodies {
-        range: hotstuff2_sync::ranges::HeightRange::new(Height::new(1), Height::new(9000)).unwrap(),
-        max_bytes: u32::MAX,
-    });
-    assert!(all.len() <= (hotstuff2_sync::limits::MAX_BODIES_BYTES as usize) + (64 << 10), "{}", all.len());
+    // More payload in one cell than an answer may hold, so that the asker's limit alone would let it all through.
+    let spec = ChainSpec { blocks: 1023, epochs: 1, ..ChainSpec::default() };
+    let chain = TestChain::with_payloads(spec, 8000, None).unwrap();
+    let range = HeightRange::new(Height::new(1), Height::new(1023)).unwrap();
+    let most = hotstuff2_sync::limits::MAX_BODIES_BYTES as usize;
+    let bodies = chain.respond(&Request::Bodies { range, max_bytes: u32::MAX });
+    assert!((most / 2..most + (64 << 10)).contains(&bodies.len()), "{}", bodies.len());
+    let headers = chain.respond(&Request::Segment { range, certified: true, audit: false }).len();
+    let follow = chain.respond(&Request::Follow { after: Height::ZERO, max_bytes: u32::MAX, audit: false });
+    assert!((most / 2..most + headers + (64 << 10)).contains(&follow.len()), "{}", follow.len());
     let many = TestChain::new(ChainSpec { blocks: 200, epochs: 100, ..ChainSpec::default() }).unwrap();
     let answer = many.respond(&Request::Handovers { from: Epoch::ZERO, max: u32::MAX });
     let mut sections = hotstuff2_sync::wire::Sections::new(answer.slice(1..));
@@ -222,15 +228,20 @@ fn one_bad_of_two_is_blamed_alone() {
 #[test]
 fn oversize_answers_are_cut_off() {
     let mut world = world(500);
+    // A true answer with a little more behind it: verified headers say how long it may be, so that nobody reads on.
     let bomb = world.join(
         1,
-        Scripted(|request: &Request, _: &TestChain, honest| match request {
-            Request::Bodies { .. } => Reply::Oversize(Duration::from_millis(1)),
-            _ => honest,
+        Scripted(|request: &Request, _: &TestChain, honest| match (request, honest) {
+            (Request::Bodies { .. }, Reply::After(after, bytes)) => {
+                Reply::After(after, [bytes.as_ref(), &[0; 16 << 10]].concat().into())
+            }
+            (_, honest) => honest,
         }),
     );
     world.start();
     assert!(world.run_until(MINUTE, |world| world.is_banned(bomb)), "{:?}", world.events);
+    let banned = Event::Banned { peer: bomb, fault: Fault::Oversize };
+    assert!(world.events.iter().any(|(_, event)| *event == banned), "{:?}", world.events);
     world.join(2, Honest::default());
     assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
     // An honest answer fits into what the transport was told to read.
@@ -312,6 +323,27 @@ fn needlessly_small_answers_are_suspected() {
     assert!(!world.is_banned(stingy), "it is true what it says");
     let asked = count(&world, stingy, |request| matches!(request, Request::Follow { .. }));
     assert!(asked <= 3, "asked {asked} times");
+}
+
+#[test]
+fn needlessly_small_bodies_are_suspected() {
+    let mut world = world(3000);
+    let stingy = world.join(
+        1,
+        Scripted(|request: &Request, chain: &TestChain, honest| match *request {
+            Request::Bodies { range, .. } => {
+                let one = Request::Bodies { range: HeightRange::single(range.first()), max_bytes: 1 };
+                Reply::After(Duration::from_millis(1), chain.respond(&one))
+            }
+            _ => honest,
+        }),
+    );
+    world.join(2, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    assert!(!world.is_banned(stingy), "it is true what it says");
+    let asked = count(&world, stingy, |request| matches!(request, Request::Bodies { .. }));
+    assert!((1..=10).contains(&asked), "asked {asked} times");
 }
 
 #[test]
