@@ -84,10 +84,20 @@ fn conflicting_finality_halts_with_evidence_at_a_grid_seam() {
 
 #[test]
 fn conflicting_finality_halts_with_evidence_at_the_tip() {
+    // Nobody gives headers: all that shows the conflict is two proven tips of one height.
+    let headers = |request: &Request| matches!(request, Request::Segment { .. } | Request::Follow { .. });
     let fork = chain(300, 1).fork(Height::new(200)).unwrap();
     let mut world = world(chain(300, 1));
-    world.join(1, Honest::default());
-    world.join(2, Elsewhere(chain(300, 1).fork(Height::new(200)).unwrap(), Honest::default()));
+    world.join(1, without(headers));
+    let other = chain(300, 1).fork(Height::new(200)).unwrap();
+    world.join(
+        2,
+        Scripted(
+            move |request: &Request, _: &TestChain, _| {
+                if headers(request) { not_available() } else { Honest::default().reply(request, &other) }
+            },
+        ),
+    );
     world.start();
     let conflict = halts(&mut world, &fork);
     assert_eq!((conflict.height, world.applied.as_slice()), (Height::new(300), [].as_slice()));
@@ -110,6 +120,7 @@ fn conflicting_finality_halts_with_evidence_at_an_epoch_boundary() {
     world.start();
     let conflict = halts(&mut world, &fork);
     assert_eq!(conflict.height, Height::new(1500));
+    assert!(world.applied.last() < Some(&Height::new(GRID)), "nothing of the cell that contradicts is applied");
 }
 
 /// A node that stands at `height` of `chain`, with the proof of the block there.
@@ -192,6 +203,15 @@ fn conflicting_finality_halts_with_evidence_where_epochs_meet() {
         let conflict = halts(&mut world, &fork);
         assert_eq!(conflict.height, Height::new(1500), "{gives_handover} {first_alone}");
     }
+    // The same for a node that comes back at the end of the first epoch: all it has of its own history is the proof that
+    // it stored.
+    let source = chain(3000, 2);
+    let start = standing_at(&source, 1500);
+    let mut world = World::from(source, SyncConfig::default(), start).unwrap();
+    let fork = chain(3000, 2).fork(Height::new(700)).unwrap();
+    world.join(1, Elsewhere(chain(3000, 2).fork(Height::new(700)).unwrap(), holding(1501, 3000)));
+    world.start();
+    assert_eq!(halts(&mut world, &fork).height, Height::new(1500));
 }
 
 #[test]

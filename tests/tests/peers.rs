@@ -523,7 +523,7 @@ fn a_slow_peer_holds_nobody_up() {
     world.join(1, Honest::default());
     world.join(2, Honest { rate: 20_000, ..Honest::default() });
     world.start();
-    assert!(world.run_to_tip(Duration::from_secs(30)), "{:?} {:?}", world.events, world.machine.progress());
+    assert!(world.run_to_tip(Duration::from_secs(1)), "{:?} {:?}", world.events, world.machine.progress());
     let progress = world.machine.progress();
     assert!(progress.duplicate_bytes * 20 <= progress.useful_bytes, "{progress:?}");
 }
