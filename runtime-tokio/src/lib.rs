@@ -16,3 +16,8 @@ pub mod store;
 pub use application::{AppBlock, Application, ExecuteError, NoApplication};
 pub use driver::{PeerAddress, StartError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub use serve::StoreHandler;
+
+/// The example in the README, so that it is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::BlockPoint;
+use hotstuff2_sync::chain::native::Genesis;
 use hotstuff2_sync::chain::{Chain, EpochRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
@@ -47,6 +48,18 @@ pub struct StoreAnchor {
     /// The epoch of the first block above it. Where the trusted block is the last of its epoch, that epoch: the next
     /// one comes with its handover.
     pub epoch: EpochRef,
+}
+
+impl From<&Genesis> for StoreAnchor {
+    /// The genesis block of a native chain.
+    fn from(genesis: &Genesis) -> Self {
+        Self {
+            chain_id: genesis.chain_id(),
+            genesis: genesis.document().encode().into(),
+            point: BlockPoint { height: Height::ZERO, id: genesis.id() },
+            epoch: genesis.epoch().to_ref(),
+        }
+    }
 }
 
 /// Blocks, handovers, proofs of finality and application state of one chain, durably on disk.

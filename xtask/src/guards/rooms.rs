@@ -33,8 +33,16 @@ const FILES: [&str; 10] = [
 ];
 
 /// The files without which the project is not what it says it is.
-const NEEDED: [&str; 7] =
-    [".ci/run", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT"];
+const NEEDED: [&str; 8] = [
+    ".ci/run",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+];
 
 /// Beginnings of paths that exist on one machine only, or outside of a checkout. Put together here,
 /// so that this file does not name what it forbids.

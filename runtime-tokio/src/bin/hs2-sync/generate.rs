@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
+use hotstuff2_sync::calls::{Apply, ApplyPart};
 use hotstuff2_sync::chain::native::NativeChain;
-use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::ids::CallId;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync_testkit::chain::{
     ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
@@ -78,14 +78,8 @@ pub(crate) fn generate(
     fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
     let genesis_file = dir.join(GENESIS_FILE);
     write_genesis(&genesis, &genesis_file)?;
-    let anchor = StoreAnchor {
-        chain_id: genesis.chain_id(),
-        genesis: genesis.document().encode().into(),
-        point: BlockPoint { height: Height::ZERO, id: genesis.id() },
-        epoch: genesis.epoch().to_ref(),
-    };
     let mut sink = Sink {
-        store: DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &anchor)?,
+        store: DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &StoreAnchor::from(&genesis))?,
         batch: Vec::new(),
         batch_bytes: 0,
         payload_bytes: 0,

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain, check_age};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
@@ -82,13 +81,7 @@ fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain
         Err(OpenError::Missing(_)) => {}
         opened => return Ok(opened?),
     }
-    let anchor = StoreAnchor {
-        chain_id: genesis.chain_id(),
-        genesis: genesis.document().encode().into(),
-        point: BlockPoint { height: Height::ZERO, id: genesis.id() },
-        epoch: genesis.epoch().to_ref(),
-    };
-    let store = DiskStore::create(dir, chain, &anchor)?;
+    let store = DiskStore::create(dir, chain, &StoreAnchor::from(genesis))?;
     write_genesis(genesis, &dir.join(GENESIS_FILE))?;
     Ok(store)
 }

@@ -12,7 +12,7 @@ use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
 use hotstuff2_sync_tokio::net::Network;
 use hotstuff2_sync_tokio::{SyncEvent, SyncHandle};
 
-use crate::args::SyncArgs;
+use crate::args::{PeerAddress, SyncArgs};
 use crate::progress::{ProgressLine, Snapshot};
 use crate::report::{ratio, short};
 
@@ -42,6 +42,8 @@ pub(crate) struct Watch {
     chain_id: Hash,
     /// The node's folder, for evidence.
     dir: PathBuf,
+    /// Whom to ask.
+    peers: Vec<PeerAddress>,
     /// Whether being caught up is no end.
     follow: bool,
     /// What a disk or an address said last: what to tell if nothing moves.
@@ -62,6 +64,7 @@ impl Watch {
             height,
             chain_id,
             dir: args.dir.clone(),
+            peers: args.peers.clone(),
             follow: args.follow,
             host: None,
             said: None,
@@ -171,6 +174,10 @@ impl Watch {
         let why = match (self.host.take(), self.stall) {
             // What an address or a disk said is more use than that nobody answers.
             (Some(text), _) => text,
+            (None, _) if progress.peers.iter().all(|peer| !peer.connected) => {
+                let addresses: Vec<String> = self.peers.iter().map(|peer| peer.address.to_string()).collect();
+                format!("{} did not answer; check the address, and that a node serves there", addresses.join(", "))
+            }
             (None, Some(reason)) => reason.to_string(),
             (None, None) => "no peer proved a higher block".to_owned(),
         };
@@ -189,6 +196,10 @@ impl Watch {
                 SyncEvent::Machine(Event::Halted(_)) => end = self.event(event).unwrap_or(end),
                 _ => {}
             }
+        }
+        // One that was asked for is not chosen, and so not told of.
+        if self.strategies.is_empty() && progress.current > progress.start {
+            self.strategies.push(progress.strategy.to_string());
         }
         (self.strategies, end)
     }
@@ -266,6 +277,7 @@ mod tests {
             height: Height::ZERO,
             chain_id: Hash::ZERO,
             dir: dir.to_owned(),
+            peers: Vec::new(),
             follow: true,
             host: None,
             said: None,
