@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{BlockPoint, Start};
+use hotstuff2_sync::machine::{BlockPoint, Event, Start};
 use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Honest, World};
@@ -45,6 +45,8 @@ fn every_strategy_reaches_the_tip() {
             world.machine.progress()
         );
         assert_eq!(world.applied, heights(2500), "{strategy}");
+        let told = world.events.iter().any(|(_, event)| matches!(event, Event::Strategy { .. }));
+        assert!(told, "{strategy}: {:?}", world.events);
         world.machine.stop(world.now());
         assert_eq!(world.machine.progress().buffered_bytes, 0, "{strategy}");
     }

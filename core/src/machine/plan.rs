@@ -189,11 +189,10 @@ impl Machine {
             }
             chosen => chosen,
         };
-        if chosen != self.strategy {
-            self.strategy = chosen;
-            if gap > 0 {
-                self.emit(Event::Strategy { strategy: chosen, gap });
-            }
+        self.strategy = chosen;
+        if gap > 0 && self.announced != Some(chosen) {
+            self.announced = Some(chosen);
+            self.emit(Event::Strategy { strategy: chosen, gap });
         }
     }
 

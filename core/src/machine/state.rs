@@ -129,6 +129,8 @@ pub struct Machine {
     pub(super) applied_id: Option<Hash>,
     pub(super) target: Option<Target>,
     pub(super) strategy: SyncStrategyType,
+    /// The strategy that was told of last.
+    pub(super) announced: Option<SyncStrategyType>,
     pub(super) peers: Peers,
     pub(super) requests: Requests,
     pub(super) epochs: Epochs,
@@ -194,6 +196,7 @@ impl Machine {
         let budget = Budget::new(config.memory_budget, config.memory_budget / HEAD_SHARE_OF_BUDGET);
         Ok(Self {
             strategy: config.default_strategy,
+            announced: None,
             config,
             chain_id,
             rng: Rng::new(seed),
