@@ -305,6 +305,48 @@ fn unsupported_version_is_no_fault() {
 }
 
 #[test]
+fn an_upgraded_peer_is_used_again() {
+    // The only peer speaks another version for a while, and keeps its connection.
+    let mut world = world(300);
+    let mut old = 1;
+    let peer = world.join(
+        1,
+        Scripted(move |_: &Request, _: &TestChain, honest| {
+            if old > 0 {
+                old -= 1;
+                return Reply::After(Duration::from_millis(1), encode_refusal(Refusal::Unsupported));
+            }
+            honest
+        }),
+    );
+    world.start();
+    world.run_until(MINUTE * 9, |_| false);
+    assert_eq!(count(&world, peer, |_| true), 1, "it is left alone");
+    assert!(world.run_to_tip(MINUTE * 2), "{:?}", world.events);
+}
+
+#[test]
+fn a_lost_tip_is_asked_for_again() {
+    // The only peer loses some questions for its tip, and its claim stays the same: it is no liar for that.
+    let mut world = World::new(chain(300, 1), SyncConfig::default()).unwrap();
+    let mut lost = 3;
+    world.join(
+        1,
+        Scripted(move |request: &Request, _: &TestChain, honest| match request {
+            Request::Tip if lost > 0 => {
+                lost -= 1;
+                Reply::Never
+            }
+            // Following the tip would prove it as well.
+            Request::Follow { .. } => Reply::Never,
+            _ => honest,
+        }),
+    );
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+}
+
+#[test]
 fn needlessly_small_answers_are_suspected() {
     let config = SyncConfig { default_strategy: SyncStrategyType::Incremental, ..SyncConfig::default() };
     let mut world = World::new(chain(1000, 1), config).unwrap();
