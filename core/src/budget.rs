@@ -46,6 +46,8 @@ impl Budget {
 
     /// Gives `bytes` back.
     pub(crate) fn release(&mut self, bytes: u64) {
+        // Bytes given back twice would let others in beyond the limit, unseen.
+        debug_assert!(bytes <= self.used, "{bytes} bytes given back where {} are in use", self.used);
         self.used = self.used.saturating_sub(bytes);
     }
 

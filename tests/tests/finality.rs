@@ -407,6 +407,9 @@ fn one_chain_moves_no_follower() {
                     let status = matches!(request, Request::Status);
                     return if status { Honest::default().reply(request, &fork) } else { not_available() };
                 };
+                if after >= fork.tip_height() {
+                    return not_available();
+                }
                 let headers =
                     (after.next().get()..=300).map(|h| fork.header(Height::new(h)).unwrap().clone()).collect();
                 let parent = fork.header(after).unwrap().clone();

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Epoch, Height, PeerId, RequestId};
-use hotstuff2_sync::machine::{Applied, Apply, ApplyError, Event, Output, PeerEvent, StallReason};
+use hotstuff2_sync::machine::{Event, Output, PeerEvent};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Applier, Behaviour, Honest, Reply, Scripted, World};
+use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -305,6 +305,48 @@ fn unsupported_version_is_no_fault() {
 }
 
 #[test]
+fn an_upgraded_peer_is_used_again() {
+    // The only peer speaks another version for a while, and keeps its connection.
+    let mut world = world(300);
+    let mut old = 1;
+    let peer = world.join(
+        1,
+        Scripted(move |_: &Request, _: &TestChain, honest| {
+            if old > 0 {
+                old -= 1;
+                return Reply::After(Duration::from_millis(1), encode_refusal(Refusal::Unsupported));
+            }
+            honest
+        }),
+    );
+    world.start();
+    world.run_until(MINUTE * 9, |_| false);
+    assert_eq!(count(&world, peer, |_| true), 1, "it is left alone");
+    assert!(world.run_to_tip(MINUTE * 2), "{:?}", world.events);
+}
+
+#[test]
+fn a_lost_tip_is_asked_for_again() {
+    // The only peer loses some questions for its tip, and its claim stays the same: it is no liar for that.
+    let mut world = World::new(chain(300, 1), SyncConfig::default()).unwrap();
+    let mut lost = 3;
+    world.join(
+        1,
+        Scripted(move |request: &Request, _: &TestChain, honest| match request {
+            Request::Tip if lost > 0 => {
+                lost -= 1;
+                Reply::Never
+            }
+            // Following the tip would prove it as well.
+            Request::Follow { .. } => Reply::Never,
+            _ => honest,
+        }),
+    );
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+}
+
+#[test]
 fn needlessly_small_answers_are_suspected() {
     let config = SyncConfig { default_strategy: SyncStrategyType::Incremental, ..SyncConfig::default() };
     let mut world = World::new(chain(1000, 1), config).unwrap();
@@ -385,72 +427,6 @@ fn lost_job_is_reissued() {
     world.start();
     assert!(world.run_to_tip(MINUTE * 5), "{:?} {:?}", world.events, world.machine.progress());
     assert_eq!(world.bans, [], "nobody is to blame");
-}
-
-/// A host whose first answers get lost.
-struct Forgetful(u32);
-
-impl Applier for Forgetful {
-    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
-        self.0 = self.0.saturating_sub(1);
-        let through = apply.range()?.last();
-        (self.0 == 0).then_some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
-    }
-}
-
-#[test]
-fn unacknowledged_apply_has_a_deadline() {
-    let mut world = world(300);
-    world.set_host(Forgetful(3));
-    world.join(1, Honest::default());
-    world.start();
-    assert!(world.run_to_tip(MINUTE * 10), "{:?}", world.events);
-    let stalled =
-        world.events.iter().any(|(_, event)| matches!(event, Event::Stalled { reason: StallReason::HostLate, .. }));
-    assert!(stalled, "it says why nothing moves: {:?}", world.events);
-    let calls: Vec<_> = world.applies.iter().map(|(_, apply)| apply.id).collect();
-    assert_eq!(calls[0], calls[1], "the same call comes again under its id");
-}
-
-/// A host whose disk is full for a while, half-way through a call.
-struct Full(u32);
-
-impl Applier for Full {
-    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
-        let range = apply.range()?;
-        let error = (self.0 > 0).then_some(ApplyError::Transient);
-        self.0 = self.0.saturating_sub(1);
-        let through = if error.is_some() { range.first() } else { range.last() };
-        Some((Duration::from_millis(1), Applied { id: apply.id, through, error }))
-    }
-}
-
-#[test]
-fn a_full_disk_pauses_and_nothing_is_lost() {
-    let mut world = world(3000);
-    world.set_host(Full(4));
-    world.join(1, Honest::default());
-    world.start();
-    assert!(world.run_to_tip(MINUTE * 5), "{:?}", world.events);
-    assert_eq!(world.machine.applied(), Height::new(3000));
-}
-
-#[test]
-fn state_mismatch_halts_and_blames_no_peer() {
-    struct Wrong;
-    impl Applier for Wrong {
-        fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
-            let (at, error) = (Height::new(17), Some(ApplyError::StateMismatch(Height::new(17))));
-            Some((Duration::ZERO, Applied { id: apply.id, through: at.prev()?, error }))
-        }
-    }
-    let mut world = world(300);
-    world.set_host(Wrong);
-    world.join(1, Honest::default());
-    world.start();
-    assert!(world.run_until(MINUTE, |world| world.machine.is_halted()));
-    assert_eq!(world.bans, []);
-    assert_eq!(world.machine.applied(), Height::new(16));
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! Traps of the host's own execution and store: lost answers, a full disk, another state. None is a peer's doing.
+
+use std::time::Duration;
+
+use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{Applied, Apply, ApplyError, Event, StallReason};
+use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+use hotstuff2_sync_testkit::world::{Applier, Honest, World};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn world(blocks: u64) -> World {
+    let chain = TestChain::new(ChainSpec { blocks, epochs: 2, ..ChainSpec::default() }).unwrap();
+    World::new(chain, SyncConfig::default()).unwrap()
+}
+
+/// A host whose first answers get lost.
+struct Forgetful(u32);
+
+impl Applier for Forgetful {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        self.0 = self.0.saturating_sub(1);
+        let through = apply.range()?.last();
+        (self.0 == 0).then_some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
+    }
+}
+
+#[test]
+fn unacknowledged_apply_has_a_deadline() {
+    let mut world = world(300);
+    world.set_host(Forgetful(3));
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE * 10), "{:?}", world.events);
+    let stalled =
+        world.events.iter().any(|(_, event)| matches!(event, Event::Stalled { reason: StallReason::HostLate, .. }));
+    assert!(stalled, "it says why nothing moves: {:?}", world.events);
+    let calls: Vec<_> = world.applies.iter().map(|(_, apply)| apply.id).collect();
+    assert_eq!(calls[0], calls[1], "the same call comes again under its id");
+}
+
+/// A host whose disk is full for a while, half-way through a call.
+struct Full(u32);
+
+impl Applier for Full {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        let range = apply.range()?;
+        let error = (self.0 > 0).then_some(ApplyError::Transient);
+        self.0 = self.0.saturating_sub(1);
+        let through = if error.is_some() { range.first() } else { range.last() };
+        Some((Duration::from_millis(1), Applied { id: apply.id, through, error }))
+    }
+}
+
+#[test]
+fn a_full_disk_pauses_and_nothing_is_lost() {
+    let mut world = world(3000);
+    world.set_host(Full(4));
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE * 5), "{:?}", world.events);
+    assert_eq!(world.machine.applied(), Height::new(3000));
+}
+
+#[test]
+fn state_mismatch_halts_and_blames_no_peer() {
+    struct Wrong;
+    impl Applier for Wrong {
+        fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+            let (at, error) = (Height::new(17), Some(ApplyError::StateMismatch(Height::new(17))));
+            Some((Duration::ZERO, Applied { id: apply.id, through: at.prev()?, error }))
+        }
+    }
+    let mut world = world(300);
+    world.set_host(Wrong);
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_until(MINUTE, |world| world.machine.is_halted()));
+    assert_eq!(world.bans, []);
+    assert_eq!(world.machine.applied(), Height::new(16));
+}
