@@ -1,5 +1,5 @@
-//! A disk that fills up while a sync writes to it: a tmpfs of a few megabytes, in a mount namespace of its own, which is
-//! gone with the process that holds it.
+//! A disk that fills up while a sync writes to it: a tmpfs with a few megabytes of room, in a mount namespace of its own,
+//! which is gone with the process that holds it.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
@@ -8,9 +8,14 @@ use std::process::{Child, Command, Stdio};
 
 use crate::common::{PROGRAM, World, complaint_of, report_of};
 
-/// Less than the blocks of these tests take, and more than an empty store does.
-const SMALL: &str = "size=12m";
-const LARGE: &str = "size=256m";
+/// The disk has room for what these tests store, until ballast of so many MiB leaves less than that.
+const MOUNT: &str = r#"mount -t tmpfs -o size=140m hs2-sync "$0" && head -c "$1" /dev/zero > "$0/ballast" &&
+    echo mounted && exec sleep 600"#;
+
+/// Leaves 12 MiB: more than an empty store takes.
+const FOR_BLOCKS: &str = "128M";
+/// Leaves 35 MiB: more than the ledger's accounts take in a new store.
+const FOR_LEDGER: &str = "105M";
 
 const BLOCKS: &str = "20000";
 
@@ -21,15 +26,14 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    fn mount(dir: &Path) -> Self {
+    fn mount(dir: &Path, ballast: &str) -> Self {
         let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
         std::fs::create_dir(dir).unwrap();
         let mut command = Command::new("unshare");
         if !root {
             command.args(["--user", "--map-root-user"]);
         }
-        let script = r#"mount -t tmpfs -o "$1" hs2-sync "$0" && echo mounted && exec sleep 600"#;
-        command.args(["--mount", "sh", "-c", script]).arg(dir).arg(SMALL);
+        command.args(["--mount", "sh", "-c", MOUNT]).arg(dir).arg(ballast);
         let mut holder = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -50,16 +54,15 @@ impl SmallDisk {
         command
     }
 
-    fn sync(&self, world: &World, peer: &str, patience: &str) -> Command {
+    fn sync(&self, world: &World, peer: &str, more: &[&str]) -> Command {
         let mut command = self.command(PROGRAM);
-        command.args(["sync", "--genesis", &world.genesis(), "--peer", peer, "--patience", patience, "--dir"]);
-        command.arg(self.dir.join("late"));
+        command.args(["sync", "--genesis", &world.genesis(), "--peer", peer, "--dir"]);
+        command.arg(self.dir.join("late")).args(more);
         command
     }
 
-    fn grow(&self) {
-        let remount = format!("remount,{LARGE}");
-        assert!(self.command("mount").args(["-o", &remount]).arg(&self.dir).status().unwrap().success());
+    fn make_room(&self) {
+        assert!(self.command("rm").arg(self.dir.join("ballast")).status().unwrap().success());
     }
 
     fn inspect(&self) -> serde_json::Value {
@@ -76,18 +79,17 @@ impl Drop for SmallDisk {
     }
 }
 
-#[test]
-fn a_sync_waits_for_room_and_goes_on_by_itself() {
-    let world = World::new(&["--blocks", BLOCKS]);
+fn waits_and_goes_on(app: &str, ballast: &str) {
+    let world = World::new(&["--blocks", BLOCKS, "--app", app]);
     let server = world.server("server");
-    let disk = SmallDisk::mount(&world.path("disk"));
-    let mut command = disk.sync(&world, &server.peer, "0");
+    let disk = SmallDisk::mount(&world.path("disk"), ballast);
+    let mut command = disk.sync(&world, &server.peer, &["--patience", "0", "--app", app]);
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
     let said = lines.find(|line| line.contains("free disk space")).unwrap();
     assert!(said.contains("disk/late") && said.contains("nothing is lost"), "{said}");
     assert!(process.try_wait().unwrap().is_none());
-    disk.grow();
+    disk.make_room();
     let rest: Vec<String> = lines.collect();
     assert!(process.wait().unwrap().success(), "{rest:?}");
     let inspected = disk.inspect();
@@ -96,17 +98,27 @@ fn a_sync_waits_for_room_and_goes_on_by_itself() {
 }
 
 #[test]
+fn a_sync_waits_for_room_and_goes_on_by_itself() {
+    waits_and_goes_on("none", FOR_BLOCKS);
+}
+
+#[test]
+fn an_application_waits_for_room_too() {
+    waits_and_goes_on("ledger", FOR_LEDGER);
+}
+
+#[test]
 fn a_sync_that_gets_no_room_gives_up_with_all_that_it_stored() {
     let world = World::new(&["--blocks", BLOCKS]);
     let server = world.server("server");
-    let disk = SmallDisk::mount(&world.path("disk"));
-    let message = complaint_of(disk.sync(&world, &server.peer, "2"));
+    let disk = SmallDisk::mount(&world.path("disk"), FOR_BLOCKS);
+    let message = complaint_of(disk.sync(&world, &server.peer, &["--patience", "2"]));
     assert!(message.contains("disk/late") && message.contains("free disk space"), "{message}");
     assert!(message.contains("nothing moved for 2 s"), "{message}");
-    disk.grow();
+    disk.make_room();
     let stored = disk.inspect()["head"]["height"].clone();
     assert!(stored.as_u64().unwrap() > 0);
-    let end = report_of(disk.sync(&world, &server.peer, "0"));
+    let end = report_of(disk.sync(&world, &server.peer, &["--patience", "0"]));
     assert_eq!((&end["ok"], &end["start_height"]), (&true.into(), &stored));
     drop(server);
     assert_eq!(disk.inspect()["head"], world.head("server"));
