@@ -395,7 +395,7 @@ fn head_of_line_is_never_starved() {
     // them at once. While the first peer rests, what its request held of the budget must not go to later blocks: they
     // can't be applied before the first, and nothing would ever be free again.
     let config = SyncConfig { memory_budget: 8 << 20, ..SyncConfig::default() };
-    let spec = ChainSpec { blocks: 80, epochs: 1, ..ChainSpec::default() };
+    let spec = ChainSpec { blocks: 80, epochs: 8, ..ChainSpec::default() };
     let mut world = World::new(TestChain::with_payloads(spec, 300_000, None).unwrap(), config).unwrap();
     let mut silent = 8;
     world.join(
