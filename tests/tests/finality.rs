@@ -113,7 +113,7 @@ fn conflicting_finality_halts_with_evidence_at_an_epoch_boundary() {
     world.join(
         2,
         Scripted(move |request: &Request, _: &TestChain, _| match request {
-            Request::Handovers { .. } => not_available(),
+            Request::Handovers { .. } | Request::Tip => not_available(),
             _ => holding(1, 1500).reply(request, &other),
         }),
     );
