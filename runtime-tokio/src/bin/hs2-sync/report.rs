@@ -62,8 +62,9 @@ impl SyncReport {
         let Head { height, id, state_root } = &self.head;
         let rss = self.peak_rss_bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
         format!(
-            "{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload, {:.1} % of received bytes useful\n\
-             {} quorum checks, {:.2} CPU seconds ({:.3} for coordination), peak memory {rss}\n\
+            "{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload\n\
+             {:.1} % of received bytes useful, {} quorum checks, peak memory {rss}\n\
+             {:.2} CPU seconds, {:.3} of them for coordination\n\
              head {height} {id}\nstate root {state_root}",
             self.blocks,
             self.seconds,
