@@ -197,10 +197,6 @@ impl Watch {
                 _ => {}
             }
         }
-        // One that was asked for is not chosen, and so not told of.
-        if self.strategies.is_empty() && progress.current > progress.start {
-            self.strategies.push(progress.strategy.to_string());
-        }
         (self.strategies, end)
     }
 }
