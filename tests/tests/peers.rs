@@ -408,9 +408,10 @@ fn head_of_line_is_never_starved() {
             _ => honest,
         }),
     );
-    world.join(2, Honest { earliest: Height::new(11), rate: 2_000_000, ..Honest::default() });
+    // Slow enough to be asked for one block at a time, so that it leaves no room for another one.
+    world.join(2, Honest { earliest: Height::new(11), rate: 200_000, ..Honest::default() });
     world.start();
-    world.run_until(Duration::from_secs(8), |_| false);
+    world.run_until(Duration::from_secs(20), |_| false);
     assert_eq!(world.applied, [], "nothing can be applied yet");
     assert!(world.machine.progress().buffered_bytes > 6 << 20, "later blocks wait: {:?}", world.machine.progress());
     assert!(world.run_to_tip(MINUTE * 10), "{:?} {:?}", world.events, world.machine.progress());
