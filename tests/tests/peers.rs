@@ -394,10 +394,12 @@ fn head_of_line_is_never_starved() {
     // The first blocks are at one peer alone, which is silent at first; the later ones are at another one, which gives
     // them at once. While the first peer rests, what its request held of the budget must not go to later blocks: they
     // can't be applied before the first, and nothing would ever be free again.
-    let config = SyncConfig { memory_budget: 8 << 20, ..SyncConfig::default() };
-    let spec = ChainSpec { blocks: 80, epochs: 8, ..ChainSpec::default() };
-    let mut world = World::new(TestChain::with_payloads(spec, 300_000, None).unwrap(), config).unwrap();
-    let mut silent = 8;
+    let default_strategy = SyncStrategyType::Parallel;
+    let config = SyncConfig { memory_budget: 8 << 20, default_strategy, ..SyncConfig::default() };
+    let spec = ChainSpec { blocks: 24, epochs: 2, ..ChainSpec::default() };
+    // Blocks so large that what is left beside the later ones is too little for one.
+    let mut world = World::new(TestChain::with_payloads(spec, 1_200_000, None).unwrap(), config).unwrap();
+    let mut silent = 6;
     world.join(
         1,
         Scripted(move |request: &Request, _: &TestChain, honest| match request {
@@ -408,12 +410,11 @@ fn head_of_line_is_never_starved() {
             _ => honest,
         }),
     );
-    // Slow enough to be asked for one block at a time, so that it leaves no room for another one.
-    world.join(2, Honest { earliest: Height::new(11), rate: 200_000, ..Honest::default() });
+    world.join(2, Honest { earliest: Height::new(13), ..Honest::default() });
     world.start();
-    world.run_until(Duration::from_secs(20), |_| false);
+    world.run_until(Duration::from_secs(8), |_| false);
     assert_eq!(world.applied, [], "nothing can be applied yet");
-    assert!(world.machine.progress().buffered_bytes > 6 << 20, "later blocks wait: {:?}", world.machine.progress());
+    assert!(world.machine.progress().buffered_bytes > 3 << 20, "later blocks wait: {:?}", world.machine.progress());
     assert!(world.run_to_tip(MINUTE * 10), "{:?} {:?}", world.events, world.machine.progress());
     let progress = world.machine.progress();
     assert!(progress.peak_buffered_bytes <= progress.budget_bytes, "{progress:?}");

@@ -9,6 +9,7 @@ use crate::chain::{Fault, Finalized, TipFacts};
 use crate::config::{ConfigError, SyncConfig, SyncStrategyType};
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
+use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::output::{Bottleneck, Output, PeerReport, Progress, StallReason};
 use crate::peers::{Peers, Standing};
 use crate::requests::{Purpose, Requests};
@@ -18,7 +19,8 @@ use crate::time::{Instant, micros};
 use crate::timers::Timers;
 use crate::verify::Job;
 
-/// Share of the memory budget that is kept for the head of line: one eighth holds several of the largest requests.
+/// Share of the memory budget that is kept for the head of line: one eighth holds several of the largest requests. Never
+/// less than the largest block, or that block could not be asked for again while later ones fill the budget.
 const HEAD_SHARE_OF_BUDGET: u64 = 8;
 /// Samples of the applied height that the rate is taken from.
 const RATE_SAMPLES: usize = 16;
@@ -193,7 +195,8 @@ impl Machine {
         if epochs.of_height(stored.height).is_none() {
             return Err(NewMachineError::Epochs);
         }
-        let budget = Budget::new(config.memory_budget, config.memory_budget / HEAD_SHARE_OF_BUDGET);
+        let head_share = (config.memory_budget / HEAD_SHARE_OF_BUDGET).max(u64::from(MAX_PAYLOAD_BYTES));
+        let budget = Budget::new(config.memory_budget, head_share);
         Ok(Self {
             strategy: config.default_strategy,
             announced: None,
