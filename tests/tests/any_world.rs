@@ -40,8 +40,13 @@ fn random_chain(rng: &mut Rng, full_audit: bool) -> TestChain {
         [20, 300, 2600][rng.below(3) as usize] * (1 + rng.below(100)) / 100
     };
     let epochs = 1 + rng.below(blocks.min(6));
-    // Payloads that take the budget several times over, where there are blocks enough.
-    let payload_bytes = [0, 100, 3000, 30_000][rng.below(if blocks < 700 { 4 } else { 3 }) as usize];
+    // Payloads that take the budget several times over, where there are blocks enough; some larger than its smallest share.
+    let sizes: &[u32] = match blocks {
+        0..=12 => &[0, 100, 1_300_000],
+        13..=700 => &[0, 100, 3000, 30_000],
+        _ => &[0, 100, 3000],
+    };
+    let payload_bytes = sizes[rng.below(sizes.len() as u64) as usize];
     let spec = ChainSpec {
         blocks,
         epochs,
@@ -359,7 +364,10 @@ fn try_world(seed: u64) {
     let mut world = World::from(chain, config, start).unwrap();
     world.set_host(host);
     world.lose_jobs = (0..rng.below(20)).map(|_| rng.below(60)).collect();
-    let staying = honest(rng);
+    let mut staying = honest(rng);
+    // A block must come within a request's time-out.
+    let largest = world.source.headers().iter().map(|header| u64::from(header.payload_len)).max().unwrap_or(0);
+    staying.rate = staying.rate.max(largest);
     let staying = world.join(0, staying);
     let mut truthful_ones: Vec<PeerId> = vec![staying];
     for name in 1..=rng.below(6) as u8 {
