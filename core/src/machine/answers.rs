@@ -260,7 +260,7 @@ impl Machine {
     /// The host stored and executed blocks, or could not.
     pub fn handle_applied(&mut self, now: Instant, answer: Applied) {
         self.advance(now);
-        let Some(mut pending) = self.calls.remove(&answer.id) else {
+        let Some(pending) = self.calls.remove(&answer.id) else {
             self.counters.strays = self.counters.strays.saturating_add(1);
             return;
         };
@@ -295,11 +295,8 @@ impl Machine {
         } else {
             match answer.error {
                 None | Some(ApplyError::Transient) => {
-                    pending.resting = true;
-                    let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);
-                    pending.refusals = pending.refusals.saturating_add(1);
-                    self.timers.set(Timer::Call(answer.id), self.now.after(rest));
                     self.calls.insert(answer.id, pending);
+                    self.rest_call(answer.id);
                 }
                 Some(error) => {
                     self.timers.cancel(Timer::Call(answer.id));
@@ -311,6 +308,15 @@ impl Machine {
             }
         }
         self.plan();
+    }
+
+    /// The host can't now: the call comes again after a pause, which doubles each time.
+    fn rest_call(&mut self, id: CallId) {
+        let Some(pending) = self.calls.get_mut(&id) else { return };
+        pending.resting = true;
+        let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);
+        pending.refusals = pending.refusals.saturating_add(1);
+        self.timers.set(Timer::Call(id), self.now.after(rest));
     }
 
     /// The host stored handovers, or could not.
@@ -330,13 +336,7 @@ impl Machine {
                 self.timers.cancel(Timer::Call(id));
                 self.epochs.set_stored(stored);
             }
-            Err(StoreError::Transient) => {
-                let Some(pending) = self.calls.get_mut(&id) else { return };
-                pending.resting = true;
-                let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);
-                pending.refusals = pending.refusals.saturating_add(1);
-                self.timers.set(Timer::Call(id), self.now.after(rest));
-            }
+            Err(StoreError::Transient) => self.rest_call(id),
             Err(error) => {
                 self.calls.remove(&id);
                 self.timers.cancel(Timer::Call(id));

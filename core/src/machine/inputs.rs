@@ -3,7 +3,7 @@
 use crate::chain::Fault;
 use crate::ids::{Height, PeerId, RequestId};
 use crate::machine::output::{Event, HaltReason, Output, Penalty};
-use crate::machine::state::{Call, Machine, Phase, Timer};
+use crate::machine::state::{Machine, Phase, Timer};
 use crate::peers::Standing;
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Source;
@@ -145,12 +145,7 @@ impl Machine {
     pub(super) fn cancel_source(&mut self, source: Source) {
         match source {
             Source::Request(id) => {
-                if let Some(request) = self.requests.remove(id) {
-                    self.timers.cancel(Timer::Request(id));
-                    self.peers.ended(&request);
-                    self.budget.release(request.reserved);
-                    self.outputs.push_back(Output::CancelRequest(id));
-                }
+                self.cancel_request(id);
             }
             Source::Job(id) => {
                 if let Some(pending) = self.jobs.remove(&id) {
@@ -163,14 +158,20 @@ impl Machine {
         }
     }
 
-    /// Gives up a request that is in flight and frees what waited for it.
-    pub(super) fn abandon_request(&mut self, id: RequestId) -> Option<crate::requests::InFlight> {
+    /// Ends a request that is in flight, for every account that knows of it.
+    fn cancel_request(&mut self, id: RequestId) -> Option<crate::requests::InFlight> {
         let request = self.requests.remove(id)?;
         self.timers.cancel(Timer::Request(id));
         self.peers.ended(&request);
         self.budget.release(request.reserved);
-        self.unassign(request.purpose, Source::Request(id));
         self.outputs.push_back(Output::CancelRequest(id));
+        Some(request)
+    }
+
+    /// Gives up a request that is in flight and frees what waited for it.
+    pub(super) fn abandon_request(&mut self, id: RequestId) -> Option<crate::requests::InFlight> {
+        let request = self.cancel_request(id)?;
+        self.unassign(request.purpose, Source::Request(id));
         Some(request)
     }
 
@@ -281,12 +282,7 @@ impl Machine {
     fn call_timed_out(&mut self, id: crate::ids::CallId) {
         let Some(pending) = self.calls.get_mut(&id) else { return };
         pending.resting = false;
-        let output = match &pending.call {
-            Call::Apply(apply) => Output::Apply(apply.clone()),
-            Call::Replay(replay) => Output::Replay(*replay),
-            Call::Store(store) => Output::Store(store.clone()),
-        };
-        self.outputs.push_back(output);
+        self.outputs.push_back(pending.call.output());
         self.timers.set(Timer::Call(id), self.now.after(self.config.call_timeout));
     }
 

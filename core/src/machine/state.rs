@@ -91,6 +91,17 @@ pub(super) enum Call {
     Store(StoreCall),
 }
 
+impl Call {
+    /// The call as the host gets it, the first time and again.
+    pub(super) fn output(&self) -> Output {
+        match self {
+            Self::Apply(apply) => Output::Apply(apply.clone()),
+            Self::Replay(replay) => Output::Replay(*replay),
+            Self::Store(store) => Output::Store(store.clone()),
+        }
+    }
+}
+
 /// A call that is out, or waits to be given out again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PendingCall {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::calls::StoreCall;
 use crate::chain::{Fault, Finalized, SegmentRef, TipCheck, TipFacts};
 use crate::ids::{CallId, Height, PeerId};
-use crate::machine::output::{Event, Output};
+use crate::machine::output::Event;
 use crate::machine::state::{Call, Machine, PendingCall, PendingJob, Target, Timer};
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose};
@@ -249,11 +249,7 @@ impl Machine {
 
     /// Gives out a call into the host that holds `held` bytes of the budget.
     pub(super) fn send_call(&mut self, id: CallId, call: Call, held: u64) {
-        self.outputs.push_back(match &call {
-            Call::Apply(apply) => Output::Apply(apply.clone()),
-            Call::Replay(replay) => Output::Replay(*replay),
-            Call::Store(store) => Output::Store(store.clone()),
-        });
+        self.outputs.push_back(call.output());
         self.timers.set(Timer::Call(id), self.now.after(self.config.call_timeout));
         self.calls.insert(id, PendingCall { call, held, refusals: 0, resting: false });
     }

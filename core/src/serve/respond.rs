@@ -54,7 +54,7 @@ pub fn respond<R: ChainReader>(request: &Request, reader: &R) -> Result<Bytes, R
             out.extend_from_slice(&tip);
             out
         }),
-        Request::Segment { range, certified, audit } => segment(reader, range, certified, audit, 0)?,
+        Request::Segment { range, certified, audit } => segment(reader, range, certified, audit)?,
         Request::Bodies { range, max_bytes } => bodies(reader, range, max_bytes)?,
         Request::Follow { after, max_bytes, audit } => follow(reader, after, max_bytes, audit)?,
     };
@@ -83,20 +83,19 @@ fn handovers<R: ChainReader>(reader: &R, from: Epoch, max: u32) -> Result<Option
     Ok((out.len() > empty).then_some(out))
 }
 
-/// A segment answer with room for `more` bytes behind it.
+/// A segment answer.
 fn segment<R: ChainReader>(
     reader: &R,
     range: HeightRange,
     certified: bool,
     audit: bool,
-    more: usize,
 ) -> Result<Option<Vec<u8>>, R::Error> {
     if range.count() > GRID {
         return Ok(None);
     }
     let Some(stored) = reader.segment(range, certified, audit)? else { return Ok(None) };
     let size = stored.segment.len().saturating_add(stored.audit.len()).saturating_add(8);
-    let mut out = encode_answer(size.saturating_add(more));
+    let mut out = encode_answer(size);
     let written = put_section(&mut out, &stored.segment) && put_section(&mut out, &stored.audit);
     Ok(written.then_some(out))
 }
@@ -110,6 +109,6 @@ fn bodies<R: ChainReader>(reader: &R, range: HeightRange, max_bytes: u32) -> Res
 fn follow<R: ChainReader>(reader: &R, after: Height, max_bytes: u32, audit: bool) -> Result<Option<Vec<u8>>, R::Error> {
     let Some(range) = reader.follow_range(after) else { return Ok(None) };
     let max_bytes = max_bytes.min(MAX_BODIES_BYTES);
-    let Some(mut out) = segment(reader, range, true, audit, 0)? else { return Ok(None) };
+    let Some(mut out) = segment(reader, range, true, audit)? else { return Ok(None) };
     Ok(reader.bodies(range, max_bytes, &mut out)?.then_some(out))
 }
