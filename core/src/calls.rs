@@ -35,6 +35,8 @@ pub struct Start {
     pub stored_proof: Option<Finalized>,
     /// The height that the application has executed durably. Blocks above it and up to `stored` are replayed locally.
     pub applied: Height,
+    /// Whether the host has a staging area for states. Without one no state is fetched.
+    pub stages_state: bool,
     /// Trusted epochs, consecutive: from the one that `stored` belongs to, up to the newest whose handover is stored.
     pub epochs: Vec<EpochRef>,
 }

@@ -15,6 +15,8 @@ pub enum SyncStrategyType {
     Parallel,
     /// One answer after the other from the tip on: lowest latency, least memory.
     Incremental,
+    /// The state at the newest height that peers serve, then blocks from there on.
+    Fast,
 }
 
 impl core::fmt::Display for SyncStrategyType {
@@ -23,6 +25,7 @@ impl core::fmt::Display for SyncStrategyType {
             Self::Auto => "auto",
             Self::Parallel => "parallel",
             Self::Incremental => "incremental",
+            Self::Fast => "fast",
         })
     }
 }

@@ -6,6 +6,10 @@ use crate::ids::{Epoch, Height, PeerId, RequestId};
 use crate::ranges::HeightRange;
 use crate::time::Instant;
 
+/// Names the subtrees that one request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct BatchId(pub(crate) u64);
+
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Purpose {
@@ -23,6 +27,10 @@ pub(crate) enum Purpose {
     Follow(Height),
     /// The peer's own proof of its block at this height, which differs from the one that was proven before.
     Contest(Height),
+    /// Headers that prove the block whose state is to be fetched.
+    Base,
+    /// Subtrees of a state.
+    State(BatchId),
 }
 
 impl Purpose {
@@ -32,9 +40,10 @@ impl Purpose {
             Self::Status => Kind::Status,
             Self::Handovers(_) => Kind::Handovers,
             Self::Tip(_) => Kind::Tip,
-            Self::Segment(_) | Self::Contest(_) => Kind::Segment,
+            Self::Segment(_) | Self::Contest(_) | Self::Base => Kind::Segment,
             Self::Bodies(_) => Kind::Bodies,
             Self::Follow(_) => Kind::Follow,
+            Self::State(_) => Kind::State,
         }
     }
 }
@@ -54,6 +63,8 @@ pub(crate) enum Kind {
     Bodies,
     /// What follows the tip.
     Follow,
+    /// Subtrees of a state.
+    State,
 }
 
 /// A request in flight.

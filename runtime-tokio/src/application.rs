@@ -57,6 +57,12 @@ pub trait Application: Send + 'static {
 
     /// Makes everything durable that was executed. Called before the node stops.
     fn persist(&mut self) -> Result<(), ExecuteError>;
+
+    /// The state after the block at `height` was fetched, and is what the store holds from now on: forget everything that
+    /// was cached or not written yet, and go on from there. Called only where the sync may stage a state.
+    fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
+        Err(ExecuteError::Permanent(format!("this application can't go on from the state at height {height}").into()))
+    }
 }
 
 /// Executes nothing: for nodes that only keep blocks, and for measuring the sync alone.
@@ -83,6 +89,11 @@ impl Application for NoApplication {
     }
 
     fn persist(&mut self) -> Result<(), ExecuteError> {
+        Ok(())
+    }
+
+    fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
+        self.0 = height;
         Ok(())
     }
 }

@@ -63,6 +63,11 @@ impl Machine {
                 self.take_data(source, request, data, size);
             }
             Ok(Answer::Refused(refusal)) => {
+                if let (Purpose::State(batch), Refusal::NotAvailable, Some(walk)) =
+                    (purpose, refusal, self.fast.walk.as_mut())
+                {
+                    walk.missed(batch, peer);
+                }
                 self.drop_source(request, source);
                 self.take_refusal(request, refusal);
             }
@@ -155,6 +160,21 @@ impl Machine {
                     return;
                 };
                 let task = Task::Bodies { segment, range, bytes: data };
+                self.check_source(source, origin, task, size, request.reserved);
+            }
+            Purpose::Base => match self.base_task(data) {
+                Some(task) => {
+                    self.send_job(task, origin, size, request.reserved);
+                }
+                None => self.budget.release(request.reserved),
+            },
+            Purpose::State(batch) => {
+                let Some(want) = self.fast.walk.as_ref().and_then(|walk| walk.batch(batch)) else {
+                    self.budget.release(request.reserved);
+                    self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(size);
+                    return;
+                };
+                let task = Task::State { form: want.form, items: want.items.clone(), bytes: data };
                 self.check_source(source, origin, task, size, request.reserved);
             }
             Purpose::Contest(_) => self.take_contested(peer, &data, size, request.reserved),
@@ -274,7 +294,7 @@ impl Machine {
                 let ends = replay.range.last() == self.stored.height;
                 (Some(replay.range), ends.then_some(self.stored.id), 0)
             }
-            Call::Store(_) => (None, None, 0),
+            Call::Store(_) | Call::State(_) => (None, None, 0),
         };
         let Some(range) = range else {
             self.calls.insert(answer.id, pending);
@@ -311,7 +331,7 @@ impl Machine {
     }
 
     /// The host can't now: the call comes again after a pause, which doubles each time.
-    fn rest_call(&mut self, id: CallId) {
+    pub(super) fn rest_call(&mut self, id: CallId) {
         let Some(pending) = self.calls.get_mut(&id) else { return };
         pending.resting = true;
         let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);

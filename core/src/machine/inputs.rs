@@ -128,6 +128,7 @@ impl Machine {
             self.budget.release(waiting.reserved);
         }
         self.reset_blocks();
+        self.cancel_walk();
         self.timers.cancel(Timer::Stall);
         self.timers.cancel(Timer::Hedge);
     }
@@ -198,7 +199,13 @@ impl Machine {
                 self.contest = None;
                 0
             }
-            Purpose::Status | Purpose::Handovers(_) | Purpose::Tip(_) | Purpose::Follow(_) => 0,
+            Purpose::State(batch) => {
+                if let Some(walk) = &mut self.fast.walk {
+                    walk.failed(batch, source);
+                }
+                0
+            }
+            Purpose::Status | Purpose::Handovers(_) | Purpose::Tip(_) | Purpose::Follow(_) | Purpose::Base => 0,
         };
         self.budget.release(freed);
     }
@@ -232,7 +239,7 @@ impl Machine {
 
     fn request_timed_out(&mut self, id: RequestId) {
         let Some(request) = self.abandon_request(id) else { return };
-        if let (Kind::Segment | Kind::Bodies | Kind::Follow, Some(peer)) =
+        if let (Kind::Segment | Kind::Bodies | Kind::Follow | Kind::State, Some(peer)) =
             (request.purpose.kind(), self.peers.get_mut(request.peer))
         {
             peer.pace.timed_out();
@@ -272,9 +279,13 @@ impl Machine {
             Purpose::Bodies(range) => {
                 self.blocks.slot_of(range.first()).is_some_and(|slot| slot.fetch.replace(old, new))
             }
-            Purpose::Status | Purpose::Handovers(_) | Purpose::Tip(_) | Purpose::Follow(_) | Purpose::Contest(_) => {
-                true
-            }
+            Purpose::State(batch) => self.fast.walk.as_mut().is_some_and(|walk| walk.replace_source(batch, old, new)),
+            Purpose::Status
+            | Purpose::Handovers(_)
+            | Purpose::Tip(_)
+            | Purpose::Follow(_)
+            | Purpose::Contest(_)
+            | Purpose::Base => true,
         }
     }
 

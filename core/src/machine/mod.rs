@@ -7,7 +7,7 @@
 //! * Every input carries the host's monotonic time. Time that runs backwards is taken as standing still.
 //! * The machine never hashes and never checks a signature. [`Output::Verify`] hands out a
 //!   [`Job`](crate::verify::Job); run it on any thread and bring the verdict back.
-//! * [`Output::Apply`] and [`Output::Store`] are answered when what they ask for survives a crash, and not before.
+//! * [`Output::Apply`], [`Output::Store`] and [`Output::State`] are answered when what they ask for survives a crash, and not before.
 //! * Same inputs, same outputs. The machine is `Clone + Eq + Hash`, so that it can be explored and replayed.
 //!
 //! # What it trusts
@@ -16,6 +16,7 @@
 
 mod answers;
 mod conflict;
+mod fast;
 mod inputs;
 mod output;
 mod plan;
@@ -25,7 +26,8 @@ mod verdicts;
 #[cfg(test)]
 mod tests;
 
-pub use crate::calls::{Applied, Apply, ApplyError, ApplyPart, BlockPoint, Replay, Start, StoreCall, StoreError};
+pub use crate::calls::{Applied, Apply, ApplyError, ApplyPart, BlockPoint, Holding, Replay, SnapshotBase, Start, StateCall, StateDone, StateReply, StateWork, StoreCall, StoreError};
+pub use crate::strategy::Costs;
 pub use inputs::{PeerEvent, RequestFailure};
-pub use output::{Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Progress, StallReason};
+pub use output::{Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Progress, StallReason, StateProgress};
 pub use state::{Machine, NewMachineError};

@@ -5,11 +5,13 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::calls::{Apply, ApplyError, BlockPoint, Replay, StoreCall, StoreError};
+use crate::calls::{Apply, ApplyError, BlockPoint, Replay, StateCall, StoreCall, StoreError};
 use crate::chain::Fault;
 use crate::config::SyncStrategyType;
+use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId, PeerId, RequestId};
 use crate::ranges::HeightRange;
+use crate::strategy::Costs;
 use crate::time::Instant;
 use crate::verify::Job;
 use crate::wire::Request;
@@ -42,6 +44,9 @@ pub enum Output {
     Replay(Replay),
     /// Store handovers, then call [`handle_stored`](super::Machine::handle_stored).
     Store(StoreCall),
+    /// Work on the staging area, then call [`handle_state`](super::Machine::handle_state). Such calls are carried out in
+    /// their order.
+    State(StateCall),
     /// Do this to a peer.
     Penalize {
         /// The peer.
@@ -85,7 +90,35 @@ pub enum Event {
         strategy: SyncStrategyType,
         /// Blocks to the target when it was chosen.
         gap: u64,
+        /// What it was chosen by, where it was not fixed.
+        costs: Costs,
     },
+    /// The state after this block is fetched: its header is proven.
+    StateTarget {
+        /// The block.
+        height: Height,
+        /// The root of its state.
+        root: Hash,
+        /// How often the target has moved.
+        moves: u64,
+    },
+    /// Nobody gives the rest of this state any more: another height is looked for, and what was staged stays.
+    StateLost {
+        /// The block.
+        height: Height,
+    },
+    /// The staged state has another root than what was staged: the disk returns something else than was written. What
+    /// doesn't match is fetched again.
+    StateMismatch {
+        /// The block.
+        height: Height,
+        /// The root in its header.
+        expected: Hash,
+        /// The root of what is staged.
+        found: Hash,
+    },
+    /// The state after this block is live; blocks go on from there.
+    StateActive(BlockPoint),
     /// Everything proven is applied, and no peer that can be asked claims more without having failed to prove it.
     Reached(BlockPoint),
     /// No progress.
@@ -133,6 +166,12 @@ pub enum StallReason {
     /// Nobody gives these blocks.
     #[error("no peer gives blocks {0}; asking again")]
     BlocksMissing(HeightRange),
+    /// Nobody serves a state above ours.
+    #[error("no peer serves a state above {0}; waiting for one, or choose the strategy parallel or auto")]
+    NoSnapshot(Height),
+    /// Nobody gives what is missing of this state.
+    #[error("no peer gives the rest of the state after block {0}; asking again")]
+    StateMissing(Height),
     /// An answer is awaited.
     #[error("waiting for peers to answer; late ones are asked elsewhere")]
     PeersSlow,
@@ -169,8 +208,20 @@ pub enum HaltReason {
         /// Why.
         error: ApplyError,
     },
-    /// The host refuses handovers.
-    #[error("storing handovers failed: {0}")]
+    /// The staged state has another root each time, though every part of it was verified.
+    #[error(
+        "the state staged for block {height} has the root {found} and not {expected}, though every part of it was verified: the disk does not return what was written; check it, then delete the store and synchronize again"
+    )]
+    StateRoot {
+        /// The block.
+        height: Height,
+        /// The root in its header.
+        expected: Hash,
+        /// The root of what is staged.
+        found: Hash,
+    },
+    /// The host refuses handovers or a state.
+    #[error("storing handovers or a state failed: {0}")]
     Store(StoreError),
 }
 
@@ -201,6 +252,8 @@ pub struct Progress {
     pub claimed: Option<Height>,
     /// The strategy in use.
     pub strategy: SyncStrategyType,
+    /// The state, if one is or was fetched.
+    pub state: Option<StateProgress>,
     /// Blocks a second over the last seconds, and since the start where that is shorter.
     pub blocks_per_second: u64,
     /// Time to the target at that rate; `None` while there is no rate.
@@ -225,6 +278,33 @@ pub struct Progress {
     pub budget_bytes: u64,
     /// The peers.
     pub peers: Vec<PeerReport>,
+}
+
+/// How far a state is. Counts since the machine was made, over all targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StateProgress {
+    /// The block whose state it is.
+    pub height: Height,
+    /// Its root.
+    pub root: Hash,
+    /// Share that is staged, in millionths.
+    pub done_ppm: u64,
+    /// Keys that were fetched and staged.
+    pub keys: u64,
+    /// Bytes of their records.
+    pub bytes: u64,
+    /// Subtrees that were fetched and staged.
+    pub prefixes: u64,
+    /// Subtrees that were there already.
+    pub held: u64,
+    /// Bytes of answers with what had come already.
+    pub refetched_bytes: u64,
+    /// How often the target has moved.
+    pub moves: u64,
+    /// Time since the first target.
+    pub elapsed: Duration,
+    /// Time to the end at the pace so far; `None` before there is one.
+    pub remaining: Option<Duration>,
 }
 
 /// What a peer did.

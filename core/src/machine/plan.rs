@@ -69,6 +69,7 @@ impl Machine {
             return;
         }
         match self.strategy {
+            SyncStrategyType::Fast => self.fast(),
             SyncStrategyType::Incremental => self.follow(),
             SyncStrategyType::Auto | SyncStrategyType::Parallel => self.download(),
         }
@@ -110,7 +111,11 @@ impl Machine {
         // At the end of the newest epoch the next block can't be proven without the next set: ask anyone who is there.
         let at_boundary = self.blocks.planned() == newest.range().last();
         let claimed = if at_boundary { claimed.max(newest.epoch().next()) } else { claimed };
-        let applied = self.epochs.of_height(self.applied).map_or(newest.epoch(), crate::chain::EpochRef::epoch);
+        // A state may lie any number of epochs ahead; without one, memory for them is bounded.
+        let by_state = matches!(self.config.default_strategy, SyncStrategyType::Auto | SyncStrategyType::Fast)
+            && self.state_is_offered_above(self.target().unwrap_or(self.applied));
+        let applied = self.epochs.of_height(self.applied).filter(|_| !by_state);
+        let applied = applied.map_or(newest.epoch(), crate::chain::EpochRef::epoch);
         let requests = &self.requests;
         let checking: Vec<Epoch> = self
             .jobs
@@ -176,7 +181,15 @@ impl Machine {
     fn choose_strategy(&mut self) {
         let known = self.target().or(self.claimed.map(|(tip, _)| tip)).unwrap_or(self.applied);
         let gap = known.above(self.blocks.planned());
-        let chosen = match self.config.default_strategy {
+        if self.choose_state(gap) {
+            return;
+        }
+        let fixed = match self.config.default_strategy {
+            // The state is there, or not worth it: what is left are blocks.
+            SyncStrategyType::Fast => SyncStrategyType::Auto,
+            strategy => strategy,
+        };
+        let chosen = match fixed {
             SyncStrategyType::Auto if gap > self.config.strategy_switch_threshold => SyncStrategyType::Parallel,
             SyncStrategyType::Auto if self.blocks.is_idle() => SyncStrategyType::Incremental,
             SyncStrategyType::Auto => return,
@@ -189,10 +202,16 @@ impl Machine {
             }
             chosen => chosen,
         };
+        self.set_strategy(chosen, gap);
+    }
+
+    /// Uses a strategy from here on, and says so if it is another one.
+    pub(super) fn set_strategy(&mut self, chosen: SyncStrategyType, gap: u64) {
         self.strategy = chosen;
         if gap > 0 && self.announced != Some(chosen) {
             self.announced = Some(chosen);
-            self.emit(Event::Strategy { strategy: chosen, gap });
+            let costs = self.costs(gap);
+            self.emit(Event::Strategy { strategy: chosen, gap, costs });
         }
     }
 
@@ -330,18 +349,9 @@ impl Machine {
         }
         let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
         let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
-        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(size));
-        let late = sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER));
-        if late > self.now {
-            self.timers.set(Timer::Hedge, late);
+        if !self.is_late(sent, second, size) || !self.may_hedge(size) || !self.budget.reserve(size, true) {
             return;
         }
-        let cap = (self.counters.useful_bytes / HEDGE_SHARE).saturating_add(HEDGE_FLOOR_BYTES);
-        let spent = self.counters.hedged_bytes.saturating_add(size);
-        if spent > cap || !self.budget.reserve(size, true) {
-            return;
-        }
-        self.counters.hedged_bytes = spent;
         if headers {
             let Some(certified) = self.blocks.cell(range.first()).map(Cell::is_certified) else { return };
             let request = Request::Segment { range, certified, audit: self.config.full_audit };
@@ -355,6 +365,28 @@ impl Machine {
                 slot.fetch.add(source);
             }
         }
+    }
+
+    /// Whether a request of `sent` is late against what `second` is expected to need. Where it isn't, a timer says when
+    /// it will be.
+    pub(super) fn is_late(&mut self, sent: crate::time::Instant, second: PeerId, size: u64) -> bool {
+        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(size));
+        let late = sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER));
+        if late > self.now {
+            self.timers.set(Timer::Hedge, late);
+        }
+        late <= self.now
+    }
+
+    /// Counts `size` against the cap on bytes that are asked for twice, if they fit.
+    pub(super) fn may_hedge(&mut self, size: u64) -> bool {
+        let cap = (self.counters.useful_bytes / HEDGE_SHARE).saturating_add(HEDGE_FLOOR_BYTES);
+        let spent = self.counters.hedged_bytes.saturating_add(size);
+        if spent > cap {
+            return false;
+        }
+        self.counters.hedged_bytes = spent;
+        true
     }
 
     /// Follows the tip: one answer at a time from where we stand; a second peer where the first says nothing though
@@ -442,7 +474,7 @@ impl Machine {
         let timeout = match purpose.kind() {
             Kind::Follow => self.config.follow_timeout,
             Kind::Status | Kind::Tip => self.config.peer_timeout.checked_div(SMALL_TIMEOUT_SHARE).unwrap_or_default(),
-            Kind::Handovers | Kind::Segment | Kind::Bodies => self.config.peer_timeout,
+            Kind::Handovers | Kind::Segment | Kind::Bodies | Kind::State => self.config.peer_timeout,
         };
         self.timers.set(Timer::Request(id), self.now.after(timeout));
         self.outputs.push_back(Output::Request { id, peer, request, max_response_bytes });
@@ -451,7 +483,8 @@ impl Machine {
 
     /// Says so once when everything that can be proven is applied.
     fn check_reached(&mut self) {
-        if self.reached.is_some() || !self.blocks.is_idle() || !self.calls.is_empty() {
+        let walking = self.strategy == SyncStrategyType::Fast;
+        if self.reached.is_some() || walking || !self.blocks.is_idle() || !self.calls.is_empty() {
             return;
         }
         let known = self.target().unwrap_or(self.applied);
@@ -462,6 +495,7 @@ impl Machine {
             Purpose::Tip(_) | Purpose::Handovers(_) => hopeful(request.peer),
             Purpose::Contest(_) => true,
             Purpose::Status | Purpose::Segment(_) | Purpose::Bodies(_) | Purpose::Follow(_) => false,
+            Purpose::Base | Purpose::State(_) => true,
         });
         let checks = !self.jobs.is_empty();
         let mut heard = false;
@@ -524,6 +558,9 @@ impl Machine {
         }
         if self.requests.any(|purpose| purpose.kind() != Kind::Follow && purpose.kind() != Kind::Status) {
             return StallReason::PeersSlow;
+        }
+        if self.strategy == SyncStrategyType::Fast && self.target.is_some() {
+            return self.state_stall();
         }
         if self.claimed.is_some_and(|(_, epoch)| epoch > self.epochs.newest().epoch()) {
             return StallReason::HandoverMissing(self.epochs.newest().epoch());

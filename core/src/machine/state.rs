@@ -4,12 +4,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
 use crate::budget::Budget;
-use crate::calls::{Apply, BlockPoint, Replay, Start, StoreCall};
+use crate::calls::{Apply, BlockPoint, Replay, Start, StateCall, StoreCall};
 use crate::chain::{Fault, Finalized, TipFacts};
 use crate::config::{ConfigError, SyncConfig, SyncStrategyType};
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_PAYLOAD_BYTES;
+use crate::machine::fast::Fast;
 use crate::machine::output::{Bottleneck, Output, PeerReport, Progress, StallReason};
 use crate::peers::{Peers, Standing};
 use crate::requests::{Purpose, Requests};
@@ -89,6 +90,7 @@ pub(super) enum Call {
     Apply(Apply),
     Replay(Replay),
     Store(StoreCall),
+    State(StateCall),
 }
 
 impl Call {
@@ -98,6 +100,7 @@ impl Call {
             Self::Apply(apply) => Output::Apply(apply.clone()),
             Self::Replay(replay) => Output::Replay(*replay),
             Self::Store(store) => Output::Store(store.clone()),
+            Self::State(state) => Output::State(state.clone()),
         }
     }
 }
@@ -148,6 +151,7 @@ pub struct Machine {
     pub(super) requests: Requests,
     pub(super) epochs: Epochs,
     pub(super) blocks: Blocks,
+    pub(super) fast: Fast,
     pub(super) budget: Budget,
     pub(super) timers: Timers<Timer>,
     pub(super) jobs: BTreeMap<JobId, PendingJob>,
@@ -181,6 +185,9 @@ pub enum NewMachineError {
     /// The trusted epochs are missing, not consecutive, or don't hold the stored block.
     #[error("the trusted epochs don't follow each other from the epoch of the stored block on; open the store again")]
     Epochs,
+    /// The strategy is to fetch a state, and the host can't stage one.
+    #[error("the strategy fast needs a place to stage a state; give the sync one, or choose the strategy parallel")]
+    NoStaging,
     /// The application has executed blocks that the store doesn't hold.
     #[error(
         "the application stands at {applied}, above the stored block {stored}; restore the store that belongs to it"
@@ -198,7 +205,10 @@ impl Machine {
     /// [`start`](Self::start).
     pub fn new(config: SyncConfig, start: Start, seed: u64, now: Instant) -> Result<Self, NewMachineError> {
         config.validate()?;
-        let Start { chain_id, stored, stored_proof, applied, epochs } = start;
+        let Start { chain_id, stored, stored_proof, applied, stages_state, epochs } = start;
+        if config.default_strategy == SyncStrategyType::Fast && !stages_state {
+            return Err(NewMachineError::NoStaging);
+        }
         if applied > stored.height {
             return Err(NewMachineError::ApplicationAhead { applied, stored: stored.height });
         }
@@ -227,6 +237,7 @@ impl Machine {
             requests: Requests::default(),
             epochs,
             blocks: Blocks::new(stored),
+            fast: Fast::new(stages_state),
             budget,
             timers: Timers::new(),
             jobs: BTreeMap::new(),
@@ -275,6 +286,7 @@ impl Machine {
             target,
             claimed: self.claimed.map(|(height, _)| height),
             strategy: self.strategy,
+            state: self.state_progress(),
             blocks_per_second: rate,
             remaining: remaining.map(Duration::from_micros),
             bottleneck: self.bottleneck(),

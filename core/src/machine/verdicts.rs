@@ -66,6 +66,11 @@ impl Machine {
             Ok(Outcome::Tip(check, proof)) => self.take_tip(peer, check, proof, bytes),
             Ok(Outcome::Segment(segment)) => self.take_segment(peer, purpose, segment, bytes),
             Ok(Outcome::Bodies(frames)) => self.take_bodies(peer, purpose, frames, bytes),
+            Ok(Outcome::Base { segment, header }) => self.take_base(peer, segment, header, bytes),
+            Ok(Outcome::State(answers)) => match purpose {
+                Purpose::State(batch) => self.take_state(peer, batch, source, answers, bytes),
+                _ => self.counters.strays = self.counters.strays.saturating_add(1),
+            },
             Ok(Outcome::Follow { segment, frames }) => self.take_followed(peer, segment, frames, bytes),
             // A conflict's verdict for a peer's answer: the claim was compared, so it can't be.
             Ok(Outcome::Conflict(_)) => self.counters.strays = self.counters.strays.saturating_add(1),

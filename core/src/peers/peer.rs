@@ -92,7 +92,7 @@ impl Peer {
     /// Whether it may be asked for `kind` now. Small questions pass a full window: claims and proofs must not wait for
     /// bulk.
     pub(crate) fn ready(&self, kind: Kind, now: Instant) -> bool {
-        let bulk = matches!(kind, Kind::Segment | Kind::Bodies);
+        let bulk = matches!(kind, Kind::Segment | Kind::Bodies | Kind::State);
         let has_room = !bulk || self.in_flight < self.window;
         self.usable() && has_room && self.not_before.get(&kind).is_none_or(|&at| at <= now)
     }

@@ -4,7 +4,11 @@
 mod blocks;
 mod cell;
 mod epochs;
+mod select;
+mod walk;
 
 pub(crate) use blocks::{Blocks, Broken, Want};
 pub(crate) use cell::{Cell, Source};
 pub(crate) use epochs::{Epochs, Waiting};
+pub use select::Costs;
+pub(crate) use walk::{StateWant, Walk, leaves_memory};

@@ -11,13 +11,15 @@ use std::thread::{self, JoinHandle};
 
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::{CallId, Height};
-use hotstuff2_sync::machine::{Applied, Apply, ApplyError, ApplyPart, Replay, StoreCall};
+use hotstuff2_sync::machine::{
+    Applied, Apply, ApplyError, ApplyPart, Replay, StateCall, StateDone, StateReply, StateWork, StoreCall, StoreError,
+};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::split_payloads;
 
 use super::{Input, SyncEvent, handle::Events};
 use crate::application::{AppBlock, Application, ExecuteError};
-use crate::store::{BlockStore, StoreFailure};
+use crate::store::{Activation, BlockStore, StateStaging, StoreFailure};
 
 /// Payload bytes that are read back at once for a local replay.
 const REPLAY_BYTES: u64 = 4 << 20;
@@ -27,6 +29,7 @@ pub(super) enum ToStore {
     Apply(Apply),
     Handovers(StoreCall),
     Replay(Replay),
+    State(StateCall),
     /// Nobody needs these blocks any more. Freeing megabytes takes a while, and the machine's thread has none.
     Free(Apply),
 }
@@ -34,6 +37,8 @@ pub(super) enum ToStore {
 enum ToExecute {
     Blocks(CallId, Vec<ApplyPart>),
     Replay(Replay),
+    /// The state after the block at this height is live.
+    Restore(CallId, Height),
 }
 
 /// The two threads.
@@ -48,6 +53,7 @@ impl Appliers {
     pub(super) fn start<C: Chain>(
         chain: &Arc<C>,
         store: &Arc<dyn BlockStore>,
+        staging: Option<Arc<dyn StateStaging>>,
         application: Box<dyn Application>,
         answers: &Sender<Input>,
         events: &Events,
@@ -58,6 +64,7 @@ impl Appliers {
         let stopping = Arc::new(AtomicBool::new(false));
         let storing = Storing {
             store: Arc::clone(store),
+            staging,
             applied: Arc::clone(&applied),
             to_execute,
             answers: answers.clone(),
@@ -101,6 +108,8 @@ impl Drop for Appliers {
 
 struct Storing {
     store: Arc<dyn BlockStore>,
+    /// Where states are put together, if anywhere.
+    staging: Option<Arc<dyn StateStaging>>,
     /// Height of the application, kept by the other thread.
     applied: Arc<AtomicU64>,
     to_execute: Sender<ToExecute>,
@@ -120,12 +129,42 @@ impl Storing {
                     });
                     let _ = self.answers.send(Input::Stored(call.id, result));
                 }
+                ToStore::State(call) => self.state(call),
                 ToStore::Free(apply) => drop(apply),
                 ToStore::Replay(replay) => {
                     let _ = self.to_execute.send(ToExecute::Replay(replay));
                 }
             }
         }
+    }
+
+    fn state(&self, call: StateCall) {
+        let StateCall { id, work } = call;
+        let result = match &self.staging {
+            Some(staging) => match work {
+                StateWork::Survey(items) => staging.survey(&items).map(StateReply::Surveyed),
+                StateWork::Stage(leaves) => staging.stage(&leaves).map(|()| StateReply::Staged),
+                StateWork::Activate(base) => match staging.activate(&base) {
+                    Ok(Activation::Live) => {
+                        // The application answers, once it stands there too.
+                        let _ = self.to_execute.send(ToExecute::Restore(id, base.point.height));
+                        return;
+                    }
+                    Ok(Activation::RootMismatch { found }) => Ok(StateReply::RootMismatch { found }),
+                    Err(failure) => Err(failure),
+                },
+            },
+            // The machine knows that there is none, and doesn't ask.
+            None => {
+                let _ = self.answers.send(Input::State(StateDone { id, result: Err(StoreError::Permanent) }));
+                return;
+            }
+        };
+        let result = result.map_err(|failure| {
+            self.report(&failure);
+            failure.as_store_error()
+        });
+        let _ = self.answers.send(Input::State(StateDone { id, result }));
     }
 
     fn append(&self, apply: Apply) {
@@ -169,6 +208,10 @@ impl<C: Chain> Executing<C> {
     fn run(mut self, work: &Receiver<ToExecute>) {
         for work in work {
             let (id, result) = match work {
+                ToExecute::Restore(id, height) => {
+                    self.restore(id, height);
+                    continue;
+                }
                 ToExecute::Blocks(id, parts) => {
                     (id, parts.iter().try_for_each(|part| self.execute_unless_stopping(part)))
                 }
@@ -190,6 +233,18 @@ impl<C: Chain> Executing<C> {
         if let Err(error) = self.application.persist() {
             self.events.send(SyncEvent::Host(error.to_string()));
         }
+    }
+
+    fn restore(&mut self, id: CallId, height: Height) {
+        let result = self.application.restore(height).map(|()| StateReply::Activated).map_err(|error| {
+            self.events.send(SyncEvent::Host(error.to_string()));
+            match error {
+                ExecuteError::Transient(_) => StoreError::Transient,
+                ExecuteError::StateMismatch { .. } | ExecuteError::Permanent(_) => StoreError::Permanent,
+            }
+        });
+        self.applied.store(self.application.applied().get(), Ordering::Release);
+        let _ = self.answers.send(Input::State(StateDone { id, result }));
     }
 
     fn replay(&mut self, range: HeightRange) -> Result<(), ExecuteError> {

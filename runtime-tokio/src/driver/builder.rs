@@ -23,7 +23,7 @@ use super::machine_thread::MachineThread;
 use super::pool::Pool;
 use crate::application::{Application, NoApplication};
 use crate::net::{Network, NetworkEvent};
-use crate::store::{BlockStore, StoreFailure};
+use crate::store::{BlockStore, StateStaging, StoreFailure};
 
 /// Why a sync can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,7 @@ pub struct SyncBuilder<C> {
     network: Arc<dyn Network>,
     network_events: mpsc::Receiver<NetworkEvent>,
     application: Option<Box<dyn Application>>,
+    staging: Option<Arc<dyn StateStaging>>,
     config: SyncConfig,
     peers: Vec<PeerAddress>,
     seed: u64,
@@ -66,6 +67,7 @@ impl<C: Chain> SyncBuilder<C> {
             network,
             network_events,
             application: None,
+            staging: None,
             config: SyncConfig::default(),
             peers: Vec::new(),
             seed: 0,
@@ -76,6 +78,13 @@ impl<C: Chain> SyncBuilder<C> {
     /// Executes blocks with `application`.
     pub fn with_application(mut self, application: Box<dyn Application>) -> Self {
         self.application = Some(application);
+        self
+    }
+
+    /// Lets the sync fetch a state instead of executing all blocks, and put it together here: the store that the
+    /// application keeps its state in. Without it only blocks are fetched.
+    pub fn with_staging(mut self, staging: Arc<dyn StateStaging>) -> Self {
+        self.staging = Some(staging);
         self
     }
 
@@ -112,6 +121,7 @@ impl<C: Chain> SyncBuilder<C> {
             stored,
             stored_proof: self.store.stored_proof()?,
             applied: application.applied(),
+            stages_state: self.staging.is_some(),
             epochs: self.store.epochs()?,
         };
         let clock = Clock::now();
@@ -122,7 +132,7 @@ impl<C: Chain> SyncBuilder<C> {
         let (progress_sender, progress) = watch::channel(machine.progress());
         let cpu_micros = Arc::new(AtomicU64::new(0));
         let pool = Pool::start(&self.chain, self.verify_threads, &inputs)?;
-        let appliers = Appliers::start(&self.chain, &self.store, application, &inputs, &event_sender)?;
+        let appliers = Appliers::start(&self.chain, &self.store, self.staging, application, &inputs, &event_sender)?;
         let dialer = dialer::start(&self.network, self.peers, &event_sender);
         forward(self.network_events, inputs.clone());
         let thread = MachineThread {

@@ -73,9 +73,11 @@ impl MachineThread {
         // What was handed over is stored, and what was executed persisted, before the last word on progress.
         drop(self.appliers);
         while let Ok(input) = work.try_recv() {
-            if let Input::Applied(answer) = input {
-                let now = Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX));
-                self.machine.handle_applied(now, answer);
+            let now = Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX));
+            match input {
+                Input::Applied(answer) => self.machine.handle_applied(now, answer),
+                Input::State(answer) => self.machine.handle_state(now, answer),
+                _ => {}
             }
         }
         self.progress.send_replace(self.machine.progress());
@@ -113,6 +115,7 @@ impl MachineThread {
                 }
             }
             Input::Stored(id, result) => self.machine.handle_stored(now, id, result),
+            Input::State(answer) => self.machine.handle_state(now, answer),
             Input::Start(until) => self.machine.start(now, until),
             Input::Stop => self.machine.stop(now),
             Input::Shutdown => return false,
@@ -142,6 +145,7 @@ impl MachineThread {
                 }
                 Output::Replay(replay) => self.appliers.send(ToStore::Replay(replay)),
                 Output::Store(call) => self.appliers.send(ToStore::Handovers(call)),
+                Output::State(call) => self.appliers.send(ToStore::State(call)),
                 Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {
                     self.network.ban(peer, until.since(self.now()), &fault.to_string());
                 }

@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
-use hotstuff2_sync::machine::{Applied, RequestFailure, StoreError};
+use hotstuff2_sync::machine::{Applied, RequestFailure, StateDone, StoreError};
 use hotstuff2_sync::verify::Verdict;
 
 /// What reaches the machine's thread.
@@ -31,6 +31,7 @@ enum Input {
     Verdict(Box<Verdict>),
     Applied(Applied),
     Stored(CallId, Result<(), StoreError>),
+    State(StateDone),
     Start(Option<Height>),
     Stop,
     Shutdown,

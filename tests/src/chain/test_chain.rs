@@ -137,6 +137,7 @@ impl TestChain {
     /// Where a new node stands.
     pub fn start(&self) -> Start {
         Start {
+            stages_state: false,
             chain_id: self.genesis.chain_id(),
             stored: BlockPoint { height: Height::ZERO, id: self.genesis.id() },
             stored_proof: None,
