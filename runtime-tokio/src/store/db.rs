@@ -11,6 +11,7 @@
 //! fjall refuses all writes after one failed. [`Db`] then notes that it is broken, and is opened again by the next
 //! writer: a full disk needs no restart.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -139,6 +140,26 @@ impl Db {
         self.with(|handles| {
             let rows = handles.space(space).prefix(prefix);
             rows.map(|row| row.into_inner().map(|(key, value)| (Bytes::from(key), Bytes::from(value)))).collect()
+        })
+    }
+
+    /// Shows the rows whose keys lie from `first` to `last`, in key order, to `visit` until it says stop: as they are
+    /// when it begins, whatever is written meanwhile.
+    pub(super) fn visit(
+        &self,
+        space: Space,
+        first: &[u8],
+        last: &[u8],
+        visit: &mut dyn FnMut(Bytes, Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StoreFailure> {
+        self.with(|handles| {
+            for row in handles.space(space).range(first..=last) {
+                let (key, value) = row.into_inner()?;
+                if visit(Bytes::from(key), Bytes::from(value)).is_break() {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 
