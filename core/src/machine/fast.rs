@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, StateWork, StoreError};
-use crate::config::SyncStrategyType;
 use crate::chain::{Finalized, HeaderFacts, SegmentClaim, SegmentEnd, SegmentRef};
+use crate::config::SyncStrategyType;
 use crate::ids::{CallId, Height, PeerId};
 use crate::limits::MAX_STATE_BYTES;
 use crate::machine::output::{Event, HaltReason, StallReason, StateProgress};
@@ -18,9 +18,10 @@ use crate::machine::state::{Call, Machine, Phase, Timer};
 use crate::peers::{Peer, Peers};
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{BatchId, Kind, Purpose};
+use crate::state::StateAnswer;
 use crate::strategy::{Blocks, Costs, Source, StateWant, Walk};
 use crate::time::{Instant, micros};
-use crate::verify::{StateAnswer, Task};
+use crate::verify::Task;
 use crate::wire::Request;
 
 /// Bytes that an answer takes of the memory budget for each of its own: itself, and the records made of it.

@@ -26,7 +26,10 @@ mod verdicts;
 #[cfg(test)]
 mod tests;
 
-pub use crate::calls::{Applied, Apply, ApplyError, ApplyPart, BlockPoint, Holding, Replay, SnapshotBase, Start, StateCall, StateDone, StateReply, StateWork, StoreCall, StoreError};
+pub use crate::calls::{
+    Applied, Apply, ApplyError, ApplyPart, BlockPoint, Holding, Replay, SnapshotBase, Start, StateCall, StateDone,
+    StateReply, StateWork, StoreCall, StoreError,
+};
 pub use crate::strategy::Costs;
 pub use inputs::{PeerEvent, RequestFailure};
 pub use output::{Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Progress, StallReason, StateProgress};

@@ -321,7 +321,7 @@ impl Machine {
         true
     }
 
-    fn choose_holder(&mut self, kind: Kind, range: HeightRange, size: u64) -> Option<PeerId> {
+    pub(super) fn choose_holder(&mut self, kind: Kind, range: HeightRange, size: u64) -> Option<PeerId> {
         self.peers.choose(kind, size, self.now, &mut self.rng, |_, peer| peer.claims(range))
     }
 

@@ -307,7 +307,7 @@ impl Machine {
         self.waits.iter().max_by_key(|&(_, &time)| time).map_or(self.waiting_for, |(&class, _)| class)
     }
 
-    fn blocks_per_second(&self) -> u64 {
+    pub(super) fn blocks_per_second(&self) -> u64 {
         let Some(&(since, from)) = self.samples.front() else { return 0 };
         let blocks = self.applied.above(from).saturating_mul(1_000_000);
         blocks.checked_div(micros(self.now.since(since))).unwrap_or(0)

@@ -72,11 +72,8 @@ impl Machine {
                 _ => self.counters.strays = self.counters.strays.saturating_add(1),
             },
             Ok(Outcome::Follow { segment, frames }) => self.take_followed(peer, segment, frames, bytes),
-            // No states are asked for, and a conflict's verdict is for nobody's answer: the claim was compared, so it
-            // can't be.
-            Ok(Outcome::State(_) | Outcome::Base { .. } | Outcome::Conflict(_)) => {
-                self.counters.strays = self.counters.strays.saturating_add(1);
-            }
+            // A conflict's verdict for a peer's answer: the claim was compared, so it can't be.
+            Ok(Outcome::Conflict(_)) => self.counters.strays = self.counters.strays.saturating_add(1),
         }
     }
 

@@ -33,6 +33,16 @@ pub enum StateAnswer {
     Missing(StateItem),
 }
 
+impl StateAnswer {
+    /// The subtree that it is about.
+    pub fn item(&self) -> StateItem {
+        match self {
+            Self::Leaves(leaves) => leaves.item,
+            Self::Tree { item, .. } | Self::Missing(item) => *item,
+        }
+    }
+}
+
 /// Reads the answer to a request for `items`: of the first of them, in order, of one at least that the peer holds.
 pub fn decode_state(form: StateForm, items: &[StateItem], answer: &Bytes) -> Result<Vec<StateAnswer>, Fault> {
     let mut bytes: &[u8] = answer;

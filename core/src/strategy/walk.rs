@@ -13,10 +13,9 @@ use super::cell::{Fetch, Source};
 use crate::calls::{Holding, SnapshotBase};
 use crate::hash::Hash;
 use crate::ids::PeerId;
+use crate::limits::MAX_STATE_ITEMS;
 use crate::requests::BatchId;
-use crate::state::{MAX_TREE_DEPTH, PLACEHOLDER, Prefix, StateForm, StateItem, StateLeaves};
-use crate::verify::StateAnswer;
-use crate::wire::MAX_STATE_ITEMS;
+use crate::state::{MAX_TREE_DEPTH, PLACEHOLDER, Prefix, StateAnswer, StateForm, StateItem, StateLeaves};
 
 /// Bytes of leaves that one subtree should have: some hundred keys, so that a changed key costs little when the target
 /// moves, and hashes on the way are a hundredth of what is fetched.
@@ -395,7 +394,7 @@ impl Walk {
     ) -> Option<(u64, Vec<Source>)> {
         let batch = self.batches.get(&id).filter(|batch| batch.sources.sources().contains(&source))?;
         let obsolete = batch.sources.sources().iter().copied().filter(|&other| other != source).collect();
-        let Some(batch) = self.batches.remove(&id) else { return None };
+        let batch = self.batches.remove(&id)?;
         let mut memory = 0u64;
         for answer in answers {
             memory = memory.saturating_add(self.take(peer, answer));
