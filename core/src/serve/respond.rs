@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::ids::{Epoch, Height};
-use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES};
+use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES};
 use crate::ranges::HeightRange;
 use crate::wire::{PeerStatus, Refusal, Request, encode_answer, encode_refusal, put_section};
 
@@ -39,8 +39,8 @@ pub trait ChainReader {
     /// that is nothing.
     fn follow_range(&self, after: Height) -> Option<HeightRange>;
 
-    /// Appends frames with the payloads from the first height of `range` on to `out`: up to `max_bytes` of payload, but
-    /// at least one block. False, with nothing appended, where the first is not there.
+    /// Appends frames with the payloads from the first height of `range` on to `out`: up to `max_bytes` of payload. False,
+    /// with nothing appended, where the first is not there or has more.
     fn bodies(&self, range: HeightRange, max_bytes: u32, out: &mut Vec<u8>) -> Result<bool, Self::Error>;
 }
 
@@ -54,7 +54,14 @@ pub fn respond<R: ChainReader>(request: &Request, reader: &R) -> Result<Bytes, R
             out.extend_from_slice(&tip);
             out
         }),
-        Request::Segment { range, certified, audit } => segment(reader, range, certified, audit)?,
+        Request::Segment { range, certified, audit, bodies } => {
+            let mut answer = segment(reader, range, certified, audit)?;
+            if let Some(out) = answer.as_mut().filter(|_| bodies > 0) {
+                // Headers alone are an answer too.
+                reader.bodies(range, bodies.min(MAX_BODIES_BYTES), out)?;
+            }
+            answer
+        }
         Request::Bodies { range, max_bytes } => bodies(reader, range, max_bytes)?,
         Request::Follow { after, max_bytes, audit } => follow(reader, after, max_bytes, audit)?,
     };
@@ -103,12 +110,25 @@ fn segment<R: ChainReader>(
 fn bodies<R: ChainReader>(reader: &R, range: HeightRange, max_bytes: u32) -> Result<Option<Vec<u8>>, R::Error> {
     let max_bytes = max_bytes.min(MAX_BODIES_BYTES);
     let mut out = encode_answer(max_bytes as usize);
-    Ok(reader.bodies(range, max_bytes, &mut out)?.then_some(out))
+    Ok(some_bodies(reader, range, max_bytes, &mut out)?.then_some(out))
+}
+
+/// Bodies as they fit, or the first whatever its size: who asks for it needs it.
+fn some_bodies<R: ChainReader>(
+    reader: &R,
+    range: HeightRange,
+    max_bytes: u32,
+    out: &mut Vec<u8>,
+) -> Result<bool, R::Error> {
+    if reader.bodies(range, max_bytes, out)? {
+        return Ok(true);
+    }
+    reader.bodies(HeightRange::single(range.first()), MAX_PAYLOAD_BYTES, out)
 }
 
 fn follow<R: ChainReader>(reader: &R, after: Height, max_bytes: u32, audit: bool) -> Result<Option<Vec<u8>>, R::Error> {
     let Some(range) = reader.follow_range(after) else { return Ok(None) };
     let max_bytes = max_bytes.min(MAX_BODIES_BYTES);
     let Some(mut out) = segment(reader, range, true, audit)? else { return Ok(None) };
-    Ok(reader.bodies(range, max_bytes, &mut out)?.then_some(out))
+    Ok(some_bodies(reader, range, max_bytes, &mut out)?.then_some(out))
 }
