@@ -19,8 +19,8 @@ pub(crate) enum Purpose {
     Handovers(Epoch),
     /// The peer's tip, to be checked against this epoch.
     Tip(Epoch),
-    /// Headers of the cell that starts here.
-    Segment(Height),
+    /// Headers of the cell that starts here, and up to so many bytes of its payloads.
+    Segment { first: Height, bodies: u32 },
     /// Payloads of this range.
     Bodies(HeightRange),
     /// What follows this height.
@@ -40,7 +40,7 @@ impl Purpose {
             Self::Status => Kind::Status,
             Self::Handovers(_) => Kind::Handovers,
             Self::Tip(_) => Kind::Tip,
-            Self::Segment(_) | Self::Contest(_) | Self::Base => Kind::Segment,
+            Self::Segment { .. } | Self::Contest(_) | Self::Base => Kind::Segment,
             Self::Bodies(_) => Kind::Bodies,
             Self::Follow(_) => Kind::Follow,
             Self::State(_) => Kind::State,

@@ -260,7 +260,7 @@ fn a_late_witness_of_another_history_is_heard() {
 
 /// The verdict of a job whose segment's facts a bit was flipped in.
 fn flip_parent(job: &Job, verdict: &Verdict) -> Option<Verdict> {
-    let Ok(Outcome::Segment(segment)) = verdict.outcome() else { return None };
+    let Ok(Outcome::Segment { segment, frames }) = verdict.outcome() else { return None };
     let mut parent_id = *segment.parent_id().as_bytes();
     parent_id[7] ^= 4;
     let facts = SegmentFacts {
@@ -273,7 +273,7 @@ fn flip_parent(job: &Job, verdict: &Verdict) -> Option<Verdict> {
     };
     let (bytes, audit) = (segment.bytes().clone(), segment.audit().clone());
     let flipped = SegmentRef::trusted(segment.epoch(), facts, bytes, audit, Memo::default());
-    Some(Verdict::from_host(job, Ok(Outcome::Segment(flipped)), 1))
+    Some(Verdict::from_host(job, Ok(Outcome::Segment { segment: flipped, frames: frames.clone() }), 1))
 }
 
 /// Whether a job looks again at two proofs that seem to conflict.

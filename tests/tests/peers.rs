@@ -55,7 +55,7 @@ fn corrupt(reply: Reply) -> Reply {
 /// Gives false bodies.
 fn body_liar() -> impl Behaviour {
     Scripted(|request: &Request, _: &TestChain, honest| match request {
-        Request::Bodies { .. } | Request::Follow { .. } => corrupt(honest),
+        Request::Bodies { .. } | Request::Follow { .. } | Request::Segment { bodies: 1.., .. } => corrupt(honest),
         _ => honest,
     })
 }
@@ -125,7 +125,7 @@ fn limit_is_clamped_with_min() {
     let most = hotstuff2_sync::limits::MAX_BODIES_BYTES as usize;
     let bodies = chain.respond(&Request::Bodies { range, max_bytes: u32::MAX });
     assert!((most / 2..most + (64 << 10)).contains(&bodies.len()), "{}", bodies.len());
-    let headers = chain.respond(&Request::Segment { range, certified: true, audit: false }).len();
+    let headers = chain.respond(&Request::Segment { range, certified: true, audit: false, bodies: 0 }).len();
     let follow = chain.respond(&Request::Follow { after: Height::ZERO, max_bytes: u32::MAX, audit: false });
     assert!((most / 2..most + headers + (64 << 10)).contains(&follow.len()), "{}", follow.len());
     let many = TestChain::new(ChainSpec { blocks: 200, epochs: 100, ..ChainSpec::default() }).unwrap();

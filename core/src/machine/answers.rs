@@ -1,9 +1,11 @@
 //! Answers of peers, and what the host says of its calls.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use crate::calls::{Applied, ApplyError, StoreError};
-use crate::chain::{Fault, SegmentClaim, SegmentEnd};
+use crate::chain::{EpochRef, Fault, Finalized, SegmentClaim, SegmentEnd, TipCheck};
 use crate::ids::{CallId, PeerId, RequestId};
 use crate::machine::inputs::RequestFailure;
 use crate::machine::output::{HaltReason, Output};
@@ -138,20 +140,24 @@ impl Machine {
                 // A handover may have been verified meanwhile; then the tip is asked for again.
                 if self.epochs.newest().epoch() == asked {
                     let epoch = self.epochs.newest().clone();
-                    self.send_job(Task::Tip { epoch, bytes: data }, origin, size, request.reserved);
+                    self.check_tip(peer, epoch, data, size, request.reserved);
                 } else {
                     self.budget.release(request.reserved);
                     self.claims_changed = true;
                 }
             }
-            Purpose::Segment(first) => {
+            Purpose::Segment { first, bodies } => {
                 let Some(cell) = self.blocks.cell(first) else {
                     self.budget.release(request.reserved);
                     return;
                 };
                 let parent = self.parent_at_seam(&cell.epoch, cell.range.first());
                 let claim = SegmentClaim { range: cell.range, parent, end: cell.end, audit: self.config.full_audit };
-                let task = Task::Segment { epoch: cell.epoch.clone(), claim, bytes: data };
+                let epoch = cell.epoch.clone();
+                let ends = cell.range.last() == epoch.range().last();
+                let boundary = self.epochs.boundary(epoch.epoch()).filter(|_| ends);
+                let handover = boundary.map(|(_, bytes)| bytes.clone());
+                let task = Task::Segment { epoch, claim, bodies, handover, bytes: data };
                 self.check_source(source, origin, task, size, request.reserved);
             }
             Purpose::Bodies(range) => {
@@ -242,6 +248,30 @@ impl Machine {
         }
     }
 
+    /// Has a tip checked, unless the very same one is proven already or being checked: what follows from the same bytes
+    /// for the same epoch is the same.
+    pub(super) fn check_tip(&mut self, peer: PeerId, epoch: EpochRef, bytes: Bytes, size: u64, reserved: u64) {
+        let proven = self.target.as_ref().filter(|target| {
+            target.facts.epoch == epoch.epoch() && matches!(&target.proof, Finalized::Tip(tip) if *tip == bytes)
+        });
+        if let Some(facts) = proven.map(|target| target.facts) {
+            self.budget.release(reserved);
+            self.take_tip(peer, TipCheck::Final(facts), bytes, size);
+            return;
+        }
+        let same = self.jobs.values_mut().find(|pending| match pending.job.task() {
+            Task::Tip { epoch: checked, bytes: tip } => checked.epoch() == epoch.epoch() && *tip == bytes,
+            _ => false,
+        });
+        if let Some(pending) = same {
+            pending.shared.push((peer, size));
+            self.budget.release(reserved);
+            return;
+        }
+        let origin = Some((peer, Purpose::Tip(epoch.epoch())));
+        self.send_job(Task::Tip { epoch, bytes }, origin, size, reserved);
+    }
+
     /// Gives out a job for an answer that something waits for.
     fn check_source(
         &mut self,
@@ -273,7 +303,7 @@ impl Machine {
         let job = Job::new(id, task);
         self.outputs.push_back(Output::Verify(job.clone()));
         self.timers.set(Timer::Job(id), self.now.after(self.config.job_timeout));
-        self.jobs.insert(id, PendingJob { job, origin, bytes, reserved });
+        self.jobs.insert(id, PendingJob { job, origin, bytes, reserved, shared: Vec::new() });
         id
     }
 

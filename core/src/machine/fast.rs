@@ -187,7 +187,7 @@ impl Machine {
         let reserved = size.saturating_mul(MEMORY_FACTOR);
         if self.budget.reserve(reserved, true) {
             let certified = claim.end == SegmentEnd::Certified;
-            let request = Request::Segment { range, certified, audit: false };
+            let request = Request::Segment { range, certified, audit: false, bodies: 0 };
             self.fast.wanted = Some((height, claim));
             self.send(peer, Purpose::Base, request, size, reserved);
         }
@@ -363,7 +363,9 @@ impl Machine {
         let eligible = |id: PeerId, peer: &Peer| id != first && serves_state(peer);
         let size = want.bytes;
         let Some(second) = self.peers.choose(Kind::State, size, self.now, &mut self.rng, eligible) else { return };
+        let reserved = size.saturating_mul(2 * MEMORY_FACTOR);
         if self.is_late(sent, second, size)
+            && self.budget.room(true) >= reserved
             && self.may_hedge(size)
             && let Some(source) = self.send_state_request(second, batch, &want, size, true)
             && let Some(walk) = &mut self.fast.walk

@@ -186,7 +186,7 @@ impl Machine {
     /// A source of something failed: where it was the only one, the thing is missing again and its bytes are free.
     pub(super) fn unassign(&mut self, purpose: Purpose, source: Source) {
         let freed = match purpose {
-            Purpose::Segment(first) => {
+            Purpose::Segment { first, .. } => {
                 let cost = self.blocks.cell(first).map_or(0, crate::strategy::Cell::header_cost);
                 let missing = self.blocks.headers_of(first).is_some_and(|headers| headers.remove(source));
                 if missing { cost } else { 0 }
@@ -267,6 +267,9 @@ impl Machine {
         let Some(pending) = self.jobs.remove(&id) else { return };
         self.outputs.push_back(Output::CancelJob(id));
         let again = self.send_job(pending.job.task().clone(), pending.origin, pending.bytes, pending.reserved);
+        if let Some(job) = self.jobs.get_mut(&again) {
+            job.shared = pending.shared;
+        }
         if let Some((_, purpose)) = pending.origin {
             self.replace_source(purpose, Source::Job(id), Source::Job(again));
         }
@@ -275,7 +278,9 @@ impl Machine {
     /// Puts a new source in the place of an old one. False where nobody waits for it.
     pub(super) fn replace_source(&mut self, purpose: Purpose, old: Source, new: Source) -> bool {
         match purpose {
-            Purpose::Segment(first) => self.blocks.headers_of(first).is_some_and(|headers| headers.replace(old, new)),
+            Purpose::Segment { first, .. } => {
+                self.blocks.headers_of(first).is_some_and(|headers| headers.replace(old, new))
+            }
             Purpose::Bodies(range) => {
                 self.blocks.slot_of(range.first()).is_some_and(|slot| slot.fetch.replace(old, new))
             }

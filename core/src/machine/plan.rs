@@ -31,6 +31,8 @@ const TIP_REQUESTS: usize = 3;
 const FOLLOWERS: usize = 2;
 /// Estimated bytes of one compact header on the wire.
 const HEADER_WIRE_BYTES: u64 = 96;
+/// Bodies are asked for together with their headers by an estimate, and this part more: blocks differ.
+const BODIES_SLACK: u64 = 8;
 /// Bytes around payloads in an answer: its tag and, for each frame, a head. A frame holds at least one block.
 const FRAME_HEAD_BYTES: u64 = 9;
 /// Shortest time after which the head of line counts as late.
@@ -152,11 +154,13 @@ impl Machine {
             .filter(|(_, request)| request.purpose.kind() == Kind::Tip)
             .map(|(_, request)| request.peer)
             .collect();
-        let checking = self.jobs.values().filter_map(|pending| match pending.origin {
-            Some((peer, Purpose::Tip(_))) => Some(peer),
-            _ => None,
-        });
-        let busy: Vec<PeerId> = asked.into_iter().chain(checking).collect();
+        let mut busy = asked;
+        for pending in self.jobs.values() {
+            if let Some((peer, Purpose::Tip(_))) = pending.origin {
+                busy.push(peer);
+                busy.extend(pending.shared.iter().map(|&(peer, _)| peer));
+            }
+        }
         // Who was asked in vain before comes last: any number of liars leaves room for the others.
         let mut candidates: Vec<(bool, Height, PeerId)> = self
             .peers
@@ -284,13 +288,25 @@ impl Machine {
         let head = self.blocks.head_of_line().is_some_and(|(range, _, _)| range.first() == want.range().first());
         match *want {
             Want::Headers { range, certified, cost } => {
+                let bodies = self.blocks.expected_bytes(range);
                 let size = range.count().saturating_mul(HEADER_WIRE_BYTES);
-                let Some(peer) = self.choose_holder(Kind::Segment, range, size) else { return false };
-                if !self.budget.reserve(cost, head) {
+                let Some(peer) = self.choose_holder(Kind::Segment, range, size.saturating_add(bodies)) else {
+                    return false;
+                };
+                // In one answer with their bodies, where those are likely to fit into what this peer is asked for at
+                // once. Larger cells are asked for in parts, when the headers have said how large they are.
+                let most = self.peers.get(peer).map_or(0, Peers::request_bytes);
+                let bodies = if bodies <= most { bodies } else { 0 };
+                let needed = cost.saturating_add(bodies);
+                if needed > self.budget.room(head) && !head {
                     return false;
                 }
-                let request = Request::Segment { range, certified, audit: self.config.full_audit };
-                let source = self.send(peer, Purpose::Segment(range.first()), request, size, 0);
+                let room = self.budget.room(head).saturating_sub(cost);
+                let bodies = bodies.saturating_add(bodies / BODIES_SLACK).min(most).min(room);
+                if !self.budget.reserve(cost.saturating_add(bodies), head) {
+                    return false;
+                }
+                let source = self.send_segment(peer, range, certified, size, bodies, bodies);
                 if let Some(headers) = self.blocks.headers_of(range.first()) {
                     headers.add(source);
                 }
@@ -330,6 +346,21 @@ impl Machine {
         self.send(peer, Purpose::Bodies(range), request, bytes, reserved)
     }
 
+    fn send_segment(
+        &mut self,
+        peer: PeerId,
+        range: HeightRange,
+        certified: bool,
+        size: u64,
+        bodies: u64,
+        reserved: u64,
+    ) -> Source {
+        let bodies = u32::try_from(bodies).unwrap_or(u32::MAX);
+        let request = Request::Segment { range, certified, audit: self.config.full_audit, bodies };
+        let purpose = Purpose::Segment { first: range.first(), bodies };
+        self.send(peer, purpose, request, size.saturating_add(u64::from(bodies)), reserved)
+    }
+
     /// Asks a second peer for the head of line where the first is late, within a cap on bytes asked for twice.
     fn hedge(&mut self) {
         self.timers.cancel(Timer::Hedge);
@@ -340,22 +371,24 @@ impl Machine {
         } else {
             (Kind::Bodies, bytes)
         };
-        let Some((first_peer, sent)) = self.requests.get(id).map(|request| (request.peer, request.sent)) else {
-            return;
-        };
+        let Some(InFlight { peer: first_peer, sent, reserved, .. }) = self.requests.get(id).cloned() else { return };
         if sent.after(HEDGE_AFTER) > self.now {
             self.timers.set(Timer::Hedge, sent.after(HEDGE_AFTER));
             return;
         }
         let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
         let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
-        if !self.is_late(sent, second, size) || !self.may_hedge(size) || !self.budget.reserve(size, true) {
+        // Where headers come from the second peer, bodies that the first may have begun to send with them are lost.
+        let twice = size.saturating_add(reserved);
+        if !self.is_late(sent, second, size) || self.budget.room(true) < size || !self.may_hedge(twice) {
+            return;
+        }
+        if !self.budget.reserve(size, true) {
             return;
         }
         if headers {
             let Some(certified) = self.blocks.cell(range.first()).map(Cell::is_certified) else { return };
-            let request = Request::Segment { range, certified, audit: self.config.full_audit };
-            let source = self.send(second, Purpose::Segment(range.first()), request, size, size);
+            let source = self.send_segment(second, range, certified, size, 0, size);
             if let Some(headers) = self.blocks.headers_of(range.first()) {
                 headers.add(source);
             }
@@ -494,7 +527,7 @@ impl Machine {
         let waits = self.requests.iter().any(|(_, request)| match request.purpose {
             Purpose::Tip(_) | Purpose::Handovers(_) => hopeful(request.peer),
             Purpose::Contest(_) => true,
-            Purpose::Status | Purpose::Segment(_) | Purpose::Bodies(_) | Purpose::Follow(_) => false,
+            Purpose::Status | Purpose::Segment { .. } | Purpose::Bodies(_) | Purpose::Follow(_) => false,
             Purpose::Base | Purpose::State(_) => true,
         });
         let checks = !self.jobs.is_empty();

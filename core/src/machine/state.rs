@@ -1,6 +1,7 @@
 //! The machine's state, its making and its getters.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::budget::Budget;
@@ -70,6 +71,8 @@ pub(super) struct PendingJob {
     pub(super) bytes: u64,
     /// Bytes of the memory budget that go back when it ends.
     pub(super) reserved: u64,
+    /// Who gave the very same tip, and its size: they share the verdict.
+    pub(super) shared: Vec<(PeerId, u64)>,
 }
 
 /// A peer's headers contradict a proven block; the peer is asked for its own proof.

@@ -13,7 +13,7 @@ use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Source;
 use crate::time::{Instant, UnixMillis};
-use crate::verify::{HandoverLink, Outcome, Task, Verdict};
+use crate::verify::{HandoverLink, Outcome, Verdict};
 use crate::wire::BodyFrame;
 
 /// An answer that could have held more is needlessly small below this share of what was asked for.
@@ -46,7 +46,7 @@ impl Machine {
             self.take_conflict(verdict.into_outcome());
             return;
         };
-        let bytes = pending.bytes;
+        let (bytes, shared) = (pending.bytes, pending.shared);
         if let Purpose::Contest(_) = purpose {
             self.take_contest(peer, verdict.into_outcome());
             return;
@@ -58,13 +58,21 @@ impl Machine {
                     return;
                 }
                 self.accuse(peer, purpose.kind(), fault);
+                for (peer, _) in shared {
+                    self.accuse(peer, purpose.kind(), fault);
+                }
                 if purpose.kind() == Kind::Handovers {
                     self.check_handovers();
                 }
             }
             Ok(Outcome::Handovers { links, fault }) => self.take_handovers(peer, links, fault, bytes),
-            Ok(Outcome::Tip(check, proof)) => self.take_tip(peer, check, proof, bytes),
-            Ok(Outcome::Segment(segment)) => self.take_segment(peer, purpose, segment, bytes),
+            Ok(Outcome::Tip(check, proof)) => {
+                self.take_tip(peer, check, proof.clone(), bytes);
+                for (peer, bytes) in shared {
+                    self.take_tip(peer, check, proof.clone(), bytes);
+                }
+            }
+            Ok(Outcome::Segment { segment, frames }) => self.take_segment(peer, purpose, segment, frames, bytes),
             Ok(Outcome::Bodies(frames)) => self.take_bodies(peer, purpose, frames, bytes),
             Ok(Outcome::Base { segment, header }) => self.take_base(peer, segment, header, bytes),
             Ok(Outcome::State(answers)) => match purpose {
@@ -110,7 +118,7 @@ impl Machine {
         self.check_handovers();
     }
 
-    fn take_tip(&mut self, id: PeerId, check: TipCheck, proof: Bytes, bytes: u64) {
+    pub(super) fn take_tip(&mut self, id: PeerId, check: TipCheck, proof: Bytes, bytes: u64) {
         self.claims_changed = true;
         let newest = self.epochs.newest().epoch();
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -119,10 +127,9 @@ impl Machine {
             TipCheck::OtherEpoch(epoch) => {
                 // The handover above the tip may be known already, as where the chain stands still at an epoch's end.
                 if let Some(epoch) = self.epochs.get(epoch).filter(|epoch| epoch.epoch() < newest).cloned() {
-                    let origin = Some((id, Purpose::Tip(epoch.epoch())));
                     // Just given back.
                     self.budget.reserve_forced(bytes);
-                    self.send_job(Task::Tip { epoch, bytes: proof }, origin, bytes, bytes);
+                    self.check_tip(id, epoch, proof, bytes, bytes);
                     return;
                 }
                 let until = peer.failed_to_prove(self.now);
@@ -168,7 +175,14 @@ impl Machine {
         }
     }
 
-    fn take_segment(&mut self, peer: PeerId, purpose: Purpose, segment: SegmentRef, bytes: u64) {
+    fn take_segment(
+        &mut self,
+        peer: PeerId,
+        purpose: Purpose,
+        segment: SegmentRef,
+        frames: Vec<BodyFrame>,
+        bytes: u64,
+    ) {
         self.vindicated(peer, Kind::Segment, bytes);
         let (last, id) = (segment.range().last(), segment.last_id());
         let boundary = self.epochs.get(segment.epoch()).filter(|epoch| epoch.range().last() == last);
@@ -180,10 +194,18 @@ impl Machine {
             return;
         }
         let first = segment.range().first();
-        if purpose == Purpose::Segment(first) {
-            for obsolete in self.blocks.set_headers(first, segment) {
-                self.cancel_source(obsolete);
-            }
+        if !matches!(purpose, Purpose::Segment { first: asked, .. } if asked == first) {
+            return;
+        }
+        let delivered = frames.last().map_or(0, |frame| frame.range.last().above(first).saturating_add(1));
+        let (held, obsolete) = self.blocks.set_headers(first, segment, frames);
+        // Their share of what was reserved when they were asked for, which has just been given back.
+        self.budget.reserve_forced(held);
+        if let Some(known) = self.peers.get_mut(peer).filter(|_| held > 0) {
+            known.blocks = known.blocks.saturating_add(delivered);
+        }
+        for source in obsolete {
+            self.cancel_source(source);
         }
     }
 

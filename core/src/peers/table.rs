@@ -17,8 +17,8 @@ use crate::time::Instant;
 const TARGET_TIME: Duration = Duration::from_millis(100);
 /// Smallest size that requests shrink to, in bytes.
 const MIN_REQUEST_BYTES: u64 = 32 << 10;
-/// Largest size that requests grow to, in bytes.
-const MAX_REQUEST_BYTES: u64 = 1 << 20;
+/// Largest size that requests grow to, in bytes: a grid cell of blocks of 1 KiB, and a quarter more.
+const MAX_REQUEST_BYTES: u64 = 5 << 18;
 /// One choice in so many is random, so that a peer that has become faster is noticed.
 const EXPLORE_ONE_IN: u64 = 32;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::state::{read, subtrees};
 use crate::ids::{Epoch, Height};
-use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES};
+use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES};
 use crate::ranges::HeightRange;
 use crate::state::{StateError, StateReader};
 use crate::wire::{PeerStatus, Refusal, Request, encode_answer, encode_refusal, put_section};
@@ -58,8 +58,8 @@ pub trait ChainReader {
     /// that is nothing.
     fn follow_range(&self, after: Height) -> Option<HeightRange>;
 
-    /// Appends frames with the payloads from the first height of `range` on to `out`: up to `max_bytes` of payload, but
-    /// at least one block. False, with nothing appended, where the first is not there.
+    /// Appends frames with the payloads from the first height of `range` on to `out`: up to `max_bytes` of payload. False,
+    /// with nothing appended, where the first is not there or has more.
     fn bodies(&self, range: HeightRange, max_bytes: u32, out: &mut Vec<u8>) -> Result<bool, Self::Error>;
 
     /// The states that may hold subtrees which someone expects at the height `near`, the one there first. The others
@@ -93,7 +93,14 @@ fn blocks<R: ChainReader>(request: &Request, reader: &R) -> Result<Option<Vec<u8
             out.extend_from_slice(&tip);
             out
         }),
-        Request::Segment { range, certified, audit } => segment(reader, range, certified, audit)?,
+        Request::Segment { range, certified, audit, bodies } => {
+            let mut answer = segment(reader, range, certified, audit)?;
+            if let Some(out) = answer.as_mut().filter(|_| bodies > 0) {
+                // Headers alone are an answer too.
+                reader.bodies(range, bodies.min(MAX_BODIES_BYTES), out)?;
+            }
+            answer
+        }
         Request::Bodies { range, max_bytes } => bodies(reader, range, max_bytes)?,
         Request::Follow { after, max_bytes, audit } => follow(reader, after, max_bytes, audit)?,
         Request::State { .. } | Request::Proof { .. } => None,
@@ -143,12 +150,25 @@ fn segment<R: ChainReader>(
 fn bodies<R: ChainReader>(reader: &R, range: HeightRange, max_bytes: u32) -> Result<Option<Vec<u8>>, R::Error> {
     let max_bytes = max_bytes.min(MAX_BODIES_BYTES);
     let mut out = encode_answer(max_bytes as usize);
-    Ok(reader.bodies(range, max_bytes, &mut out)?.then_some(out))
+    Ok(some_bodies(reader, range, max_bytes, &mut out)?.then_some(out))
+}
+
+/// Bodies as they fit, or the first whatever its size: who asks for it needs it.
+fn some_bodies<R: ChainReader>(
+    reader: &R,
+    range: HeightRange,
+    max_bytes: u32,
+    out: &mut Vec<u8>,
+) -> Result<bool, R::Error> {
+    if reader.bodies(range, max_bytes, out)? {
+        return Ok(true);
+    }
+    reader.bodies(HeightRange::single(range.first()), MAX_PAYLOAD_BYTES, out)
 }
 
 fn follow<R: ChainReader>(reader: &R, after: Height, max_bytes: u32, audit: bool) -> Result<Option<Vec<u8>>, R::Error> {
     let Some(range) = reader.follow_range(after) else { return Ok(None) };
     let max_bytes = max_bytes.min(MAX_BODIES_BYTES);
     let Some(mut out) = segment(reader, range, true, audit)? else { return Ok(None) };
-    Ok(reader.bodies(range, max_bytes, &mut out)?.then_some(out))
+    Ok(some_bodies(reader, range, max_bytes, &mut out)?.then_some(out))
 }

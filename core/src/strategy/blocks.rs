@@ -66,12 +66,14 @@ pub(crate) struct Blocks {
     /// The segment of that block, where it came through here, and the tip message that anchors it, if it needs one.
     link_segment: Option<(SegmentRef, Option<Bytes>)>,
     cells: VecDeque<Cell>,
+    /// Payload bytes of a block, smoothed over the cells whose headers came in.
+    block_bytes: Option<u64>,
 }
 
 impl Blocks {
     /// Nothing in work above `head`.
     pub(crate) fn new(head: BlockPoint) -> Self {
-        Self { handed: head.height, link: head, link_segment: None, cells: VecDeque::new() }
+        Self { handed: head.height, link: head, link_segment: None, cells: VecDeque::new(), block_bytes: None }
     }
 
     /// The last block of the last cell that was handed on whole.
@@ -164,15 +166,32 @@ impl Blocks {
         self.cell_at(first)?.split_at_bytes(first, max_bytes, max_height)
     }
 
-    /// The headers of the cell at `first` are verified. Returns the sources that are no longer needed.
-    pub(crate) fn set_headers(&mut self, first: Height, segment: SegmentRef) -> Vec<Source> {
-        let Some(cell) = self.cell_at(first).filter(|cell| cell.range.first() == first && cell.segment().is_none())
-        else {
-            return Vec::new();
-        };
+    /// The headers of the cell at `first` are verified, and `frames` with the bodies of its first blocks, if any came
+    /// along. Returns the bytes of the budget that those bodies hold, and the sources that are no longer needed.
+    pub(crate) fn set_headers(
+        &mut self,
+        first: Height,
+        segment: SegmentRef,
+        frames: Vec<BodyFrame>,
+    ) -> (u64, Vec<Source>) {
+        let waits = |cell: &&mut Cell| cell.range.first() == first && cell.segment().is_none();
+        let Some(cell) = self.cell_at(first).filter(waits) else { return (0, Vec::new()) };
         let obsolete = cell.headers.sources().to_vec();
         cell.set_headers(segment);
-        obsolete
+        let (count, bytes) = (cell.range.count(), cell.slot_at(first).map_or(0, |slot| slot.bytes));
+        if frames.first().is_some_and(|frame| frame.range.first() == first) {
+            cell.fill(first, frames);
+        }
+        let held = cell.slot_at(first).filter(|slot| matches!(slot.fetch, Fetch::Ready(_)));
+        let held = held.map_or(0, |slot| slot.bytes);
+        let average = bytes.div_ceil(count.max(1));
+        self.block_bytes = Some(self.block_bytes.map_or(average, |before| before.midpoint(average)));
+        (held, obsolete)
+    }
+
+    /// Payload bytes that `range` is expected to have, by the cells before; zero while nothing is known.
+    pub(crate) fn expected_bytes(&self, range: HeightRange) -> u64 {
+        self.block_bytes.map_or(0, |bytes| bytes.saturating_mul(range.count()))
     }
 
     /// Bodies of the slot at `first` are verified. Returns bytes to release and the sources no longer needed, or `None`

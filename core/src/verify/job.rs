@@ -46,7 +46,11 @@ pub enum Task {
         epoch: EpochRef,
         /// What was asked for.
         claim: SegmentClaim,
-        /// The answer: the segment and its audit certificates, each length-prefixed.
+        /// Most payload bytes that were asked for behind the headers.
+        bodies: u32,
+        /// A handover that was proven for the end of the epoch, where the claim ends there.
+        handover: Option<Bytes>,
+        /// The answer: the segment and its audit certificates, each length-prefixed, then frames if any were asked for.
         bytes: Bytes,
     },
     /// Payloads of verified headers.
@@ -156,7 +160,9 @@ impl Job {
                 Ok(check) => (Ok(Outcome::Tip(check, bytes.clone())), u32::from(matches!(check, TipCheck::Final(_)))),
                 Err(fault) => (Err(fault), 1),
             },
-            Task::Segment { epoch, claim, bytes } => counted(run_segment(chain, epoch, claim, bytes)),
+            Task::Segment { epoch, claim, bodies, handover, bytes } => {
+                counted(run_segment(chain, epoch, claim, *bodies, handover.as_ref(), bytes))
+            }
             Task::Bodies { segment, range, bytes } => {
                 (run_bodies(chain, segment, *range, bytes.clone()).map(Outcome::Bodies), 0)
             }
@@ -258,6 +264,7 @@ fn take_segment<C: Chain>(
     chain: &C,
     epoch: &EpochRef,
     claim: &SegmentClaim,
+    handover: Option<&Bytes>,
     sections: &mut Sections,
 ) -> Result<(SegmentRef, u32), Fault> {
     let segment = sections.take().ok_or(Fault::Malformed)?;
@@ -268,7 +275,11 @@ fn take_segment<C: Chain>(
     if !epoch.range().covers(claim.range) {
         return Err(Fault::BadEpoch);
     }
-    let (decoded, facts) = chain.verify_segment(epoch.decoded(chain)?, claim, &segment, &audit)?;
+    let set = epoch.decoded(chain)?;
+    let (decoded, facts) = match handover {
+        Some(handover) => chain.verify_last_segment(set, claim, &segment, &audit, handover)?,
+        None => chain.verify_segment(set, claim, &segment, &audit)?,
+    };
     check_facts(&facts, claim)?;
     let checks = facts.quorum_checks;
     Ok((SegmentRef::trusted(epoch.epoch(), facts, segment, audit, Memo::with(decoded)), checks))
@@ -278,10 +289,34 @@ fn run_segment<C: Chain>(
     chain: &C,
     epoch: &EpochRef,
     claim: &SegmentClaim,
+    bodies: u32,
+    handover: Option<&Bytes>,
     bytes: &Bytes,
 ) -> Result<(Outcome, u32), Fault> {
-    let (segment, checks) = whole_segment(chain, epoch, claim, bytes)?;
-    Ok((Outcome::Segment(segment), checks))
+    let mut sections = Sections::new(bytes.clone());
+    let (segment, checks) = take_segment(chain, epoch, claim, handover, &mut sections)?;
+    if sections.is_empty() {
+        return Ok((Outcome::Segment { segment, frames: Vec::new() }, checks));
+    }
+    if bodies == 0 {
+        return Err(Fault::NonCanonical);
+    }
+    // No more than was asked for: memory was set aside for that.
+    let range = fitting(&segment, u64::from(bodies)).ok_or(Fault::Oversize)?;
+    let frames = run_bodies(chain, &segment, range, sections.rest())?;
+    Ok((Outcome::Segment { segment, frames }, checks))
+}
+
+/// The blocks at the start of a segment that have at most `bytes` of payload; `None` where the first has more.
+fn fitting(segment: &SegmentRef, bytes: u64) -> Option<HeightRange> {
+    let mut sum = 0u64;
+    let fit = segment.payload_lens().iter().take_while(|&&len| {
+        sum = sum.saturating_add(u64::from(len));
+        sum <= bytes
+    });
+    let more = u64::try_from(fit.count()).ok()?.checked_sub(1)?;
+    let first = segment.range().first();
+    HeightRange::new(first, first.plus(more))
 }
 
 fn run_base<C: Chain>(
@@ -304,7 +339,7 @@ fn whole_segment<C: Chain>(
     bytes: &Bytes,
 ) -> Result<(SegmentRef, u32), Fault> {
     let mut sections = Sections::new(bytes.clone());
-    let taken = take_segment(chain, epoch, claim, &mut sections)?;
+    let taken = take_segment(chain, epoch, claim, None, &mut sections)?;
     if sections.is_empty() { Ok(taken) } else { Err(Fault::NonCanonical) }
 }
 
@@ -315,7 +350,7 @@ fn run_follow<C: Chain>(
     bytes: &Bytes,
 ) -> Result<(Outcome, u32), Fault> {
     let mut sections = Sections::new(bytes.clone());
-    let (segment, checks) = take_segment(chain, epoch, claim, &mut sections)?;
+    let (segment, checks) = take_segment(chain, epoch, claim, None, &mut sections)?;
     let frames = run_bodies(chain, &segment, segment.range(), sections.rest())?;
     Ok((Outcome::Follow { segment, frames }, checks))
 }

@@ -127,8 +127,13 @@ pub enum Outcome {
     },
     /// A tip, or the news that it belongs to another epoch, and the bytes that say so.
     Tip(TipCheck, Bytes),
-    /// A segment of headers.
-    Segment(SegmentRef),
+    /// A segment of headers, and payloads from its start on as far as they came with it; perhaps none.
+    Segment {
+        /// The headers.
+        segment: SegmentRef,
+        /// The payloads, of no more bytes than were asked for.
+        frames: Vec<BodyFrame>,
+    },
     /// Payloads, from the start of the asked range; at least one.
     Bodies(Vec<BodyFrame>),
     /// A segment and its payloads from its start on; at least one.

@@ -39,6 +39,9 @@ pub enum Request {
         certified: bool,
         /// Whether every block must come with a certificate of its own.
         audit: bool,
+        /// Most payload bytes that may come behind the headers, in frames from the first block on. The answer may stop
+        /// early, at any block, and holds no frames where the first block alone has more.
+        bodies: u32,
     },
     /// The payloads of a range, in frames; the answer may stop early, at any block.
     Bodies {
@@ -131,14 +134,14 @@ impl Request {
         /// one block, of which there are at most a grid cell's.
         const OVERHEAD: u32 = 16 << 10;
         let segment = |audit: bool| if audit { MAX_AUDIT_BYTES } else { MAX_SEGMENT_BYTES };
-        let bodies = |max_bytes: u32| max_bytes.clamp(MAX_PAYLOAD_BYTES, MAX_BODIES_BYTES);
+        let at_least_one = |max_bytes: u32| max_bytes.clamp(MAX_PAYLOAD_BYTES, MAX_BODIES_BYTES);
         let content = match *self {
             Self::Status => 1024,
             Self::Handovers { .. } => MAX_HANDOVERS_BYTES,
             Self::Tip => MAX_TIP_BYTES,
-            Self::Segment { audit, .. } => segment(audit),
-            Self::Bodies { max_bytes, .. } => bodies(max_bytes),
-            Self::Follow { max_bytes, audit, .. } => bodies(max_bytes).saturating_add(segment(audit)),
+            Self::Segment { audit, bodies, .. } => bodies.min(MAX_BODIES_BYTES).saturating_add(segment(audit)),
+            Self::Bodies { max_bytes, .. } => at_least_one(max_bytes),
+            Self::Follow { max_bytes, audit, .. } => at_least_one(max_bytes).saturating_add(segment(audit)),
             Self::State { max_bytes, .. } => max_bytes.clamp(MIN_STATE_BYTES, MAX_STATE_BYTES),
             Self::Proof { .. } => MAX_READ_BYTES,
         };

@@ -105,7 +105,7 @@ fn requests_have_one_encoding() {
     let requests = [
         Request::Status,
         Request::Tip,
-        Request::Segment { range: range(1, 1023), certified: true, audit: false },
+        Request::Segment { range: range(1, 1023), certified: true, audit: false, bodies: 0 },
         Request::Bodies { range: range(300, 300), max_bytes: 1 << 20 },
     ];
     for request in requests {

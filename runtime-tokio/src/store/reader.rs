@@ -243,11 +243,11 @@ impl<C: Chain> DiskStore<C> {
                 break;
             };
             let fitting = fitting(&frame, wanted, left);
-            if fitting != Some(wanted) && out.len() > start {
+            let Some(kept) = fitting else { break };
+            if kept != wanted && out.len() > start {
                 // The next request begins here, at a frame's start: nothing needs to be cut.
                 break;
             }
-            let kept = fitting.unwrap_or(HeightRange::single(height));
             if kept == frame.range {
                 frame.read_into(out)?;
             } else {

@@ -163,7 +163,7 @@ fn a_test_chain_answers_requests_provably() {
     let epoch = test.context(Epoch::new(1)).unwrap();
     for (audit, certified) in [(false, true), (true, true), (false, false)] {
         let range = range(40, 57);
-        let bytes = data(test.respond(&Request::Segment { range, certified, audit }));
+        let bytes = data(test.respond(&Request::Segment { range, certified, audit, bodies: 0 }));
         let mut sections = Sections::new(bytes);
         let (segment, trail) = (sections.take().unwrap(), sections.take().unwrap());
         let end = if certified { SegmentEnd::Certified } else { SegmentEnd::Anchored(test.id(height(57)).unwrap()) };
@@ -199,8 +199,8 @@ fn a_view_holds_nothing_outside_of_its_heights() {
     let view = test.view(height(20), height(50));
     let refused = |request| matches!(Answer::decode(view.respond(&request)), Ok(Answer::Refused(_)));
     assert!(refused(Request::Bodies { range: range(19, 22), max_bytes: 1000 }));
-    assert!(refused(Request::Segment { range: range(49, 51), certified: true, audit: false }));
-    assert!(refused(Request::Segment { range: range(30, 40), certified: true, audit: false }), "two epochs");
+    assert!(refused(Request::Segment { range: range(49, 51), certified: true, audit: false, bodies: 0 }));
+    assert!(refused(Request::Segment { range: range(30, 40), certified: true, audit: false, bodies: 0 }), "two epochs");
     assert!(refused(Request::Follow { after: height(50), max_bytes: 1000, audit: false }));
     assert!(refused(Request::Handovers { from: Epoch::new(1), max: 9 }));
 }

@@ -73,7 +73,20 @@ impl Chain for NativeChain {
         segment: &[u8],
         audit: &[u8],
     ) -> Result<(Segment, SegmentFacts), Fault> {
-        Segment::verify(segment, audit, claim, epoch, self.anchor)
+        Segment::verify(segment, audit, claim, epoch, self.anchor, None)
+    }
+
+    fn verify_last_segment(
+        &self,
+        epoch: &EpochContext,
+        claim: &SegmentClaim,
+        segment: &[u8],
+        audit: &[u8],
+        handover: &[u8],
+    ) -> Result<(Segment, SegmentFacts), Fault> {
+        // It was decoded when it was verified; should it not be now, it helps nothing.
+        let handover = Handover::decode(handover).ok();
+        Segment::verify(segment, audit, claim, epoch, self.anchor, handover.as_ref())
     }
 
     fn decode_segment(&self, segment: &[u8]) -> Result<Segment, Fault> {

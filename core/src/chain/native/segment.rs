@@ -12,6 +12,7 @@ use super::anchor::AnchorPoint;
 use super::certificate::QuorumCertificate;
 use super::codec::{self, Version};
 use super::finality::FinalityProof;
+use super::handover::Handover;
 use super::header::{Header, MAX_HEADER_BYTES, payload_hash};
 use super::rules::{EpochContext, Place};
 use super::vote::Phase;
@@ -112,13 +113,15 @@ impl Segment {
     }
 
     /// Decodes `bytes` and proves that they are what `claim` asks for. Nothing at or below `anchor` is proven by a
-    /// certificate: there, only links down from what is trusted already count.
+    /// certificate: there, only links down from what is trusted already count. What `handover` proves was verified under
+    /// the same epoch.
     pub(super) fn verify(
         bytes: &[u8],
         audit: &[u8],
         claim: &SegmentClaim,
         epoch: &EpochContext,
         anchor: AnchorPoint,
+        handover: Option<&Handover>,
     ) -> Result<(Self, SegmentFacts), Fault> {
         let wire: Wire = codec::decode(bytes, MAX_SEGMENT_BYTES as usize)?;
         check_range(wire.range()?, claim, epoch)?;
@@ -130,7 +133,7 @@ impl Segment {
             return Err(Fault::WrongParent);
         }
         segment.check_links(epoch)?;
-        let mut quorum_checks = segment.check_end(claim.end, epoch, anchor)?;
+        let mut quorum_checks = segment.check_end(claim.end, epoch, anchor, handover)?;
         if claim.audit {
             quorum_checks = quorum_checks.saturating_add(segment.check_audit(audit, epoch)?);
         } else if !audit.is_empty() {
@@ -228,7 +231,13 @@ impl Segment {
     }
 
     /// Checks that the last header is final, and returns how many quorum checks that took.
-    fn check_end(&self, end: SegmentEnd, epoch: &EpochContext, anchor: AnchorPoint) -> Result<u32, Fault> {
+    fn check_end(
+        &self,
+        end: SegmentEnd,
+        epoch: &EpochContext,
+        anchor: AnchorPoint,
+        handover: Option<&Handover>,
+    ) -> Result<u32, Fault> {
         let (Some(last), Some(last_id)) = (self.headers.last(), self.ids.last()) else {
             return Err(Fault::Malformed);
         };
@@ -244,6 +253,8 @@ impl Segment {
             (SegmentEnd::Certified | SegmentEnd::CertifiedUpTo, _) if self.range.first() <= anchor.height => {
                 Err(Fault::NotFinal)
             }
+            // Verified already, for this block and by this set: all that the check would look at is the same.
+            (_, proof) if handover.is_some_and(|known| known.header == *last && known.proof == *proof) => Ok(0),
             // A certificate that isn't needed is checked all the same: what is stored here is served later.
             (_, proof) => proof.verify(last, epoch).map(|()| 1),
         }

@@ -41,9 +41,9 @@ impl Lie {
     /// The request that an honest node is asked instead, so that its answer is a lie.
     fn bend_request(self, request: &Request) -> Request {
         match (self, request) {
-            (Self::Range, &Request::Segment { range, certified, audit }) => {
+            (Self::Range, &Request::Segment { range, certified, audit, bodies }) => {
                 let range = HeightRange::new(range.first().next(), range.last()).unwrap_or(range);
-                Request::Segment { range, certified, audit }
+                Request::Segment { range, certified, audit, bodies }
             }
             _ => request.clone(),
         }
@@ -53,6 +53,7 @@ impl Lie {
     fn bend(self, request: &Request, data: &Bytes) -> Option<Vec<u8>> {
         match (self, request) {
             (Self::Payload | Self::Handover, Request::Bodies { .. } | Request::Follow { .. }) => flip_last(data),
+            (Self::Payload | Self::Handover, Request::Segment { .. }) if has_bodies(data) => flip_last(data),
             (Self::Header, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_header),
             (Self::Signature, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_signature),
             (Self::Handover, Request::Handovers { .. }) => forge_handovers(data),
@@ -68,6 +69,12 @@ fn flip_last(data: &Bytes) -> Option<Vec<u8>> {
     let mut bent = data.to_vec();
     *bent.last_mut()? ^= 1;
     Some(bent)
+}
+
+/// Whether a segment comes with payloads.
+fn has_bodies(data: &Bytes) -> bool {
+    let mut sections = Sections::new(data.clone());
+    sections.take().and_then(|_| sections.take()).is_some() && !sections.is_empty()
 }
 
 /// Changes the segment at the front of an answer, and leaves what follows.

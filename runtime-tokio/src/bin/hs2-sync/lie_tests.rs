@@ -42,7 +42,7 @@ fn faults(lie: Option<Lie>) -> Vec<Option<Fault>> {
         native.verify_handover(&epoch, &handover).map(drop)
     };
     let segment = || {
-        let mut sections = Sections::new(ask(Request::Segment { range, certified: true, audit: false }));
+        let mut sections = Sections::new(ask(Request::Segment { range, certified: true, audit: false, bodies: 0 }));
         let segment = sections.take().ok_or(Fault::Malformed)?;
         native.verify_segment(&epoch, &claim, &segment, &[]).map(drop)
     };
