@@ -26,6 +26,12 @@ use crate::wire::Request;
 
 /// Bytes that an answer takes of the memory budget for each of its own: itself, and the records made of it.
 const MEMORY_FACTOR: u64 = 2;
+/// Bytes of verified leaves that are worth a batch of the store …
+const STAGE_BYTES: u64 = 4 << 20;
+/// … and this share of the budget, where that is less.
+const STAGE_SHARE_OF_BUDGET: u64 = 16;
+/// How long a state that nobody gave is left alone, where no other is offered.
+const LOST_PAUSE: Duration = Duration::from_secs(5);
 /// Store calls with leaves that are out at once: one is written while the next is waiting.
 const STAGE_CALLS: usize = 2;
 /// An answer that could have held more is needlessly small below this share of what was asked for.
@@ -48,6 +54,8 @@ pub(super) struct Fast {
     wanted: Option<(Height, SegmentClaim)>,
     /// Heights whose state nobody gave, since anything else was found.
     lost: BTreeSet<Height>,
+    /// When those are tried again, where nothing else is offered.
+    retry_at: Option<Instant>,
     mismatches: u32,
     moves: u64,
     began: Option<Instant>,
@@ -150,13 +158,17 @@ impl Machine {
     /// have.
     pub(super) fn offered_base(&self) -> Option<(Height, u64)> {
         let target = self.target.as_ref()?.facts.height;
-        let claims = self.peers.usable().filter_map(|(_, peer)| peer.claim?.snapshots);
-        let heights = claims.flat_map(|claim| [(claim.newest, claim.bytes), (claim.oldest, claim.bytes)]);
-        let fits = |&(height, _): &(Height, u64)| {
-            height > self.applied && height <= target && !self.fast.lost.contains(&height)
-        };
+        let fits = |height: Height| height > self.applied && !self.fast.lost.contains(&height);
+        let claims = || self.peers.usable().filter_map(|(_, peer)| Some((peer, peer.claim?.snapshots?)));
+        // A newer one may be proven in a moment.
+        if claims().any(|(peer, claim)| claim.newest > target && fits(claim.newest) && peer.may_prove()) {
+            return None;
+        }
+        let heights = claims().flat_map(|(_, claim)| [(claim.newest, claim.bytes), (claim.oldest, claim.bytes)]);
         // Where claims differ the smaller size is taken: a state that is larger than thought shows itself.
-        heights.filter(fits).max_by_key(|&(height, bytes)| (height, core::cmp::Reverse(bytes)))
+        heights
+            .filter(|&(height, _)| height <= target && fits(height))
+            .max_by_key(|&(height, bytes)| (height, core::cmp::Reverse(bytes)))
     }
 
     /// Whether any peer says that it serves a state above `height`.
@@ -175,9 +187,16 @@ impl Machine {
             }
         }
         let Some((height, _)) = self.offered_base() else {
-            // Nothing else is offered: what was lost may be there again.
-            self.fast.lost.clear();
             self.fast.wanted = None;
+            // Nothing else is offered: what was lost may be there again after a while.
+            if !self.fast.lost.is_empty() {
+                let retry = *self.fast.retry_at.get_or_insert(self.now.after(LOST_PAUSE));
+                self.timers.set(Timer::Fast, retry);
+                if retry <= self.now {
+                    self.fast.retry_at = None;
+                    self.fast.lost.clear();
+                }
+            }
             return;
         };
         let Some(claim) = self.base_claim(height) else { return };
@@ -245,7 +264,10 @@ impl Machine {
         }
         self.fast.moving = false;
         self.emit(Event::StateTarget { height, root: header.state_root, moves: self.fast.moves });
-        self.progressed();
+        // Moving alone is no progress: nobody may give the new one either.
+        if self.fast.moves == 0 {
+            self.progressed();
+        }
     }
 
     /// Peers that say that they serve a state.
@@ -288,8 +310,9 @@ impl Machine {
         if out >= STAGE_CALLS {
             return;
         }
+        let enough = STAGE_BYTES.min(self.budget.limit() / STAGE_SHARE_OF_BUDGET);
         let Some(walk) = &mut self.fast.walk else { return };
-        let leaves = walk.next_stage();
+        let leaves = walk.next_stage(enough);
         if !leaves.is_empty() {
             let held = leaves.iter().map(crate::strategy::leaves_memory).fold(0, u64::saturating_add);
             self.send_state_call(StateWork::Stage(leaves), held);

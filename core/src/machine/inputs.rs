@@ -218,7 +218,7 @@ impl Machine {
                 Timer::Call(id) => self.call_timed_out(id),
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
-                Timer::Hedge => {}
+                Timer::Hedge | Timer::Fast => {}
                 Timer::Stall => self.check_stall(),
             }
         }

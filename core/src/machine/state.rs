@@ -41,6 +41,8 @@ pub(super) enum Timer {
     Peer(PeerId),
     /// The head of line may be late.
     Hedge,
+    /// States that nobody gave may be there again.
+    Fast,
     /// There may be no progress.
     Stall,
 }

@@ -30,8 +30,6 @@ const MANY_KEYS: u64 = 16 << 10;
 const NARROW_STEP: u32 = 4;
 /// Subtrees that one survey asks about: a whole wide step.
 const SURVEY_ITEMS: usize = 1 << MAX_TREE_DEPTH;
-/// Bytes of leaves that are worth a batch of the store.
-const STAGE_BYTES: u64 = 4 << 20;
 /// Bytes that a staged record takes in memory besides its own.
 const RECORD_BYTES: u64 = 64;
 /// What the whole state counts as.
@@ -450,10 +448,10 @@ impl Walk {
         self.estimate = kept.saturating_add(sample / SMOOTHING);
     }
 
-    /// Leaves to store next: enough for a batch, or all that there is once nothing more is on its way.
-    pub(crate) fn next_stage(&mut self) -> Vec<StateLeaves> {
+    /// Leaves to store next: `enough` bytes, or all that there is once nothing more is on its way.
+    pub(crate) fn next_stage(&mut self, enough: u64) -> Vec<StateLeaves> {
         let idle = self.batches.is_empty() && !self.wants();
-        if self.verified.is_empty() || (self.verified_bytes < STAGE_BYTES && !idle) {
+        if self.verified.is_empty() || (self.verified_bytes < enough && !idle) {
             return Vec::new();
         }
         self.verified_bytes = 0;

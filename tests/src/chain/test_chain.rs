@@ -1,6 +1,8 @@
 //! [`TestChain`]: a small chain in memory, with all of its headers and keys, that answers requests and can be bent.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::{ApplyPart, BlockPoint, Start};
@@ -15,12 +17,14 @@ use hotstuff2_sync::serve::{ChainReader, StoredSegment, respond};
 use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::verify::HandoverLink;
-use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Refusal, Request, cut_frame, encode_refusal};
+use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Refusal, Request, SnapshotClaim, cut_frame, encode_refusal};
 
 use super::generator::{ChainGenerator, GenerateError, HeaderHook, Piece};
-use super::payload::RandomPayloads;
+use super::ledger_payload::LedgerPayloads;
+use super::payload::{Payloads, RandomPayloads};
 use super::roster::{Roster, SigningEpoch};
 use super::spec::{ChainSpec, SpecError};
+use crate::ledger::Ledger;
 
 /// Payload bytes of a test chain's blocks.
 const PAYLOAD_BYTES: u32 = 100;
@@ -37,6 +41,8 @@ pub struct TestChain {
     closing: Vec<Vec<Header>>,
     parts: Vec<ApplyPart>,
     handovers: Vec<HandoverLink>,
+    /// The ledger's state at the chain's snapshot heights.
+    snapshots: BTreeMap<Height, MemoryStateStore>,
 }
 
 /// Why a test chain can't be made.
@@ -90,7 +96,39 @@ impl TestChain {
         hook: Option<HeaderHook>,
     ) -> Result<Self, TestChainError> {
         let payloads = RandomPayloads::new(spec.seed, payload_bytes);
-        let mut generator = ChainGenerator::new(spec.clone(), Box::new(payloads))?;
+        Self::generate(spec, Box::new(payloads), hook)
+    }
+
+    /// A chain of the demo ledger with so many accounts, and its state at the snapshot heights.
+    ///
+    /// # Errors
+    /// Where there is no such chain.
+    pub fn with_ledger(spec: ChainSpec, accounts: u32) -> Result<Self, TestChainError> {
+        let payloads = LedgerPayloads::new(spec.seed, accounts, PAYLOAD_BYTES).map_err(GenerateError::Payload)?;
+        let mut chain = Self::generate(spec, Box::new(payloads), None)?;
+        let failed = |error| GenerateError::Payload(io::Error::other(error));
+        let mut ledger = Ledger::genesis(MemoryStateStore::default(), accounts).map_err(failed)?;
+        let mut height = Height::ZERO;
+        while height <= chain.tip_height() {
+            if let Some(payload) = chain.payload(height) {
+                ledger.execute(&payload).map_err(failed)?;
+            }
+            if height > Height::ZERO && height.get().is_multiple_of(chain.spec.snapshot_interval) {
+                let writes = ledger.take_writes();
+                ledger.store_mut().write(writes);
+                chain.snapshots.insert(height, ledger.store_mut().clone());
+            }
+            height = height.next();
+        }
+        Ok(chain)
+    }
+
+    fn generate(
+        spec: ChainSpec,
+        payloads: Box<dyn Payloads + Send>,
+        hook: Option<HeaderHook>,
+    ) -> Result<Self, TestChainError> {
+        let mut generator = ChainGenerator::new(spec.clone(), payloads)?;
         if let Some(hook) = hook {
             generator = generator.with_hook(hook);
         }
@@ -102,6 +140,7 @@ impl TestChain {
             closing: Vec::new(),
             parts: Vec::new(),
             handovers: Vec::new(),
+            snapshots: BTreeMap::new(),
             spec,
         };
         while let Some(piece) = generator.next_piece()? {
@@ -253,7 +292,13 @@ impl TestChain {
 
     /// What a server holds that has the blocks from `earliest` to `tip`.
     pub fn view(&self, earliest: Height, tip: Height) -> ChainView<'_> {
-        ChainView { chain: self, earliest, tip: tip.min(self.tip_height()) }
+        let none = HeightRange::single(Height::MAX);
+        ChainView { chain: self, earliest, tip: tip.min(self.tip_height()), snapshots: none }
+    }
+
+    /// The state at a snapshot height.
+    pub fn snapshot(&self, height: Height) -> Option<&MemoryStateStore> {
+        self.snapshots.get(&height)
     }
 
     /// The answer of a server that holds everything.
@@ -273,9 +318,32 @@ pub struct ChainView<'a> {
     chain: &'a TestChain,
     earliest: Height,
     tip: Height,
+    /// Snapshots between these heights are kept.
+    snapshots: HeightRange,
 }
 
-impl ChainView<'_> {
+impl<'a> ChainView<'a> {
+    /// Serves the states at the snapshot heights in `range` too, as far as the chain goes.
+    #[must_use]
+    pub fn with_snapshots(self, range: HeightRange) -> Self {
+        Self { snapshots: range, ..self }
+    }
+
+    fn kept(&self) -> impl DoubleEndedIterator<Item = (Height, &'a MemoryStateStore)> + use<'a> {
+        let last = self.snapshots.last().min(self.tip);
+        let range = HeightRange::new(self.snapshots.first(), last);
+        let kept = range.map(|range| self.chain.snapshots.range(range.first()..=range.last()));
+        kept.into_iter().flatten().map(|(&height, state)| (height, state))
+    }
+
+    fn claim(&self) -> Option<SnapshotClaim> {
+        let (oldest, _) = self.kept().next()?;
+        let (newest, state) = self.kept().next_back()?;
+        let size = |size: (u64, u64), record: &Bytes| (size.0 + 1, size.1 + record.len() as u64);
+        let (keys, bytes) = state.records().map(|(_, record)| record).fold((0, 0), size);
+        Some(SnapshotClaim { oldest, newest, keys, bytes })
+    }
+
     /// The server's answer.
     pub fn respond(&self, request: &Request) -> Bytes {
         // The store is in memory, and what it holds was never damaged.
@@ -287,9 +355,9 @@ impl ChainView<'_> {
     }
 }
 
-impl ChainReader for ChainView<'_> {
+impl<'a> ChainReader for ChainView<'a> {
     type Error = Infallible;
-    type State = MemoryStateStore;
+    type State = &'a MemoryStateStore;
 
     fn status(&self) -> PeerStatus {
         PeerStatus {
@@ -297,7 +365,7 @@ impl ChainReader for ChainView<'_> {
             earliest: self.earliest,
             tip: self.tip,
             epoch: self.chain.epoch_of(self.tip).map_or(Epoch::ZERO, |epoch| epoch.info().epoch()),
-            snapshots: None,
+            snapshots: self.claim(),
         }
     }
 
@@ -371,8 +439,10 @@ impl ChainReader for ChainView<'_> {
         Ok(any)
     }
 
-    fn states(&self, _: Height) -> Result<Vec<MemoryStateStore>, Infallible> {
-        Ok(Vec::new())
+    fn states(&self, near: Height) -> Result<Vec<Self::State>, Infallible> {
+        let (mut at, others): (Vec<_>, Vec<_>) = self.kept().rev().partition(|&(height, _)| height == near);
+        at.extend(others);
+        Ok(at.into_iter().map(|(_, state)| state).collect())
     }
 }
 

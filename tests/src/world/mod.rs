@@ -3,8 +3,10 @@
 //! The machine's outputs are carried out in an order that depends on the script alone, so a run is the same every time.
 
 mod behaviour;
+mod state_host;
 #[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod world;
 
 pub use behaviour::{Behaviour, Elsewhere, Honest, Reply, Scripted};
+pub use state_host::{Held, StateHost};
 pub use world::{Applier, Tamper, World};

@@ -9,7 +9,7 @@ use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
     Applied, Apply, Event, Machine, NewMachineError, Output, PeerEvent, Penalty, Replay, RequestFailure, Start,
-    StoreCall, StoreError,
+    StateCall, StateDone, StateReply, StoreCall, StoreError,
 };
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
@@ -36,6 +36,11 @@ pub trait Applier {
     fn store(&mut self, _: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
         Some((Duration::from_millis(1), Ok(())))
     }
+
+    /// Something is to be done in the staging area. `None`: never answered. The default has no such area.
+    fn state(&mut self, _: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
+        Some((Duration::from_millis(1), Err(StoreError::Permanent)))
+    }
 }
 
 struct Willing;
@@ -50,6 +55,7 @@ enum Happening {
     Verdict(Box<Job>),
     Applied(Applied),
     Stored(CallId, Result<(), StoreError>),
+    State(StateDone),
     Peer(PeerEvent),
 }
 
@@ -229,6 +235,7 @@ impl World {
             }
             Happening::Applied(answer) => self.machine.handle_applied(self.now, answer),
             Happening::Stored(id, result) => self.machine.handle_stored(self.now, id, result),
+            Happening::State(answer) => self.machine.handle_state(self.now, answer),
             Happening::Peer(event) => self.machine.handle_peer(self.now, event),
         }
     }
@@ -286,6 +293,12 @@ impl World {
             Output::Store(call) => {
                 if let Some((after, result)) = self.host.store(&call) {
                     self.later(self.now.after(after), Happening::Stored(call.id, result));
+                }
+            }
+            Output::State(call) => {
+                if let Some((after, result)) = self.host.state(&call) {
+                    let done = StateDone { id: call.id, result };
+                    self.later(self.now.after(after), Happening::State(done));
                 }
             }
             Output::Penalize { peer, penalty: Penalty::Ban { .. } } => {

@@ -1,0 +1,188 @@
+//! [`StateHost`]: a host in memory that executes the ledger and stages states, as a node's store does.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hotstuff2_sync::chain::Chain as _;
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{
+    Applied, Apply, ApplyError, Holding, SnapshotBase, StateCall, StateReply, StateWork, StoreError,
+};
+use hotstuff2_sync::state::{
+    MemoryStateStore, PLACEHOLDER, Prefix, Record, StateItem, StateReader as _, StateWrites, Tree, subtree, value_hash,
+};
+use hotstuff2_sync::wire::split_payloads;
+
+use super::world::Applier;
+use crate::ledger::Ledger;
+
+/// What a [`StateHost`] holds, to be looked at and damaged by tests.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// The live state.
+    pub live: MemoryStateStore,
+    /// Records in the staging area.
+    pub staged: BTreeMap<Hash, Bytes>,
+    /// Subtrees that were staged, in order.
+    pub stagings: Vec<StateItem>,
+    /// The height that the live state stands at.
+    pub applied: Height,
+    /// Where the state was made live.
+    pub activated: Option<SnapshotBase>,
+    /// Changes the staging area right before it is hashed, as a bad disk would.
+    pub damage: u32,
+}
+
+/// Executes the ledger's blocks and stages states; shared, so that it outlives a machine.
+#[derive(Clone, Debug)]
+pub struct StateHost {
+    chain: NativeChain,
+    /// What it holds.
+    pub held: Rc<RefCell<Held>>,
+}
+
+/// The tree over some records.
+fn tree_of<'a>(records: impl Iterator<Item = (&'a Hash, &'a Bytes)>) -> MemoryStateStore {
+    let mut store = MemoryStateStore::default();
+    let records: Vec<(Hash, Bytes)> = records.map(|(key_hash, record)| (*key_hash, record.clone())).collect();
+    let leaf = |(key_hash, record): &(Hash, Bytes)| {
+        let record = Record::decode(record.clone()).expect("staged records are records");
+        (*key_hash, Some(value_hash(record.value())))
+    };
+    let changes = records.iter().map(leaf).collect();
+    let mut tree = Tree::load(&store).expect("an empty store");
+    tree.apply(&store, &changes).expect("memory doesn't fail");
+    let records = records.into_iter().map(|(key_hash, record)| (key_hash, Some(record))).collect();
+    store.write(StateWrites { pages: tree.take_pages(), records });
+    store
+}
+
+impl StateHost {
+    /// A host of `chain` that holds nothing.
+    pub fn new(chain: NativeChain) -> Self {
+        Self { chain, held: Rc::default() }
+    }
+
+    /// A host whose live state is `live`, at `height`.
+    pub fn with_state(chain: NativeChain, live: MemoryStateStore, height: Height) -> Self {
+        let host = Self::new(chain);
+        host.held.borrow_mut().live = live;
+        host.held.borrow_mut().applied = height;
+        host
+    }
+
+    /// The root of the live state.
+    pub fn root(&self) -> Hash {
+        Tree::load(&self.held.borrow().live).expect("memory doesn't fail").root()
+    }
+
+    fn survey(held: &mut Held, item: &StateItem) -> Holding {
+        let place = item.prefix.first()..=item.prefix.last();
+        if item.hash == PLACEHOLDER {
+            held.staged.retain(|key_hash, _| !place.contains(key_hash));
+            return Holding::Held;
+        }
+        let staged = held.staged.range(place.clone()).count() as u64;
+        if staged > 0 && subtree(&tree_of(held.staged.range(place)), &item.prefix).expect("memory").0 == item.hash {
+            return Holding::Held;
+        }
+        let (live_hash, live) = subtree(&held.live, &item.prefix).expect("memory doesn't fail");
+        if live_hash == item.hash {
+            let records = records_under(&held.live, &item.prefix);
+            replace(&mut held.staged, &item.prefix, records);
+            return Holding::Held;
+        }
+        match staged + live {
+            0 => Holding::Absent,
+            _ => Holding::Differs { keys: staged.max(live) },
+        }
+    }
+
+    fn activate(held: &mut Held, base: &SnapshotBase) -> StateReply {
+        if held.damage > 0 {
+            held.damage -= 1;
+            held.staged.pop_first();
+        }
+        let store = tree_of(held.staged.iter());
+        let found = Tree::load(&store).expect("memory doesn't fail").root();
+        if found != base.state_root {
+            return StateReply::RootMismatch { found };
+        }
+        held.live = store;
+        held.staged.clear();
+        held.applied = base.point.height;
+        held.activated = Some(base.clone());
+        StateReply::Activated
+    }
+}
+
+/// All records under a place.
+fn records_under(store: &MemoryStateStore, prefix: &Prefix) -> Vec<(Hash, Bytes)> {
+    let mut records = Vec::new();
+    let mut visit = |key_hash, record| {
+        records.push((key_hash, record));
+        ControlFlow::Continue(())
+    };
+    store.scan(prefix, &mut visit).expect("memory doesn't fail");
+    records
+}
+
+fn replace(staged: &mut BTreeMap<Hash, Bytes>, prefix: &Prefix, records: Vec<(Hash, Bytes)>) {
+    let place = prefix.first()..=prefix.last();
+    staged.retain(|key_hash, _| !place.contains(key_hash));
+    staged.extend(records);
+}
+
+impl Applier for StateHost {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        let mut held = self.held.borrow_mut();
+        let mut ledger = Ledger::open(std::mem::take(&mut held.live)).expect("memory doesn't fail");
+        let mut error = None;
+        'blocks: for part in &apply.parts {
+            let decoded = part.segment.decoded(&self.chain).expect("verified");
+            for frame in &part.frames {
+                let lens = part.segment.payload_lens_of(frame.range).expect("verified");
+                let heights = (frame.range.first().get()..).map(Height::new);
+                for (height, payload) in heights.zip(split_payloads(&frame.raw, lens)) {
+                    if height <= held.applied {
+                        continue;
+                    }
+                    let root = ledger.execute(payload).expect("memory doesn't fail");
+                    if self.chain.header(decoded, height).expect("verified").state_root != root {
+                        error = Some(ApplyError::StateMismatch(height));
+                        break 'blocks;
+                    }
+                    held.applied = height;
+                }
+            }
+        }
+        let writes = ledger.take_writes();
+        ledger.store_mut().write(writes);
+        held.live = std::mem::take(ledger.store_mut());
+        Some((Duration::from_millis(1), Applied { id: apply.id, through: held.applied, error }))
+    }
+
+    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
+        let mut held = self.held.borrow_mut();
+        let reply = match &call.work {
+            StateWork::Survey(items) => {
+                StateReply::Surveyed(items.iter().map(|item| Self::survey(&mut held, item)).collect())
+            }
+            StateWork::Stage(subtrees) => {
+                for leaves in subtrees {
+                    replace(&mut held.staged, &leaves.item.prefix, leaves.records.clone());
+                    held.stagings.push(leaves.item);
+                }
+                StateReply::Staged
+            }
+            StateWork::Activate(base) => Self::activate(&mut held, base),
+        };
+        Some((Duration::from_millis(1), Ok(reply)))
+    }
+}
