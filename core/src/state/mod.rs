@@ -21,6 +21,7 @@
 //! a snapshot is dropping its range of keys. It is a [`StateReader`] like the live store, so [`Tree::load`] opens it.
 
 mod answer;
+mod builder;
 mod digest;
 mod item;
 mod key_value;
@@ -36,6 +37,7 @@ mod subtree;
 mod tree;
 
 pub use answer::{StateAnswer, decode_state};
+pub use builder::{LeafOrderError, PageBuilder};
 pub use digest::{PLACEHOLDER, internal_hash, key_hash, leaf_hash, value_hash};
 pub use item::{StateForm, StateItem, StateLeaves};
 pub use key_value::{KeyValueState, StateError};
@@ -57,8 +59,14 @@ pub const MAX_VALUE_BYTES: usize = 64 << 10;
 pub const MAX_TREE_DEPTH: u8 = 10;
 
 #[cfg(test)]
+mod builder_tests;
+#[cfg(test)]
+mod forgery_tests;
+#[cfg(test)]
 mod key_value_tests;
 #[cfg(test)]
 mod proof_tests;
 #[cfg(test)]
 mod tree_tests;
+#[cfg(test)]
+mod walk_tests;
