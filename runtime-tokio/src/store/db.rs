@@ -16,7 +16,7 @@
 //! fjall refuses all writes after one failed. [`Db`] then notes that it is broken, and is opened again by the next
 //! writer: a full disk needs no restart.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -310,6 +310,26 @@ impl Db {
         self.with(|handles| {
             let rows = handles.space(space).range::<&[u8], _>((from, Bound::Included(to))).take(max);
             rows.map(|row| row.key().map(Bytes::from)).collect()
+        })
+    }
+
+    /// Shows the rows whose keys lie from `first` to `last`, in key order, to `visit` until it says stop: as they are
+    /// when it begins, whatever is written meanwhile.
+    pub(super) fn visit(
+        &self,
+        space: Space,
+        first: &[u8],
+        last: &[u8],
+        visit: &mut dyn FnMut(Bytes, Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StoreFailure> {
+        self.with(|handles| {
+            for row in handles.space(space).range(first..=last) {
+                let (key, value) = row.into_inner()?;
+                if visit(Bytes::from(key), Bytes::from(value)).is_break() {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 

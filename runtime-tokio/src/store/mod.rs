@@ -44,10 +44,10 @@ use tokio::sync::watch;
 pub use check::CheckReport;
 pub use disk::{DiskStore, StoreAnchor, read_genesis};
 pub use failure::{OpenError, StoreFailure};
-pub use state::{StateSpace, StateStore, StateWrite};
+pub use state::{StateSpace, StateStore, StateView, StateWrite};
 
 /// Durable storage of verified blocks, and of what proves them to others. All calls may wait for the disk.
-pub trait BlockStore: ChainReader<Error = StoreFailure> + Send + Sync + 'static {
+pub trait BlockStore: ChainReader<Error = StoreFailure, State = StateView> + Send + Sync + 'static {
     /// The chain: the hash of its genesis document.
     fn chain_id(&self) -> Hash;
 

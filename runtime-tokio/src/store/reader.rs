@@ -17,6 +17,7 @@ use super::disk::DiskStore;
 use super::failure::StoreFailure;
 use super::records::key;
 use super::segment_file::SegmentFile;
+use super::state::StateView;
 use super::stored::{Place, Stored, StoredFrame};
 use super::view::View;
 
@@ -25,6 +26,7 @@ const MAX_RETRIES: usize = 3;
 
 impl<C: Chain> ChainReader for DiskStore<C> {
     type Error = StoreFailure;
+    type State = StateView;
 
     fn status(&self) -> PeerStatus {
         let view = self.view();
@@ -33,6 +35,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
             earliest: view.floor.bodies,
             tip: view.tip.height,
             epoch: view.tip.epoch,
+            snapshots: None,
         }
     }
 
@@ -68,6 +71,11 @@ impl<C: Chain> ChainReader for DiskStore<C> {
         }
         read?;
         Ok(out.len() > start)
+    }
+
+    /// None: this store keeps no states but the live one, which changes while it is read.
+    fn states(&self, _: Height) -> Result<Vec<StateView>, StoreFailure> {
+        Ok(Vec::new())
     }
 }
 

@@ -5,11 +5,13 @@
 //! before they are executed, and because what survives of the journal is a prefix (see `db`), the state may be behind
 //! the blocks after a crash but never ahead of them, and never half-way within a batch.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::state::StateReader;
 
 use super::db::Space;
 use super::disk::DiskStore;
@@ -34,6 +36,9 @@ impl StateSpace {
     }
 }
 
+/// A view of the state at one height, to serve from.
+pub type StateView = Box<dyn StateReader<Error = StoreFailure> + Send>;
+
 /// One write: the table, the key, and the value, `None` to delete it.
 pub type StateWrite = (StateSpace, Bytes, Option<Bytes>);
 
@@ -44,6 +49,15 @@ pub trait StateStore: Send + Sync + 'static {
 
     /// The value of `key`.
     fn read(&self, space: StateSpace, key: &[u8]) -> Result<Option<Bytes>, StoreFailure>;
+
+    /// Shows the rows whose keys lie from `first` to `last`, in key order, to `visit` until it says stop.
+    fn scan(
+        &self,
+        space: StateSpace,
+        first: &[u8],
+        last: &[u8],
+        visit: &mut dyn FnMut(Bytes, Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StoreFailure>;
 
     /// Moves the state to `height`: all of `writes` and the height, or none of it. Durable with the next append of
     /// blocks, or after [`Self::persist`].
@@ -60,6 +74,16 @@ impl<C: Chain> StateStore for DiskStore<C> {
 
     fn read(&self, space: StateSpace, key: &[u8]) -> Result<Option<Bytes>, StoreFailure> {
         self.db.get(space.space(), key)
+    }
+
+    fn scan(
+        &self,
+        space: StateSpace,
+        first: &[u8],
+        last: &[u8],
+        visit: &mut dyn FnMut(Bytes, Bytes) -> ControlFlow<()>,
+    ) -> Result<(), StoreFailure> {
+        self.db.visit(space.space(), first, last, visit)
     }
 
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure> {
