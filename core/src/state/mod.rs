@@ -21,6 +21,7 @@
 //! a snapshot is dropping its range of keys. It is a [`StateReader`] like the live store, so [`Tree::load`] opens it.
 
 mod answer;
+mod builder;
 mod digest;
 mod item;
 mod key_value;
@@ -36,9 +37,11 @@ mod subtree;
 mod tree;
 
 pub use answer::{StateAnswer, decode_state};
+pub use builder::{LeafOrderError, PageBuilder};
 pub use digest::{PLACEHOLDER, internal_hash, key_hash, leaf_hash, value_hash};
 pub use item::{StateForm, StateItem, StateLeaves};
 pub use key_value::{KeyValueState, StateError};
+pub use leaves::subtree_hash;
 pub use page::{PAGE_LEAVES, PageError, PageKey};
 pub use prefix::{Prefix, PrefixError};
 pub use proof::{DecodeProofError, MAX_PROOF_BYTES, MAX_SIBLINGS, ProofLeaf, StateProof, StateProofError};
