@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::digest::{PLACEHOLDER, bit, internal_hash, key_hash, leaf_hash, value_hash};
+use super::digest::{MAX_DEPTH, PLACEHOLDER, bit, internal_hash, key_hash, leaf_hash, value_hash};
 use super::item::{StateItem, StateLeaves};
-use super::node::Leaf;
+use super::prefix::Prefix;
 use super::record::{self, Record};
 use crate::chain::Fault;
 use crate::hash::Hash;
@@ -58,47 +58,53 @@ pub(super) fn decode(item: StateItem, mut bytes: &[u8]) -> Result<StateLeaves, F
     // One buffer for all records: as stored, a record takes at most as many bytes as it travelled in.
     let mut stored: Vec<u8> = Vec::with_capacity(bytes.len());
     let mut ends: Vec<usize> = Vec::new();
-    let mut leaves: Vec<Leaf> = Vec::new();
+    let mut leaves: Vec<(Hash, Hash)> = Vec::new();
     while !bytes.is_empty() {
         let (key_len, value_len) = (take_length(&mut bytes)?, take_length(&mut bytes)?);
         let short_len = record::check(key_len, value_len).map_err(|_| Fault::Oversize)?;
         let (key, value) = (take(&mut bytes, key_len)?, take(&mut bytes, value_len)?);
-        let leaf = Leaf { key_hash: key_hash(key), value_hash: value_hash(value) };
-        if !item.prefix.contains(&leaf.key_hash) {
+        let key_hash = key_hash(key);
+        if !item.prefix.contains(&key_hash) {
             return Err(Fault::WrongState);
         }
-        if leaves.last().is_some_and(|before| before.key_hash >= leaf.key_hash) {
+        if leaves.last().is_some_and(|(before, _)| *before >= key_hash) {
             return Err(Fault::NonCanonical);
         }
-        leaves.push(leaf);
+        leaves.push((key_hash, value_hash(value)));
         stored.extend_from_slice(&short_len.to_le_bytes());
         stored.extend_from_slice(key);
         stored.extend_from_slice(value);
         ends.push(stored.len());
     }
-    if subtree_hash(&leaves, item.prefix.depth()) != item.hash {
+    if subtree_hash(&item.prefix, &leaves) != item.hash {
         return Err(Fault::WrongState);
     }
     let mut rest = Bytes::from(stored);
     let mut start = 0;
-    let records = leaves.iter().zip(ends).map(|(leaf, end)| {
+    let records = leaves.iter().zip(ends).map(|((key_hash, _), end)| {
         let record = rest.split_to(end.saturating_sub(start).min(rest.len()));
         start = end;
-        (leaf.key_hash, record)
+        (*key_hash, record)
     });
     Ok(StateLeaves { item, records: records.collect() })
 }
 
-/// The hash of the subtree at `depth` over `leaves`, which ascend strictly by key hash and share their first `depth`
-/// bits.
-pub(super) fn subtree_hash(leaves: &[Leaf], depth: u16) -> Hash {
+/// The hash of the subtree at `prefix` over `leaves`, the hashes of keys and of their values: all that are there, in
+/// strictly ascending order.
+pub fn subtree_hash(prefix: &Prefix, leaves: &[(Hash, Hash)]) -> Hash {
+    hash_at(prefix.depth(), leaves)
+}
+
+fn hash_at(depth: u16, leaves: &[(Hash, Hash)]) -> Hash {
     match leaves {
         [] => PLACEHOLDER,
-        [leaf] => leaf_hash(&leaf.key_hash, &leaf.value_hash),
+        [(key_hash, value_hash)] => leaf_hash(key_hash, value_hash),
+        // Leaves that don't ascend have no tree, and must not be parted for ever.
+        _ if depth >= MAX_DEPTH => PLACEHOLDER,
         _ => {
-            let (left, right) = leaves.split_at(leaves.partition_point(|leaf| !bit(&leaf.key_hash, depth)));
+            let (left, right) = leaves.split_at(leaves.partition_point(|(key_hash, _)| !bit(key_hash, depth)));
             let below = depth.saturating_add(1);
-            internal_hash(&subtree_hash(left, below), &subtree_hash(right, below))
+            internal_hash(&hash_at(below, left), &hash_at(below, right))
         }
     }
 }

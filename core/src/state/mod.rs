@@ -41,6 +41,7 @@ pub use builder::{LeafOrderError, PageBuilder};
 pub use digest::{PLACEHOLDER, internal_hash, key_hash, leaf_hash, value_hash};
 pub use item::{StateForm, StateItem, StateLeaves};
 pub use key_value::{KeyValueState, StateError};
+pub use leaves::subtree_hash;
 pub use page::{PAGE_LEAVES, PageError, PageKey};
 pub use prefix::{Prefix, PrefixError};
 pub use proof::{DecodeProofError, MAX_PROOF_BYTES, MAX_SIBLINGS, ProofLeaf, StateProof, StateProofError};

@@ -56,6 +56,14 @@ pub enum StoreFailure {
         /// What doesn't fit.
         what: String,
     },
+    /// The state doesn't go with what is stored. The caller's mistake: nothing was written.
+    #[error("{}: state was refused: {what}", path.display())]
+    RefusedState {
+        /// The data directory.
+        path: PathBuf,
+        /// What doesn't fit.
+        what: String,
+    },
 }
 
 impl StoreFailure {
@@ -77,7 +85,7 @@ impl StoreFailure {
             Self::Io { source, .. } => passes(source),
             Self::Database { source, .. } => database_passes(source),
             Self::Closed { .. } => true,
-            Self::Damaged { .. } | Self::Refused { .. } => false,
+            Self::Damaged { .. } | Self::Refused { .. } | Self::RefusedState { .. } => false,
         }
     }
 

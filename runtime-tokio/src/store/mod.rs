@@ -12,17 +12,21 @@
 //! `append` returns when its blocks survive a power failure. The stored head never leads what the files hold, the
 //! application's height never leads the stored head, and nothing that was acknowledged has to be fetched again.
 
+mod activate;
 mod cache;
 mod check;
 mod db;
 mod disk;
 mod draft;
 mod failure;
+mod live;
 mod load;
+mod marks;
 mod reader;
 mod records;
 mod seal;
 mod segment_file;
+mod staging;
 mod state;
 mod steps;
 mod stored;
@@ -41,9 +45,11 @@ use hotstuff2_sync::serve::ChainReader;
 use hotstuff2_sync::verify::HandoverLink;
 use tokio::sync::watch;
 
+pub use activate::SnapshotBlock;
 pub use check::CheckReport;
 pub use disk::{DiskStore, StoreAnchor, read_genesis};
 pub use failure::{OpenError, StoreFailure};
+pub use staging::{Activation, StateStaging};
 pub use state::{StateSpace, StateStore, StateView, StateWrite};
 
 /// Durable storage of verified blocks, and of what proves them to others. All calls may wait for the disk.

@@ -4,8 +4,8 @@
 //! means damage or a foreign format, never a half-written record.
 
 use bytes::Bytes;
-use hotstuff2_sync::calls::BlockPoint;
-use hotstuff2_sync::chain::{EpochRef, SegmentFacts, SegmentRef};
+use hotstuff2_sync::calls::{BlockPoint, SnapshotBase};
+use hotstuff2_sync::chain::{EpochRef, Finalized, SegmentFacts, SegmentRef};
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
@@ -37,6 +37,36 @@ pub(super) struct StoreRecord {
     pub(super) genesis_check: Hash,
     /// The trusted block that the store begins above.
     pub(super) anchor: BlockPoint,
+}
+
+/// A block whose state was fetched, and what proves it final. The stored blocks begin above it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BaseRecord {
+    pub(super) point: BlockPoint,
+    pub(super) state_root: Hash,
+    /// Headers that begin with the block's own.
+    pub(super) segment: Vec<u8>,
+    /// The tip message that proves the last of them, where the segment doesn't.
+    pub(super) tip: Option<Vec<u8>>,
+}
+
+impl BaseRecord {
+    pub(super) fn of(base: &SnapshotBase) -> Self {
+        Self {
+            point: base.point,
+            state_root: base.state_root,
+            segment: base.segment.bytes().to_vec(),
+            tip: base.tip.as_ref().map(|tip| tip.to_vec()),
+        }
+    }
+
+    pub(super) fn into_proof(self) -> Finalized {
+        let (segment, height) = (Bytes::from(self.segment), self.point.height);
+        match self.tip {
+            Some(tip) => Finalized::Anchored { segment, tip: tip.into(), height },
+            None => Finalized::Segment(segment, height),
+        }
+    }
 }
 
 /// A trusted epoch.
@@ -197,6 +227,9 @@ pub(super) mod key {
     pub(in super::super) const HEAD: &[u8] = b"head";
     pub(in super::super) const TIP: &[u8] = b"tip";
     pub(in super::super) const APPLIED: &[u8] = b"applied";
+    pub(in super::super) const GENERATION: &[u8] = b"generation";
+    pub(in super::super) const BASE: &[u8] = b"base";
+    pub(in super::super) const FLOOR: &[u8] = b"floor";
     pub(in super::super) const EPOCHS: &[u8] = b"e/";
     pub(in super::super) const HANDOVERS: &[u8] = b"h/";
     pub(in super::super) const PIECES: &[u8] = b"p/";

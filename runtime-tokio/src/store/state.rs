@@ -60,7 +60,7 @@ pub trait StateStore: Send + Sync + 'static {
     ) -> Result<(), StoreFailure>;
 
     /// Moves the state to `height`: all of `writes` and the height, or none of it. Durable with the next append of
-    /// blocks, or after [`Self::persist`].
+    /// blocks, or after [`Self::persist`]. Refused where the state is above `height` already.
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure>;
 
     /// Makes everything durable that was committed.
@@ -88,6 +88,11 @@ impl<C: Chain> StateStore for DiskStore<C> {
 
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure> {
         self.mend()?;
+        let applied = self.applied();
+        if height < applied {
+            let what = format!("a commit for height {height} came after the state had moved to {applied}");
+            return Err(StoreFailure::RefusedState { path: self.dir.clone(), what });
+        }
         let height_row = (Space::Index, Bytes::from_static(key::APPLIED), Some(encode(&height)));
         let writes = writes.map(|(space, key, value)| (space.space(), key, value));
         self.commit_rows(writes.chain(std::iter::once(height_row)), false)?;
@@ -103,7 +108,7 @@ impl<C: Chain> StateStore for DiskStore<C> {
 
 impl<C: Chain> DiskStore<C> {
     /// Opens the database again after a failure.
-    fn mend(&self) -> Result<(), StoreFailure> {
+    pub(super) fn mend(&self) -> Result<(), StoreFailure> {
         if self.db.is_broken() {
             drop(self.lock_writer()?);
         }

@@ -49,7 +49,7 @@ pub(crate) fn inspect(dir: &Path) -> Result<InspectReport, CliError> {
     while store.handover(Epoch::new(handovers))?.is_some() {
         handovers += 1;
     }
-    let blocks = head.height.saturating_sub(store.anchor().height.get());
+    let blocks = head.height.saturating_add(1).saturating_sub(status.earliest.get());
     Ok(InspectReport { head, epoch: status.epoch.get(), earliest_height: status.earliest.get(), blocks, handovers })
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn head_of(store: &DiskStore<NativeChain>, genesis: &Genesis) -> Resu
     Ok(Head { height: height.get(), id: id.to_string(), state_root: state_root.to_string() })
 }
 
-/// The header of the stored block at `height`.
+/// The header of the block at `height`, which is stored, or the one that the store begins above.
 pub(crate) fn header_at(
     store: &DiskStore<NativeChain>,
     genesis: &Genesis,
@@ -71,7 +71,12 @@ pub(crate) fn header_at(
         return Ok(HeaderFacts { id: genesis.id(), state_root: header.state_root, timestamp: header.timestamp });
     }
     let chain = NativeChain::new(genesis);
-    let stored = store.segment(HeightRange::single(height), false, false)?;
-    let segment = stored.and_then(|stored| chain.decode_segment(&stored.segment).ok());
+    // The block whose state was fetched is not among the stored ones.
+    let base = store.base()?.filter(|base| base.height == height).map(|base| base.segment);
+    let segment = match base {
+        Some(segment) => Some(segment),
+        None => store.segment(HeightRange::single(height), false, false)?.map(|stored| stored.segment),
+    };
+    let segment = segment.and_then(|segment| chain.decode_segment(&segment).ok());
     segment.and_then(|segment| chain.header(&segment, height)).ok_or(CliError::NoHeader(height))
 }
