@@ -193,9 +193,9 @@ fn pinned_peer_dies() {
 #[test]
 fn target_moves_under_the_download() {
     let moves = [(500, 500), (1000, 1000), (1500, 1500), (2000, 2000)];
-    let (mut world, host) = world_with(chain(2100, 60_000), SyncConfig { memory_budget: 8 << 20, ..fast() });
+    let (mut world, host) = world_with(chain(2100, 150_000), SyncConfig { memory_budget: 8 << 20, ..fast() });
     let kept = Rc::new(Cell::new(0));
-    for name in 1..=3 {
+    for name in 1..=2 {
         let kept = Rc::clone(&kept);
         world.join(
             name,
@@ -208,7 +208,7 @@ fn target_moves_under_the_download() {
     world.start();
     for step in 1..moves.len() {
         let before = host.held.borrow().stagings.len();
-        let moved = world.run_until(MINUTE, |_| host.held.borrow().stagings.len() > before + 1);
+        let moved = world.run_until(MINUTE, |_| host.held.borrow().stagings.len() > before);
         assert!(moved, "{:#?}", world.events);
         kept.set(step);
     }
@@ -244,7 +244,7 @@ fn a_node_with_an_old_state_fetches_what_differs() {
 
 #[test]
 fn what_was_staged_is_not_fetched_again_after_a_restart() {
-    let source = chain(1100, 60_000);
+    let source = chain(1100, 150_000);
     let host = StateHost::new(source.chain());
     let mut leaves = Vec::new();
     let mut rounds = 0;
@@ -252,13 +252,13 @@ fn what_was_staged_is_not_fetched_again_after_a_restart() {
         rounds += 1;
         let start = Start { stages_state: true, ..source.start() };
         let config = SyncConfig { memory_budget: 8 << 20, ..fast() };
-        let mut world = World::from(TestChain::with_ledger(spec(1100), 60_000).unwrap(), config, start).unwrap();
+        let mut world = World::from(source.clone(), config, start).unwrap();
         world.set_host(host.clone());
         world.join(1, Honest { rate: 2_000_000, ..honest() });
         world.start();
         // The machine is lost after some more was staged; the host is not.
         let before = host.held.borrow().stagings.len();
-        let staged = |_: &World| host.held.borrow().stagings.len() > before + 3;
+        let staged = |_: &World| host.held.borrow().stagings.len() > before;
         let lost = world.run_until(MINUTE, |world| staged(world) || host.held.borrow().activated.is_some());
         assert!(lost, "{:#?}", world.events);
         leaves.extend(host.held.borrow().stagings[before..].iter().copied());
@@ -267,7 +267,7 @@ fn what_was_staged_is_not_fetched_again_after_a_restart() {
             break;
         }
     }
-    assert!(rounds > 2, "{rounds}");
+    assert!(rounds > 4, "{rounds}");
     let distinct: BTreeSet<_> = leaves.iter().map(|item| item.prefix).collect();
     assert_eq!(distinct.len(), leaves.len(), "no place was staged twice");
     for (index, item) in leaves.iter().enumerate() {

@@ -145,7 +145,7 @@ impl Storing {
                 StateWork::Survey(items) => staging.survey(&items).map(StateReply::Surveyed),
                 StateWork::Stage(leaves) => staging.stage(&leaves).map(|()| StateReply::Staged),
                 StateWork::Activate(base) => match staging.activate(&base) {
-                    Ok(Activation::Live) => {
+                    Ok(Activation::Activated) => {
                         // The application answers, once it stands there too.
                         let _ = self.to_execute.send(ToExecute::Restore(id, base.point.height));
                         return;

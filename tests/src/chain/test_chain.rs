@@ -30,7 +30,7 @@ use crate::ledger::Ledger;
 const PAYLOAD_BYTES: u32 = 100;
 
 /// A whole chain in memory. Unlike a store it can prove every height, because it holds the keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TestChain {
     spec: ChainSpec,
     genesis: Genesis,

@@ -15,12 +15,16 @@ use hotstuff2_sync::machine::{
     Applied, Apply, ApplyError, Holding, SnapshotBase, StateCall, StateReply, StateWork, StoreError,
 };
 use hotstuff2_sync::state::{
-    MemoryStateStore, PLACEHOLDER, Prefix, Record, StateItem, StateReader as _, StateWrites, Tree, subtree, value_hash,
+    MemoryStateStore, PLACEHOLDER, Prefix, Record, StateItem, StateReader as _, StateWrites, Tree, subtree,
+    subtree_hash, value_hash,
 };
 use hotstuff2_sync::wire::split_payloads;
 
 use super::world::Applier;
 use crate::ledger::Ledger;
+
+/// Records that are hashed to answer what a place holds; above that it is looked at further down.
+const MAX_HASHED: usize = 8192;
 
 /// What a [`StateHost`] holds, to be looked at and damaged by tests.
 #[derive(Debug, Default)]
@@ -83,15 +87,20 @@ impl StateHost {
     }
 
     fn survey(held: &mut Held, item: &StateItem) -> Holding {
-        let place = item.prefix.first()..=item.prefix.last();
         if item.hash == PLACEHOLDER {
-            held.staged.retain(|key_hash, _| !place.contains(key_hash));
+            replace(&mut held.staged, &item.prefix, Vec::new());
             return Holding::Held;
         }
-        let staged = held.staged.range(place.clone()).count() as u64;
-        if staged > 0 && subtree(&tree_of(held.staged.range(place)), &item.prefix).expect("memory").0 == item.hash {
+        let place = held.staged.range(item.prefix.first()..=item.prefix.last());
+        let staged = place.clone().count();
+        let leaf = |(key_hash, record): (&Hash, &Bytes)| {
+            let record = Record::decode(record.clone()).expect("staged records are records");
+            (*key_hash, value_hash(record.value()))
+        };
+        if staged <= MAX_HASHED && subtree_hash(&item.prefix, &place.map(leaf).collect::<Vec<_>>()) == item.hash {
             return Holding::Held;
         }
+        let staged = staged as u64;
         let (live_hash, live) = subtree(&held.live, &item.prefix).expect("memory doesn't fail");
         if live_hash == item.hash {
             let records = records_under(&held.live, &item.prefix);
@@ -134,8 +143,10 @@ fn records_under(store: &MemoryStateStore, prefix: &Prefix) -> Vec<(Hash, Bytes)
 }
 
 fn replace(staged: &mut BTreeMap<Hash, Bytes>, prefix: &Prefix, records: Vec<(Hash, Bytes)>) {
-    let place = prefix.first()..=prefix.last();
-    staged.retain(|key_hash, _| !place.contains(key_hash));
+    let old: Vec<Hash> = staged.range(prefix.first()..=prefix.last()).map(|(key_hash, _)| *key_hash).collect();
+    for key_hash in old {
+        staged.remove(&key_hash);
+    }
     staged.extend(records);
 }
 

@@ -217,6 +217,8 @@ pub(crate) enum Strategy {
     Parallel,
     /// Block after block, for small gaps
     Incremental,
+    /// The state near the tip first, then blocks from there on (needs an app with a state)
+    Fast,
 }
 
 /// The name that clap knows a value by, to hand it on to a child process.

@@ -126,6 +126,20 @@ fn failed(failure: StoreFailure) -> ExecuteError {
     }
 }
 
+impl LedgerApp {
+    /// Goes on from the state that the store holds.
+    fn reload(&mut self, height: Height) -> Result<(), ExecuteError> {
+        self.ledger = Ledger::open(LedgerStore(Arc::clone(&self.store))).map_err(|error| match error {
+            LedgerError::State(StateError::Store(failure)) => failed(failure),
+            error => ExecuteError::Permanent(Box::new(error)),
+        })?;
+        self.unwritten = None;
+        self.applied = height;
+        self.committed = height;
+        Ok(())
+    }
+}
+
 impl Application for LedgerApp {
     fn applied(&self) -> Height {
         self.applied
@@ -153,5 +167,9 @@ impl Application for LedgerApp {
 
     fn persist(&mut self) -> Result<(), ExecuteError> {
         self.commit().and_then(|()| self.store.persist()).map_err(failed)
+    }
+
+    fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
+        self.reload(height)
     }
 }

@@ -103,6 +103,7 @@ fn start(
             Strategy::Auto => SyncStrategyType::Auto,
             Strategy::Parallel => SyncStrategyType::Parallel,
             Strategy::Incremental => SyncStrategyType::Incremental,
+            Strategy::Fast => SyncStrategyType::Fast,
         },
         memory_budget: u64::from(args.budget_mib) << 20,
         full_audit: args.audit,
@@ -116,7 +117,10 @@ fn start(
             .with_seed(seed);
     let builder = match args.app {
         App::None => builder,
-        App::Ledger => builder.with_application(Box::new(LedgerApp::open(store, genesis, &args.genesis)?)),
+        App::Ledger => {
+            let ledger = LedgerApp::open(store, genesis, &args.genesis)?;
+            builder.with_application(Box::new(ledger)).with_staging(Arc::clone(store) as _)
+        }
     };
     Ok((builder.start()?, network))
 }
