@@ -22,20 +22,15 @@ fn spec(blocks: u64) -> ChainSpec {
 }
 
 fn chain(blocks: u64, accounts: u32) -> TestChain {
-    TestChain::with_ledger(spec(blocks), accounts).unwrap()
-}
-
-fn all() -> HeightRange {
-    HeightRange::new(Height::ZERO, Height::MAX).unwrap()
+    TestChain::with_ledger(spec(blocks), accounts, 100).unwrap()
 }
 
 fn keeping(first: u64, last: u64) -> Honest {
-    let snapshots = HeightRange::new(Height::new(first), Height::new(last)).unwrap();
-    Honest { snapshots, ..Honest::default() }
+    Honest { states: HeightRange::new(Height::new(first), Height::new(last)), ..Honest::default() }
 }
 
 fn honest() -> Honest {
-    Honest { snapshots: all(), ..Honest::default() }
+    Honest::default()
 }
 
 fn fast() -> SyncConfig {
@@ -68,7 +63,7 @@ fn assert_arrived(world: &mut World, host: &StateHost, base: u64) {
 }
 
 fn state_bytes(chain: &TestChain, height: u64) -> u64 {
-    let state = chain.snapshot(Height::new(height)).unwrap();
+    let state = chain.state(Height::new(height)).unwrap();
     state.records().map(|(_, record)| record.len() as u64).sum()
 }
 
@@ -144,7 +139,7 @@ fn chunk_of_another_height_is_found_on_arrival() {
     let (mut world, host) = world_with(chain(1100, 2000), fast());
     let stale = Scripted(|request: &Request, chain: &TestChain, reply| match request {
         Request::State { form, items, max_bytes, .. } => {
-            let old = chain.snapshot(Height::new(500)).unwrap();
+            let old = chain.state(Height::new(500)).unwrap();
             let items = items
                 .iter()
                 .map(|item| {
@@ -224,7 +219,7 @@ fn target_moves_under_the_download() {
 fn a_node_with_an_old_state_fetches_what_differs() {
     let source = chain(2100, 30_000);
     let old = Height::new(1500);
-    let host = StateHost::with_state(source.chain(), source.snapshot(old).unwrap().clone(), old);
+    let host = StateHost::with_state(source.chain(), source.state(old).unwrap().clone(), old);
     let start = Start {
         stages_state: true,
         stored: hotstuff2_sync::machine::BlockPoint { height: old, id: source.id(old).unwrap() },
@@ -279,7 +274,7 @@ fn what_was_staged_is_not_fetched_again_after_a_restart() {
 #[test]
 fn nobody_has_a_snapshot() {
     let (mut world, host) = world_with(chain(1100, 100), fast());
-    world.join(1, Honest::default());
+    world.join(1, Honest { states: None, ..honest() });
     world.start();
     let stalled = |world: &World| {
         world.events.iter().any(|(_, event)| matches!(event, Event::Stalled { reason: StallReason::NoSnapshot(_), .. }))

@@ -7,6 +7,7 @@ mod ledger_payload;
 mod payload;
 mod roster;
 mod spec;
+mod states;
 mod test_chain;
 
 pub use generator::{Blocks, ChainGenerator, GenerateError, HeaderHook, Piece};
@@ -18,3 +19,5 @@ pub use test_chain::{ChainView, TestChain, TestChainError, signing_epoch};
 
 #[cfg(test)]
 mod chain_tests;
+#[cfg(test)]
+mod states_tests;

@@ -6,7 +6,7 @@ use hotstuff2_sync::limits::MAX_VALIDATORS;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 
-/// Heights at which snapshots are offered, unless a spec says otherwise.
+/// Blocks between the heights at which nodes of a generated chain offer their state, unless it is told otherwise.
 pub const SNAPSHOT_INTERVAL: u64 = 10_000;
 
 /// A generated chain's shape. Equal specs and equal payloads make equal chains, byte for byte.
@@ -27,10 +27,10 @@ pub struct ChainSpec {
     /// Every block at a multiple of this has a certificate that proves it final; with 1 every block also has one of its
     /// own, for full audits. With 0 there are those that a server needs: at each grid cell's and epoch's end and the tip.
     pub certify_every: u64,
-    /// Snapshots are offered at multiples of this height.
-    pub snapshot_interval: u64,
     /// Time of the last block.
     pub last_timestamp: UnixMillis,
+    /// Blocks between the heights at which nodes offer their state.
+    pub snapshot_interval: u64,
 }
 
 /// A chain that can't be generated.
@@ -71,8 +71,8 @@ impl Default for ChainSpec {
             epochs: 3,
             ends_epoch: false,
             certify_every: 0,
-            snapshot_interval: SNAPSHOT_INTERVAL,
             last_timestamp: UnixMillis::new(1_700_000_000_000),
+            snapshot_interval: SNAPSHOT_INTERVAL,
         }
     }
 }

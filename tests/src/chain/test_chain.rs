@@ -1,8 +1,6 @@
 //! [`TestChain`]: a small chain in memory, with all of its headers and keys, that answers requests and can be bent.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::{ApplyPart, BlockPoint, Start};
@@ -17,14 +15,15 @@ use hotstuff2_sync::serve::{ChainReader, StoredSegment, respond};
 use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::verify::HandoverLink;
-use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Refusal, Request, SnapshotClaim, cut_frame, encode_refusal};
+use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Refusal, Request, cut_frame, encode_refusal};
 
 use super::generator::{ChainGenerator, GenerateError, HeaderHook, Piece};
 use super::ledger_payload::LedgerPayloads;
 use super::payload::{Payloads, RandomPayloads};
 use super::roster::{Roster, SigningEpoch};
 use super::spec::{ChainSpec, SpecError};
-use crate::ledger::Ledger;
+use super::states::States;
+use crate::ledger::LedgerError;
 
 /// Payload bytes of a test chain's blocks.
 const PAYLOAD_BYTES: u32 = 100;
@@ -41,8 +40,15 @@ pub struct TestChain {
     closing: Vec<Vec<Header>>,
     parts: Vec<ApplyPart>,
     handovers: Vec<HandoverLink>,
-    /// The ledger's state at the chain's snapshot heights.
-    snapshots: BTreeMap<Height, MemoryStateStore>,
+    contents: Contents,
+    states: States,
+}
+
+/// What is in the blocks.
+#[derive(Clone, Copy, Debug)]
+enum Contents {
+    Random { bytes: u32 },
+    Ledger { accounts: u32, bytes: u32 },
 }
 
 /// Why a test chain can't be made.
@@ -54,6 +60,12 @@ pub enum TestChainError {
     /// A piece of it can't be made.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// Its payloads can't be executed, which would be a defect: the ledger's store is in memory.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError<Infallible>),
+    /// The ledger's states are not those that the headers name.
+    #[error("the state after block {0} is not the one in its header")]
+    State(Height),
 }
 
 impl TestChain {
@@ -79,11 +91,12 @@ impl TestChain {
     /// # Errors
     /// As for the chain itself.
     pub fn fork(&self, height: Height) -> Result<Self, TestChainError> {
-        Self::with_hook(self.spec.clone(), move |header| {
+        let hook: HeaderHook = Box::new(move |header| {
             if header.height >= height {
                 header.timestamp = UnixMillis::new(header.timestamp.get() + 1);
             }
-        })
+        });
+        Self::make(self.spec.clone(), self.contents, Some(hook))
     }
 
     /// A chain with payloads of `payload_bytes` and, if given, a hook.
@@ -95,39 +108,25 @@ impl TestChain {
         payload_bytes: u32,
         hook: Option<HeaderHook>,
     ) -> Result<Self, TestChainError> {
-        let payloads = RandomPayloads::new(spec.seed, payload_bytes);
-        Self::generate(spec, Box::new(payloads), hook)
+        Self::make(spec, Contents::Random { bytes: payload_bytes }, hook)
     }
 
-    /// A chain of the demo ledger with so many accounts, and its state at the snapshot heights.
+    /// A chain that the demo ledger executes, with `accounts` accounts and payloads of `payload_bytes`, or of what the
+    /// transfers take if that is more. It serves the state at every multiple of the spec's snapshot interval.
     ///
     /// # Errors
     /// Where there is no such chain.
-    pub fn with_ledger(spec: ChainSpec, accounts: u32) -> Result<Self, TestChainError> {
-        let payloads = LedgerPayloads::new(spec.seed, accounts, PAYLOAD_BYTES).map_err(GenerateError::Payload)?;
-        let mut chain = Self::generate(spec, Box::new(payloads), None)?;
-        let failed = |error| GenerateError::Payload(io::Error::other(error));
-        let mut ledger = Ledger::genesis(MemoryStateStore::default(), accounts).map_err(failed)?;
-        let mut height = Height::ZERO;
-        while height <= chain.tip_height() {
-            if let Some(payload) = chain.payload(height) {
-                ledger.execute(&payload).map_err(failed)?;
-            }
-            if height > Height::ZERO && height.get().is_multiple_of(chain.spec.snapshot_interval) {
-                let writes = ledger.take_writes();
-                ledger.store_mut().write(writes);
-                chain.snapshots.insert(height, ledger.store_mut().clone());
-            }
-            height = height.next();
-        }
-        Ok(chain)
+    pub fn with_ledger(spec: ChainSpec, accounts: u32, payload_bytes: u32) -> Result<Self, TestChainError> {
+        Self::make(spec, Contents::Ledger { accounts, bytes: payload_bytes }, None)
     }
 
-    fn generate(
-        spec: ChainSpec,
-        payloads: Box<dyn Payloads + Send>,
-        hook: Option<HeaderHook>,
-    ) -> Result<Self, TestChainError> {
+    fn make(spec: ChainSpec, contents: Contents, hook: Option<HeaderHook>) -> Result<Self, TestChainError> {
+        let payloads: Box<dyn Payloads + Send> = match contents {
+            Contents::Random { bytes } => Box::new(RandomPayloads::new(spec.seed, bytes)),
+            Contents::Ledger { accounts, bytes } => {
+                Box::new(LedgerPayloads::new(spec.seed, accounts, bytes).map_err(GenerateError::Payload)?)
+            }
+        };
         let mut generator = ChainGenerator::new(spec.clone(), payloads)?;
         if let Some(hook) = hook {
             generator = generator.with_hook(hook);
@@ -140,7 +139,8 @@ impl TestChain {
             closing: Vec::new(),
             parts: Vec::new(),
             handovers: Vec::new(),
-            snapshots: BTreeMap::new(),
+            contents,
+            states: States::default(),
             spec,
         };
         while let Some(piece) = generator.next_piece()? {
@@ -159,6 +159,14 @@ impl TestChain {
                     chain.epochs.push(generator.epoch().clone());
                 }
                 Piece::Tip(_) => {}
+            }
+        }
+        if let Contents::Ledger { accounts, .. } = contents {
+            let payloads = (1..=chain.spec.blocks).map_while(|height| chain.payload(Height::new(height)));
+            chain.states = States::execute(accounts, chain.spec.snapshot_interval, payloads)?;
+            let named = |height| chain.header(height).map(|header| header.state_root);
+            if let Some((height, _)) = chain.states.roots().find(|&(height, root)| named(height) != Some(root)) {
+                return Err(TestChainError::State(height));
             }
         }
         Ok(chain)
@@ -290,15 +298,20 @@ impl TestChain {
         Some(build::audit_trail(headers.iter().map(|header| epoch.certify(Phase::One, header)).collect()).into())
     }
 
-    /// What a server holds that has the blocks from `earliest` to `tip`.
-    pub fn view(&self, earliest: Height, tip: Height) -> ChainView<'_> {
-        let none = HeightRange::single(Height::MAX);
-        ChainView { chain: self, earliest, tip: tip.min(self.tip_height()), snapshots: none }
+    /// The state after the block at `height`, a snapshot height of a chain with a ledger.
+    pub fn state(&self, height: Height) -> Option<&MemoryStateStore> {
+        self.states.get(height)
     }
 
-    /// The state at a snapshot height.
-    pub fn snapshot(&self, height: Height) -> Option<&MemoryStateStore> {
-        self.snapshots.get(&height)
+    /// Drops the states for which `keep` says no, whoever serves them.
+    pub fn retain_states(&mut self, keep: impl FnMut(Height) -> bool) {
+        self.states.retain(keep);
+    }
+
+    /// What a server holds that has the blocks from `earliest` to `tip`, and all states up to there.
+    pub fn view(&self, earliest: Height, tip: Height) -> ChainView<'_> {
+        let tip = tip.min(self.tip_height());
+        ChainView { chain: self, earliest, tip, states: HeightRange::new(Height::ZERO, tip) }
     }
 
     /// The answer of a server that holds everything.
@@ -318,30 +331,16 @@ pub struct ChainView<'a> {
     chain: &'a TestChain,
     earliest: Height,
     tip: Height,
-    /// Snapshots between these heights are kept.
-    snapshots: HeightRange,
+    /// Heights whose states it keeps.
+    states: Option<HeightRange>,
 }
 
 impl<'a> ChainView<'a> {
-    /// Serves the states at the snapshot heights in `range` too, as far as the chain goes.
+    /// The server without the states outside of `kept`, or without any.
     #[must_use]
-    pub fn with_snapshots(self, range: HeightRange) -> Self {
-        Self { snapshots: range, ..self }
-    }
-
-    fn kept(&self) -> impl DoubleEndedIterator<Item = (Height, &'a MemoryStateStore)> + use<'a> {
-        let last = self.snapshots.last().min(self.tip);
-        let range = HeightRange::new(self.snapshots.first(), last);
-        let kept = range.map(|range| self.chain.snapshots.range(range.first()..=range.last()));
-        kept.into_iter().flatten().map(|(&height, state)| (height, state))
-    }
-
-    fn claim(&self) -> Option<SnapshotClaim> {
-        let (oldest, _) = self.kept().next()?;
-        let (newest, state) = self.kept().next_back()?;
-        let size = |size: (u64, u64), record: &Bytes| (size.0 + 1, size.1 + record.len() as u64);
-        let (keys, bytes) = state.records().map(|(_, record)| record).fold((0, 0), size);
-        Some(SnapshotClaim { oldest, newest, keys, bytes })
+    pub fn with_states(self, kept: Option<HeightRange>) -> Self {
+        let states = self.states.zip(kept).and_then(|(states, kept)| states.intersection(kept));
+        Self { states, ..self }
     }
 
     /// The server's answer.
@@ -365,7 +364,7 @@ impl<'a> ChainReader for ChainView<'a> {
             earliest: self.earliest,
             tip: self.tip,
             epoch: self.chain.epoch_of(self.tip).map_or(Epoch::ZERO, |epoch| epoch.info().epoch()),
-            snapshots: self.claim(),
+            snapshots: self.states.and_then(|range| self.chain.states.claim(range)),
         }
     }
 
@@ -425,7 +424,8 @@ impl<'a> ChainReader for ChainView<'a> {
                     fits.is_some()
                 })
                 .count();
-            let Some(last) = fitting.checked_sub(1).map(|more| height.plus(more as u64)) else { break };
+            let count = if any { fitting } else { fitting.max(1) };
+            let Some(last) = count.checked_sub(1).map(|more| height.plus(more as u64)) else { break };
             let Some(cut) = HeightRange::new(height, last).and_then(|range| cut_frame(frame, lens, range)) else {
                 break;
             };
@@ -439,10 +439,8 @@ impl<'a> ChainReader for ChainView<'a> {
         Ok(any)
     }
 
-    fn states(&self, near: Height) -> Result<Vec<Self::State>, Infallible> {
-        let (mut at, others): (Vec<_>, Vec<_>) = self.kept().rev().partition(|&(height, _)| height == near);
-        at.extend(others);
-        Ok(at.into_iter().map(|(_, state)| state).collect())
+    fn states(&self, near: Height) -> Result<Vec<&'a MemoryStateStore>, Infallible> {
+        Ok(self.states.map_or_else(Vec::new, |range| self.chain.states.near(near, range)))
     }
 }
 
