@@ -12,7 +12,7 @@
 //! writer: a full disk needs no restart.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -49,21 +49,24 @@ pub(super) enum Space {
     Values,
     /// The application's tree pages.
     Pages,
+    /// State as it was at snapshot heights, where it has changed since.
+    Aside,
 }
 
-struct Handles {
-    db: Database,
-    spaces: [Keyspace; 4],
+pub(super) struct Handles {
+    pub(super) db: Database,
+    spaces: [Keyspace; 5],
 }
 
 impl Handles {
-    fn space(&self, space: Space) -> &Keyspace {
-        let [index, tail, values, pages] = &self.spaces;
+    pub(super) fn space(&self, space: Space) -> &Keyspace {
+        let [index, tail, values, pages, aside] = &self.spaces;
         match space {
             Space::Index => index,
             Space::Tail => tail,
             Space::Values => values,
             Space::Pages => pages,
+            Space::Aside => aside,
         }
     }
 
@@ -80,6 +83,7 @@ impl Handles {
             keyspace("tail", MEMTABLE_BYTES)?,
             keyspace("values", MEMTABLE_BYTES)?,
             keyspace("pages", MEMTABLE_BYTES)?,
+            keyspace("aside", MEMTABLE_BYTES)?,
         ];
         Ok(Self { db, spaces })
     }
@@ -93,13 +97,19 @@ pub(super) struct Db {
     path: PathBuf,
     handles: RwLock<Option<Handles>>,
     broken: AtomicBool,
+    opened: AtomicU64,
 }
 
 impl Db {
     /// Opens or creates the database in `path`.
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreFailure> {
         let handles = open_handles(&path)?;
-        Ok(Self { path, handles: RwLock::new(Some(handles)), broken: AtomicBool::new(false) })
+        Ok(Self {
+            path,
+            handles: RwLock::new(Some(handles)),
+            broken: AtomicBool::new(false),
+            opened: AtomicU64::new(1),
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -119,12 +129,18 @@ impl Db {
     pub(super) fn reopen(&self) -> Result<(), StoreFailure> {
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
         *handles = None;
+        self.opened.fetch_add(1, Ordering::AcqRel);
         *handles = Some(open_handles(&self.path)?);
         self.broken.store(false, Ordering::Release);
         Ok(())
     }
 
-    fn with<T>(&self, action: impl FnOnce(&Handles) -> fjall::Result<T>) -> Result<T, StoreFailure> {
+    /// How often it was opened. Within [`Self::with`] it doesn't change.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Acquire)
+    }
+
+    pub(super) fn with<T>(&self, action: impl FnOnce(&Handles) -> fjall::Result<T>) -> Result<T, StoreFailure> {
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
         let handles = handles.as_ref().ok_or_else(|| StoreFailure::Closed { path: self.path.clone() })?;
         action(handles).map_err(|error| StoreFailure::database(&self.path, error))

@@ -46,6 +46,12 @@ pub enum StoreFailure {
         /// The database's directory.
         path: PathBuf,
     },
+    /// The database was opened again after a failure while a view of the state at some height was read.
+    #[error("{}: the database was opened again while a snapshot of the state was read; read it again", path.display())]
+    ViewLost {
+        /// The database's directory.
+        path: PathBuf,
+    },
     /// The blocks don't continue what is stored. The caller's mistake: nothing was written.
     #[error("{}: blocks from height {first} on were refused: {what}", path.display())]
     Refused {
@@ -76,7 +82,7 @@ impl StoreFailure {
         match self {
             Self::Io { source, .. } => passes(source),
             Self::Database { source, .. } => database_passes(source),
-            Self::Closed { .. } => true,
+            Self::Closed { .. } | Self::ViewLost { .. } => true,
             Self::Damaged { .. } | Self::Refused { .. } => false,
         }
     }

@@ -19,11 +19,14 @@ mod disk;
 mod draft;
 mod failure;
 mod load;
+mod pin;
 mod reader;
 mod records;
 mod seal;
 mod segment_file;
+mod snapshots;
 mod state;
+mod state_view;
 mod steps;
 mod stored;
 mod view;
@@ -44,7 +47,9 @@ use tokio::sync::watch;
 pub use check::CheckReport;
 pub use disk::{DiskStore, StoreAnchor, read_genesis};
 pub use failure::{OpenError, StoreFailure};
+pub use snapshots::{Snapshot, SnapshotRetention};
 pub use state::{StateSpace, StateStore, StateWrite};
+pub use state_view::StateView;
 
 /// Durable storage of verified blocks, and of what proves them to others. All calls may wait for the disk.
 pub trait BlockStore: ChainReader<Error = StoreFailure> + Send + Sync + 'static {
