@@ -35,6 +35,10 @@ impl<K: PartialEq, V: Clone> Recent<K, V> {
         entries.last().map(|(_, value)| value.clone())
     }
 
+    fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn put(&self, key: K, value: V, capacity: usize) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|(other, _)| *other != key);
@@ -54,6 +58,13 @@ pub(super) struct Caches {
 }
 
 impl Caches {
+    /// Forgets everything: the store begins somewhere else.
+    pub(super) fn clear(&self) {
+        self.files.clear();
+        self.answers.clear();
+        self.replayed.clear();
+    }
+
     pub(super) fn file(&self, first: Height) -> Option<Arc<Stored>> {
         self.files.get(&first)
     }

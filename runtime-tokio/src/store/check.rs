@@ -1,5 +1,6 @@
 //! [`DiskStore::check`]: reads everything once and compares it with its checksums and with its neighbours.
 
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
@@ -25,13 +26,14 @@ impl<C: Chain> DiskStore<C> {
     /// was verified before.
     pub fn check(&self, mut progress: impl FnMut(HeightRange)) -> Result<CheckReport, StoreFailure> {
         let mut report = CheckReport::default();
-        let mut below = self.identity.anchor;
+        let floor = self.view().floor;
+        let mut below = BlockPoint { height: floor.headers.prev().unwrap_or_default(), id: floor.parent_id };
         while below.height < self.view().head.height {
             let (bodies, id, bytes) = self.on_view(|view| self.check_piece(view, below.height.next(), below.id))?;
             report.blocks = report.blocks.saturating_add(bodies.count());
             report.segments = report.segments.saturating_add(1);
             report.bytes = report.bytes.saturating_add(bytes);
-            below = hotstuff2_sync::calls::BlockPoint { height: bodies.last(), id };
+            below = BlockPoint { height: bodies.last(), id };
             progress(bodies);
         }
         Ok(report)

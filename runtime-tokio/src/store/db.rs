@@ -1,5 +1,10 @@
 //! The embedded database: index, open tail and application state in one journal.
 //!
+//! The state has two sets of tables: the live one, and a staging one where a state is put together beside it. They are
+//! keyspaces of consecutive generations, and a row of the index says which generation is live, so one batch puts the
+//! staged state in the live one's place. The old generation's keyspaces are then deleted as they are, not row by row.
+//! (fjall can also clear a keyspace, but keeps its journals until something is flushed to the cleared keyspace again.)
+//!
 //! One journal means one order of durability. fjall appends every batch to it under a lock, forces it to disk before a
 //! memtable is flushed to tables and before the journal is rotated, and after a crash replays whole batches up to the
 //! first torn one: what survives is always a prefix of what was committed. So a batch that was forced to disk takes
@@ -11,15 +16,17 @@
 //! fjall refuses all writes after one failed. [`Db`] then notes that it is broken, and is opened again by the next
 //! writer: a full disk needs no restart.
 
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _, Slice, Snapshot};
 
 use super::failure::StoreFailure;
+use super::records::key;
 
 /// Cache of table blocks. The index is small and the tail is young; this is mostly for application state.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -49,25 +56,56 @@ pub(super) enum Space {
     Values,
     /// The application's tree pages.
     Pages,
-    /// State as it was at snapshot heights, where it has changed since.
+    /// The live state as it was at snapshot heights, where it has changed since.
     Aside,
+    /// Values of the state that is being staged.
+    StagedValues,
+    /// Pages of the state that is being staged.
+    StagedPages,
+    /// The places whose values are staged, with their hashes.
+    Marks,
+}
+
+/// The tables of the live state.
+struct Live {
+    values: Keyspace,
+    pages: Keyspace,
+    aside: Keyspace,
+}
+
+/// The tables of the state that is being staged.
+struct Staging {
+    values: Keyspace,
+    pages: Keyspace,
+    marks: Keyspace,
 }
 
 pub(super) struct Handles {
     pub(super) db: Database,
-    spaces: [Keyspace; 5],
+    generation: u64,
+    index: Keyspace,
+    tail: Keyspace,
+    live: Live,
+    staging: Staging,
 }
 
 impl Handles {
     pub(super) fn space(&self, space: Space) -> &Keyspace {
-        let [index, tail, values, pages, aside] = &self.spaces;
         match space {
-            Space::Index => index,
-            Space::Tail => tail,
-            Space::Values => values,
-            Space::Pages => pages,
-            Space::Aside => aside,
+            Space::Index => &self.index,
+            Space::Tail => &self.tail,
+            Space::Values => &self.live.values,
+            Space::Pages => &self.live.pages,
+            Space::Aside => &self.live.aside,
+            Space::StagedValues => &self.staging.values,
+            Space::StagedPages => &self.staging.pages,
+            Space::Marks => &self.staging.marks,
         }
+    }
+
+    fn all(&self) -> [&Keyspace; 8] {
+        let Self { index, tail, live, staging, .. } = self;
+        [index, tail, &live.values, &live.pages, &live.aside, &staging.values, &staging.pages, &staging.marks]
     }
 
     fn open(path: &Path) -> fjall::Result<Self> {
@@ -76,17 +114,89 @@ impl Handles {
             .max_journaling_size(JOURNAL_BYTES)
             .worker_threads(1)
             .open()?;
-        let keyspace =
-            |name, memtable| db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memtable));
-        let spaces = [
-            keyspace("index", INDEX_MEMTABLE_BYTES)?,
-            keyspace("tail", MEMTABLE_BYTES)?,
-            keyspace("values", MEMTABLE_BYTES)?,
-            keyspace("pages", MEMTABLE_BYTES)?,
-            keyspace("aside", MEMTABLE_BYTES)?,
-        ];
-        Ok(Self { db, spaces })
+        let index = keyspace(&db, "index", INDEX_MEMTABLE_BYTES)?;
+        let tail = keyspace(&db, "tail", MEMTABLE_BYTES)?;
+        let generation = live_generation(&index)?;
+        let handles = Self {
+            live: open_live(&db, generation)?,
+            staging: open_staging(&db, generation.saturating_add(1))?,
+            index,
+            tail,
+            generation,
+            db,
+        };
+        handles.delete_others()?;
+        Ok(handles)
     }
+
+    /// Whether these are the tables of the state that the index says is live, as of `moment`.
+    pub(super) fn are_live(&self, moment: &Snapshot) -> fjall::Result<bool> {
+        Ok(generation_of(moment.get(&self.index, key::GENERATION)?)? == self.generation)
+    }
+
+    /// Deletes the keyspaces of earlier generations.
+    fn delete_others(&self) -> fjall::Result<()> {
+        let known = self.all().map(|keyspace| keyspace.name().clone());
+        for name in self.db.list_keyspace_names() {
+            if !known.contains(&name) {
+                self.db.delete_keyspace(self.db.keyspace(&name, KeyspaceCreateOptions::default)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an empty keyspace of the same name out of that for staged pages.
+    fn clear_staged_pages(&mut self) -> fjall::Result<()> {
+        if self.staging.pages.first_key_value().is_none() {
+            return Ok(());
+        }
+        let name = self.staging.pages.name().clone();
+        self.db.delete_keyspace(self.staging.pages.clone())?;
+        self.staging.pages = keyspace(&self.db, &name, MEMTABLE_BYTES)?;
+        Ok(())
+    }
+
+    /// Turns to the generation that the index says is live.
+    fn switch(&mut self) -> fjall::Result<()> {
+        let generation = live_generation(&self.index)?;
+        if generation != self.generation {
+            self.live = open_live(&self.db, generation)?;
+            self.staging = open_staging(&self.db, generation.saturating_add(1))?;
+            self.generation = generation;
+            self.delete_others()?;
+        }
+        Ok(())
+    }
+}
+
+fn keyspace(db: &Database, name: &str, memtable_bytes: u64) -> fjall::Result<Keyspace> {
+    db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes))
+}
+
+fn open_live(db: &Database, generation: u64) -> fjall::Result<Live> {
+    let open = |table| keyspace(db, &name_of(table, generation), MEMTABLE_BYTES);
+    Ok(Live { values: open("values")?, pages: open("pages")?, aside: open("aside")? })
+}
+
+fn open_staging(db: &Database, generation: u64) -> fjall::Result<Staging> {
+    let open = |table| keyspace(db, &name_of(table, generation), MEMTABLE_BYTES);
+    Ok(Staging { values: open("values")?, pages: open("pages")?, marks: open("marks")? })
+}
+
+/// What a table of the state is called in its generation.
+fn name_of(table: &str, generation: u64) -> String {
+    if generation == 0 { table.to_owned() } else { format!("{table}-{generation}") }
+}
+
+/// The generation of the live state; without a row it is the first.
+fn live_generation(index: &Keyspace) -> fjall::Result<u64> {
+    generation_of(index.get(key::GENERATION)?)
+}
+
+fn generation_of(row: Option<Slice>) -> fjall::Result<u64> {
+    let Some(row) = row else { return Ok(0) };
+    // A wrong guess would delete the state.
+    row.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| fjall::Error::Unrecoverable)
 }
 
 /// One put (`Some`) or delete (`None`).
@@ -104,12 +214,8 @@ impl Db {
     /// Opens or creates the database in `path`.
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreFailure> {
         let handles = open_handles(&path)?;
-        Ok(Self {
-            path,
-            handles: RwLock::new(Some(handles)),
-            broken: AtomicBool::new(false),
-            opened: AtomicU64::new(1),
-        })
+        let handles = RwLock::new(Some(handles));
+        Ok(Self { path, handles, broken: AtomicBool::new(false), opened: AtomicU64::new(1) })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -135,9 +241,34 @@ impl Db {
         Ok(())
     }
 
-    /// How often it was opened. Within [`Self::with`] it doesn't change.
+    /// How often the tables of the state were exchanged for others. Within [`Self::with`] it doesn't change.
     pub(super) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Acquire)
+    }
+
+    /// The row that makes the staged state the live one; [`Self::switch`] must follow.
+    pub(super) fn switch_row(&self) -> Result<Write, StoreFailure> {
+        let next = self.with(|handles| Ok(handles.generation))?.saturating_add(1);
+        let row = Bytes::copy_from_slice(&next.to_be_bytes());
+        Ok((Space::Index, Bytes::from_static(key::GENERATION), Some(row)))
+    }
+
+    /// Turns to the tables that the index says are live, with empty ones for staging, and deletes the old ones.
+    pub(super) fn switch(&self) -> Result<(), StoreFailure> {
+        self.with_mut(|handles| handles.switch())
+    }
+
+    /// Deletes all staged pages.
+    pub(super) fn clear_staged_pages(&self) -> Result<(), StoreFailure> {
+        self.with_mut(Handles::clear_staged_pages)
+    }
+
+    fn with_mut(&self, action: impl FnOnce(&mut Handles) -> fjall::Result<()>) -> Result<(), StoreFailure> {
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        let handles = handles.as_mut().ok_or_else(|| StoreFailure::Closed { path: self.path.clone() })?;
+        self.opened.fetch_add(1, Ordering::AcqRel);
+        let done = action(handles).map_err(|error| StoreFailure::database(&self.path, error));
+        done.inspect_err(|_| self.set_broken())
     }
 
     pub(super) fn with<T>(&self, action: impl FnOnce(&Handles) -> fjall::Result<T>) -> Result<T, StoreFailure> {
@@ -155,6 +286,43 @@ impl Db {
         self.with(|handles| {
             let rows = handles.space(space).prefix(prefix);
             rows.map(|row| row.into_inner().map(|(key, value)| (Bytes::from(key), Bytes::from(value)))).collect()
+        })
+    }
+
+    /// Rows from the key `from` on, up to and with `to`: all, or as many as have `max_bytes` in keys and values, but at
+    /// least one. Whoever reads on begins above the last of them.
+    pub(super) fn rows(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: &[u8],
+        max_bytes: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreFailure> {
+        self.with(|handles| {
+            let (mut rows, mut bytes) = (Vec::new(), 0usize);
+            for row in handles.space(space).range::<&[u8], _>((from, Bound::Included(to))) {
+                let (key, value) = row.into_inner()?;
+                bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+                rows.push((Bytes::from(key), Bytes::from(value)));
+                if bytes >= max_bytes {
+                    break;
+                }
+            }
+            Ok(rows)
+        })
+    }
+
+    /// The first keys from `from` on, up to and with `to`: at most `max`.
+    pub(super) fn keys(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: &[u8],
+        max: usize,
+    ) -> Result<Vec<Bytes>, StoreFailure> {
+        self.with(|handles| {
+            let rows = handles.space(space).range::<&[u8], _>((from, Bound::Included(to))).take(max);
+            rows.map(|row| row.key().map(Bytes::from)).collect()
         })
     }
 
@@ -219,7 +387,7 @@ fn wait_for_flusher(handles: &Handles) -> fjall::Result<()> {
     let behind = |space: &Keyspace| {
         space.sealed_memtable_count() >= MAX_WAITING_MEMTABLES || space.l0_table_count() >= MAX_WAITING_TABLES
     };
-    while handles.spaces.iter().any(behind) {
+    while handles.all().into_iter().any(behind) {
         // Fails if the worker died, which would otherwise keep this loop going for ever.
         handles.db.persist(PersistMode::Buffer)?;
         std::thread::sleep(FLUSH_POLL);

@@ -87,6 +87,8 @@ pub struct DiskStore<C: Chain> {
     pub(super) steps: Steps,
     /// Held by whoever writes blocks. True where a write failed, so that files may hold more than they should.
     pub(super) writer: Mutex<bool>,
+    /// Held by whoever works on the staged state. Taken before `writer`.
+    pub(super) staging: Mutex<()>,
     pub(super) sealing_failed: AtomicBool,
     /// Keeps the store locked until everything above is closed.
     _lock: File,
@@ -177,6 +179,7 @@ impl<C: Chain> DiskStore<C> {
             caches: Caches::default(),
             steps: Steps::default(),
             writer: Mutex::new(false),
+            staging: Mutex::new(()),
             sealing_failed: AtomicBool::new(false),
             _lock: lock,
         })
@@ -192,7 +195,7 @@ impl<C: Chain> DiskStore<C> {
         &self.genesis
     }
 
-    /// The block that the store begins above.
+    /// The block that the store was created with.
     pub fn anchor(&self) -> BlockPoint {
         self.identity.anchor
     }
@@ -244,6 +247,7 @@ impl<C: Chain> DiskStore<C> {
             let view = load_view(&self.db, &self.segments, &self.identity)?;
             let applied = read_record(&self.db, key::APPLIED)?.unwrap_or(self.identity.anchor.height);
             self.applied.store(applied.get(), Ordering::Release);
+            self.caches.clear();
             self.publish(view);
             *failed = false;
         }

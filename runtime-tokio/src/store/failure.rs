@@ -46,8 +46,9 @@ pub enum StoreFailure {
         /// The database's directory.
         path: PathBuf,
     },
-    /// The database was opened again after a failure while a view of the state at some height was read.
-    #[error("{}: the database was opened again while a snapshot of the state was read; read it again", path.display())]
+    /// While a view of the state was read, the database was opened again after a failure, or another state took its
+    /// place.
+    #[error("{}: the state's tables were exchanged while a view of them was read; read it again", path.display())]
     ViewLost {
         /// The database's directory.
         path: PathBuf,

@@ -11,10 +11,10 @@ use hotstuff2_sync::ranges::HeightRange;
 
 use super::db::{Db, Space};
 use super::failure::{OpenError, StoreFailure};
-use super::records::{self, EpochRecord, FORMAT, PieceRecord, StoreRecord, TipRecord, key};
+use super::records::{self, BaseRecord, EpochRecord, FORMAT, PieceRecord, StoreRecord, TipRecord, key};
 use super::segment_file::{SegmentDir, SegmentFile};
 use super::stored::{Place, Stored};
-use super::view::{Tip, View};
+use super::view::{Floor, Tip, View};
 
 /// Reads what the store is for.
 pub(super) fn read_identity(db: &Db, dir: &Path) -> Result<StoreRecord, OpenError> {
@@ -58,9 +58,14 @@ pub(super) fn load_view(db: &Arc<Db>, segments: &SegmentDir, identity: &StoreRec
     if !epochs.windows(2).all(consecutive) {
         return Err(StoreFailure::damaged(db.path(), "its epochs aren't consecutive"));
     }
+    let (base, base_proof) = match read_record::<BaseRecord>(db, key::BASE)? {
+        Some(base) => (base.point, Some(base.into_proof())),
+        None => (identity.anchor, None),
+    };
+    let floor: Floor = read_record(db, key::FLOOR)?.unwrap_or(Floor::above(base));
     let tip = match read_record::<TipRecord>(db, key::TIP)? {
         Some(tip) => Tip { height: tip.height, epoch: tip.epoch, bytes: tip.bytes.into() },
-        None => Tip { height: identity.anchor.height, epoch: first_epoch, bytes: Bytes::new() },
+        None => Tip { height: base.height, epoch: first_epoch, bytes: Bytes::new() },
     };
     let mut pieces = BTreeMap::new();
     for (key, bytes) in db.scan(Space::Index, key::PIECES)? {
@@ -70,7 +75,8 @@ pub(super) fn load_view(db: &Arc<Db>, segments: &SegmentDir, identity: &StoreRec
         }
         pieces.insert(piece.record.facts.range.first(), piece);
     }
-    drop_stray_parts(segments, |first| pieces.get(&first).is_some_and(|piece| piece.in_file))?;
+    let is_part = |first| pieces.get(&first).is_some_and(|piece| piece.in_file);
+    segments.remove_strays(|first, sealed| if sealed { first >= floor.headers } else { is_part(first) })?;
     let mut unsealed = Vec::new();
     for (first, piece) in pieces {
         let place = if piece.in_file {
@@ -82,7 +88,8 @@ pub(super) fn load_view(db: &Arc<Db>, segments: &SegmentDir, identity: &StoreRec
         };
         unsealed.push(Arc::new(Stored::new(piece.record, place)));
     }
-    let view = View { anchor: identity.anchor, head, tip, epochs: Arc::new(epochs), unsealed };
+    let (anchor, epochs) = (identity.anchor, Arc::new(epochs));
+    let view = View { anchor, base, base_proof, floor, head, tip, epochs, unsealed };
     check_pieces(&view).map_err(|what| StoreFailure::damaged(db.path(), what))?;
     Ok(view)
 }
@@ -96,28 +103,17 @@ fn take_back_seal(segments: &SegmentDir, first: Height) -> Result<(), StoreFailu
     std::fs::rename(&sealed, &part).map_err(|error| StoreFailure::io(&sealed, "rename the uncommitted file", error))
 }
 
-/// Removes files that were begun and never committed.
-fn drop_stray_parts(segments: &SegmentDir, is_known: impl Fn(Height) -> bool) -> Result<(), StoreFailure> {
-    let failed = |error| StoreFailure::io(segments.path(), "list", error);
-    for entry in std::fs::read_dir(segments.path()).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        let Some(first) = stem.map(Height::new) else { continue };
-        if path.extension().is_some_and(|extension| extension == "part") && !is_known(first) {
-            std::fs::remove_file(&path)
-                .map_err(|error| StoreFailure::io(&path, "remove the uncommitted file", error))?;
-        }
-    }
-    Ok(())
-}
-
 /// Whether the pieces are what [`View::unsealed`] promises.
 fn check_pieces(view: &View) -> Result<(), String> {
-    if view.head.height < view.anchor.height || view.tip.height > view.head.height {
+    let View { anchor, base, floor, head, tip, .. } = view;
+    if anchor.height > base.height || floor.headers > base.height.next() || head.height < base.height {
         return Err(format!(
-            "head {}, tip {} and anchor {} contradict each other",
-            view.head.height, view.tip.height, view.anchor.height
+            "head {}, lowest block {}, base {} and anchor {} contradict each other",
+            head.height, floor.headers, base.height, anchor.height
         ));
+    }
+    if tip.height > head.height {
+        return Err(format!("the proof is of block {}, the head is block {}", tip.height, head.height));
     }
     for piece in &view.unsealed {
         let bodies = piece.bodies().ok_or_else(|| format!("the piece {} has no bodies", piece.range()))?;
@@ -131,7 +127,7 @@ fn check_pieces(view: &View) -> Result<(), String> {
 /// Whether every block up to the head is in a piece or in a file, going by the files' names and the newest footer. The
 /// rest is checked when it is read, or by [`check`](super::DiskStore::check).
 pub(super) fn check_files(view: &View, segments: &SegmentDir) -> Result<(), StoreFailure> {
-    let mut height = view.anchor.height.next();
+    let mut height = view.floor.headers;
     let mut newest = None;
     while view.holds(height) {
         let uncovered = || StoreFailure::damaged(segments.path(), format!("block {height} belongs to no known epoch"));

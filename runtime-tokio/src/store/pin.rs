@@ -1,7 +1,8 @@
 //! [`Pin`]: the database as of one commit, whatever is written while it is read.
 //!
-//! Rows that were overwritten or deleted since stay readable until the pin is dropped. Opening the database again ends
-//! every pin: its reads then fail, since the new handles know nothing of the moment that it stands for.
+//! Rows that were overwritten or deleted since stay readable until the pin is dropped. Where the tables themselves are
+//! exchanged, because the database was opened again or another state became the live one, every pin ends: its reads
+//! fail, since the new tables know nothing of the moment that it stands for.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -24,8 +25,12 @@ pub(super) struct Pin {
 
 impl Pin {
     pub(super) fn new(db: &Arc<Db>) -> Result<Self, StoreFailure> {
-        let (moment, opened) = db.with(|handles| Ok((handles.db.snapshot(), db.opened())))?;
-        Ok(Self { db: Arc::clone(db), moment, opened })
+        let pinned = db.with(|handles| {
+            let (moment, opened) = (handles.db.snapshot(), db.opened());
+            // Else another state has just become the live one, and its tables come next.
+            Ok(handles.are_live(&moment)?.then_some(Self { db: Arc::clone(db), moment, opened }))
+        });
+        pinned?.ok_or_else(|| lost(db))
     }
 
     pub(super) fn db(&self) -> &Db {
@@ -40,7 +45,7 @@ impl Pin {
             }
             action(&PinnedRows { handles, moment: &self.moment }).map(Some)
         });
-        read?.ok_or_else(|| StoreFailure::ViewLost { path: self.db.path().to_owned() })
+        read?.ok_or_else(|| lost(&self.db))
     }
 
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreFailure> {
@@ -74,17 +79,8 @@ impl Db {
     pub(super) fn contains(&self, space: Space, key: &[u8]) -> Result<bool, StoreFailure> {
         self.with(|handles| handles.space(space).contains_key(key))
     }
+}
 
-    /// The first keys of a range, at most `limit`.
-    pub(super) fn keys(
-        &self,
-        space: Space,
-        bounds: (KeyBound, KeyBound),
-        limit: usize,
-    ) -> Result<Vec<Bytes>, StoreFailure> {
-        self.with(|handles| {
-            let rows = handles.space(space).range(bounds).take(limit);
-            rows.map(|row| row.key().map(Bytes::from)).collect()
-        })
-    }
+fn lost(db: &Db) -> StoreFailure {
+    StoreFailure::ViewLost { path: db.path().to_owned() }
 }

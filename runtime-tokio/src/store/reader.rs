@@ -30,7 +30,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
         let view = self.view();
         PeerStatus {
             chain_id: self.identity.chain_id,
-            earliest: view.anchor.height.next(),
+            earliest: view.floor.bodies,
             tip: view.tip.height,
             epoch: view.tip.epoch,
         }
@@ -74,6 +74,9 @@ impl<C: Chain> ChainReader for DiskStore<C> {
 impl<C: Chain> DiskStore<C> {
     /// What proves the stored head final: the tip that is served, or the segment whose bodies the head is among.
     pub(super) fn proof_of_head(&self, view: &View) -> Result<Option<Finalized>, StoreFailure> {
+        if view.head == view.base {
+            return Ok(view.base_proof.clone());
+        }
         if view.tip.height == view.head.height {
             return Ok((!view.tip.bytes.is_empty()).then(|| Finalized::Tip(view.tip.bytes.clone())));
         }
@@ -90,7 +93,13 @@ impl<C: Chain> DiskStore<C> {
         let mut view = self.view();
         for _ in 0..MAX_RETRIES {
             let result = read(&view);
-            if !matches!(result, Err(StoreFailure::Damaged { .. })) {
+            let changed = match &result {
+                Err(StoreFailure::Damaged { .. }) => true,
+                // A file may be gone because the store begins above its blocks now.
+                Err(StoreFailure::Io { source, .. }) => source.kind() == std::io::ErrorKind::NotFound,
+                _ => false,
+            };
+            if !changed {
                 return result;
             }
             let mut now = self.view();
@@ -144,7 +153,7 @@ impl<C: Chain> DiskStore<C> {
         certified: bool,
         audit: bool,
     ) -> Result<Option<StoredSegment>, StoreFailure> {
-        if !view.cell_of(range.first()).is_some_and(|cell| cell.covers(range)) {
+        if !view.grid_cell_of(range.first()).is_some_and(|cell| cell.covers(range)) {
             return Ok(None);
         }
         let Some(parts) = self.stored_in(view, range)? else { return Ok(None) };

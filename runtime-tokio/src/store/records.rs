@@ -6,8 +6,8 @@
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
-use hotstuff2_sync::calls::BlockPoint;
-use hotstuff2_sync::chain::{EpochRef, SegmentFacts, SegmentRef};
+use hotstuff2_sync::calls::{BlockPoint, SnapshotBase};
+use hotstuff2_sync::chain::{EpochRef, Finalized, SegmentFacts, SegmentRef};
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
@@ -76,6 +76,36 @@ pub(super) struct LayerRecord {
     pub(super) rows: u64,
     /// False where the snapshot was dropped, and the layer is only there for lower ones that read through it.
     pub(super) kept: bool,
+}
+
+/// A block whose state was fetched, and what proves it final. The stored blocks begin above it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BaseRecord {
+    pub(super) point: BlockPoint,
+    pub(super) state_root: Hash,
+    /// Headers that begin with the block's own.
+    pub(super) segment: Vec<u8>,
+    /// The tip message that proves the last of them, where the segment doesn't.
+    pub(super) tip: Option<Vec<u8>>,
+}
+
+impl BaseRecord {
+    pub(super) fn of(base: &SnapshotBase) -> Self {
+        Self {
+            point: base.point,
+            state_root: base.state_root,
+            segment: base.segment.bytes().to_vec(),
+            tip: base.tip.as_ref().map(|tip| tip.to_vec()),
+        }
+    }
+
+    pub(super) fn into_proof(self) -> Finalized {
+        let (segment, height) = (Bytes::from(self.segment), self.point.height);
+        match self.tip {
+            Some(tip) => Finalized::Anchored { segment, tip: tip.into(), height },
+            None => Finalized::Segment(segment, height),
+        }
+    }
 }
 
 /// A trusted epoch.
@@ -237,6 +267,9 @@ pub(super) mod key {
     pub(in super::super) const TIP: &[u8] = b"tip";
     pub(in super::super) const APPLIED: &[u8] = b"applied";
     pub(in super::super) const SNAPSHOTS: &[u8] = b"snapshots";
+    pub(in super::super) const GENERATION: &[u8] = b"generation";
+    pub(in super::super) const BASE: &[u8] = b"base";
+    pub(in super::super) const FLOOR: &[u8] = b"floor";
     pub(in super::super) const EPOCHS: &[u8] = b"e/";
     pub(in super::super) const HANDOVERS: &[u8] = b"h/";
     pub(in super::super) const PIECES: &[u8] = b"p/";

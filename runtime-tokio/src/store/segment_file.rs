@@ -62,6 +62,25 @@ impl SegmentDir {
         self.0.join(format!("{:020}.part", first.get()))
     }
 
+    /// Removes the files that `keep` doesn't want, told the first height and whether the file is sealed.
+    pub(super) fn remove_strays(&self, keep: impl Fn(Height, bool) -> bool) -> Result<(), StoreFailure> {
+        let failed = |error| StoreFailure::io(&self.0, "list", error);
+        for entry in std::fs::read_dir(&self.0).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            let sealed = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("seg") => true,
+                Some("part") => false,
+                _ => continue,
+            };
+            if stem.map(Height::new).is_some_and(|first| !keep(first, sealed)) {
+                std::fs::remove_file(&path)
+                    .map_err(|error| StoreFailure::io(&path, "remove the file that nothing refers to", error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forces the names in the directory to disk.
     pub(super) fn sync(&self, steps: &Steps) -> Result<(), StoreFailure> {
         steps

@@ -277,17 +277,18 @@ impl Keeper {
         Ok(len)
     }
 
-    /// What makes the state of another height and of `size` the live one: it replaces all that was kept. The caller adds
-    /// the rows.
+    /// What lets a state of `size` at `height` take the live one's place, tables and all. The caller adds its rows.
     pub(super) fn plan_replacement(
-        &self,
+        &mut self,
         db: &Db,
         interval: NonZeroU64,
         height: Height,
         size: StateSize,
     ) -> Result<Change, StoreFailure> {
-        let mut change = self.begin();
-        drop_all(&mut change.record);
+        self.seen = Seen::default();
+        // What was put aside goes with its table.
+        let record = SnapshotsRecord { next: self.record.next, ..SnapshotsRecord::default() };
+        let mut change = Change { rows: Vec::new(), record, deleted: None };
         keep(&mut change.record, interval, height);
         self.retention.apply(&mut change.record, height);
         resize(&mut change.record, height, size);
@@ -299,9 +300,9 @@ impl Keeper {
         let record = &mut change.record;
         let mut quota = change.rows.len().saturating_mul(2).max(DELETE_ROWS);
         while let Some(&number) = record.retired.first() {
-            let first = change.deleted.clone().map_or(Bound::Included(key::at(&[], number)), Bound::Excluded);
-            let bounds = (first, Bound::Excluded(key::at(&[], number.saturating_add(1))));
-            let keys = db.keys(Space::Aside, bounds, quota)?;
+            let (first, last) = (key::at(&[], number), key::at(&[], number.saturating_add(1)));
+            let from = change.deleted.as_deref().map_or(Bound::Included(&*first), Bound::Excluded);
+            let keys = db.keys(Space::Aside, from, &last, quota)?;
             let all = keys.len() < quota;
             quota = quota.saturating_sub(keys.len());
             change.deleted = keys.last().cloned().filter(|_| !all);

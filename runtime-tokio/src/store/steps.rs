@@ -20,6 +20,10 @@ pub(super) enum Step {
     Commit,
     /// The database has committed.
     Committed,
+    /// Turn to the tables of the new state, and delete those of the old one.
+    Switch,
+    /// Remove the files of blocks that the store doesn't begin with any more.
+    Remove,
 }
 
 #[cfg(test)]

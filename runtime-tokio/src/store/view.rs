@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::BlockPoint;
+use hotstuff2_sync::chain::Finalized;
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+
+use serde::{Deserialize, Serialize};
 
 use super::stored::Stored;
 
@@ -18,11 +22,35 @@ pub(super) struct Tip {
     pub(super) bytes: Bytes,
 }
 
+/// How far down the stored blocks reach: below [`View::base`] where history was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Floor {
+    /// The lowest height whose header is stored.
+    pub(super) headers: Height,
+    /// The lowest height from which on all bodies are stored too.
+    pub(super) bodies: Height,
+    /// The id of the block below `headers`.
+    pub(super) parent_id: Hash,
+}
+
+impl Floor {
+    /// Of a store without history.
+    pub(super) fn above(base: BlockPoint) -> Self {
+        Self { headers: base.height.next(), bodies: base.height.next(), parent_id: base.id }
+    }
+}
+
 /// What the store holds.
 #[derive(Clone)]
 pub(super) struct View {
-    /// The trusted block that the store begins above.
+    /// The block that the store was created with: no history goes below it.
     pub(super) anchor: BlockPoint,
+    /// The block whose state the store began with, most recently: the anchor, or one whose state was fetched. Blocks are
+    /// appended above it, history is added below it.
+    pub(super) base: BlockPoint,
+    /// Proves the base final, unless it is the anchor.
+    pub(super) base_proof: Option<Finalized>,
+    pub(super) floor: Floor,
     /// The highest stored block.
     pub(super) head: BlockPoint,
     pub(super) tip: Tip,
@@ -40,16 +68,25 @@ impl View {
         self.epochs.get(index).copied().filter(|(_, range)| range.contains(height))
     }
 
-    /// The cell that `height` is stored in: that of the grid, without what the store doesn't begin with.
-    pub(super) fn cell_of(&self, height: Height) -> Option<HeightRange> {
+    /// The cell of the grid that has `height`.
+    pub(super) fn grid_cell_of(&self, height: Height) -> Option<HeightRange> {
         let (_, epoch) = self.epoch_of(height)?;
-        let stored = HeightRange::new(self.anchor.height.next(), Height::MAX)?;
-        grid_cell(height, epoch)?.intersection(stored)
+        grid_cell(height, epoch)
     }
 
-    /// Whether the body at `height` is stored.
+    /// The cell that `height` is stored in: that of the grid, cut at the base and above the anchor.
+    pub(super) fn cell_of(&self, height: Height) -> Option<HeightRange> {
+        let stored = if height > self.base.height {
+            HeightRange::new(self.base.height.next(), Height::MAX)?
+        } else {
+            HeightRange::new(self.anchor.height.next(), self.base.height)?
+        };
+        self.grid_cell_of(height)?.intersection(stored)
+    }
+
+    /// Whether the header at `height` is stored, and above the base the body too.
     pub(super) fn holds(&self, height: Height) -> bool {
-        self.anchor.height < height && height <= self.head.height
+        self.floor.headers <= height && height <= self.head.height
     }
 
     /// The unsealed piece whose headers have `height`.
