@@ -18,8 +18,8 @@ pub const MAX_PAYLOAD_BYTES: u32 = 4 << 20;
 /// Most payload bytes that one body frame holds before compression; a larger single payload has a frame of its own.
 pub const FRAME_BYTES: u32 = 256 << 10;
 
-/// Largest encoded request, in bytes.
-pub const MAX_REQUEST_BYTES: usize = 1024;
+/// Largest encoded request, in bytes: one for [`MAX_STATE_ITEMS`] subtrees takes 4.3 KiB.
+pub const MAX_REQUEST_BYTES: usize = 8 << 10;
 
 /// Largest encoded segment in bytes, without per-block certificates: a parent header, 1,024 compact headers of about
 /// 100 bytes, a path of 64 headers and a certificate of 4,096 signatures.
@@ -42,3 +42,13 @@ pub const MAX_HANDOVERS_BYTES: u32 = 4 << 20;
 
 /// Largest answer of bodies, in bytes of payload before compression, unless one single payload is larger.
 pub const MAX_BODIES_BYTES: u32 = 4 << 20;
+
+/// Most subtrees of the state that one request names.
+pub const MAX_STATE_ITEMS: usize = 64;
+
+/// Largest answer of state, in bytes of its subtrees.
+pub const MAX_STATE_BYTES: u32 = 4 << 20;
+
+/// A request for state allows at least so many bytes: the largest record and the largest pruned tree fit in, so there
+/// is always an answer.
+pub const MIN_STATE_BYTES: u32 = 128 << 10;

@@ -141,7 +141,7 @@ fn truthful(rng: &mut Rng, chain: &TestChain) -> Box<dyn Behaviour> {
                 Request::Bodies { range, .. } => {
                     Request::Bodies { range: HeightRange::single(range.first()), max_bytes: 1 }
                 }
-                other => other,
+                _ => request.clone(),
             };
             base.reply(&less, chain)
         })),
@@ -156,6 +156,8 @@ fn kind(request: &Request) -> u32 {
         Request::Segment { .. } => 3,
         Request::Bodies { .. } => 4,
         Request::Follow { .. } => 5,
+        Request::State { .. } => 6,
+        Request::Proof { .. } => 7,
     }
 }
 
@@ -166,7 +168,7 @@ fn liar(rng: &mut Rng, chain: &TestChain) -> Box<dyn Behaviour> {
     match rng.below(6) {
         // Flips a bit somewhere in answers of some kinds.
         0 => {
-            let kinds = 1 + rng.below(63);
+            let kinds = 1 + rng.below(255);
             Box::new(Scripted(move |request: &Request, chain: &TestChain, _| match base.reply(request, chain) {
                 Reply::After(after, bytes) if kinds >> kind(request) & 1 == 1 => {
                     let mut bytes = bytes.to_vec();
@@ -184,6 +186,7 @@ fn liar(rng: &mut Rng, chain: &TestChain) -> Box<dyn Behaviour> {
                 earliest: Height::ZERO,
                 tip: Height::new([u64::MAX, chain.tip_height().get() + 5][rng.below(2) as usize]),
                 epoch: Epoch::new([u64::MAX, 0, 3][rng.below(3) as usize]),
+                snapshots: None,
             };
             let answer: Bytes = [&[0], postcard::to_allocvec(&status).unwrap().as_slice()].concat().into();
             Box::new(Scripted(move |request: &Request, chain: &TestChain, _| match request {

@@ -35,6 +35,7 @@ fn status(chain: &TestChain, tip: u64, epoch: u64) -> Bytes {
         earliest: Height::new(1),
         tip: Height::new(tip),
         epoch: Epoch::new(epoch),
+        snapshots: None,
     };
     data(&postcard::to_allocvec(&status).unwrap())
 }
@@ -292,6 +293,7 @@ fn unsupported_version_is_no_fault() {
                     earliest: Height::new(1),
                     tip: Height::ZERO,
                     epoch: Epoch::ZERO,
+                    snapshots: None,
                 }
             };
             Reply::After(Duration::from_millis(1), data(&postcard::to_allocvec(&status).unwrap()))

@@ -47,6 +47,9 @@ pub enum Fault {
     /// A body frame doesn't decompress to exactly the bytes that the headers name.
     #[error("body frame does not decompress to what the headers name")]
     BadFrame,
+    /// Keys, values or hashes of a subtree of the state, or a proof, don't lead to the hash that was asked for.
+    #[error("state does not lead to the hash that was asked for")]
+    WrongState,
     /// Two proofs given as conflicting don't conflict.
     #[error("the two proofs do not conflict")]
     NoConflict,

@@ -67,8 +67,11 @@ impl Machine {
             Ok(Outcome::Segment(segment)) => self.take_segment(peer, purpose, segment, bytes),
             Ok(Outcome::Bodies(frames)) => self.take_bodies(peer, purpose, frames, bytes),
             Ok(Outcome::Follow { segment, frames }) => self.take_followed(peer, segment, frames, bytes),
-            // A conflict's verdict for a peer's answer: the claim was compared, so it can't be.
-            Ok(Outcome::Conflict(_)) => self.counters.strays = self.counters.strays.saturating_add(1),
+            // No states are asked for, and a conflict's verdict is for nobody's answer: the claim was compared, so it
+            // can't be.
+            Ok(Outcome::State(_) | Outcome::Base { .. } | Outcome::Conflict(_)) => {
+                self.counters.strays = self.counters.strays.saturating_add(1);
+            }
         }
     }
 

@@ -4,5 +4,6 @@
 //! limits from a request are clamped with `min`. No input makes it panic.
 
 mod respond;
+mod state;
 
-pub use respond::{ChainReader, StoredSegment, respond};
+pub use respond::{ChainReader, ServeError, ServeErrorOf, StoredSegment, respond};

@@ -4,9 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::state::{read, subtrees};
 use crate::ids::{Epoch, Height};
 use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES};
 use crate::ranges::HeightRange;
+use crate::state::{StateError, StateReader};
 use crate::wire::{PeerStatus, Refusal, Request, encode_answer, encode_refusal, put_section};
 
 /// A segment as the store holds it.
@@ -18,10 +20,27 @@ pub struct StoredSegment {
     pub audit: Bytes,
 }
 
+/// Why a request could not be answered: the store failed, or is damaged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServeError<E, S: core::error::Error + 'static> {
+    /// Blocks, proofs or the list of states can't be read.
+    #[error("{0}")]
+    Reader(E),
+    /// A state can't be read.
+    #[error(transparent)]
+    State(StateError<S>),
+}
+
+/// What [`respond`] can fail with for a reader.
+pub type ServeErrorOf<R> = ServeError<<R as ChainReader>::Error, <<R as ChainReader>::State as StateReader>::Error>;
+
 /// Verified data, ready to be served. `Ok(None)` is "not available", which is no fault.
 pub trait ChainReader {
     /// Why a read failed. The asker is told that the data is not available; the host logs the error.
     type Error;
+
+    /// A view of the state at one height. What it reads doesn't change while it lives.
+    type State: StateReader;
 
     /// What this node holds.
     fn status(&self) -> PeerStatus;
@@ -42,10 +61,30 @@ pub trait ChainReader {
     /// Appends frames with the payloads from the first height of `range` on to `out`: up to `max_bytes` of payload, but
     /// at least one block. False, with nothing appended, where the first is not there.
     fn bodies(&self, range: HeightRange, max_bytes: u32, out: &mut Vec<u8>) -> Result<bool, Self::Error>;
+
+    /// The states that may hold subtrees which someone expects at the height `near`, the one there first. The others
+    /// are worth a look because most of a state stays as it is for long.
+    fn states(&self, near: Height) -> Result<Vec<Self::State>, Self::Error>;
 }
 
 /// Answers one request. The result is the whole answer, ready to be sent.
-pub fn respond<R: ChainReader>(request: &Request, reader: &R) -> Result<Bytes, R::Error> {
+pub fn respond<R: ChainReader>(request: &Request, reader: &R) -> Result<Bytes, ServeErrorOf<R>> {
+    let answer = match *request {
+        Request::State { height, form, ref items, max_bytes } => {
+            let states = reader.states(height).map_err(ServeError::Reader)?;
+            subtrees(&states, form, items, max_bytes).map_err(ServeError::State)?
+        }
+        Request::Proof { height, root, key_hash } => {
+            let states = reader.states(height).map_err(ServeError::Reader)?;
+            read(&states, &root, &key_hash).map_err(ServeError::State)?
+        }
+        _ => blocks(request, reader).map_err(ServeError::Reader)?,
+    };
+    Ok(answer.map_or_else(|| encode_refusal(Refusal::NotAvailable), Bytes::from))
+}
+
+/// Answers everything that is not about the state.
+fn blocks<R: ChainReader>(request: &Request, reader: &R) -> Result<Option<Vec<u8>>, R::Error> {
     let answer = match *request {
         Request::Status => status(reader),
         Request::Handovers { from, max } => handovers(reader, from, max)?,
@@ -57,8 +96,9 @@ pub fn respond<R: ChainReader>(request: &Request, reader: &R) -> Result<Bytes, R
         Request::Segment { range, certified, audit } => segment(reader, range, certified, audit)?,
         Request::Bodies { range, max_bytes } => bodies(reader, range, max_bytes)?,
         Request::Follow { after, max_bytes, audit } => follow(reader, after, max_bytes, audit)?,
+        Request::State { .. } | Request::Proof { .. } => None,
     };
-    Ok(answer.map_or_else(|| encode_refusal(Refusal::NotAvailable), Bytes::from))
+    Ok(answer)
 }
 
 fn status<R: ChainReader>(reader: &R) -> Option<Vec<u8>> {

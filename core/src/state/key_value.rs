@@ -6,6 +6,7 @@ use alloc::collections::{BTreeMap, btree_map::Entry};
 use alloc::vec::Vec;
 
 use super::digest::{key_hash, value_hash};
+use super::prefix::Prefix;
 use super::proof::StateProof;
 use super::record::{Record, RecordError};
 use super::store::{StateReader, StateWrites};
@@ -60,6 +61,12 @@ pub enum StateError<E: core::error::Error + 'static> {
     WrongKey {
         /// The hash of the key that was asked for.
         key_hash: Hash,
+    },
+    /// There are more or fewer records than the tree has leaves.
+    #[error("the records under {prefix} are not those that the state tree has: synchronize the state again")]
+    WrongRecords {
+        /// Their place.
+        prefix: Prefix,
     },
     /// A change does not keep to the limits.
     #[error(transparent)]

@@ -20,17 +20,22 @@
 //! reads what was put aside for the lowest snapshot height at or above its own, and otherwise the live bytes; dropping
 //! a snapshot is dropping its range of keys. It is a [`StateReader`] like the live store, so [`Tree::load`] opens it.
 
+mod answer;
 mod digest;
 mod item;
 mod key_value;
+mod leaves;
 mod node;
 mod page;
 mod prefix;
 mod proof;
+mod pruned;
 mod record;
 mod store;
+mod subtree;
 mod tree;
 
+pub use answer::{StateAnswer, decode_state};
 pub use digest::{PLACEHOLDER, internal_hash, key_hash, leaf_hash, value_hash};
 pub use item::{StateForm, StateItem, StateLeaves};
 pub use key_value::{KeyValueState, StateError};
@@ -39,6 +44,7 @@ pub use prefix::{Prefix, PrefixError};
 pub use proof::{DecodeProofError, MAX_PROOF_BYTES, MAX_SIBLINGS, ProofLeaf, StateProof, StateProofError};
 pub use record::{Record, RecordError};
 pub use store::{MemoryStateStore, StateReader, StateWrites};
+pub use subtree::{encode_state, subtree};
 pub use tree::{EMPTY_ROOT, Tree, TreeError};
 
 /// Longest key, in bytes. Keys are names; a longer one belongs into a value. The bound keeps a proof request small.

@@ -61,6 +61,11 @@ impl Record {
         self.parts().1
     }
 
+    /// The value, without copying it.
+    pub fn into_value(self) -> Bytes {
+        self.bytes.slice(PREFIX.saturating_add(usize::from(self.key_len)).min(self.bytes.len())..)
+    }
+
     /// The record as it is stored.
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes

@@ -1,13 +1,16 @@
-//! What the state needs from a store: two kinds of reads, and one batch of writes that it hands out. The store is
+//! What the state needs from a store: three kinds of reads, and one batch of writes that it hands out. The store is
 //! trusted to return what it was given or an error; pages are checked against the tree's hashes all the same.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::convert::Infallible;
+use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
 use super::page::PageKey;
+use super::prefix::Prefix;
 use crate::hash::Hash;
 
 /// Reads the durable state. Nothing here is asked for twice while it is cached.
@@ -20,6 +23,10 @@ pub trait StateReader {
 
     /// The record last written under `key_hash`.
     fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, Self::Error>;
+
+    /// Shows the records under a place to `visit` with the hashes of their keys, in ascending order of these, until it
+    /// says stop. What comes after that is not read.
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), Self::Error>;
 }
 
 impl<R: StateReader + ?Sized> StateReader for &R {
@@ -31,6 +38,26 @@ impl<R: StateReader + ?Sized> StateReader for &R {
 
     fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, Self::Error> {
         (**self).record(key_hash)
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), Self::Error> {
+        (**self).scan(prefix, visit)
+    }
+}
+
+impl<R: StateReader + ?Sized> StateReader for Box<R> {
+    type Error = R::Error;
+
+    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, Self::Error> {
+        (**self).page(key)
+    }
+
+    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, Self::Error> {
+        (**self).record(key_hash)
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), Self::Error> {
+        (**self).scan(prefix, visit)
     }
 }
 
@@ -87,5 +114,11 @@ impl StateReader for MemoryStateStore {
 
     fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, Infallible> {
         Ok(self.records.get(key_hash).cloned())
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), Infallible> {
+        let mut records = self.records.range(prefix.first()..=prefix.last());
+        let _ = records.try_for_each(|(key_hash, record)| visit(*key_hash, record.clone()));
+        Ok(())
     }
 }

@@ -9,9 +9,10 @@ use crate::chain::{
     Chain, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
 };
 use crate::hash::Hash;
-use crate::ids::JobId;
+use crate::ids::{Height, JobId};
 use crate::limits::{MAX_HANDOVER_BYTES, MAX_HANDOVERS};
 use crate::ranges::HeightRange;
+use crate::state::{PLACEHOLDER, Prefix, StateForm, StateItem, decode_state};
 use crate::wire::{BodyFrame, Sections, decode_bodies, split_payloads};
 
 /// One verification: self-contained, of bounded work, and `Send`.
@@ -66,6 +67,26 @@ pub enum Task {
         /// The answer: the segment and its audit certificates, each length-prefixed, then frames.
         bytes: Bytes,
     },
+    /// Subtrees of the state.
+    State {
+        /// In which form they were asked for.
+        form: StateForm,
+        /// What was asked for: places and the hashes that they must have.
+        items: Vec<StateItem>,
+        /// The answer.
+        bytes: Bytes,
+    },
+    /// Headers with the one whose state is to be fetched.
+    Base {
+        /// The epoch of all of the headers.
+        epoch: EpochRef,
+        /// What was asked for.
+        claim: SegmentClaim,
+        /// The height of the state, within the segment.
+        height: Height,
+        /// The answer: the segment and its audit certificates, each length-prefixed.
+        bytes: Bytes,
+    },
     /// Two proofs of different blocks at one height, both verified again from their bytes.
     Conflict {
         /// The epoch of both.
@@ -100,6 +121,15 @@ impl Job {
             Task::Segment { epoch, claim, .. } => Claim::Segment { epoch: epoch.epoch(), claim: *claim },
             Task::Bodies { segment, range, .. } => Claim::Bodies { last_id: segment.last_id(), range: *range },
             Task::Follow { epoch, claim, .. } => Claim::Follow { epoch: epoch.epoch(), claim: *claim },
+            Task::State { form, items, .. } => Claim::State {
+                form: *form,
+                // The machine makes no job for nothing.
+                first: items.first().copied().unwrap_or(StateItem { prefix: Prefix::ROOT, hash: PLACEHOLDER }),
+                items: u32::try_from(items.len()).unwrap_or(u32::MAX),
+            },
+            Task::Base { epoch, claim, height, .. } => {
+                Claim::Base { epoch: epoch.epoch(), claim: *claim, height: *height }
+            }
             Task::Conflict { epoch, .. } => Claim::Conflict { epoch: epoch.epoch() },
         }
     }
@@ -111,7 +141,9 @@ impl Job {
             | Task::Tip { bytes, .. }
             | Task::Segment { bytes, .. }
             | Task::Bodies { bytes, .. }
-            | Task::Follow { bytes, .. } => bytes.len(),
+            | Task::Follow { bytes, .. }
+            | Task::State { bytes, .. }
+            | Task::Base { bytes, .. } => bytes.len(),
             Task::Conflict { .. } => 0,
         }
     }
@@ -129,6 +161,8 @@ impl Job {
                 (run_bodies(chain, segment, *range, bytes.clone()).map(Outcome::Bodies), 0)
             }
             Task::Follow { epoch, claim, bytes } => counted(run_follow(chain, epoch, claim, bytes)),
+            Task::State { form, items, bytes } => (decode_state(*form, items, bytes).map(Outcome::State), 0),
+            Task::Base { epoch, claim, height, bytes } => counted(run_base(chain, epoch, claim, *height, bytes)),
             Task::Conflict { epoch, one, other } => {
                 let evidence = epoch.decoded(chain).and_then(|epoch| chain.evidence(epoch, one, other));
                 (evidence.map(Outcome::Conflict), 2)
@@ -246,12 +280,32 @@ fn run_segment<C: Chain>(
     claim: &SegmentClaim,
     bytes: &Bytes,
 ) -> Result<(Outcome, u32), Fault> {
-    let mut sections = Sections::new(bytes.clone());
-    let (segment, checks) = take_segment(chain, epoch, claim, &mut sections)?;
-    if !sections.is_empty() {
-        return Err(Fault::NonCanonical);
-    }
+    let (segment, checks) = whole_segment(chain, epoch, claim, bytes)?;
     Ok((Outcome::Segment(segment), checks))
+}
+
+fn run_base<C: Chain>(
+    chain: &C,
+    epoch: &EpochRef,
+    claim: &SegmentClaim,
+    height: Height,
+    bytes: &Bytes,
+) -> Result<(Outcome, u32), Fault> {
+    let (segment, checks) = whole_segment(chain, epoch, claim, bytes)?;
+    let header = chain.header(segment.decoded(chain)?, height).ok_or(Fault::WrongRange)?;
+    Ok((Outcome::Base { segment, header }, checks))
+}
+
+/// An answer that is a segment and nothing else.
+fn whole_segment<C: Chain>(
+    chain: &C,
+    epoch: &EpochRef,
+    claim: &SegmentClaim,
+    bytes: &Bytes,
+) -> Result<(SegmentRef, u32), Fault> {
+    let mut sections = Sections::new(bytes.clone());
+    let taken = take_segment(chain, epoch, claim, &mut sections)?;
+    if sections.is_empty() { Ok(taken) } else { Err(Fault::NonCanonical) }
 }
 
 fn run_follow<C: Chain>(

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::chain::{EpochRef, Fault, SegmentClaim, SegmentRef, TipCheck};
+use crate::chain::{EpochRef, Fault, HeaderFacts, SegmentClaim, SegmentRef, TipCheck};
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
 use crate::ranges::HeightRange;
+use crate::state::{StateAnswer, StateForm, StateItem};
 use crate::wire::BodyFrame;
 
 /// The result of one job, bound to what the job was asked to prove.
@@ -89,6 +90,24 @@ pub enum Claim {
         /// What was asked for.
         claim: SegmentClaim,
     },
+    /// Subtrees of the state.
+    State {
+        /// In which form.
+        form: StateForm,
+        /// The first of them.
+        first: StateItem,
+        /// How many.
+        items: u32,
+    },
+    /// The headers that a state stands on.
+    Base {
+        /// The epoch.
+        epoch: Epoch,
+        /// What was asked for.
+        claim: SegmentClaim,
+        /// The height of the state.
+        height: Height,
+    },
     /// A conflict of two proofs.
     Conflict {
         /// The epoch.
@@ -118,6 +137,15 @@ pub enum Outcome {
         segment: SegmentRef,
         /// The payloads.
         frames: Vec<BodyFrame>,
+    },
+    /// Subtrees of the state, of the first of the asked ones, in order; at least one that the peer holds.
+    State(Vec<StateAnswer>),
+    /// The headers that a state stands on.
+    Base {
+        /// The headers.
+        segment: SegmentRef,
+        /// The one at the height of the state.
+        header: HeaderFacts,
     },
     /// Both proofs hold: evidence that validators broke their promise.
     Conflict(Bytes),

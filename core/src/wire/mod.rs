@@ -4,6 +4,7 @@
 //! check before they allocate, and accept one encoding of each value only.
 
 mod bodies;
+mod reads;
 mod request;
 mod response;
 mod sections;
@@ -13,7 +14,8 @@ mod status;
 mod tests;
 
 pub use bodies::{BodyFrame, cut_frame, decode_bodies, encode_frame, frame_lens, frame_sizes, split_payloads};
+pub use reads::{encode_read, verify_read};
 pub use request::{PROTOCOL_VERSION, Request, RequestError};
 pub use response::{Answer, Refusal, encode_answer, encode_refusal};
 pub use sections::{Sections, put_section};
-pub use status::{MAX_SNAPSHOT_CLAIMS, PeerStatus, SnapshotClaim};
+pub use status::{PeerStatus, SnapshotClaim};

@@ -4,18 +4,21 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::reads::MAX_READ_BYTES;
+use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 use crate::limits::{
     MAX_AUDIT_BYTES, MAX_BODIES_BYTES, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUEST_BYTES, MAX_SEGMENT_BYTES,
-    MAX_TIP_BYTES,
+    MAX_STATE_BYTES, MAX_STATE_ITEMS, MAX_TIP_BYTES, MIN_STATE_BYTES,
 };
 use crate::ranges::HeightRange;
+use crate::state::{MAX_TREE_DEPTH, StateForm, StateItem};
 
 /// Version of requests and answers. A peer of another version is left alone, not punished.
 pub const PROTOCOL_VERSION: u8 = 1;
 
 /// A question to a peer. One question, one answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Request {
     /// What the peer claims to hold. Proves nothing, chooses whom to ask.
     Status,
@@ -53,6 +56,27 @@ pub enum Request {
         /// Whether every block must come with a certificate of its own.
         audit: bool,
     },
+    /// Subtrees of the state, by place and hash: whoever holds them at any height can answer. The answer has them in
+    /// this order and may stop early, after at least one that it holds.
+    State {
+        /// The snapshot height at which the asker expects them: where to look first.
+        height: Height,
+        /// In which form. Where the leaves of the first subtree that the peer holds don't fit in, it shows its tree.
+        form: StateForm,
+        /// The subtrees, 1 to [`MAX_STATE_ITEMS`].
+        items: Vec<StateItem>,
+        /// Most bytes of subtrees to answer with; less than [`MIN_STATE_BYTES`] counts as that.
+        max_bytes: u32,
+    },
+    /// A key's value, or that it has none, with the proof: see [`verify_read`](super::verify_read).
+    Proof {
+        /// The snapshot height of the state.
+        height: Height,
+        /// The root of the state, from a header that the asker has proven.
+        root: Hash,
+        /// Hash of the key.
+        key_hash: Hash,
+    },
 }
 
 /// A request that can't be read.
@@ -88,7 +112,17 @@ impl Request {
         }
         let request: Self = postcard::from_bytes(encoded).map_err(|_| RequestError::Malformed)?;
         // A canonical request re-encodes to itself.
-        if request.encode() == bytes { Ok(request) } else { Err(RequestError::Malformed) }
+        if request.is_within_limits() && request.encode() == bytes { Ok(request) } else { Err(RequestError::Malformed) }
+    }
+
+    /// Whether counts and depths are what the protocol allows.
+    fn is_within_limits(&self) -> bool {
+        let Self::State { form, items, .. } = self else { return true };
+        let depth_fits = match form {
+            StateForm::Leaves => true,
+            StateForm::Tree { depth } => (1..=MAX_TREE_DEPTH).contains(depth),
+        };
+        depth_fits && (1..=MAX_STATE_ITEMS).contains(&items.len())
     }
 
     /// Largest answer in bytes that an honest peer may give. A transport stops reading beyond it.
@@ -105,6 +139,8 @@ impl Request {
             Self::Segment { audit, .. } => segment(audit),
             Self::Bodies { max_bytes, .. } => bodies(max_bytes),
             Self::Follow { max_bytes, audit, .. } => bodies(max_bytes).saturating_add(segment(audit)),
+            Self::State { max_bytes, .. } => max_bytes.clamp(MIN_STATE_BYTES, MAX_STATE_BYTES),
+            Self::Proof { .. } => MAX_READ_BYTES,
         };
         content.saturating_add(OVERHEAD)
     }

@@ -16,16 +16,18 @@ pub struct PeerStatus {
     pub tip: Height,
     /// The tip's epoch.
     pub epoch: Epoch,
+    /// The states that the peer serves; `None` where it serves none.
+    pub snapshots: Option<SnapshotClaim>,
 }
 
-/// Most snapshots that a peer advertises, newest first.
-pub const MAX_SNAPSHOT_CLAIMS: usize = 8;
-
-/// A state that a peer says it serves. Sizes only guide the size of requests.
+/// The states that a peer says it serves: those after the blocks at the multiples of the chain's snapshot interval from
+/// `oldest` to `newest`. The sizes are the newest one's and only guide the size of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotClaim {
-    /// The state after the block at this height, a multiple of the chain's snapshot interval.
-    pub height: Height,
+    /// The lowest height.
+    pub oldest: Height,
+    /// The highest height.
+    pub newest: Height,
     /// How many keys it has.
     pub keys: u64,
     /// Bytes of its keys and values.

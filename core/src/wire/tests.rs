@@ -111,7 +111,7 @@ fn requests_have_one_encoding() {
     for request in requests {
         let bytes = request.encode();
         assert!(bytes.len() <= MAX_REQUEST_BYTES);
-        assert_eq!(Request::decode(&bytes), Ok(request));
+        assert_eq!(Request::decode(&bytes).as_ref(), Ok(&request));
         assert_eq!(Request::decode(&[&bytes[..], &[0]].concat()), Err(RequestError::Malformed), "trailing byte");
     }
     // Height 1 as a padded varint.

@@ -41,6 +41,7 @@ use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader;
+use hotstuff2_sync::state::StateReader;
 use hotstuff2_sync::verify::HandoverLink;
 use tokio::sync::watch;
 
@@ -51,8 +52,11 @@ pub use snapshots::{Snapshot, SnapshotRetention};
 pub use state::{StateSpace, StateStore, StateWrite};
 pub use state_view::StateView;
 
+/// A view of the state at one height, to serve from, whichever store it is in.
+pub type BoxedState = Box<dyn StateReader<Error = StoreFailure> + Send>;
+
 /// Durable storage of verified blocks, and of what proves them to others. All calls may wait for the disk.
-pub trait BlockStore: ChainReader<Error = StoreFailure> + Send + Sync + 'static {
+pub trait BlockStore: ChainReader<Error = StoreFailure, State = BoxedState> + Send + Sync + 'static {
     /// The chain: the hash of its genesis document.
     fn chain_id(&self) -> Hash;
 

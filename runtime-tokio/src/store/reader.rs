@@ -12,6 +12,7 @@ use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame, decode_bodies};
 
+use super::BoxedState;
 use super::db::Space;
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
@@ -25,6 +26,7 @@ const MAX_RETRIES: usize = 3;
 
 impl<C: Chain> ChainReader for DiskStore<C> {
     type Error = StoreFailure;
+    type State = BoxedState;
 
     fn status(&self) -> PeerStatus {
         let view = self.view();
@@ -33,6 +35,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
             earliest: view.floor.bodies,
             tip: view.tip.height,
             epoch: view.tip.epoch,
+            snapshots: self.snapshots.claim(),
         }
     }
 
@@ -68,6 +71,10 @@ impl<C: Chain> ChainReader for DiskStore<C> {
         }
         read?;
         Ok(out.len() > start)
+    }
+
+    fn states(&self, near: Height) -> Result<Vec<BoxedState>, StoreFailure> {
+        Ok(self.views_near(near)?.into_iter().map(|view| Box::new(view) as BoxedState).collect())
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::wire::SnapshotClaim;
 
 use super::db::{Db, Space, Write};
 use super::failure::StoreFailure;
@@ -116,6 +117,20 @@ impl Snapshots {
         let record = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
         let kept = record.layers.iter().filter(|layer| layer.kept);
         kept.map(|layer| Snapshot { height: layer.height, keys: layer.size.keys, bytes: layer.size.bytes }).collect()
+    }
+
+    /// What is told to peers: from the newest snapshot down, as far as none is missing.
+    pub(super) fn claim(&self) -> Option<SnapshotClaim> {
+        let kept = self.kept();
+        let newest = kept.last()?;
+        let Snapshot { mut height, keys, bytes } = *newest;
+        for snapshot in kept.iter().rev().skip(1) {
+            if height.above(snapshot.height) != self.interval.get() {
+                break;
+            }
+            height = snapshot.height;
+        }
+        Some(SnapshotClaim { oldest: height, newest: newest.height, keys, bytes })
     }
 
     /// Takes the place of the one who changes the state.

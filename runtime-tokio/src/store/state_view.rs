@@ -53,13 +53,20 @@ impl StateView {
         let what = format!("a row of the state at {} has a wrong form", self.height);
         StoreFailure::damaged(self.pin.db().path(), what)
     }
+}
 
-    /// Hands the records below `prefix` to `visit`, by key hash, until it breaks off.
-    pub fn scan(
-        &self,
-        prefix: &Prefix,
-        visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StoreFailure> {
+impl StateReader for StateView {
+    type Error = StoreFailure;
+
+    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, StoreFailure> {
+        self.read(StateSpace::Pages, &key.to_bytes())
+    }
+
+    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, StoreFailure> {
+        self.read(StateSpace::Values, key_hash.as_bytes())
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
         let last = prefix.last();
         let mut from = Bound::Included(prefix.first());
         loop {
@@ -79,18 +86,6 @@ impl StateView {
                 _ => return Ok(()),
             }
         }
-    }
-}
-
-impl StateReader for StateView {
-    type Error = StoreFailure;
-
-    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, StoreFailure> {
-        self.read(StateSpace::Pages, &key.to_bytes())
-    }
-
-    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, StoreFailure> {
-        self.read(StateSpace::Values, key_hash.as_bytes())
     }
 }
 
@@ -216,27 +211,43 @@ impl<C: Chain> DiskStore<C> {
 
     /// The state at a snapshot height; `None` where it is not kept.
     pub fn state_at(&self, height: Height) -> Result<Option<StateView>, StoreFailure> {
-        Ok(self.state_views()?.into_iter().find(|view| view.height == height))
+        Ok(self.views()?.kept.into_iter().find(|view| view.height == height))
     }
 
-    /// All views that there are at this moment: the live state, and then the kept snapshots, newest first. A snapshot that is what is
-    /// live takes its place.
-    fn state_views(&self) -> Result<Vec<StateView>, StoreFailure> {
+    /// The state as it is now.
+    pub fn live_state(&self) -> Result<StateView, StoreFailure> {
+        Ok(self.views()?.live)
+    }
+
+    /// The kept snapshots, the one at `near` first and then the newest, and the live state.
+    pub(super) fn views_near(&self, near: Height) -> Result<Vec<StateView>, StoreFailure> {
+        let Views { kept: mut views, live } = self.views()?;
+        if views.first().is_none_or(|newest| newest.height != live.height) {
+            views.push(live);
+        }
+        // Stable: the rest stays as it is.
+        views.sort_by_key(|view| view.height != near);
+        Ok(views)
+    }
+
+    /// All views that there are at this moment.
+    fn views(&self) -> Result<Views, StoreFailure> {
         let pin = Arc::new(Pin::new(&self.db)?);
         let record: SnapshotsRecord = self.pinned(&pin, key::SNAPSHOTS)?.unwrap_or_default();
         let applied = self.pinned(&pin, key::APPLIED)?.unwrap_or(self.identity.anchor.height);
-        let view = |(height, layers)| StateView { pin: Arc::clone(&pin), height, layers };
-        let mut views = vec![view((applied, Arc::default()))];
+        let view = |height, layers: &[u64]| StateView { pin: Arc::clone(&pin), height, layers: layers.into() };
+        // Lowest first, as a view reads them.
         let mut layers: Vec<u64> = Vec::new();
+        let mut kept = Vec::new();
         for layer in record.layers.iter().rev() {
             if layer.rows > 0 {
                 layers.insert(0, layer.number);
             }
-            if layer.kept && layer.height != applied {
-                views.push(view((layer.height, layers.as_slice().into())));
+            if layer.kept {
+                kept.push(view(layer.height, &layers));
             }
         }
-        Ok(views)
+        Ok(Views { kept, live: view(applied, &[]) })
     }
 
     fn pinned<T: serde::de::DeserializeOwned>(&self, pin: &Pin, name: &[u8]) -> Result<Option<T>, StoreFailure> {
@@ -244,4 +255,11 @@ impl<C: Chain> DiskStore<C> {
         let what = || format!("the record `{}` can't be decoded", name.escape_ascii());
         records::decode(&row).map(Some).ok_or_else(|| StoreFailure::damaged(self.db.path(), what()))
     }
+}
+
+/// The views of one moment.
+struct Views {
+    /// Of the kept snapshots, newest first.
+    kept: Vec<StateView>,
+    live: StateView,
 }

@@ -12,9 +12,10 @@ use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::{ChainReader, StoredSegment, respond};
+use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::verify::HandoverLink;
-use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Request, cut_frame};
+use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Refusal, Request, cut_frame, encode_refusal};
 
 use super::generator::{ChainGenerator, GenerateError, HeaderHook, Piece};
 use super::payload::RandomPayloads;
@@ -276,8 +277,8 @@ pub struct ChainView<'a> {
 impl ChainView<'_> {
     /// The server's answer.
     pub fn respond(&self, request: &Request) -> Bytes {
-        let Ok(answer) = respond(request, self);
-        answer
+        // The store is in memory, and what it holds was never damaged.
+        respond(request, self).unwrap_or_else(|_| encode_refusal(Refusal::NotAvailable))
     }
 
     fn holds(&self, range: HeightRange) -> bool {
@@ -287,6 +288,7 @@ impl ChainView<'_> {
 
 impl ChainReader for ChainView<'_> {
     type Error = Infallible;
+    type State = MemoryStateStore;
 
     fn status(&self) -> PeerStatus {
         PeerStatus {
@@ -294,6 +296,7 @@ impl ChainReader for ChainView<'_> {
             earliest: self.earliest,
             tip: self.tip,
             epoch: self.chain.epoch_of(self.tip).map_or(Epoch::ZERO, |epoch| epoch.info().epoch()),
+            snapshots: None,
         }
     }
 
@@ -366,6 +369,10 @@ impl ChainReader for ChainView<'_> {
             }
         }
         Ok(any)
+    }
+
+    fn states(&self, _: Height) -> Result<Vec<MemoryStateStore>, Infallible> {
+        Ok(Vec::new())
     }
 }
 

@@ -248,7 +248,7 @@ impl World {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Request { id, peer, request, max_response_bytes } => {
-                self.requests.push((self.now, peer, request));
+                self.requests.push((self.now, peer, request.clone()));
                 self.open.insert(id);
                 let Some(behaviour) = self.peers.get_mut(&peer) else { return };
                 let (after, answer) = match behaviour.reply(&request, &self.source) {

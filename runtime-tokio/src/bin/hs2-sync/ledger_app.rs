@@ -3,6 +3,7 @@
 //! Its state root is compared with the header's after every block. What a crash takes from it, the driver executes
 //! again from the stored blocks.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::state::{PageKey, StateError, StateReader, StateWrites};
+use hotstuff2_sync::state::{PageKey, Prefix, StateError, StateReader, StateWrites};
 use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, LedgerError};
 use hotstuff2_sync_tokio::store::{DiskStore, StateSpace, StateStore as _, StateWrite, StoreFailure};
 use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError};
@@ -45,6 +46,10 @@ impl StateReader for LedgerStore {
 
     fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, StoreFailure> {
         self.0.read(StateSpace::Values, key_hash.as_bytes())
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
+        self.0.live_state()?.scan(prefix, visit)
     }
 }
 
@@ -132,7 +137,8 @@ impl Application for LedgerApp {
                 return Err(ExecuteError::StateMismatch { height, expected, found });
             }
             self.applied = block.height;
-            if self.applied.above(self.committed) >= COMMIT_BLOCKS {
+            let at_snapshot = self.applied.get() % self.store.snapshot_interval() == 0;
+            if at_snapshot || self.applied.above(self.committed) >= COMMIT_BLOCKS {
                 self.commit().map_err(failed)?;
             }
         }

@@ -39,18 +39,18 @@ impl Lie {
     }
 
     /// The request that an honest node is asked instead, so that its answer is a lie.
-    fn bend_request(self, request: Request) -> Request {
+    fn bend_request(self, request: &Request) -> Request {
         match (self, request) {
-            (Self::Range, Request::Segment { range, certified, audit }) => {
+            (Self::Range, &Request::Segment { range, certified, audit }) => {
                 let range = HeightRange::new(range.first().next(), range.last()).unwrap_or(range);
                 Request::Segment { range, certified, audit }
             }
-            _ => request,
+            _ => request.clone(),
         }
     }
 
     /// The honest answer `data`, made a lie; as it is where this lie doesn't touch such answers.
-    fn bend(self, request: Request, data: &Bytes) -> Option<Vec<u8>> {
+    fn bend(self, request: &Request, data: &Bytes) -> Option<Vec<u8>> {
         match (self, request) {
             (Self::Payload | Self::Handover, Request::Bodies { .. } | Request::Follow { .. }) => flip_last(data),
             (Self::Header, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_header),
@@ -138,9 +138,9 @@ impl Staged {
         let (Some(lie), Ok(decoded)) = (self.lie, Request::decode(&request)) else {
             return self.inner.handle(peer, request);
         };
-        let answer = self.inner.handle(peer, lie.bend_request(decoded).encode().into());
+        let answer = self.inner.handle(peer, lie.bend_request(&decoded).encode().into());
         match Answer::decode(answer.clone()) {
-            Ok(Answer::Data(data)) => lie.bend(decoded, &data).map_or(answer, |bent| {
+            Ok(Answer::Data(data)) => lie.bend(&decoded, &data).map_or(answer, |bent| {
                 let mut lied = encode_answer(bent.len());
                 lied.extend_from_slice(&bent);
                 lied.into()

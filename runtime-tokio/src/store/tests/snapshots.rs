@@ -14,6 +14,9 @@ use hotstuff2_sync::state::{
     EMPTY_ROOT, KeyValueState, PageKey, Prefix, Record, StateReader, StateWrites, Tree, key_hash,
 };
 
+use hotstuff2_sync::serve::ChainReader as _;
+use hotstuff2_sync::wire::SnapshotClaim;
+
 use super::crash::copy;
 use super::{Store, create, open, toy};
 use crate::store::db::Space;
@@ -37,6 +40,10 @@ impl StateReader for Live {
 
     fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, StoreFailure> {
         self.0.read(StateSpace::Values, key_hash.as_bytes())
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
+        self.0.live_state()?.scan(prefix, visit)
     }
 }
 
@@ -85,7 +92,7 @@ fn scan(view: &StateView, prefix: &Prefix) -> Vec<(Hash, Bytes)> {
         found.push((key_hash, record));
         ControlFlow::Continue(())
     };
-    view.scan(prefix, &mut visit).unwrap();
+    StateReader::scan(view, prefix, &mut visit).unwrap();
     found
 }
 
@@ -116,10 +123,19 @@ fn snapshot(height: u64, map: &Map) -> Snapshot {
     Snapshot { height: Height::new(height), keys: map.len() as u64, bytes }
 }
 
-/// Exactly the snapshots of `kept` are there, and right.
+/// Exactly the snapshots of `kept` are there, advertised and right.
 fn check_kept(store: &Store, kept: &BTreeMap<u64, Map>) {
     let expected: Vec<_> = kept.iter().map(|(&height, map)| snapshot(height, map)).collect();
     assert_eq!(store.snapshots(), expected);
+    let newest = expected.last().copied();
+    let claim = newest.map(|Snapshot { height, keys, bytes }| {
+        let mut oldest = height.get();
+        while kept.contains_key(&oldest.saturating_sub(INTERVAL)) {
+            oldest -= INTERVAL;
+        }
+        SnapshotClaim { oldest: Height::new(oldest), newest: height, keys, bytes }
+    });
+    assert_eq!(store.status().snapshots, claim);
     for (&height, map) in kept {
         check_view(&store.state_at(Height::new(height)).unwrap().expect("kept"), map);
     }
@@ -223,10 +239,25 @@ fn nothing_is_kept_before_a_snapshot_height_and_none_where_a_commit_passes_over_
         assert_eq!(aside_rows(&store) > 0, height > 200);
     }
     assert_eq!(store.snapshots().iter().map(|snapshot| snapshot.height.get()).collect::<Vec<_>>(), [200]);
-    // The live state comes as a view too.
-    check_view(&store.state_at(Height::new(201)).unwrap().unwrap(), &map);
-    assert!(store.state_at(Height::new(199)).unwrap().is_none());
+    check_view(&store.live_state().unwrap(), &map);
+    assert!(store.state_at(Height::new(201)).unwrap().is_none());
     assert_eq!(store.snapshot_interval().get(), INTERVAL);
+}
+
+#[test]
+fn the_state_that_is_asked_for_comes_first_and_the_live_one_last() {
+    let (dir, toy, mut rng) = (tempfile::tempdir().unwrap(), toy(), Rng::new(8));
+    let store = Arc::new(create(dir.path(), &toy));
+    store.set_snapshot_retention(SnapshotRetention { count: 3, max_age: None }).unwrap();
+    let heights = |near| store.views_near(Height::new(near)).unwrap().iter().map(|view| view.height().get()).collect();
+    let order = |near| -> Vec<u64> { heights(near) };
+    assert_eq!(order(100), [0]);
+    for height in [100, 200, 300] {
+        commit(&store, height, &random_changes(&mut rng, 20, 20)).unwrap();
+    }
+    assert_eq!((order(200), order(5)), (vec![200, 300, 100], vec![300, 200, 100]));
+    commit(&store, 301, &random_changes(&mut rng, 20, 20)).unwrap();
+    assert_eq!((order(100), order(301)), (vec![100, 300, 200, 301], vec![301, 300, 200, 100]));
 }
 
 #[test]
@@ -395,7 +426,7 @@ fn a_failed_commit_changes_no_view_and_is_made_again() {
     for height in [100, 150, 200, 250, 300] {
         let changes = random_changes(&mut rng, 80, 60);
         for failing in [Step::Commit, Step::Committed] {
-            let view = store.state_at(store.applied()).unwrap().unwrap();
+            let view = store.live_state().unwrap();
             store.steps.set(Some(Box::new(move |step, _| match step == failing {
                 true => Err(std::io::ErrorKind::StorageFull.into()),
                 false => Ok(()),
