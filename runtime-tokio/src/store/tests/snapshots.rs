@@ -29,7 +29,7 @@ const INTERVAL: u64 = 100;
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The live state of a store.
-struct Live(Arc<Store>);
+pub(super) struct Live(pub(super) Arc<Store>);
 
 impl StateReader for Live {
     type Error = StoreFailure;
@@ -47,7 +47,7 @@ impl StateReader for Live {
     }
 }
 
-fn rows(writes: StateWrites) -> Vec<StateWrite> {
+pub(super) fn rows(writes: StateWrites) -> Vec<StateWrite> {
     let pages = writes.pages.into_iter();
     let pages = pages.map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), page.map(Bytes::from)));
     let records = writes.records.into_iter();
