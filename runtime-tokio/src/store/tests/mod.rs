@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod rate;
 mod serving;
+mod snapshots;
 mod staging;
 mod state;
 mod toy;

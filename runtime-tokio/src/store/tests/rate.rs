@@ -121,3 +121,62 @@ fn a_really_full_disk() {
         std::fs::remove_dir_all(dir).unwrap();
     }
 }
+
+/// What snapshots cost a node that executes blocks: the demo ledger with all of its accounts, committed as its
+/// application does.
+#[cfg(feature = "cli")]
+#[test]
+#[ignore = "a measurement: cargo test -p hotstuff2-sync-tokio --lib state_commit_rate -- --ignored --nocapture"]
+fn state_commit_rate() {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hotstuff2_sync::ids::Height;
+    use hotstuff2_sync::rng::Rng;
+    use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, TOUCHED_KEYS, transfers};
+
+    use super::snapshots::{Live, rows};
+    use crate::store::{DiskStore, SnapshotRetention, StoreAnchor};
+
+    const BLOCKS: u64 = 20_000;
+    const COMMIT_BLOCKS: u64 = 2048;
+    let mut rng = Rng::new(1);
+    let payloads: Vec<_> = (0..BLOCKS).map(|_| transfers(&mut rng, DEFAULT_ACCOUNTS, TOUCHED_KEYS, 1024)).collect();
+    for (interval, count) in [(5_000, 0), (10_000, 2), (5_000, 2), (1_000, 2), (5_000, 0), (10_000, 2), (5_000, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let anchor = StoreAnchor {
+            snapshot_interval: std::num::NonZeroU64::new(interval).unwrap(),
+            ..Toy::new(&[1], |_| 0).anchor()
+        };
+        let store = Arc::new(DiskStore::create(dir.path(), Arc::new(super::toy::ToyChain), &anchor).unwrap());
+        store.set_snapshot_retention(SnapshotRetention { count, max_age: None }).unwrap();
+        let mut ledger = Ledger::genesis(Live(store.clone()), DEFAULT_ACCOUNTS).unwrap();
+        let (mut executing, mut committing, mut committed) = (Duration::ZERO, Duration::ZERO, 0);
+        let commit = |ledger: &mut Ledger<Live>, height: u64| {
+            let writes = rows(ledger.take_writes());
+            let start = Instant::now();
+            store.commit(Height::new(height), &mut writes.into_iter()).unwrap();
+            let took = start.elapsed();
+            ledger.evict(96 << 20);
+            took
+        };
+        let genesis = commit(&mut ledger, 0);
+        for (height, payload) in (1..).zip(&payloads) {
+            let start = Instant::now();
+            ledger.execute(payload).unwrap();
+            executing += start.elapsed();
+            if height % interval == 0 || height - committed >= COMMIT_BLOCKS {
+                committing += commit(&mut ledger, height);
+                committed = height;
+            }
+        }
+        println!(
+            "a snapshot every {interval} blocks, {count} kept: genesis {:.0} ms, {BLOCKS} blocks executed in {:.3} s, committed in {:.3} s, {:.0} blocks/s; {} KiB",
+            genesis.as_secs_f64() * 1e3,
+            executing.as_secs_f64(),
+            committing.as_secs_f64(),
+            BLOCKS as f64 / (executing + committing).as_secs_f64(),
+            resident_kib(),
+        );
+    }
+}
