@@ -4,6 +4,7 @@ mod blocks;
 mod crash;
 mod damage;
 mod rate;
+mod rebase;
 mod serving;
 mod snapshots;
 mod staging;
