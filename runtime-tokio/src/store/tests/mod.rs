@@ -8,6 +8,7 @@ mod rebase;
 mod serving;
 mod snapshots;
 mod staging;
+mod staging_crash;
 mod state;
 mod toy;
 
