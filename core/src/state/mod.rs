@@ -60,8 +60,14 @@ pub const MAX_VALUE_BYTES: usize = 64 << 10;
 pub const MAX_TREE_DEPTH: u8 = 10;
 
 #[cfg(test)]
+mod builder_tests;
+#[cfg(test)]
+mod forgery_tests;
+#[cfg(test)]
 mod key_value_tests;
 #[cfg(test)]
 mod proof_tests;
 #[cfg(test)]
 mod tree_tests;
+#[cfg(test)]
+mod walk_tests;

@@ -77,7 +77,7 @@ enum Put {
 }
 
 /// Appends to `out` the answer to a request for `items` in `form`, from the first of `readers` that holds each. At most
-/// `max_bytes`, which is not below [`MIN_STATE_BYTES`](crate::limits::MIN_STATE_BYTES). False where none is held.
+/// `max_bytes`, but always one item that is held: a record or a pruned tree where no more fits in. False where none is.
 ///
 /// A reader without the asked subtree costs the pages on the way; no more records are read than fit in.
 pub fn encode_state<R: StateReader>(
@@ -119,9 +119,10 @@ fn put_item<R: StateReader>(
     if top.hash != item.hash {
         return Ok(Put::Missing);
     }
+    let lone = first && top.leaves <= 1;
     let depth = match form {
         StateForm::Tree { depth } if top.leaves > 1 => depth.clamp(1, MAX_TREE_DEPTH),
-        _ => match put_leaves(reader, &item.prefix, top.leaves, max_bytes, out)? {
+        _ => match put_leaves(reader, &item.prefix, top.leaves, if lone { usize::MAX } else { max_bytes }, out)? {
             Ok(()) => return Ok(Put::Written),
             Err(_) if !first => return Ok(Put::Full),
             Err(fitting) => parting_depth(top.leaves, fitting),
@@ -129,7 +130,7 @@ fn put_item<R: StateReader>(
     };
     let mut content = Content::tree(out, depth);
     put_tree(reader, top, item.prefix, pruned::bottom(&item.prefix, depth), content.bytes())?;
-    if content.len() > max_bytes {
+    if content.len() > max_bytes && !first {
         content.abandon();
         return Ok(Put::Full);
     }

@@ -14,7 +14,7 @@ use super::*;
 use crate::hash::Hash;
 use crate::rng::Rng;
 
-struct Blake3(blake3::Hasher);
+pub(super) struct Blake3(blake3::Hasher);
 
 impl SimpleHasher for Blake3 {
     fn new() -> Self {
@@ -135,7 +135,7 @@ impl JmtNode {
 }
 
 /// Key hashes of which many share long prefixes, up to all bits but the last, and some are equal.
-fn key() -> impl Strategy<Value = Hash> {
+pub(super) fn key() -> impl Strategy<Value = Hash> {
     let dense = (0..32usize, any::<u8>(), 0..4u8).prop_map(|(shared, byte, last)| {
         let mut key = [0xa5; 32];
         key[shared] = byte & 0xc3;

@@ -9,3 +9,6 @@ mod verdict;
 
 pub use job::{Job, Task};
 pub use verdict::{Claim, HandoverLink, Outcome, Verdict};
+
+#[cfg(test)]
+mod job_tests;

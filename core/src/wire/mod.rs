@@ -11,6 +11,8 @@ mod sections;
 mod status;
 
 #[cfg(test)]
+mod reads_tests;
+#[cfg(test)]
 mod tests;
 
 pub use bodies::{BodyFrame, cut_frame, decode_bodies, encode_frame, frame_lens, frame_sizes, split_payloads};

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::chain::Fault;
 use crate::ids::Height;
-use crate::limits::{FRAME_BYTES, MAX_REQUEST_BYTES};
+use crate::limits::{FRAME_BYTES, MAX_REQUEST_BYTES, MAX_STATE_ITEMS};
 use crate::ranges::HeightRange;
+use crate::state::{MAX_TREE_DEPTH, PLACEHOLDER, Prefix, StateForm, StateItem, key_hash};
 
 fn range(first: u64, last: u64) -> HeightRange {
     HeightRange::new(Height::new(first), Height::new(last)).unwrap()
@@ -100,6 +101,12 @@ fn a_frame_is_cut_at_block_boundaries() {
     assert_eq!(split_payloads(&cut.raw, &lens[1..]).map(<[u8]>::len).collect::<Vec<_>>(), [4, 5]);
 }
 
+/// A request for `items` subtrees, as long as it gets.
+fn state(form: StateForm, items: usize) -> Request {
+    let item = StateItem { prefix: Prefix::new(key_hash(b"k"), 256).unwrap(), hash: PLACEHOLDER };
+    Request::State { height: Height::MAX, form, items: vec![item; items], max_bytes: u32::MAX }
+}
+
 #[test]
 fn requests_have_one_encoding() {
     let requests = [
@@ -107,12 +114,23 @@ fn requests_have_one_encoding() {
         Request::Tip,
         Request::Segment { range: range(1, 1023), certified: true, audit: false },
         Request::Bodies { range: range(300, 300), max_bytes: 1 << 20 },
+        state(StateForm::Leaves, MAX_STATE_ITEMS),
+        state(StateForm::Tree { depth: MAX_TREE_DEPTH }, 1),
+        Request::Proof { height: Height::MAX, root: PLACEHOLDER, key_hash: key_hash(b"k") },
     ];
     for request in requests {
         let bytes = request.encode();
         assert!(bytes.len() <= MAX_REQUEST_BYTES);
         assert_eq!(Request::decode(&bytes).as_ref(), Ok(&request));
         assert_eq!(Request::decode(&[&bytes[..], &[0]].concat()), Err(RequestError::Malformed), "trailing byte");
+    }
+    for (form, items) in [
+        (StateForm::Leaves, 0),
+        (StateForm::Leaves, MAX_STATE_ITEMS + 1),
+        (StateForm::Tree { depth: 0 }, 1),
+        (StateForm::Tree { depth: MAX_TREE_DEPTH + 1 }, 1),
+    ] {
+        assert_eq!(Request::decode(&state(form, items).encode()), Err(RequestError::Malformed), "{form:?}, {items}");
     }
     // Height 1 as a padded varint.
     let padded = [PROTOCOL_VERSION, 4, 0x81, 0x00, 1, 0];

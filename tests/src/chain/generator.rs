@@ -37,9 +37,6 @@ const LONGEST_GAP: u64 = 3;
 /// Payload bytes after which a segment ends before its grid cell does: what bounds memory when payloads are large.
 const PART_BYTES: usize = 32 << 20;
 
-/// Heights between snapshots that nodes of a generated chain offer.
-const SNAPSHOT_INTERVAL: u64 = 10_000;
-
 /// A piece of a chain, in the order in which a store takes them.
 #[derive(Clone, Debug)]
 pub enum Piece {
@@ -124,7 +121,7 @@ impl ChainGenerator {
             last_height: epoch.info().range().last(),
             state_root: payloads.genesis_root(),
             trusting_period_ms: None,
-            snapshot_interval: SNAPSHOT_INTERVAL,
+            snapshot_interval: spec.snapshot_interval,
         }
         .check()?;
         let parent = (genesis.header().clone(), genesis.id());

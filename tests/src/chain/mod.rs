@@ -7,14 +7,17 @@ mod ledger_payload;
 mod payload;
 mod roster;
 mod spec;
+mod states;
 mod test_chain;
 
 pub use generator::{Blocks, ChainGenerator, GenerateError, HeaderHook, Piece};
 pub use ledger_payload::LedgerPayloads;
 pub use payload::{FilePayloads, Payloads, RandomPayloads, constant_root};
 pub use roster::{Roster, SigningEpoch};
-pub use spec::{ChainSpec, SpecError};
+pub use spec::{ChainSpec, SNAPSHOT_INTERVAL, SpecError};
 pub use test_chain::{ChainView, TestChain, TestChainError, signing_epoch};
 
 #[cfg(test)]
 mod chain_tests;
+#[cfg(test)]
+mod states_tests;

@@ -6,6 +6,9 @@ use hotstuff2_sync::limits::MAX_VALIDATORS;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 
+/// Blocks between the heights at which nodes of a generated chain offer their state, unless it is told otherwise.
+pub const SNAPSHOT_INTERVAL: u64 = 10_000;
+
 /// A generated chain's shape. Equal specs and equal payloads make equal chains, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainSpec {
@@ -26,6 +29,8 @@ pub struct ChainSpec {
     pub certify_every: u64,
     /// Time of the last block.
     pub last_timestamp: UnixMillis,
+    /// Blocks between the heights at which nodes offer their state.
+    pub snapshot_interval: u64,
 }
 
 /// A chain that can't be generated.
@@ -67,6 +72,7 @@ impl Default for ChainSpec {
             ends_epoch: false,
             certify_every: 0,
             last_timestamp: UnixMillis::new(1_700_000_000_000),
+            snapshot_interval: SNAPSHOT_INTERVAL,
         }
     }
 }

@@ -18,9 +18,12 @@ use hotstuff2_sync::verify::HandoverLink;
 use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Refusal, Request, cut_frame, encode_refusal};
 
 use super::generator::{ChainGenerator, GenerateError, HeaderHook, Piece};
-use super::payload::RandomPayloads;
+use super::ledger_payload::LedgerPayloads;
+use super::payload::{Payloads, RandomPayloads};
 use super::roster::{Roster, SigningEpoch};
 use super::spec::{ChainSpec, SpecError};
+use super::states::States;
+use crate::ledger::LedgerError;
 
 /// Payload bytes of a test chain's blocks.
 const PAYLOAD_BYTES: u32 = 100;
@@ -37,6 +40,15 @@ pub struct TestChain {
     closing: Vec<Vec<Header>>,
     parts: Vec<ApplyPart>,
     handovers: Vec<HandoverLink>,
+    contents: Contents,
+    states: States,
+}
+
+/// What is in the blocks.
+#[derive(Clone, Copy, Debug)]
+enum Contents {
+    Random { bytes: u32 },
+    Ledger { accounts: u32, bytes: u32 },
 }
 
 /// Why a test chain can't be made.
@@ -48,6 +60,12 @@ pub enum TestChainError {
     /// A piece of it can't be made.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// Its payloads can't be executed, which would be a defect: the ledger's store is in memory.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError<Infallible>),
+    /// The ledger's states are not those that the headers name.
+    #[error("the state after block {0} is not the one in its header")]
+    State(Height),
 }
 
 impl TestChain {
@@ -73,11 +91,12 @@ impl TestChain {
     /// # Errors
     /// As for the chain itself.
     pub fn fork(&self, height: Height) -> Result<Self, TestChainError> {
-        Self::with_hook(self.spec.clone(), move |header| {
+        let hook: HeaderHook = Box::new(move |header| {
             if header.height >= height {
                 header.timestamp = UnixMillis::new(header.timestamp.get() + 1);
             }
-        })
+        });
+        Self::make(self.spec.clone(), self.contents, Some(hook))
     }
 
     /// A chain with payloads of `payload_bytes` and, if given, a hook.
@@ -89,8 +108,26 @@ impl TestChain {
         payload_bytes: u32,
         hook: Option<HeaderHook>,
     ) -> Result<Self, TestChainError> {
-        let payloads = RandomPayloads::new(spec.seed, payload_bytes);
-        let mut generator = ChainGenerator::new(spec.clone(), Box::new(payloads))?;
+        Self::make(spec, Contents::Random { bytes: payload_bytes }, hook)
+    }
+
+    /// A chain that the demo ledger executes, with `accounts` accounts and payloads of `payload_bytes`, or of what the
+    /// transfers take if that is more. It serves the state at every multiple of the spec's snapshot interval.
+    ///
+    /// # Errors
+    /// Where there is no such chain.
+    pub fn with_ledger(spec: ChainSpec, accounts: u32, payload_bytes: u32) -> Result<Self, TestChainError> {
+        Self::make(spec, Contents::Ledger { accounts, bytes: payload_bytes }, None)
+    }
+
+    fn make(spec: ChainSpec, contents: Contents, hook: Option<HeaderHook>) -> Result<Self, TestChainError> {
+        let payloads: Box<dyn Payloads + Send> = match contents {
+            Contents::Random { bytes } => Box::new(RandomPayloads::new(spec.seed, bytes)),
+            Contents::Ledger { accounts, bytes } => {
+                Box::new(LedgerPayloads::new(spec.seed, accounts, bytes).map_err(GenerateError::Payload)?)
+            }
+        };
+        let mut generator = ChainGenerator::new(spec.clone(), payloads)?;
         if let Some(hook) = hook {
             generator = generator.with_hook(hook);
         }
@@ -102,6 +139,8 @@ impl TestChain {
             closing: Vec::new(),
             parts: Vec::new(),
             handovers: Vec::new(),
+            contents,
+            states: States::default(),
             spec,
         };
         while let Some(piece) = generator.next_piece()? {
@@ -120,6 +159,14 @@ impl TestChain {
                     chain.epochs.push(generator.epoch().clone());
                 }
                 Piece::Tip(_) => {}
+            }
+        }
+        if let Contents::Ledger { accounts, .. } = contents {
+            let payloads = (1..=chain.spec.blocks).map_while(|height| chain.payload(Height::new(height)));
+            chain.states = States::execute(accounts, chain.spec.snapshot_interval, payloads)?;
+            let named = |height| chain.header(height).map(|header| header.state_root);
+            if let Some((height, _)) = chain.states.roots().find(|&(height, root)| named(height) != Some(root)) {
+                return Err(TestChainError::State(height));
             }
         }
         Ok(chain)
@@ -250,9 +297,20 @@ impl TestChain {
         Some(build::audit_trail(headers.iter().map(|header| epoch.certify(Phase::One, header)).collect()).into())
     }
 
-    /// What a server holds that has the blocks from `earliest` to `tip`.
+    /// The state after the block at `height`, a snapshot height of a chain with a ledger.
+    pub fn state(&self, height: Height) -> Option<&MemoryStateStore> {
+        self.states.get(height)
+    }
+
+    /// Drops the states for which `keep` says no, whoever serves them.
+    pub fn retain_states(&mut self, keep: impl FnMut(Height) -> bool) {
+        self.states.retain(keep);
+    }
+
+    /// What a server holds that has the blocks from `earliest` to `tip`, and all states up to there.
     pub fn view(&self, earliest: Height, tip: Height) -> ChainView<'_> {
-        ChainView { chain: self, earliest, tip: tip.min(self.tip_height()) }
+        let tip = tip.min(self.tip_height());
+        ChainView { chain: self, earliest, tip, states: HeightRange::new(Height::ZERO, tip) }
     }
 
     /// The answer of a server that holds everything.
@@ -272,9 +330,18 @@ pub struct ChainView<'a> {
     chain: &'a TestChain,
     earliest: Height,
     tip: Height,
+    /// Heights whose states it keeps.
+    states: Option<HeightRange>,
 }
 
-impl ChainView<'_> {
+impl<'a> ChainView<'a> {
+    /// The server without the states outside of `kept`, or without any.
+    #[must_use]
+    pub fn with_states(self, kept: Option<HeightRange>) -> Self {
+        let states = self.states.zip(kept).and_then(|(states, kept)| states.intersection(kept));
+        Self { states, ..self }
+    }
+
     /// The server's answer.
     pub fn respond(&self, request: &Request) -> Bytes {
         // The store is in memory, and what it holds was never damaged.
@@ -286,9 +353,9 @@ impl ChainView<'_> {
     }
 }
 
-impl ChainReader for ChainView<'_> {
+impl<'a> ChainReader for ChainView<'a> {
     type Error = Infallible;
-    type State = MemoryStateStore;
+    type State = &'a MemoryStateStore;
 
     fn status(&self) -> PeerStatus {
         PeerStatus {
@@ -296,7 +363,7 @@ impl ChainReader for ChainView<'_> {
             earliest: self.earliest,
             tip: self.tip,
             epoch: self.chain.epoch_of(self.tip).map_or(Epoch::ZERO, |epoch| epoch.info().epoch()),
-            snapshots: None,
+            snapshots: self.states.and_then(|range| self.chain.states.claim(range)),
         }
     }
 
@@ -371,8 +438,8 @@ impl ChainReader for ChainView<'_> {
         Ok(any)
     }
 
-    fn states(&self, _: Height) -> Result<Vec<MemoryStateStore>, Infallible> {
-        Ok(Vec::new())
+    fn states(&self, near: Height) -> Result<Vec<&'a MemoryStateStore>, Infallible> {
+        Ok(self.states.map_or_else(Vec::new, |range| self.chain.states.near(near, range)))
     }
 }
 

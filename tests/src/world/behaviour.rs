@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::Request;
 
 use crate::chain::TestChain;
@@ -38,11 +39,19 @@ pub struct Honest {
     pub earliest: Height,
     /// Highest height that it holds; the chain's own tip where that is lower.
     pub tip: Height,
+    /// Heights whose states it keeps, of those that the chain has; `None` for none.
+    pub states: Option<HeightRange>,
 }
 
 impl Default for Honest {
     fn default() -> Self {
-        Self { latency: Duration::from_millis(5), rate: 50_000_000, earliest: Height::new(1), tip: Height::MAX }
+        Self {
+            latency: Duration::from_millis(5),
+            rate: 50_000_000,
+            earliest: Height::new(1),
+            tip: Height::MAX,
+            states: HeightRange::new(Height::ZERO, Height::MAX),
+        }
     }
 }
 
@@ -56,7 +65,7 @@ impl Honest {
 impl Behaviour for Honest {
     fn reply(&mut self, request: &Request, chain: &TestChain) -> Reply {
         let tip = self.tip.min(chain.tip_height());
-        let answer = chain.view(self.earliest, tip).respond(request);
+        let answer = chain.view(self.earliest, tip).with_states(self.states).respond(request);
         // Nothing new to follow: an honest peer holds the request for a while before it says so.
         let waits = matches!(request, Request::Follow { after, .. } if *after >= tip);
         let takes = self.takes(answer.len()) + if waits { Duration::from_secs(10) } else { Duration::ZERO };

@@ -11,6 +11,7 @@ use hotstuff2_sync::ids::CallId;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync_testkit::chain::{
     ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
+    SNAPSHOT_INTERVAL,
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
@@ -72,6 +73,7 @@ pub(crate) fn generate(
         ends_epoch: false,
         certify_every,
         last_timestamp,
+        snapshot_interval: SNAPSHOT_INTERVAL,
     };
     let mut generator = ChainGenerator::new(spec, payloads)?;
     let genesis = generator.genesis().clone();
