@@ -16,13 +16,13 @@ use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{PageBuilder, PageKey, Prefix, subtree_hash};
 
-use super::db::{Space, Write};
+use super::db::Space;
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
 use super::live::{leaf_value, scan_values};
 use super::load::read_record;
 use super::marks;
-use super::records::{BaseRecord, TipRecord, encode, key};
+use super::records::{BaseRecord, StateSize, TipRecord, encode, key};
 use super::staging::{Activation, Batch};
 use super::steps::Step;
 use super::view::{Floor, Tip, View};
@@ -49,9 +49,9 @@ impl<C: Chain> DiskStore<C> {
             return Ok(Activation::Activated);
         }
         self.db.clear_staged_pages()?;
-        let found = self.build_pages()?;
+        let (found, size) = self.build_pages()?;
         if found == base.state_root {
-            self.rebase(base)?;
+            self.rebase(base, size)?;
             return Ok(Activation::Activated);
         }
         self.forget_unsound()?;
@@ -83,11 +83,12 @@ impl<C: Chain> DiskStore<C> {
         Ok(same && self.staged_leaves(&Prefix::ROOT, 1)?.is_empty())
     }
 
-    /// Writes the pages of all that is staged; its root.
-    fn build_pages(&self) -> Result<Hash, StoreFailure> {
-        let (mut builder, mut batch) = (PageBuilder::new(), Batch::new(self));
+    /// Writes the pages of all that is staged; its root and size.
+    fn build_pages(&self) -> Result<(Hash, StateSize), StoreFailure> {
+        let (mut builder, mut batch, mut size) = (PageBuilder::new(), Batch::new(self), StateSize::default());
         scan_values(&self.db, Space::StagedValues, &Prefix::ROOT, |key_hash, record| {
             let damaged = |error| StoreFailure::damaged(self.db.path(), format!("staged values: {error}"));
+            size.add(record.len());
             builder.push(key_hash, leaf_value(record)).map_err(damaged)?;
             if builder.pages() >= PAGES_AT_ONCE {
                 put_pages(&mut batch, builder.take_pages())?;
@@ -97,7 +98,7 @@ impl<C: Chain> DiskStore<C> {
         let (root, _, pages) = builder.finish();
         put_pages(&mut batch, pages)?;
         batch.commit()?;
-        Ok(root)
+        Ok((root, size))
     }
 
     /// Deletes the marks whose values don't hash to them: they count as missing, or as different, when asked for again.
@@ -117,25 +118,29 @@ impl<C: Chain> DiskStore<C> {
     }
 
     /// The staged state becomes the live one, at the height of `base`, and the blocks begin above it.
-    fn rebase(&self, base: &SnapshotBase) -> Result<(), StoreFailure> {
+    fn rebase(&self, base: &SnapshotBase, size: StateSize) -> Result<(), StoreFailure> {
         let mut failed = self.lock_writer()?;
+        // Until the tables are exchanged, nobody may write to those that will be deleted.
+        let mut keeper = self.snapshots.lock(&self.db)?;
+        let height = base.point.height;
+        let mut change = keeper.plan_replacement(&self.db, self.snapshots.interval(), height, size)?;
         let old = self.view();
         let record = BaseRecord::of(base);
-        let tip = Tip { height: base.point.height, epoch: base.segment.epoch(), bytes: self.tip_at_base(base) };
+        let tip = Tip { height, epoch: base.segment.epoch(), bytes: self.tip_at_base(base) };
         let tip_record = TipRecord { height: tip.height, epoch: tip.epoch, bytes: tip.bytes.to_vec() };
         let put = |key, row| (Space::Index, Bytes::from_static(key), row);
-        let mut writes: Vec<Write> = vec![
+        change.rows.extend([
             self.db.switch_row()?,
             put(key::BASE, Some(encode(&record))),
             put(key::HEAD, Some(encode(&base.point))),
             put(key::TIP, Some(encode(&tip_record))),
-            put(key::APPLIED, Some(encode(&base.point.height))),
+            put(key::APPLIED, Some(encode(&height))),
             put(key::FLOOR, None),
-        ];
-        old.unsealed.iter().for_each(|piece| drop_rows(&mut writes, piece));
+        ]);
+        old.unsealed.iter().for_each(|piece| drop_rows(&mut change.rows, piece));
         // From here on the database says what holds, until all of it is published.
         *failed = true;
-        self.commit_rows(writes.into_iter(), true)?;
+        self.snapshots.commit(&mut keeper, change, |rows| self.commit_rows(rows.into_iter(), true))?;
         self.reached(Step::Switch)?;
         self.db.switch()?;
         let view = View {
@@ -147,7 +152,7 @@ impl<C: Chain> DiskStore<C> {
             unsealed: Vec::new(),
             ..View::clone(&old)
         };
-        self.applied.store(base.point.height.get(), Ordering::Release);
+        self.applied.store(height.get(), Ordering::Release);
         self.caches.clear();
         self.publish(view);
         *failed = false;

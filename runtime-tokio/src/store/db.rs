@@ -16,14 +16,14 @@
 //! fjall refuses all writes after one failed. [`Db`] then notes that it is broken, and is opened again by the next
 //! writer: a full disk needs no restart.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _, Slice, Snapshot};
 
 use super::failure::StoreFailure;
 use super::records::key;
@@ -56,6 +56,8 @@ pub(super) enum Space {
     Values,
     /// The application's tree pages.
     Pages,
+    /// The live state as it was at snapshot heights, where it has changed since.
+    Aside,
     /// Values of the state that is being staged.
     StagedValues,
     /// Pages of the state that is being staged.
@@ -68,6 +70,7 @@ pub(super) enum Space {
 struct Live {
     values: Keyspace,
     pages: Keyspace,
+    aside: Keyspace,
 }
 
 /// The tables of the state that is being staged.
@@ -78,7 +81,7 @@ struct Staging {
 }
 
 pub(super) struct Handles {
-    db: Database,
+    pub(super) db: Database,
     generation: u64,
     index: Keyspace,
     tail: Keyspace,
@@ -87,21 +90,22 @@ pub(super) struct Handles {
 }
 
 impl Handles {
-    fn space(&self, space: Space) -> &Keyspace {
+    pub(super) fn space(&self, space: Space) -> &Keyspace {
         match space {
             Space::Index => &self.index,
             Space::Tail => &self.tail,
             Space::Values => &self.live.values,
             Space::Pages => &self.live.pages,
+            Space::Aside => &self.live.aside,
             Space::StagedValues => &self.staging.values,
             Space::StagedPages => &self.staging.pages,
             Space::Marks => &self.staging.marks,
         }
     }
 
-    fn all(&self) -> [&Keyspace; 7] {
+    fn all(&self) -> [&Keyspace; 8] {
         let Self { index, tail, live, staging, .. } = self;
-        [index, tail, &live.values, &live.pages, &staging.values, &staging.pages, &staging.marks]
+        [index, tail, &live.values, &live.pages, &live.aside, &staging.values, &staging.pages, &staging.marks]
     }
 
     fn open(path: &Path) -> fjall::Result<Self> {
@@ -123,6 +127,11 @@ impl Handles {
         };
         handles.delete_others()?;
         Ok(handles)
+    }
+
+    /// Whether these are the tables of the state that the index says is live, as of `moment`.
+    pub(super) fn are_live(&self, moment: &Snapshot) -> fjall::Result<bool> {
+        Ok(generation_of(moment.get(&self.index, key::GENERATION)?)? == self.generation)
     }
 
     /// Deletes the keyspaces of earlier generations.
@@ -166,7 +175,7 @@ fn keyspace(db: &Database, name: &str, memtable_bytes: u64) -> fjall::Result<Key
 
 fn open_live(db: &Database, generation: u64) -> fjall::Result<Live> {
     let open = |table| keyspace(db, &name_of(table, generation), MEMTABLE_BYTES);
-    Ok(Live { values: open("values")?, pages: open("pages")? })
+    Ok(Live { values: open("values")?, pages: open("pages")?, aside: open("aside")? })
 }
 
 fn open_staging(db: &Database, generation: u64) -> fjall::Result<Staging> {
@@ -181,7 +190,11 @@ fn name_of(table: &str, generation: u64) -> String {
 
 /// The generation of the live state; without a row it is the first.
 fn live_generation(index: &Keyspace) -> fjall::Result<u64> {
-    let Some(row) = index.get(key::GENERATION)? else { return Ok(0) };
+    generation_of(index.get(key::GENERATION)?)
+}
+
+fn generation_of(row: Option<Slice>) -> fjall::Result<u64> {
+    let Some(row) = row else { return Ok(0) };
     // A wrong guess would delete the state.
     row.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| fjall::Error::Unrecoverable)
 }
@@ -310,26 +323,6 @@ impl Db {
         self.with(|handles| {
             let rows = handles.space(space).range::<&[u8], _>((from, Bound::Included(to))).take(max);
             rows.map(|row| row.key().map(Bytes::from)).collect()
-        })
-    }
-
-    /// Shows the rows whose keys lie from `first` to `last`, in key order, to `visit` until it says stop: as they are
-    /// when it begins, whatever is written meanwhile.
-    pub(super) fn visit(
-        &self,
-        space: Space,
-        first: &[u8],
-        last: &[u8],
-        visit: &mut dyn FnMut(Bytes, Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StoreFailure> {
-        self.with(|handles| {
-            for row in handles.space(space).range(first..=last) {
-                let (key, value) = row.into_inner()?;
-                if visit(Bytes::from(key), Bytes::from(value)).is_break() {
-                    break;
-                }
-            }
-            Ok(())
         })
     }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::fs::{File, TryLockError};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -27,6 +28,7 @@ use super::failure::{OpenError, StoreFailure};
 use super::load::{check_files, load_view, read_identity, read_record};
 use super::records::{self, EpochRecord, FORMAT, StoreRecord, key};
 use super::segment_file::SegmentDir;
+use super::snapshots::Snapshots;
 use super::steps::Steps;
 use super::view::View;
 
@@ -48,6 +50,8 @@ pub struct StoreAnchor {
     /// The epoch of the first block above it. Where the trusted block is the last of its epoch, that epoch: the next
     /// one comes with its handover.
     pub epoch: EpochRef,
+    /// Blocks from one snapshot height of the chain to the next.
+    pub snapshot_interval: NonZeroU64,
 }
 
 impl From<&Genesis> for StoreAnchor {
@@ -58,6 +62,8 @@ impl From<&Genesis> for StoreAnchor {
             genesis: genesis.document().encode().into(),
             point: BlockPoint { height: Height::ZERO, id: genesis.id() },
             epoch: genesis.epoch().to_ref(),
+            // A checked genesis document doesn't say 0.
+            snapshot_interval: NonZeroU64::new(genesis.document().snapshot_interval).unwrap_or(NonZeroU64::MAX),
         }
     }
 }
@@ -76,6 +82,7 @@ pub struct DiskStore<C: Chain> {
     pub(super) view: RwLock<Arc<View>>,
     pub(super) tip: watch::Sender<Height>,
     pub(super) applied: AtomicU64,
+    pub(super) snapshots: Snapshots,
     pub(super) caches: Caches,
     pub(super) steps: Steps,
     /// Held by whoever writes blocks. True where a write failed, so that files may hold more than they should.
@@ -110,6 +117,7 @@ impl<C: Chain> DiskStore<C> {
             chain_id: anchor.chain_id,
             genesis_check: records::check_of(&anchor.genesis),
             anchor: anchor.point,
+            snapshot_interval: anchor.snapshot_interval,
         };
         let epoch = EpochRecord::of(&anchor.epoch);
         let writes = [
@@ -156,6 +164,7 @@ impl<C: Chain> DiskStore<C> {
         let view = load_view(&db, &segments, &identity)?;
         check_files(&view, &segments)?;
         let applied = read_record(&db, key::APPLIED)?.unwrap_or(identity.anchor.height);
+        let snapshots = Snapshots::load(&db, identity.snapshot_interval)?;
         Ok(Self {
             chain,
             dir: dir.to_owned(),
@@ -165,6 +174,7 @@ impl<C: Chain> DiskStore<C> {
             tip: watch::Sender::new(view.tip.height),
             view: RwLock::new(Arc::new(view)),
             applied: AtomicU64::new(applied.get()),
+            snapshots,
             identity,
             caches: Caches::default(),
             steps: Steps::default(),

@@ -46,6 +46,13 @@ pub enum StoreFailure {
         /// The database's directory.
         path: PathBuf,
     },
+    /// While a view of the state was read, the database was opened again after a failure, or another state took its
+    /// place.
+    #[error("{}: the state's tables were exchanged while a view of them was read; read it again", path.display())]
+    ViewLost {
+        /// The database's directory.
+        path: PathBuf,
+    },
     /// The blocks don't continue what is stored. The caller's mistake: nothing was written.
     #[error("{}: blocks from height {first} on were refused: {what}", path.display())]
     Refused {
@@ -84,7 +91,7 @@ impl StoreFailure {
         match self {
             Self::Io { source, .. } => passes(source),
             Self::Database { source, .. } => database_passes(source),
-            Self::Closed { .. } => true,
+            Self::Closed { .. } | Self::ViewLost { .. } => true,
             Self::Damaged { .. } | Self::Refused { .. } | Self::RefusedState { .. } => false,
         }
     }

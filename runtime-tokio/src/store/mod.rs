@@ -22,12 +22,15 @@ mod failure;
 mod live;
 mod load;
 mod marks;
+mod pin;
 mod reader;
 mod records;
 mod seal;
 mod segment_file;
+mod snapshots;
 mod staging;
 mod state;
+mod state_view;
 mod steps;
 mod stored;
 mod view;
@@ -42,6 +45,7 @@ use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader;
+use hotstuff2_sync::state::StateReader;
 use hotstuff2_sync::verify::HandoverLink;
 use tokio::sync::watch;
 
@@ -49,11 +53,16 @@ pub use activate::SnapshotBlock;
 pub use check::CheckReport;
 pub use disk::{DiskStore, StoreAnchor, read_genesis};
 pub use failure::{OpenError, StoreFailure};
+pub use snapshots::{Snapshot, SnapshotRetention};
 pub use staging::{Activation, StateStaging};
-pub use state::{StateSpace, StateStore, StateView, StateWrite};
+pub use state::{StateSpace, StateStore, StateWrite};
+pub use state_view::StateView;
+
+/// A view of the state at one height, to serve from, whichever store it is in.
+pub type BoxedState = Box<dyn StateReader<Error = StoreFailure> + Send>;
 
 /// Durable storage of verified blocks, and of what proves them to others. All calls may wait for the disk.
-pub trait BlockStore: ChainReader<Error = StoreFailure, State = StateView> + Send + Sync + 'static {
+pub trait BlockStore: ChainReader<Error = StoreFailure, State = BoxedState> + Send + Sync + 'static {
     /// The chain: the hash of its genesis document.
     fn chain_id(&self) -> Hash;
 

@@ -12,12 +12,12 @@ use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame, decode_bodies};
 
+use super::BoxedState;
 use super::db::Space;
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
 use super::records::key;
 use super::segment_file::SegmentFile;
-use super::state::StateView;
 use super::stored::{Place, Stored, StoredFrame};
 use super::view::View;
 
@@ -26,7 +26,7 @@ const MAX_RETRIES: usize = 3;
 
 impl<C: Chain> ChainReader for DiskStore<C> {
     type Error = StoreFailure;
-    type State = StateView;
+    type State = BoxedState;
 
     fn status(&self) -> PeerStatus {
         let view = self.view();
@@ -35,7 +35,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
             earliest: view.floor.bodies,
             tip: view.tip.height,
             epoch: view.tip.epoch,
-            snapshots: None,
+            snapshots: self.snapshots.claim(),
         }
     }
 
@@ -73,9 +73,8 @@ impl<C: Chain> ChainReader for DiskStore<C> {
         Ok(out.len() > start)
     }
 
-    /// None: this store keeps no states but the live one, which changes while it is read.
-    fn states(&self, _: Height) -> Result<Vec<StateView>, StoreFailure> {
-        Ok(Vec::new())
+    fn states(&self, near: Height) -> Result<Vec<BoxedState>, StoreFailure> {
+        Ok(self.views_near(near)?.into_iter().map(|view| Box::new(view) as BoxedState).collect())
     }
 }
 

@@ -3,6 +3,8 @@
 //! All are postcard. The database checksums its rows and a segment file its footer, so a record that doesn't decode
 //! means damage or a foreign format, never a half-written record.
 
+use std::num::NonZeroU64;
+
 use bytes::Bytes;
 use hotstuff2_sync::calls::{BlockPoint, SnapshotBase};
 use hotstuff2_sync::chain::{EpochRef, Finalized, SegmentFacts, SegmentRef};
@@ -14,7 +16,7 @@ use hotstuff2_sync::wire::BodyFrame;
 use serde::{Deserialize, Serialize};
 
 /// Version of the directory layout and of all records in it.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 static CHECK: Context = Context::new("hotstuff2-sync store v1 checksum");
 
@@ -37,6 +39,55 @@ pub(super) struct StoreRecord {
     pub(super) genesis_check: Hash,
     /// The trusted block that the store begins above.
     pub(super) anchor: BlockPoint,
+    /// Heights between snapshots of the state.
+    pub(super) snapshot_interval: NonZeroU64,
+}
+
+/// The bytes of a state record that are neither key nor value: the key's length.
+pub(super) const RECORD_HEAD: usize = 2;
+
+/// How large a state is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StateSize {
+    pub(super) keys: u64,
+    /// Bytes of keys and values.
+    pub(super) bytes: u64,
+}
+
+impl StateSize {
+    /// Counts a record of so many bytes.
+    pub(super) fn add(&mut self, record_len: usize) {
+        self.keys = self.keys.saturating_add(1);
+        self.bytes =
+            self.bytes.saturating_add(u64::try_from(record_len.saturating_sub(RECORD_HEAD)).unwrap_or(u64::MAX));
+    }
+}
+
+/// What is kept of the state at snapshot heights. Changes in the same batch as the state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SnapshotsRecord {
+    /// Of the live state.
+    pub(super) size: StateSize,
+    /// Ascending by height, and by number.
+    pub(super) layers: Vec<LayerRecord>,
+    /// Numbers of layers that nobody reads any more and whose rows are not all deleted.
+    pub(super) retired: Vec<u64>,
+    /// The number of the next layer. None is used twice, so rows that wait to be deleted can't be taken for newer ones.
+    pub(super) next: u64,
+}
+
+/// What was put aside of the state at one snapshot height: rows as they were there, for the keys that changed between
+/// it and the height of the next layer, or since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LayerRecord {
+    pub(super) number: u64,
+    pub(super) height: Height,
+    /// Of the state at `height`.
+    pub(super) size: StateSize,
+    /// Rows that were put aside.
+    pub(super) rows: u64,
+    /// False where the snapshot was dropped, and the layer is only there for lower ones that read through it.
+    pub(super) kept: bool,
 }
 
 /// A block whose state was fetched, and what proves it final. The stored blocks begin above it.
@@ -227,6 +278,7 @@ pub(super) mod key {
     pub(in super::super) const HEAD: &[u8] = b"head";
     pub(in super::super) const TIP: &[u8] = b"tip";
     pub(in super::super) const APPLIED: &[u8] = b"applied";
+    pub(in super::super) const SNAPSHOTS: &[u8] = b"snapshots";
     pub(in super::super) const GENERATION: &[u8] = b"generation";
     pub(in super::super) const BASE: &[u8] = b"base";
     pub(in super::super) const FLOOR: &[u8] = b"floor";

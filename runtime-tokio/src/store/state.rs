@@ -5,13 +5,12 @@
 //! before they are executed, and because what survives of the journal is a prefix (see `db`), the state may be behind
 //! the blocks after a crash but never ahead of them, and never half-way within a batch.
 
-use std::ops::ControlFlow;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::state::StateReader;
 
 use super::db::Space;
 use super::disk::DiskStore;
@@ -28,7 +27,7 @@ pub enum StateSpace {
 }
 
 impl StateSpace {
-    fn space(self) -> Space {
+    pub(super) fn space(self) -> Space {
         match self {
             Self::Values => Space::Values,
             Self::Pages => Space::Pages,
@@ -36,31 +35,29 @@ impl StateSpace {
     }
 }
 
-/// A view of the state at one height, to serve from.
-pub type StateView = Box<dyn StateReader<Error = StoreFailure> + Send>;
-
 /// One write: the table, the key, and the value, `None` to delete it.
 pub type StateWrite = (StateSpace, Bytes, Option<Bytes>);
 
 /// Where an application keeps its state. All calls may wait for the disk.
+///
+/// For each height that is a multiple of [`Self::snapshot_interval`] and that a commit lands on, the state there can be
+/// kept and served to nodes that join. So an application commits at each of them, whenever else it does; a height that
+/// commits pass over is not offered.
 pub trait StateStore: Send + Sync + 'static {
     /// The height that the state stands at: the anchor's where nothing was committed yet.
     fn applied(&self) -> Height;
 
+    /// Blocks from one snapshot height to the next: those are its multiples, the same for all nodes of the chain.
+    fn snapshot_interval(&self) -> NonZeroU64;
+
     /// The value of `key`.
     fn read(&self, space: StateSpace, key: &[u8]) -> Result<Option<Bytes>, StoreFailure>;
 
-    /// Shows the rows whose keys lie from `first` to `last`, in key order, to `visit` until it says stop.
-    fn scan(
-        &self,
-        space: StateSpace,
-        first: &[u8],
-        last: &[u8],
-        visit: &mut dyn FnMut(Bytes, Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StoreFailure>;
-
-    /// Moves the state to `height`: all of `writes` and the height, or none of it. Durable with the next append of
-    /// blocks, or after [`Self::persist`]. Refused where the state is above `height` already.
+    /// Moves the state to `height`: all of `writes`, which have each key once, and the height, or none of it. Durable
+    /// with the next append of blocks, or after [`Self::persist`].
+    ///
+    /// A height may be committed to several times, with parts of what belongs to it. One below [`Self::applied`] drops
+    /// all snapshots. One below the block whose state was fetched is refused: it comes from before that.
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure>;
 
     /// Makes everything durable that was committed.
@@ -72,30 +69,26 @@ impl<C: Chain> StateStore for DiskStore<C> {
         Height::new(self.applied.load(Ordering::Acquire))
     }
 
+    fn snapshot_interval(&self) -> NonZeroU64 {
+        self.snapshots.interval()
+    }
+
     fn read(&self, space: StateSpace, key: &[u8]) -> Result<Option<Bytes>, StoreFailure> {
         self.db.get(space.space(), key)
     }
 
-    fn scan(
-        &self,
-        space: StateSpace,
-        first: &[u8],
-        last: &[u8],
-        visit: &mut dyn FnMut(Bytes, Bytes) -> ControlFlow<()>,
-    ) -> Result<(), StoreFailure> {
-        self.db.visit(space.space(), first, last, visit)
-    }
-
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure> {
         self.mend()?;
-        let applied = self.applied();
-        if height < applied {
-            let what = format!("a commit for height {height} came after the state had moved to {applied}");
+        let mut keeper = self.snapshots.lock(&self.db)?;
+        let base = self.view().base.height;
+        if height < base {
+            let what = format!("a commit for height {height} came after the state of block {base} had been fetched");
             return Err(StoreFailure::RefusedState { path: self.dir.clone(), what });
         }
-        let height_row = (Space::Index, Bytes::from_static(key::APPLIED), Some(encode(&height)));
-        let writes = writes.map(|(space, key, value)| (space.space(), key, value));
-        self.commit_rows(writes.chain(std::iter::once(height_row)), false)?;
+        let mut change =
+            keeper.plan_commit(&self.db, self.snapshots.interval(), (StateStore::applied(self), height), writes)?;
+        change.rows.push((Space::Index, Bytes::from_static(key::APPLIED), Some(encode(&height))));
+        self.snapshots.commit(&mut keeper, change, |rows| self.commit_rows(rows.into_iter(), false))?;
         self.applied.store(height.get(), Ordering::Release);
         Ok(())
     }

@@ -49,14 +49,7 @@ impl StateReader for LedgerStore {
     }
 
     fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
-        let (first, last) = (prefix.first(), prefix.last());
-        self.0.scan(StateSpace::Values, first.as_bytes(), last.as_bytes(), &mut |key, record| {
-            // Only this application writes values, all under hashes.
-            match <[u8; 32]>::try_from(&key[..]) {
-                Ok(hash) => visit(Hash::from_bytes(hash), record),
-                Err(_) => ControlFlow::Continue(()),
-            }
-        })
+        self.0.live_state()?.scan(prefix, visit)
     }
 }
 
@@ -158,7 +151,8 @@ impl Application for LedgerApp {
                 return Err(ExecuteError::StateMismatch { height, expected, found });
             }
             self.applied = block.height;
-            if self.applied.above(self.committed) >= COMMIT_BLOCKS {
+            let at_snapshot = self.applied.get() % self.store.snapshot_interval() == 0;
+            if at_snapshot || self.applied.above(self.committed) >= COMMIT_BLOCKS {
                 self.commit().map_err(failed)?;
             }
         }

@@ -4,8 +4,11 @@ mod blocks;
 mod crash;
 mod damage;
 mod rate;
+mod rebase;
 mod serving;
+mod snapshots;
 mod staging;
+mod staging_crash;
 mod state;
 mod toy;
 

@@ -62,6 +62,101 @@ fn append_rate() {
     }
 }
 
+/// Staging and activation against loading the same values and pages into the same store, with nobody to verify.
+#[test]
+#[ignore = "a measurement: cargo test --release -p hotstuff2-sync-tokio --lib staging_rate -- --ignored --nocapture"]
+fn staging_rate() {
+    use hotstuff2_sync::calls::SnapshotBase;
+    use hotstuff2_sync::hash::Hash;
+    use hotstuff2_sync::ids::Height;
+    use hotstuff2_sync::state::{
+        PageBuilder, Prefix, Record, StateItem, StateLeaves, key_hash, subtree_hash, value_hash,
+    };
+
+    use crate::store::{Activation, StateStaging as _};
+
+    const KEYS: u64 = 1_000_000;
+    /// 512 records of about 140 bytes.
+    const DEPTH: u16 = 11;
+    const SUBTREES_AT_ONCE: usize = 64;
+    let root = std::env::var_os("STORE_RATE_DIR").map_or_else(std::env::temp_dir, Into::into);
+    let dir = tempfile::tempdir_in(root).unwrap();
+    let toy = Toy::new(&[2000], |_| 10);
+    let mut records: Vec<(Hash, Bytes)> = (0..KEYS)
+        .map(|number| {
+            let mut value = [0; 100];
+            for (index, byte) in value.iter_mut().enumerate() {
+                *byte = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (index % 8 * 8)) as u8 ^ index as u8;
+            }
+            let record = Record::new(format!("account {number:012}").as_bytes(), &value).unwrap();
+            (key_hash(record.key()), record.as_bytes().clone())
+        })
+        .collect();
+    records.sort_unstable_by_key(|(key, _)| *key);
+    let leaf = |(key, record): &(Hash, Bytes)| (*key, value_hash(Record::decode(record.clone()).unwrap().value()));
+    let leaves: Vec<(Hash, Hash)> = records.iter().map(leaf).collect();
+    let mut builder = PageBuilder::new();
+    leaves.iter().for_each(|(key, value)| builder.push(*key, *value).unwrap());
+    let (state_root, count, pages) = builder.finish();
+    assert_eq!(count, KEYS);
+    let subtrees: Vec<StateLeaves> = (0..1u16 << DEPTH)
+        .map(|number| {
+            let mut path = [0; 32];
+            path[..2].copy_from_slice(&(number << (16 - DEPTH)).to_be_bytes());
+            let prefix = Prefix::new(Hash::from_bytes(path), DEPTH).unwrap();
+            let from = leaves.partition_point(|(key, _)| *key < prefix.first());
+            let to = leaves.partition_point(|(key, _)| *key <= prefix.last());
+            let hash = subtree_hash(&prefix, &leaves[from..to]);
+            StateLeaves { item: StateItem { prefix, hash }, records: records[from..to].to_vec() }
+        })
+        .collect();
+    for round in 0..2 {
+        let store = create(&dir.path().join(format!("staged-{round}")), &toy);
+        let before = resident_kib();
+        let start = Instant::now();
+        for call in subtrees.chunks(SUBTREES_AT_ONCE) {
+            let items: Vec<StateItem> = call.iter().map(|subtree| subtree.item).collect();
+            store.survey(&items).unwrap();
+            store.stage(call).unwrap();
+        }
+        let staged = start.elapsed().as_secs_f64();
+        let segment = toy.segment(range(1000, 1000), true, b"");
+        let base = SnapshotBase { point: toy.point(1000), state_root, segment, tip: None };
+        assert_eq!(store.activate(&base).unwrap(), Activation::Activated);
+        let total = start.elapsed().as_secs_f64();
+        println!(
+            "staged in {staged:.3} s, activated in {:.3} s: {:.0} pairs/s; memory {} KiB, then {} KiB",
+            total - staged,
+            KEYS as f64 / total,
+            before,
+            resident_kib()
+        );
+        drop(store);
+
+        let store = create(&dir.path().join(format!("loaded-{round}")), &toy);
+        let mut writes = Vec::new();
+        let all = records
+            .iter()
+            .map(|(key, record)| (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), Some(record.clone())));
+        let pages =
+            pages.iter().map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), Some(page.clone().into())));
+        let start = Instant::now();
+        let mut bytes = 0;
+        for write in all.chain(pages) {
+            bytes += write.1.len() + write.2.as_ref().map_or(0, Bytes::len);
+            writes.push(write);
+            if bytes > 8 << 20 {
+                store.commit(Height::new(0), &mut writes.drain(..)).unwrap();
+                bytes = 0;
+            }
+        }
+        store.commit(Height::new(1), &mut writes.drain(..)).unwrap();
+        store.persist().unwrap();
+        let total = start.elapsed().as_secs_f64();
+        println!("loaded in {total:.3} s: {:.0} pairs/s", KEYS as f64 / total);
+    }
+}
+
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -119,5 +214,64 @@ fn a_really_full_disk() {
         drop(store);
         check_served(&super::open(&dir).unwrap(), &toy, 20_000);
         std::fs::remove_dir_all(dir).unwrap();
+    }
+}
+
+/// What snapshots cost a node that executes blocks: the demo ledger with all of its accounts, committed as its
+/// application does.
+#[cfg(feature = "cli")]
+#[test]
+#[ignore = "a measurement: cargo test -p hotstuff2-sync-tokio --lib state_commit_rate -- --ignored --nocapture"]
+fn state_commit_rate() {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hotstuff2_sync::ids::Height;
+    use hotstuff2_sync::rng::Rng;
+    use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, TOUCHED_KEYS, transfers};
+
+    use super::snapshots::{Live, rows};
+    use crate::store::{DiskStore, SnapshotRetention, StoreAnchor};
+
+    const BLOCKS: u64 = 20_000;
+    const COMMIT_BLOCKS: u64 = 2048;
+    let mut rng = Rng::new(1);
+    let payloads: Vec<_> = (0..BLOCKS).map(|_| transfers(&mut rng, DEFAULT_ACCOUNTS, TOUCHED_KEYS, 1024)).collect();
+    for (interval, count) in [(5_000, 0), (10_000, 2), (5_000, 2), (1_000, 2), (5_000, 0), (10_000, 2), (5_000, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let anchor = StoreAnchor {
+            snapshot_interval: std::num::NonZeroU64::new(interval).unwrap(),
+            ..Toy::new(&[1], |_| 0).anchor()
+        };
+        let store = Arc::new(DiskStore::create(dir.path(), Arc::new(super::toy::ToyChain), &anchor).unwrap());
+        store.set_snapshot_retention(SnapshotRetention { count, max_age: None }).unwrap();
+        let mut ledger = Ledger::genesis(Live(store.clone()), DEFAULT_ACCOUNTS).unwrap();
+        let (mut executing, mut committing, mut committed) = (Duration::ZERO, Duration::ZERO, 0);
+        let commit = |ledger: &mut Ledger<Live>, height: u64| {
+            let writes = rows(ledger.take_writes());
+            let start = Instant::now();
+            store.commit(Height::new(height), &mut writes.into_iter()).unwrap();
+            let took = start.elapsed();
+            ledger.evict(96 << 20);
+            took
+        };
+        let genesis = commit(&mut ledger, 0);
+        for (height, payload) in (1..).zip(&payloads) {
+            let start = Instant::now();
+            ledger.execute(payload).unwrap();
+            executing += start.elapsed();
+            if height % interval == 0 || height - committed >= COMMIT_BLOCKS {
+                committing += commit(&mut ledger, height);
+                committed = height;
+            }
+        }
+        println!(
+            "a snapshot every {interval} blocks, {count} kept: genesis {:.0} ms, {BLOCKS} blocks executed in {:.3} s, committed in {:.3} s, {:.0} blocks/s; {} KiB",
+            genesis.as_secs_f64() * 1e3,
+            executing.as_secs_f64(),
+            committing.as_secs_f64(),
+            BLOCKS as f64 / (executing + committing).as_secs_f64(),
+            resident_kib(),
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! A chain without signatures: ids link headers to their parents, and a flag stands for a certificate. As in the native
 //! chain, a certificate proves up to 64 blocks below it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +22,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::StoreAnchor;
 
 static ID: Context = Context::new("hotstuff2-sync store test id");
+
+/// Short, so that a test has several snapshots.
+const SNAPSHOT_INTERVAL: NonZeroU64 = NonZeroU64::new(100).unwrap();
 
 pub(super) fn range(first: u64, last: u64) -> HeightRange {
     HeightRange::new(Height::new(first), Height::new(last)).unwrap()
@@ -155,6 +159,7 @@ impl Toy {
             genesis: Bytes::from_static(b"genesis document"),
             point: BlockPoint { height: Height::ZERO, id: Hash::ZERO },
             epoch: self.epoch(0),
+            snapshot_interval: SNAPSHOT_INTERVAL,
         }
     }
 
