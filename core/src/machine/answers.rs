@@ -39,7 +39,7 @@ impl Machine {
             let bytes = answer.map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
         }
-        self.plan();
+        self.unplanned = true;
     }
 
     fn take_answer(&mut self, id: RequestId, request: &InFlight, answer: Result<Bytes, RequestFailure>) {
@@ -357,7 +357,7 @@ impl Machine {
                 }
             }
         }
-        self.plan();
+        self.unplanned = true;
     }
 
     /// The host can't now: the call comes again after a pause, which doubles each time.
@@ -395,6 +395,6 @@ impl Machine {
                 }
             }
         }
-        self.plan();
+        self.unplanned = true;
     }
 }

@@ -62,13 +62,13 @@ impl Machine {
             }
         }
         self.claims_changed = true;
-        self.plan();
+        self.unplanned = true;
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
-        self.plan();
+        self.unplanned = true;
     }
 
     /// Starts, or goes on after [`stop`](Self::stop). With `until`, downloads end with the first proven segment that
@@ -88,7 +88,7 @@ impl Machine {
         for peer in connected {
             self.timers.set(Timer::Status(peer), self.now);
         }
-        self.plan();
+        self.unplanned = true;
     }
 
     /// Stops: cancels requests and jobs. Calls into the host that are out are still to be answered.
@@ -102,6 +102,9 @@ impl Machine {
 
     /// The next thing to do. [`Output::Wait`] comes last.
     pub fn poll_output(&mut self) -> Output {
+        if core::mem::take(&mut self.unplanned) {
+            self.plan();
+        }
         self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.next()))
     }
 

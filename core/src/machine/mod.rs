@@ -3,7 +3,8 @@
 //! # The contract
 //! * After every input, call [`Machine::poll_output`] until it returns [`Output::Wait`]. `Wait` always comes last and
 //!   carries the next deadline; `None` means that there is none. A late or spurious
-//!   [`handle_timeout`](Machine::handle_timeout) does no harm.
+//!   [`handle_timeout`](Machine::handle_timeout) does no harm. Inputs that are there at the same time may go in together:
+//!   the machine then plans once for all of them.
 //! * Every input carries the host's monotonic time. Time that runs backwards is taken as standing still.
 //! * The machine never hashes and never checks a signature. [`Output::Verify`] hands out a
 //!   [`Job`](crate::verify::Job); run it on any thread and bring the verdict back.

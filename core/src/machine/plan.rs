@@ -1,4 +1,4 @@
-//! What to do next, computed from what is there after every input. Nothing is remembered between inputs but state: a
+//! What to do next, computed from what is there once inputs are in. Nothing is remembered between inputs but state: a
 //! request that failed is simply wanted again.
 
 use alloc::vec::Vec;

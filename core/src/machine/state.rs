@@ -164,6 +164,8 @@ pub struct Machine {
     pub(super) calls: BTreeMap<CallId, PendingCall>,
     pub(super) next_call: CallId,
     pub(super) outputs: VecDeque<Output>,
+    /// Something came in since the last plan.
+    pub(super) unplanned: bool,
     /// Claims or what is known of epochs changed: look whom to ask for tips and handovers.
     pub(super) claims_changed: bool,
     pub(super) claimed: Option<(Height, Epoch)>,
@@ -250,6 +252,7 @@ impl Machine {
             calls: BTreeMap::new(),
             next_call: CallId::FIRST,
             outputs: VecDeque::new(),
+            unplanned: false,
             claims_changed: true,
             claimed: None,
             suspect_self: None,
@@ -273,6 +276,11 @@ impl Machine {
     /// The highest proven height, if one was proven since the machine was made.
     pub fn target(&self) -> Option<Height> {
         self.target.as_ref().map(|target| target.facts.height)
+    }
+
+    /// How it catches up now.
+    pub fn strategy(&self) -> SyncStrategyType {
+        self.strategy
     }
 
     /// Whether the machine has stopped for good.

@@ -36,7 +36,7 @@ impl Machine {
             }
             None => self.counters.strays = self.counters.strays.saturating_add(1),
         }
-        self.plan();
+        self.unplanned = true;
     }
 
     fn take_verdict(&mut self, pending: PendingJob, verdict: Verdict) {
