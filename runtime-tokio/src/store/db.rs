@@ -255,7 +255,7 @@ impl Db {
 
     /// Turns to the tables that the index says are live, with empty ones for staging, and deletes the old ones.
     pub(super) fn switch(&self) -> Result<(), StoreFailure> {
-        self.with_mut(|handles| handles.switch())
+        self.with_mut(Handles::switch)
     }
 
     /// Deletes all staged pages.
