@@ -15,6 +15,7 @@ use crate::peers::Peers;
 use crate::ranges::HeightRange;
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Cell, Source, Want};
+use crate::time::Instant;
 use crate::wire::Request;
 
 /// Payload bytes that one apply call carries at most: enough to spread the cost of an fsync, little against the budget.
@@ -229,16 +230,18 @@ impl Machine {
         let Some(target) = self.target() else { return };
         let limit = self.until.map_or(target, |until| target.min(until));
         let mut from = Height::ZERO;
-        while self.requests.len() < self.config.parallel_download_limit {
+        while self.requests.len() < self.config.parallel_download_limit
+            && self.budget.room(true) > 0
+            && self.someone_is_ready()
+        {
             let Some(want) = self.blocks.next_want(from) else {
                 if self.blocks.planned() >= limit || !self.open_cell() {
                     break;
                 }
                 continue;
             };
-            if self.budget.room(true) == 0 || !self.someone_is_ready() {
-                break;
-            }
+            // Wants come lowest first: what lies below this one is not missing, or can't be asked for now.
+            from = want.range().first();
             if !self.ask_for(&want) {
                 from = want.range().last().next();
                 if self.budget.room(false) == 0 {
@@ -344,36 +347,42 @@ impl Machine {
 
     /// Asks a second peer for the head of line where the first is late, within a cap on bytes asked for twice.
     fn hedge(&mut self) {
-        self.timers.cancel(Timer::Hedge);
-        let Some((range, bytes, &[Source::Request(id)])) = self.blocks.head_of_line() else { return };
+        match self.hedge_when_late() {
+            Some(at) => self.timers.set(Timer::Hedge, at),
+            None => self.timers.cancel(Timer::Hedge),
+        }
+    }
+
+    /// Returns when to look again.
+    fn hedge_when_late(&mut self) -> Option<Instant> {
+        let Some((range, bytes, &[Source::Request(id)])) = self.blocks.head_of_line() else { return None };
         let headers = bytes == 0 && self.blocks.cell(range.first()).is_some_and(|cell| cell.segment().is_none());
         let (kind, size) = if headers {
             (Kind::Segment, range.count().saturating_mul(HEADER_WIRE_BYTES))
         } else {
             (Kind::Bodies, bytes)
         };
-        let Some(InFlight { peer: first_peer, sent, reserved, .. }) = self.requests.get(id).cloned() else { return };
+        let InFlight { peer: first_peer, sent, reserved, .. } = *self.requests.get(id)?;
         if sent.after(HEDGE_AFTER) > self.now {
-            self.timers.set(Timer::Hedge, sent.after(HEDGE_AFTER));
-            return;
+            return Some(sent.after(HEDGE_AFTER));
         }
         let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
-        let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
-        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(size));
+        let second = self.peers.choose(kind, size, self.now, &mut self.rng, best)?;
+        let asked = size.saturating_add(reserved);
+        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(asked));
         let late = sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER));
         if late > self.now {
-            self.timers.set(Timer::Hedge, late);
-            return;
+            return Some(late);
         }
         let cap = (self.counters.useful_bytes / HEDGE_SHARE).saturating_add(HEDGE_FLOOR_BYTES);
         // Where headers come from the second peer, bodies that the first may have begun to send with them are lost.
-        let spent = self.counters.hedged_bytes.saturating_add(size).saturating_add(reserved);
+        let spent = self.counters.hedged_bytes.saturating_add(asked);
         if spent > cap || !self.budget.reserve(size, true) {
-            return;
+            return None;
         }
         self.counters.hedged_bytes = spent;
         if headers {
-            let Some(certified) = self.blocks.cell(range.first()).map(Cell::is_certified) else { return };
+            let certified = self.blocks.cell(range.first()).map(Cell::is_certified)?;
             let source = self.send_segment(second, range, certified, size, 0, size);
             if let Some(headers) = self.blocks.headers_of(range.first()) {
                 headers.add(source);
@@ -384,6 +393,7 @@ impl Machine {
                 slot.fetch.add(source);
             }
         }
+        None
     }
 
     /// Follows the tip: one answer at a time from where we stand; a second peer where the first says nothing though
