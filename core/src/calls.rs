@@ -11,6 +11,7 @@ use crate::chain::{EpochRef, Finalized, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{CallId, Height};
 use crate::ranges::HeightRange;
+use crate::state::{StateItem, StateLeaves};
 use crate::verify::HandoverLink;
 use crate::wire::BodyFrame;
 
@@ -130,4 +131,81 @@ pub enum StoreError {
     /// It will not work without help.
     #[error("the store refuses to write")]
     Permanent,
+}
+
+/// Work on the staging area, where a state is put together beside the live one. At most one such call is out at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StateCall {
+    /// The call, as the answer must name it.
+    pub id: CallId,
+    /// What to do.
+    pub work: StateWork,
+}
+
+/// What to do with the staging area.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StateWork {
+    /// Say what of these subtrees is there already, one [`Holding`] for each. What the live state holds with the same
+    /// hash is copied, and counts as staged.
+    Survey(Vec<StateItem>),
+    /// Keep these subtrees: each replaces everything that is staged under its place, and what was known of places above
+    /// and below it. One atomic batch; what was acknowledged survives a crash.
+    Stage(Vec<StateLeaves>),
+    /// The staged state is complete: hash all of it again, and if its root is `base.state_root`, make it the live state,
+    /// at the height of `base.point`, and let the stored blocks begin above that block. All of it or nothing.
+    Activate(SnapshotBase),
+}
+
+/// The block whose state was fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SnapshotBase {
+    /// The block.
+    pub point: BlockPoint,
+    /// The state after it, from its header.
+    pub state_root: Hash,
+    /// Verified headers that begin with the block's own.
+    pub segment: SegmentRef,
+    /// The tip message that proves the last of them, where the segment has no certificate.
+    pub tip: Option<Bytes>,
+}
+
+/// What the staging area holds of a subtree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holding {
+    /// All of it, with this very hash. An empty subtree is always held once what was there is deleted.
+    Held,
+    /// Something else or something that was not compared, here or in the live state: about so many keys. Worth
+    /// comparing further down.
+    Differs {
+        /// Keys under the place.
+        keys: u64,
+    },
+    /// Nothing.
+    Absent,
+}
+
+/// The answer to a [`StateCall`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StateDone {
+    /// The call.
+    pub id: CallId,
+    /// What came of it.
+    pub result: Result<StateReply, StoreError>,
+}
+
+/// What came of a [`StateCall`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StateReply {
+    /// To [`StateWork::Survey`]: one for each item, in order.
+    Surveyed(Vec<Holding>),
+    /// To [`StateWork::Stage`]: kept.
+    Staged,
+    /// To [`StateWork::Activate`]: the state is live.
+    Activated,
+    /// To [`StateWork::Activate`]: the staged state has another root, though every part of it was verified: what the
+    /// disk returns is not what was written. What doesn't match has been forgotten and will be found missing.
+    RootMismatch {
+        /// The root that was found.
+        found: Hash,
+    },
 }

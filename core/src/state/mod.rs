@@ -21,17 +21,21 @@
 //! a snapshot is dropping its range of keys. It is a [`StateReader`] like the live store, so [`Tree::load`] opens it.
 
 mod digest;
+mod item;
 mod key_value;
 mod node;
 mod page;
+mod prefix;
 mod proof;
 mod record;
 mod store;
 mod tree;
 
 pub use digest::{PLACEHOLDER, internal_hash, key_hash, leaf_hash, value_hash};
+pub use item::{StateForm, StateItem, StateLeaves};
 pub use key_value::{KeyValueState, StateError};
 pub use page::{PAGE_LEAVES, PageError, PageKey};
+pub use prefix::{Prefix, PrefixError};
 pub use proof::{DecodeProofError, MAX_PROOF_BYTES, MAX_SIBLINGS, ProofLeaf, StateProof, StateProofError};
 pub use record::{Record, RecordError};
 pub use store::{MemoryStateStore, StateReader, StateWrites};
@@ -42,6 +46,9 @@ pub const MAX_KEY_BYTES: usize = 1 << 10;
 
 /// Largest value, in bytes: a leaf's record, with its key, still fits into one frame of a state answer.
 pub const MAX_VALUE_BYTES: usize = 64 << 10;
+
+/// Most bits that one pruned tree goes down: 1,024 subtrees, 33 KiB.
+pub const MAX_TREE_DEPTH: u8 = 10;
 
 #[cfg(test)]
 mod key_value_tests;

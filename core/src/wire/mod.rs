@@ -16,4 +16,4 @@ pub use bodies::{BodyFrame, cut_frame, decode_bodies, encode_frame, frame_lens, 
 pub use request::{PROTOCOL_VERSION, Request, RequestError};
 pub use response::{Answer, Refusal, encode_answer, encode_refusal};
 pub use sections::{Sections, put_section};
-pub use status::PeerStatus;
+pub use status::{MAX_SNAPSHOT_CLAIMS, PeerStatus, SnapshotClaim};

@@ -17,3 +17,17 @@ pub struct PeerStatus {
     /// The tip's epoch.
     pub epoch: Epoch,
 }
+
+/// Most snapshots that a peer advertises, newest first.
+pub const MAX_SNAPSHOT_CLAIMS: usize = 8;
+
+/// A state that a peer says it serves. Sizes only guide the size of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SnapshotClaim {
+    /// The state after the block at this height, a multiple of the chain's snapshot interval.
+    pub height: Height,
+    /// How many keys it has.
+    pub keys: u64,
+    /// Bytes of its keys and values.
+    pub bytes: u64,
+}
