@@ -18,6 +18,9 @@ impl<K: Ord + Copy> Timers<K> {
 
     /// Sets or moves the deadline of `key`.
     pub(crate) fn set(&mut self, key: K, at: Instant) {
+        if self.by_key.get(&key) == Some(&at) {
+            return;
+        }
         self.cancel(key);
         self.by_time.insert((at, key));
         self.by_key.insert(key, at);

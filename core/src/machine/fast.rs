@@ -386,9 +386,13 @@ impl Machine {
         let eligible = |id: PeerId, peer: &Peer| id != first && serves_state(peer);
         let size = want.bytes;
         let Some(second) = self.peers.choose(Kind::State, size, self.now, &mut self.rng, eligible) else { return };
+        let late = self.late_at(sent, second, size);
+        if late > self.now {
+            self.timers.set(Timer::Hedge, late);
+            return;
+        }
         let reserved = size.saturating_mul(2 * MEMORY_FACTOR);
-        if self.is_late(sent, second, size)
-            && self.budget.room(true) >= reserved
+        if self.budget.room(true) >= reserved
             && self.may_hedge(size)
             && let Some(source) = self.send_state_request(second, batch, &want, size, true)
             && let Some(walk) = &mut self.fast.walk
@@ -460,7 +464,7 @@ impl Machine {
                 self.take_state_reply(call.work, reply);
             }
         }
-        self.plan();
+        self.unplanned = true;
     }
 
     fn end_call(&mut self, id: CallId) {

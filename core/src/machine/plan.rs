@@ -15,6 +15,7 @@ use crate::peers::Peers;
 use crate::ranges::HeightRange;
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Cell, Source, Want};
+use crate::time::Instant;
 use crate::wire::Request;
 
 /// Payload bytes that one apply call carries at most: enough to spread the cost of an fsync, little against the budget.
@@ -248,16 +249,18 @@ impl Machine {
         let Some(target) = self.target() else { return };
         let limit = self.until.map_or(target, |until| target.min(until));
         let mut from = Height::ZERO;
-        while self.requests.len() < self.config.parallel_download_limit {
+        while self.requests.len() < self.config.parallel_download_limit
+            && self.budget.room(true) > 0
+            && self.someone_is_ready()
+        {
             let Some(want) = self.blocks.next_want(from) else {
                 if self.blocks.planned() >= limit || !self.open_cell() {
                     break;
                 }
                 continue;
             };
-            if self.budget.room(true) == 0 || !self.someone_is_ready() {
-                break;
-            }
+            // Wants come lowest first: what lies below this one is not missing, or can't be asked for now.
+            from = want.range().first();
             if !self.ask_for(&want) {
                 from = want.range().last().next();
                 if self.budget.room(false) == 0 {
@@ -363,31 +366,38 @@ impl Machine {
 
     /// Asks a second peer for the head of line where the first is late, within a cap on bytes asked for twice.
     fn hedge(&mut self) {
-        self.timers.cancel(Timer::Hedge);
-        let Some((range, bytes, &[Source::Request(id)])) = self.blocks.head_of_line() else { return };
+        match self.hedge_when_late() {
+            Some(at) => self.timers.set(Timer::Hedge, at),
+            None => self.timers.cancel(Timer::Hedge),
+        }
+    }
+
+    /// Returns when to look again.
+    fn hedge_when_late(&mut self) -> Option<Instant> {
+        let Some((range, bytes, &[Source::Request(id)])) = self.blocks.head_of_line() else { return None };
         let headers = bytes == 0 && self.blocks.cell(range.first()).is_some_and(|cell| cell.segment().is_none());
         let (kind, size) = if headers {
             (Kind::Segment, range.count().saturating_mul(HEADER_WIRE_BYTES))
         } else {
             (Kind::Bodies, bytes)
         };
-        let Some(InFlight { peer: first_peer, sent, reserved, .. }) = self.requests.get(id).cloned() else { return };
+        let InFlight { peer: first_peer, sent, reserved, .. } = *self.requests.get(id)?;
         if sent.after(HEDGE_AFTER) > self.now {
-            self.timers.set(Timer::Hedge, sent.after(HEDGE_AFTER));
-            return;
+            return Some(sent.after(HEDGE_AFTER));
         }
         let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
-        let Some(second) = self.peers.choose(kind, size, self.now, &mut self.rng, best) else { return };
+        let second = self.peers.choose(kind, size, self.now, &mut self.rng, best)?;
         // Where headers come from the second peer, bodies that the first may have begun to send with them are lost.
-        let twice = size.saturating_add(reserved);
-        if !self.is_late(sent, second, size) || self.budget.room(true) < size || !self.may_hedge(twice) {
-            return;
+        let asked = size.saturating_add(reserved);
+        let late = self.late_at(sent, second, asked);
+        if late > self.now {
+            return Some(late);
         }
-        if !self.budget.reserve(size, true) {
-            return;
+        if self.budget.room(true) < size || !self.may_hedge(asked) || !self.budget.reserve(size, true) {
+            return None;
         }
         if headers {
-            let Some(certified) = self.blocks.cell(range.first()).map(Cell::is_certified) else { return };
+            let certified = self.blocks.cell(range.first()).map(Cell::is_certified)?;
             let source = self.send_segment(second, range, certified, size, 0, size);
             if let Some(headers) = self.blocks.headers_of(range.first()) {
                 headers.add(source);
@@ -398,17 +408,13 @@ impl Machine {
                 slot.fetch.add(source);
             }
         }
+        None
     }
 
-    /// Whether a request of `sent` is late against what `second` is expected to need. Where it isn't, a timer says when
-    /// it will be.
-    pub(super) fn is_late(&mut self, sent: crate::time::Instant, second: PeerId, size: u64) -> bool {
+    /// When a request of `sent` counts as late against what `second` is expected to need.
+    pub(super) fn late_at(&self, sent: crate::time::Instant, second: PeerId, size: u64) -> crate::time::Instant {
         let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(size));
-        let late = sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER));
-        if late > self.now {
-            self.timers.set(Timer::Hedge, late);
-        }
-        late <= self.now
+        sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER))
     }
 
     /// Counts `size` against the cap on bytes that are asked for twice, if they fit.

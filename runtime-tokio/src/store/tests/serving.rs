@@ -84,7 +84,7 @@ fn bodies_keep_to_the_budget_and_the_range() {
     let store = create(dir.path(), &toy);
     append_all(&store, &[apply(vec![toy.part(range(1, 1023), range(1, 1023), 10)])]);
     for (first, last, max_bytes, end) in [
-        (1, 1023, 0, 1),      // at least one block
+        (1, 1023, 100, 1),    // exactly
         (1, 1023, 250, 2),    // as many as fit
         (1, 1023, 2_999, 20), // then whole frames
         (5, 1023, 2_999, 30), // a frame's rest first
@@ -96,6 +96,9 @@ fn bodies_keep_to_the_budget_and_the_range() {
         assert!(store.bodies(range(first, last), max_bytes, &mut out).unwrap());
         assert_eq!(toy.check_bodies(out.into(), first), end + 1, "{first}..={last} {max_bytes}");
     }
+    let mut out = b"before".to_vec();
+    assert!(!store.bodies(range(7, 1023), 99, &mut out).unwrap(), "the first block has more");
+    assert_eq!(out, b"before");
 }
 
 #[test]

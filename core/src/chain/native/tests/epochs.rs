@@ -284,3 +284,33 @@ fn a_tip_of_another_epoch_is_nobodys_fault() {
     assert_eq!(net.chain().verify_tip(&net.context(0), &tip), Ok(TipCheck::OtherEpoch(Epoch::new(1))));
     assert!(matches!(net.chain().verify_tip(&net.context(1), &tip), Ok(TipCheck::Final(_))));
 }
+
+#[test]
+fn a_handovers_proof_stands_for_its_own_block_and_proof_alone() {
+    let net = Net::new(&Shape::default());
+    let (chain, epoch) = (net.chain(), net.context(0));
+    let verify = |segment: &[u8], handover: &Handover| {
+        let result = chain.verify_last_segment(&epoch, &certified(15, 20), segment, &[], &handover.encode());
+        result.map(|(_, facts)| facts.quorum_checks)
+    };
+    let (known, own) = (net.handover(0), net.segment(15, 20));
+    assert_eq!(verify(&own, &known), Ok(0), "the same bytes proved the same block already");
+    // Another proof of the same block is checked, and must hold.
+    let other = net.segment_with(15, 20, net.double(20)).encode();
+    assert_eq!(verify(&other, &known), Ok(1));
+    let FinalityProof::TwoChain { descendants, mut qc } = net.two_chain(20) else { unreachable!() };
+    qc.signatures.swap(0, 1);
+    let forged = FinalityProof::TwoChain { descendants, qc };
+    assert_eq!(verify(&net.segment_with(15, 20, forged).encode(), &known), Err(Fault::BadCertificate));
+    // The same proof under another last block proves nothing: its path does not start there.
+    let rival = with(net.header(20), |header| header.state_root = Hash::from_bytes([66; 32]));
+    let headers: Vec<Header> = net.headers[15..20].iter().cloned().chain([rival]).collect();
+    let segment = Segment::new(net.header(14).clone(), headers, known.proof.clone()).unwrap().encode();
+    assert_eq!(verify(&segment, &known), Err(Fault::BrokenLink(height(21))));
+    // Nor does a handover stand for a segment that ends elsewhere.
+    let inside = chain.verify_last_segment(&epoch, &certified(15, 19), &net.segment(15, 19), &[], &known.encode());
+    assert_eq!(inside.unwrap().1.quorum_checks, 1);
+    // Bytes that are no handover change nothing.
+    let (_, facts) = chain.verify_last_segment(&epoch, &certified(15, 20), &own, &[], &[1, 2, 3]).unwrap();
+    assert_eq!(facts.quorum_checks, 1);
+}

@@ -273,3 +273,39 @@ fn what_does_not_conflict_is_no_evidence() {
     let empty = Branch { headers: vec![], ..wrong };
     assert_eq!(of(empty, right), Err(Fault::NoConflict));
 }
+
+#[test]
+fn bodies_behind_a_segment_stay_within_what_was_asked_for() {
+    use crate::chain::EpochRef;
+    use crate::ids::JobId;
+    use crate::verify::{Job, Outcome, Task};
+    use crate::wire::{encode_frame, put_section};
+
+    let net = Net::new(&Shape::default());
+    let info = &net.epochs[0];
+    let epoch = EpochRef::trusted(info.epoch(), info.range(), info.encode().into());
+    // Payloads of 9, 9, 9, 0 and 9 bytes.
+    let run = |bodies: u32, last: u64, change: fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        assert!(put_section(&mut bytes, &net.segment(5, 9)) && put_section(&mut bytes, &[]));
+        encode_frame(&mut bytes, (last - 4) as u32, &net.payloads[5..=last as usize].concat());
+        change(&mut bytes);
+        let claim = certified(5, 9);
+        let task = Task::Segment { epoch: epoch.clone(), claim, bodies, handover: None, bytes: bytes.into() };
+        match Job::new(JobId::FIRST, task).run(&net.chain()).outcome() {
+            Ok(Outcome::Segment { frames, .. }) => Ok(frames.iter().map(|frame| frame.range).collect::<Vec<_>>()),
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => Err(*fault),
+        }
+    };
+    let whole = |_: &mut Vec<u8>| {};
+    assert_eq!(run(36, 9, whole), Ok(vec![range(5, 9)]));
+    assert_eq!(run(36, 6, whole), Ok(vec![range(5, 6)]), "fewer is no fault");
+    assert_eq!(run(27, 8, whole), Ok(vec![range(5, 8)]));
+    assert_eq!(run(35, 9, whole), Err(Fault::WrongRange));
+    assert_eq!(run(8, 5, whole), Err(Fault::Oversize));
+    assert_eq!(run(0, 5, whole), Err(Fault::NonCanonical));
+    let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    assert_eq!(run(36, 9, flip), Err(Fault::BadPayload(height(9))));
+    assert_eq!(run(36, 9, |bytes| bytes.push(0)), Err(Fault::BadFrame));
+}
