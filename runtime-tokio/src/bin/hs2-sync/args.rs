@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
+use hotstuff2_sync_tokio::store::SnapshotRetention;
 
 use crate::lie::Lie;
 
@@ -102,6 +103,9 @@ pub(crate) struct ServeArgs {
     /// File with this node's key; made where it is missing [default: DIR/identity.key]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
+    /// Keep and serve at most so many snapshots of the state, the newest; what is dropped is deleted from the store
+    #[arg(long, default_value_t = SnapshotRetention::default().count, value_name = "N")]
+    pub(crate) snapshots: u32,
     /// Play a liar, to see it caught
     #[arg(long, value_enum, hide = true)]
     pub(crate) lie: Option<Lie>,

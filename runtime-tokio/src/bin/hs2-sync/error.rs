@@ -7,9 +7,9 @@ use hotstuff2_sync::chain::native::{AnchorError, GenesisError};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
-use hotstuff2_sync_tokio::StartError;
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
 use hotstuff2_sync_tokio::store::{OpenError, StoreFailure};
+use hotstuff2_sync_tokio::{ExecuteError, StartError};
 
 use crate::args::ChainArgs;
 
@@ -93,6 +93,9 @@ pub(crate) enum CliError {
     /// The ledger's state is not what the chain says.
     #[error("the ledger's state in the store is damaged: {0}; remove the node's folder and sync again")]
     LedgerDamaged(String),
+    /// The application refuses blocks.
+    #[error(transparent)]
+    Execute(ExecuteError),
     /// The sync can't be started.
     #[error(transparent)]
     Start(#[from] StartError),

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hotstuff2_sync::calls::{Apply, ApplyPart};
-use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::chain::native::{Header, NativeChain};
 use hotstuff2_sync::ids::CallId;
 use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::wire::split_payloads;
 use hotstuff2_sync_testkit::chain::{
-    ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
+    Blocks, ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
     SNAPSHOT_INTERVAL,
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
+use hotstuff2_sync_tokio::{AppBlock, Application as _};
 
 use crate::args::{App, ChainArgs, GenArgs};
 use crate::error::CliError;
 use crate::genesis_file::{GENESIS_FILE, write_genesis};
+use crate::ledger_app::LedgerApp;
 use crate::progress::{ProgressLine, Snapshot};
 use crate::report::{GenReport, Head, say, write_json};
 
@@ -80,13 +83,13 @@ pub(crate) fn generate(
     fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
     let genesis_file = dir.join(GENESIS_FILE);
     write_genesis(&genesis, &genesis_file)?;
-    let mut sink = Sink {
-        store: DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &StoreAnchor::from(&genesis))?,
-        batch: Vec::new(),
-        batch_bytes: 0,
-        payload_bytes: 0,
-        call: CallId::FIRST,
+    let store = DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &StoreAnchor::from(&genesis))?;
+    let store = Arc::new(store);
+    let ledger = match chain.app() {
+        App::None => None,
+        App::Ledger => Some(LedgerApp::open(&store, &genesis, &genesis_file)?),
     };
+    let mut sink = Sink { store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0, call: CallId::FIRST };
     let mut head =
         Head { height: 0, id: genesis.id().to_string(), state_root: genesis.header().state_root.to_string() };
     let mut handovers = 0;
@@ -100,7 +103,7 @@ pub(crate) fn generate(
                 if let Some(last) = blocks.headers.last() {
                     head.state_root = last.state_root.to_string();
                 }
-                sink.push(blocks.part)?;
+                sink.push(blocks)?;
             }
             Piece::Handover(link) => {
                 sink.flush()?;
@@ -112,7 +115,7 @@ pub(crate) fn generate(
         }
         progress.show(&snapshot(begin, head.height, blocks, sink.payload_bytes));
     }
-    sink.flush()?;
+    sink.finish()?;
     progress.finish(&snapshot(begin, head.height, blocks, sink.payload_bytes));
     Ok(GenReport {
         head,
@@ -170,19 +173,20 @@ pub(crate) fn require_empty(dir: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Hands blocks to the store, several segments at a time.
+/// Hands blocks to the store, several segments at a time, and to the ledger, whose state nodes that join can fetch.
 struct Sink {
-    store: DiskStore<NativeChain>,
-    batch: Vec<ApplyPart>,
+    store: Arc<DiskStore<NativeChain>>,
+    ledger: Option<LedgerApp>,
+    batch: Vec<Blocks>,
     batch_bytes: u64,
     payload_bytes: u64,
     call: CallId,
 }
 
 impl Sink {
-    fn push(&mut self, part: ApplyPart) -> Result<(), CliError> {
-        let bytes: u64 = part.frames.iter().map(|frame| frame.raw.len() as u64).sum();
-        self.batch.push(part);
+    fn push(&mut self, blocks: Blocks) -> Result<(), CliError> {
+        let bytes: u64 = blocks.part.frames.iter().map(|frame| frame.raw.len() as u64).sum();
+        self.batch.push(blocks);
         self.batch_bytes += bytes;
         self.payload_bytes += bytes;
         if self.batch_bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
@@ -192,12 +196,44 @@ impl Sink {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let apply = Apply { id: self.call, parts: std::mem::take(&mut self.batch), tip: None };
+        let (parts, headers): (_, Vec<_>) =
+            std::mem::take(&mut self.batch).into_iter().map(|blocks| (blocks.part, blocks.headers)).unzip();
+        let apply = Apply { id: self.call, parts, tip: None };
         self.store.append(&apply)?;
+        if let Some(ledger) = &mut self.ledger {
+            for (part, headers) in apply.parts.iter().zip(&headers) {
+                execute(ledger, part, headers)?;
+            }
+        }
         self.call = self.call.next();
         self.batch_bytes = 0;
         Ok(())
     }
+
+    fn finish(&mut self) -> Result<(), CliError> {
+        self.flush()?;
+        match &mut self.ledger {
+            Some(ledger) => ledger.persist().map_err(CliError::Execute),
+            None => Ok(()),
+        }
+    }
+}
+
+fn execute(ledger: &mut LedgerApp, part: &ApplyPart, headers: &[Header]) -> Result<(), CliError> {
+    let mut headers = headers.iter();
+    for frame in &part.frames {
+        let lens = part.segment.payload_lens_of(frame.range).unwrap_or_default();
+        let payloads = split_payloads(&frame.raw, lens).zip(headers.by_ref());
+        let block = |(payload, header): (_, &Header)| AppBlock {
+            height: header.height,
+            id: header.id(),
+            timestamp: header.timestamp,
+            state_root: header.state_root,
+            payload,
+        };
+        ledger.execute(&payloads.map(block).collect::<Vec<_>>()).map_err(CliError::Execute)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync_tokio::StoreHandler;
 use hotstuff2_sync_tokio::net::{Identity, Network as _, QuicLimits, QuicNetwork};
+use hotstuff2_sync_tokio::store::SnapshotRetention;
 
 use crate::args::ServeArgs;
 use crate::error::CliError;
@@ -29,6 +30,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
 async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let stop = stop_signal(&args.parent)?;
     let (_, store) = open_store(&args.dir)?;
+    store.set_snapshot_retention(SnapshotRetention { count: args.snapshots, max_age: None })?;
     let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
     let identity = Identity::load_or_generate(identity_file)?;
     let height = store.status().tip.get();
