@@ -7,6 +7,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::SnapshotBase;
@@ -30,6 +31,12 @@ use super::writer::drop_rows;
 
 /// Pages that are gathered before they are written, about 1 KiB each.
 const PAGES_AT_ONCE: usize = 1024;
+
+/// Leaves that are handed from thread to thread at once, 64 bytes each.
+const CHUNK_LEAVES: usize = 4096;
+
+/// Such chunks that may wait: 4 MiB of leaves.
+const CHUNKS_AHEAD: usize = 16;
 
 impl<C: Chain> DiskStore<C> {
     /// The block whose state was fetched, and its state root; `None` in a store that begins with its anchor.
@@ -83,22 +90,48 @@ impl<C: Chain> DiskStore<C> {
         Ok(same && self.staged_leaves(&Prefix::ROOT, 1)?.is_empty())
     }
 
-    /// Writes the pages of all that is staged; its root and size.
+    /// Writes the pages of all that is staged; its root and size. Values are read and hashed on a thread of their own,
+    /// while the pages of those before are built and written: each takes about half of the time.
     fn build_pages(&self) -> Result<(Hash, StateSize), StoreFailure> {
-        let (mut builder, mut batch, mut size) = (PageBuilder::new(), Batch::new(self), StateSize::default());
+        let (sender, leaves) = mpsc::sync_channel(CHUNKS_AHEAD);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(move || self.hash_values(&sender));
+            // Where this fails, `leaves` is dropped and the reader stops.
+            let root = self.build_pages_of(leaves);
+            let size = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((root?, size?))
+        })
+    }
+
+    /// Sends the leaves of all staged values; the size of the state.
+    fn hash_values(&self, leaves: &mpsc::SyncSender<Vec<(Hash, Hash)>>) -> Result<StateSize, StoreFailure> {
+        let (mut size, mut chunk) = (StateSize::default(), Vec::with_capacity(CHUNK_LEAVES));
         scan_values(&self.db, Space::StagedValues, &Prefix::ROOT, |key_hash, record| {
-            let damaged = |error| StoreFailure::damaged(self.db.path(), format!("staged values: {error}"));
             size.add(record.len());
-            builder.push(key_hash, leaf_value(record)).map_err(damaged)?;
+            chunk.push((key_hash, leaf_value(record)));
+            let full = chunk.len() >= CHUNK_LEAVES;
+            let chunk = full.then(|| std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_LEAVES)));
+            let sent = chunk.is_none_or(|chunk| leaves.send(chunk).is_ok());
+            Ok(if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        // Nobody listens where building has failed, which says why.
+        let _ = leaves.send(chunk);
+        Ok(size)
+    }
+
+    fn build_pages_of(&self, leaves: mpsc::Receiver<Vec<(Hash, Hash)>>) -> Result<Hash, StoreFailure> {
+        let (mut builder, mut batch) = (PageBuilder::new(), Batch::new(self));
+        for (key_hash, value_hash) in leaves.into_iter().flatten() {
+            let damaged = |error| StoreFailure::damaged(self.db.path(), format!("staged values: {error}"));
+            builder.push(key_hash, value_hash).map_err(damaged)?;
             if builder.pages() >= PAGES_AT_ONCE {
                 put_pages(&mut batch, builder.take_pages())?;
             }
-            Ok(ControlFlow::Continue(()))
-        })?;
+        }
         let (root, _, pages) = builder.finish();
         put_pages(&mut batch, pages)?;
         batch.commit()?;
-        Ok((root, size))
+        Ok(root)
     }
 
     /// Deletes the marks whose values don't hash to them: they count as missing, or as different, when asked for again.

@@ -29,8 +29,9 @@ impl<C: Chain> DiskStore<C> {
         let floor = self.view().floor;
         let mut below = BlockPoint { height: floor.headers.prev().unwrap_or_default(), id: floor.parent_id };
         while below.height < self.view().head.height {
-            let (bodies, id, bytes) = self.on_view(|view| self.check_piece(view, below.height.next(), below.id))?;
-            report.blocks = report.blocks.saturating_add(bodies.count());
+            let (bodies, blocks, id, bytes) =
+                self.on_view(|view| self.check_piece(view, below.height.next(), below.id))?;
+            report.blocks = report.blocks.saturating_add(blocks);
             report.segments = report.segments.saturating_add(1);
             report.bytes = report.bytes.saturating_add(bytes);
             below = BlockPoint { height: bodies.last(), id };
@@ -39,16 +40,20 @@ impl<C: Chain> DiskStore<C> {
         Ok(report)
     }
 
-    /// Checks the piece whose bodies begin at `first`: the heights, the last id, and the bytes that were read.
+    /// Checks the piece whose bodies begin at `first`: the heights, how many bodies they have, the last id, and the bytes
+    /// that were read.
     fn check_piece(
         &self,
         view: &View,
         first: Height,
         parent_id: hotstuff2_sync::hash::Hash,
-    ) -> Result<(HeightRange, hotstuff2_sync::hash::Hash, u64), StoreFailure> {
+    ) -> Result<(HeightRange, u64, hotstuff2_sync::hash::Hash, u64), StoreFailure> {
         let missing = || StoreFailure::damaged(self.segments.path(), format!("block {first} is in no file"));
         let stored = self.stored_at(view, first)?.ok_or_else(missing)?;
-        let bodies = stored.bodies().filter(|bodies| bodies.first() == first).ok_or_else(missing)?;
+        // Below the base there may be headers alone.
+        let blocks = stored.bodies().map_or(0, HeightRange::count);
+        let headers = Some(stored.range()).filter(|range| range.last() <= view.base.height);
+        let bodies = stored.bodies().or(headers).filter(|bodies| bodies.first() == first).ok_or_else(missing)?;
         if stored.record().facts.parent_id != parent_id {
             return Err(stored.damaged(format!("block {first} doesn't continue the block below")));
         }
@@ -65,6 +70,6 @@ impl<C: Chain> DiskStore<C> {
         if bodies.last() == stored.range().last() && last != stored.record().facts.last_id {
             return Err(stored.damaged("its headers don't end with the recorded block"));
         }
-        Ok((bodies, last, bytes))
+        Ok((bodies, blocks, last, bytes))
     }
 }

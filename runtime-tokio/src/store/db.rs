@@ -125,7 +125,7 @@ impl Handles {
             generation,
             db,
         };
-        handles.delete_others()?;
+        handles.delete_others();
         Ok(handles)
     }
 
@@ -134,15 +134,15 @@ impl Handles {
         Ok(generation_of(moment.get(&self.index, key::GENERATION)?)? == self.generation)
     }
 
-    /// Deletes the keyspaces of earlier generations.
-    fn delete_others(&self) -> fjall::Result<()> {
+    /// Deletes the keyspaces of earlier generations. Nothing depends on it, and the next opening tries again.
+    fn delete_others(&self) {
         let known = self.all().map(|keyspace| keyspace.name().clone());
-        for name in self.db.list_keyspace_names() {
-            if !known.contains(&name) {
-                self.db.delete_keyspace(self.db.keyspace(&name, KeyspaceCreateOptions::default)?)?;
+        for name in self.db.list_keyspace_names().into_iter().filter(|name| !known.contains(name)) {
+            let old = self.db.keyspace(&name, KeyspaceCreateOptions::default);
+            if let Err(error) = old.and_then(|old| self.db.delete_keyspace(old)) {
+                tracing::warn!(%error, table = %name, "the tables of an earlier state could not be deleted");
             }
         }
-        Ok(())
     }
 
     /// Makes an empty keyspace of the same name out of that for staged pages.
@@ -163,7 +163,7 @@ impl Handles {
             self.live = open_live(&self.db, generation)?;
             self.staging = open_staging(&self.db, generation.saturating_add(1))?;
             self.generation = generation;
-            self.delete_others()?;
+            self.delete_others();
         }
         Ok(())
     }

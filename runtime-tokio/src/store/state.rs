@@ -114,7 +114,7 @@ impl<C: Chain> DiskStore<C> {
     }
 
     /// Opens the database again after a failure.
-    fn mend(&self) -> Result<(), StoreFailure> {
+    pub(super) fn mend(&self) -> Result<(), StoreFailure> {
         if self.db.is_broken() {
             drop(self.lock_writer()?);
         }

@@ -424,8 +424,7 @@ impl<'a> ChainReader for ChainView<'a> {
                     fits.is_some()
                 })
                 .count();
-            let count = if any { fitting } else { fitting.max(1) };
-            let Some(last) = count.checked_sub(1).map(|more| height.plus(more as u64)) else { break };
+            let Some(last) = fitting.checked_sub(1).map(|more| height.plus(more as u64)) else { break };
             let Some(cut) = HeightRange::new(height, last).and_then(|range| cut_frame(frame, lens, range)) else {
                 break;
             };

@@ -3,6 +3,7 @@
 mod blocks;
 mod crash;
 mod damage;
+mod history;
 mod rate;
 mod rebase;
 mod serving;

@@ -66,7 +66,7 @@ fn append_rate() {
 #[test]
 #[ignore = "a measurement: cargo test --release -p hotstuff2-sync-tokio --lib staging_rate -- --ignored --nocapture"]
 fn staging_rate() {
-    use hotstuff2_sync::calls::SnapshotBase;
+    use hotstuff2_sync::calls::{Holding, SnapshotBase};
     use hotstuff2_sync::hash::Hash;
     use hotstuff2_sync::ids::Height;
     use hotstuff2_sync::state::{
@@ -113,11 +113,13 @@ fn staging_rate() {
     for round in 0..2 {
         let store = create(&dir.path().join(format!("staged-{round}")), &toy);
         let before = resident_kib();
+        let mut most = before;
         let start = Instant::now();
         for call in subtrees.chunks(SUBTREES_AT_ONCE) {
             let items: Vec<StateItem> = call.iter().map(|subtree| subtree.item).collect();
             store.survey(&items).unwrap();
             store.stage(call).unwrap();
+            most = most.max(resident_kib());
         }
         let staged = start.elapsed().as_secs_f64();
         let segment = toy.segment(range(1000, 1000), true, b"");
@@ -125,11 +127,12 @@ fn staging_rate() {
         assert_eq!(store.activate(&base).unwrap(), Activation::Activated);
         let total = start.elapsed().as_secs_f64();
         println!(
-            "staged in {staged:.3} s, activated in {:.3} s: {:.0} pairs/s; memory {} KiB, then {} KiB",
+            "staged in {staged:.3} s, activated in {:.3} s: {:.0} pairs/s; memory {} KiB, at most {} KiB more, then {} KiB more",
             total - staged,
             KEYS as f64 / total,
             before,
-            resident_kib()
+            most - before,
+            resident_kib() - before
         );
         drop(store);
 
@@ -154,6 +157,38 @@ fn staging_rate() {
         store.persist().unwrap();
         let total = start.elapsed().as_secs_f64();
         println!("loaded in {total:.3} s: {:.0} pairs/s", KEYS as f64 / total);
+
+        // A twentieth of the subtrees has changed since.
+        let (mut builder, mut changed) = (PageBuilder::new(), 0u64);
+        let target = subtrees.iter().enumerate().map(|(number, subtree)| {
+            let mut subtree = subtree.clone();
+            if number % 20 == 0 {
+                let (key, record) = subtree.records[0].clone();
+                let record = Record::new(Record::decode(record).unwrap().key(), b"changed").unwrap();
+                subtree.records[0] = (key, record.as_bytes().clone());
+            }
+            let leaves: Vec<_> = subtree.records.iter().map(leaf).collect();
+            leaves.iter().for_each(|(key, value)| builder.push(*key, *value).unwrap());
+            subtree.item.hash = subtree_hash(&subtree.item.prefix, &leaves);
+            subtree
+        });
+        let target: Vec<StateLeaves> = target.collect();
+        let (state_root, ..) = builder.finish();
+        let start = Instant::now();
+        for call in target.chunks(SUBTREES_AT_ONCE) {
+            let items: Vec<StateItem> = call.iter().map(|subtree| subtree.item).collect();
+            let held = store.survey(&items).unwrap();
+            for (subtree, _) in call.iter().zip(held).filter(|(_, held)| *held != Holding::Held) {
+                store.stage(std::slice::from_ref(subtree)).unwrap();
+                changed += 1;
+            }
+        }
+        let staged = start.elapsed().as_secs_f64();
+        let segment = toy.segment(range(1000, 1000), true, b"");
+        let base = SnapshotBase { point: toy.point(1000), state_root, segment, tip: None };
+        assert_eq!(store.activate(&base).unwrap(), Activation::Activated);
+        let activated = start.elapsed().as_secs_f64() - staged;
+        println!("{changed} changed subtrees: staged in {staged:.3} s, activated in {activated:.3} s");
     }
 }
 

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hotstuff2_sync::calls::{Holding, SnapshotBase};
-use hotstuff2_sync::chain::EpochRef;
-use hotstuff2_sync::chain::Finalized;
+use hotstuff2_sync::chain::{EpochRef, Finalized};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader as _;

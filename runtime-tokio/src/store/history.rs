@@ -1,0 +1,117 @@
+//! History: verified older blocks, cell by cell downwards from the block that the store began with.
+//!
+//! A cell is a sealed file as any other, with the bodies or without. It counts when the database says so, which is after
+//! the file is durable under its name; a file that is there before is removed when the store is opened.
+
+use bytes::Bytes;
+use hotstuff2_sync::chain::{Chain, SegmentRef};
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::wire::BodyFrame;
+
+use super::db::Space;
+use super::disk::DiskStore;
+use super::failure::StoreFailure;
+use super::records::{Facts, FrameRecord, SegmentRecord, encode, key};
+use super::segment_file::{FileJob, file_foot, file_head};
+use super::view::{Floor, View};
+
+/// What may be added below the stored blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryGap {
+    /// The next heights to add: those of one segment.
+    pub range: HeightRange,
+    /// The id of the block at the last of them.
+    pub last_id: Hash,
+    /// The lowest height from which on all bodies are stored.
+    pub bodies_from: Height,
+}
+
+/// Where older blocks are added to. All calls may wait for the disk.
+pub trait HistoryStore: Send + Sync + 'static {
+    /// What is missing right below the stored blocks; `None` where they reach down to the anchor.
+    fn history_gap(&self) -> Option<HistoryGap>;
+
+    /// Adds verified headers, those of [`Self::history_gap`], and where `frames` are given, the bodies of all of them.
+    /// Durable on return. Headers that are stored already are skipped, so a call may be made again when its answer was
+    /// lost.
+    ///
+    /// Headers without bodies are served as headers. Bodies below them are stored and served too, but what is told to
+    /// peers as the earliest block is the lowest from which on none is missing.
+    fn prepend(&self, segment: &SegmentRef, frames: Option<&[BodyFrame]>) -> Result<(), StoreFailure>;
+}
+
+impl<C: Chain> HistoryStore for DiskStore<C> {
+    fn history_gap(&self) -> Option<HistoryGap> {
+        gap_of(&self.view())
+    }
+
+    fn prepend(&self, segment: &SegmentRef, frames: Option<&[BodyFrame]>) -> Result<(), StoreFailure> {
+        let mut failed = self.lock_writer()?;
+        let view = self.view();
+        if segment.range().first() >= view.floor.headers {
+            return Ok(());
+        }
+        let refused = |what| StoreFailure::Refused { path: self.dir.clone(), first: segment.range().first(), what };
+        check(&view, segment, frames).map_err(refused)?;
+        let frames = frames.unwrap_or_default();
+        let too_long = || refused("the segment or a frame is too long".to_owned());
+        let mut record = SegmentRecord::new(Facts::of(segment), segment.bytes(), &[]).ok_or_else(too_long)?;
+        record.frames = frames.iter().map(FrameRecord::of).collect::<Option<_>>().ok_or_else(too_long)?;
+
+        // Until the commit is known to be there, a file may be that the database doesn't know.
+        *failed = true;
+        let head = Bytes::from(file_head(&record, segment.bytes(), &[]));
+        let foot = Bytes::from(file_foot(&record));
+        let pieces = std::iter::once(head).chain(frames.iter().map(|frame| frame.wire.clone()));
+        let pieces = pieces.chain(std::iter::once(foot)).map(Ok);
+        let job = FileJob { first: segment.range().first(), file: None, offset: 0, seal: true };
+        let written = job.run(pieces, &self.segments, &self.steps).and_then(|_| self.segments.sync(&self.steps));
+        written.inspect_err(|_| self.undo(&job))?;
+
+        let has_bodies = !frames.is_empty() && view.floor.bodies == view.floor.headers;
+        let headers = segment.range().first();
+        let bodies = if has_bodies { headers } else { view.floor.bodies };
+        let floor = Floor { headers, bodies, parent_id: segment.parent_id() };
+        let row = (Space::Index, Bytes::from_static(key::FLOOR), Some(encode(&floor)));
+        self.commit_rows(std::iter::once(row), true)?;
+        self.publish(View { floor, ..View::clone(&view) });
+        *failed = false;
+        Ok(())
+    }
+}
+
+fn gap_of(view: &View) -> Option<HistoryGap> {
+    let last = view.floor.headers.prev().filter(|last| *last > view.anchor.height)?;
+    let range = HeightRange::new(view.cell_of(last)?.first(), last)?;
+    Some(HistoryGap { range, last_id: view.floor.parent_id, bodies_from: view.floor.bodies })
+}
+
+/// Whether the blocks are those that are missing. An error says what doesn't fit.
+fn check(view: &View, segment: &SegmentRef, frames: Option<&[BodyFrame]>) -> Result<(), String> {
+    let gap =
+        gap_of(view).ok_or_else(|| format!("the stored blocks reach down to the anchor {}", view.anchor.height))?;
+    if segment.range() != gap.range || segment.last_id() != gap.last_id {
+        let (range, id) = (segment.range(), segment.last_id());
+        return Err(format!(
+            "the headers {range} end with {id}; missing are {} ending with {}",
+            gap.range, gap.last_id
+        ));
+    }
+    if view.epoch_of(gap.range.first()).map(|(epoch, _)| epoch) != Some(segment.epoch()) {
+        return Err(format!("the headers are of epoch {}, which doesn't have those heights", segment.epoch()));
+    }
+    let Some(frames) = frames else { return Ok(()) };
+    let mut next = Some(gap.range.first());
+    for frame in frames {
+        if next != Some(frame.range.first()) || frame.range.last() > gap.range.last() {
+            return Err(format!("the bodies {} aren't the next ones", frame.range));
+        }
+        next = Some(frame.range.last()).filter(|last| *last < gap.range.last()).map(Height::next);
+    }
+    match next {
+        None => Ok(()),
+        Some(missing) => Err(format!("the body at {missing} is missing")),
+    }
+}
