@@ -25,7 +25,7 @@ use crate::net::{Network, ResponseError};
 /// While blocks are downloaded in bulk, inputs are gathered for so long before they go in together. Each time that this
 /// thread wakes costs about as much as an input, the caches being cold; and it is little against the time that a request
 /// takes, or what is in flight would last.
-const GATHER: Duration = Duration::from_millis(6);
+const GATHER: Duration = Duration::from_millis(12);
 /// Most inputs that go in together.
 const MOST_INPUTS: usize = 256;
 /// How often progress is published at most.
