@@ -263,6 +263,7 @@ impl Machine {
             }
         }
         self.fast.moving = false;
+        self.fast.retry_at = None;
         self.emit(Event::StateTarget { height, root: header.state_root, moves: self.fast.moves });
         // Moving alone is no progress: nobody may give the new one either.
         if self.fast.moves == 0 {
