@@ -3,6 +3,7 @@
 //! Durable before acknowledged: a call is answered only when what it asked for survives a crash. The machine advances on
 //! answers alone.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -152,7 +153,7 @@ pub enum StateWork {
     Survey(Vec<StateItem>),
     /// Keep these subtrees: each replaces everything that is staged under its place, and what was known of places above
     /// and below it. One atomic batch; what was acknowledged survives a crash.
-    Stage(Vec<StateLeaves>),
+    Stage(Arc<Vec<StateLeaves>>),
     /// The staged state is complete: hash all of it again, and if its root is `base.state_root`, make it the live state,
     /// at the height of `base.point`, and let the stored blocks begin above that block. All of it or nothing.
     Activate(SnapshotBase),

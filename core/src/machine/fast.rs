@@ -5,6 +5,7 @@
 //! state nobody gives is left for another, and what was staged stays.
 
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -316,7 +317,7 @@ impl Machine {
         let leaves = walk.next_stage(enough);
         if !leaves.is_empty() {
             let held = leaves.iter().map(crate::strategy::leaves_memory).fold(0, u64::saturating_add);
-            self.send_state_call(StateWork::Stage(leaves), held);
+            self.send_state_call(StateWork::Stage(Arc::new(leaves)), held);
         }
     }
 

@@ -94,6 +94,12 @@ pub(crate) struct WalkCounters {
 pub(crate) struct Walk {
     base: SnapshotBase,
     items: BTreeMap<Prefix, Item>,
+    /// Places of [`Phase::New`].
+    new: BTreeSet<Prefix>,
+    /// Places of [`Phase::Wanted`].
+    wanted: BTreeSet<Prefix>,
+    /// Places that some peer said it doesn't hold, among others that are gone.
+    missed: BTreeSet<Prefix>,
     batches: BTreeMap<BatchId, Batch>,
     next_batch: u64,
     /// Verified leaves that wait to be staged, whichever root they were fetched for.
@@ -133,6 +139,9 @@ impl Walk {
         let mut walk = Self {
             base,
             items: BTreeMap::new(),
+            new: BTreeSet::new(),
+            wanted: BTreeSet::new(),
+            missed: BTreeSet::new(),
             batches: BTreeMap::new(),
             next_batch: 0,
             verified: Vec::new(),
@@ -150,6 +159,9 @@ impl Walk {
     fn begin(&mut self) {
         self.missing = WHOLE;
         self.items.clear();
+        self.new.clear();
+        self.wanted.clear();
+        self.missed.clear();
         self.surveying.clear();
         self.insert(StateItem { prefix: Prefix::ROOT, hash: self.base.state_root }, false);
     }
@@ -199,7 +211,33 @@ impl Walk {
             return;
         }
         let phase = if absent { Phase::Wanted(self.form(&item.prefix, None)) } else { Phase::New };
+        self.index(item.prefix, &phase);
         self.items.insert(item.prefix, Item { hash: item.hash, phase, absent, missed_by: BTreeSet::new() });
+    }
+
+    /// Notes the phase that a place gets.
+    fn index(&mut self, prefix: Prefix, phase: &Phase) {
+        match phase {
+            Phase::New => {
+                self.new.insert(prefix);
+            }
+            Phase::Wanted(_) => {
+                self.wanted.insert(prefix);
+            }
+            Phase::Surveying | Phase::Fetching(_) | Phase::Verified => {}
+        }
+    }
+
+    fn set_phase(&mut self, prefix: &Prefix, phase: Phase) {
+        if !self.items.contains_key(prefix) {
+            return;
+        }
+        self.new.remove(prefix);
+        self.wanted.remove(prefix);
+        self.index(*prefix, &phase);
+        if let Some(item) = self.items.get_mut(prefix) {
+            item.phase = phase;
+        }
     }
 
     /// In which form a subtree is asked for, of which the host holds so many keys in another version, or nothing.
@@ -225,13 +263,13 @@ impl Walk {
         if !self.surveying.is_empty() {
             return Vec::new();
         }
-        let new = self.items.iter_mut().filter(|(_, item)| item.phase == Phase::New).take(SURVEY_ITEMS);
-        self.surveying = new
-            .map(|(&prefix, item)| {
-                item.phase = Phase::Surveying;
-                StateItem { prefix, hash: item.hash }
-            })
-            .collect();
+        let new: Vec<Prefix> = self.new.iter().take(SURVEY_ITEMS).copied().collect();
+        for prefix in new {
+            if let Some(hash) = self.items.get(&prefix).map(|item| item.hash) {
+                self.surveying.push(StateItem { prefix, hash });
+            }
+            self.set_phase(&prefix, Phase::Surveying);
+        }
         self.surveying.clone()
     }
 
@@ -254,9 +292,8 @@ impl Walk {
                 None => Some(u64::MAX),
                 Some(Holding::Absent) => None,
             };
-            let form = self.form(&asked.prefix, keys);
+            self.set_phase(&asked.prefix, Phase::Wanted(self.form(&asked.prefix, keys)));
             if let Some(item) = self.items.get_mut(&asked.prefix) {
-                item.phase = Phase::Wanted(form);
                 item.absent = keys.is_none();
             }
         }
@@ -266,7 +303,7 @@ impl Walk {
     /// where nothing is wanted of this peer.
     pub(crate) fn next_want(&self, peer: PeerId, max_bytes: u64) -> Option<StateWant> {
         let mut want: Option<StateWant> = None;
-        for (&prefix, item) in &self.items {
+        for (&prefix, item) in self.wanted.iter().filter_map(|prefix| self.items.get_key_value(prefix)) {
             let Phase::Wanted(form) = item.phase else { continue };
             if item.missed_by.contains(&peer) {
                 continue;
@@ -297,12 +334,13 @@ impl Walk {
 
     /// Whether anything is to be asked for.
     pub(crate) fn wants(&self) -> bool {
-        self.items.values().any(|item| matches!(item.phase, Phase::Wanted(_)))
+        !self.wanted.is_empty()
     }
 
     /// A subtree that every one of these peers said that it doesn't hold: the target is lost.
     pub(crate) fn is_lost(&self, peers: &BTreeSet<PeerId>) -> bool {
-        self.items.values().any(|item| matches!(item.phase, Phase::Wanted(_)) && peers.is_subset(&item.missed_by))
+        let lost = |prefix: &Prefix| self.items.get(prefix).is_some_and(|item| peers.is_subset(&item.missed_by));
+        self.missed.intersection(&self.wanted).any(lost)
     }
 
     /// The id of the next batch, before its request is named.
@@ -315,9 +353,7 @@ impl Walk {
         let id = self.upcoming();
         self.next_batch = self.next_batch.saturating_add(1);
         for asked in &want.items {
-            if let Some(item) = self.items.get_mut(&asked.prefix) {
-                item.phase = Phase::Fetching(want.form);
-            }
+            self.set_phase(&asked.prefix, Phase::Fetching(want.form));
         }
         let mut sources = Fetch::Missing;
         sources.add(source);
@@ -356,6 +392,7 @@ impl Walk {
         for asked in &batch.want.items {
             if let Some(item) = self.items.get_mut(&asked.prefix) {
                 item.missed_by.insert(peer);
+                self.missed.insert(asked.prefix);
             }
         }
     }
@@ -372,11 +409,9 @@ impl Walk {
 
     fn want_again(&mut self, items: &[StateItem]) {
         for asked in items {
-            if let Some(item) = self.items.get_mut(&asked.prefix)
-                && item.hash == asked.hash
-                && let Phase::Fetching(form) = item.phase
-            {
-                item.phase = Phase::Wanted(form);
+            let item = self.items.get(&asked.prefix).filter(|item| item.hash == asked.hash);
+            if let Some(&Item { phase: Phase::Fetching(form), .. }) = item {
+                self.set_phase(&asked.prefix, Phase::Wanted(form));
             }
         }
     }
@@ -409,7 +444,8 @@ impl Walk {
         match answer {
             StateAnswer::Missing(_) => {
                 item.missed_by.insert(peer);
-                item.phase = Phase::Wanted(form);
+                self.missed.insert(about.prefix);
+                self.set_phase(&about.prefix, Phase::Wanted(form));
                 0
             }
             StateAnswer::Tree { item: about, below } => {
@@ -426,7 +462,7 @@ impl Walk {
                 0
             }
             StateAnswer::Leaves(leaves) => {
-                item.phase = Phase::Verified;
+                self.set_phase(&about.prefix, Phase::Verified);
                 let memory = leaves_memory(&leaves);
                 self.measure(&leaves);
                 self.verified_bytes = self.verified_bytes.saturating_add(memory);

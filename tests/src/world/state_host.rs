@@ -186,7 +186,7 @@ impl Applier for StateHost {
                 StateReply::Surveyed(items.iter().map(|item| Self::survey(&mut held, item)).collect())
             }
             StateWork::Stage(subtrees) => {
-                for leaves in subtrees {
+                for leaves in subtrees.iter() {
                     replace(&mut held.staged, &leaves.item.prefix, leaves.records.clone());
                     held.stagings.push(leaves.item);
                 }
