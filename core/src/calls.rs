@@ -187,6 +187,37 @@ pub enum Holding {
     Absent,
 }
 
+/// Blocks that are missing right below the stored ones.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HistoryGap {
+    /// The next heights to add: within one grid cell and epoch.
+    pub range: HeightRange,
+    /// The id of the block at the last of them.
+    pub last_id: Hash,
+    /// Their epoch, from a stored handover.
+    pub epoch: EpochRef,
+}
+
+/// A piece of history to store: the answer brings the next gap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HistoryCall {
+    /// The call, as the answer must name it.
+    pub id: CallId,
+    /// The headers of a [`HistoryGap`].
+    pub segment: SegmentRef,
+    /// The bodies of all of them, if bodies are wanted.
+    pub frames: Option<Vec<BodyFrame>>,
+}
+
+/// The answer to a [`HistoryCall`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HistoryDone {
+    /// The call.
+    pub id: CallId,
+    /// What is missing below, now that this piece is stored durably; `None` where nothing is.
+    pub result: Result<Option<HistoryGap>, StoreError>,
+}
+
 /// The answer to a [`StateCall`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StateDone {

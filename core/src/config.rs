@@ -30,6 +30,19 @@ impl core::fmt::Display for SyncStrategyType {
     }
 }
 
+/// What is fetched of the blocks below a fetched state, once the tip is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncHistory {
+    /// Nothing: most nodes never read them.
+    #[default]
+    None,
+    /// Headers, which is what proofs about old blocks need.
+    Headers,
+    /// Headers and payloads, to serve them.
+    Blocks,
+}
+
 /// Settings of the machine. Start from [`SyncConfig::default`] and change what you need; [`SyncConfig::validate`] names
 /// a field that is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +50,8 @@ impl core::fmt::Display for SyncStrategyType {
 pub struct SyncConfig {
     /// How to catch up.
     pub default_strategy: SyncStrategyType,
+    /// What is fetched of the blocks below a fetched state.
+    pub history: SyncHistory,
     /// Gap in blocks up to which `Auto` follows the tip instead of downloading in parallel. 64 blocks of ordinary size
     /// fit in one answer.
     pub strategy_switch_threshold: u64,
@@ -71,6 +86,7 @@ impl Default for SyncConfig {
     fn default() -> Self {
         Self {
             default_strategy: SyncStrategyType::Auto,
+            history: SyncHistory::None,
             strategy_switch_threshold: 64,
             parallel_download_limit: 64,
             peer_timeout: Duration::from_secs(10),

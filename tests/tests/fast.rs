@@ -1,18 +1,22 @@
 //! State first: the walk, its liars, its moving targets, and what it does where nobody can help.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Event, HaltReason, StallReason, Start, StateProgress};
-use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::state::StateForm;
+use hotstuff2_sync::machine::{
+    Applied, Apply, Event, HaltReason, HistoryCall, HistoryGap, StallReason, Start, StateCall, StateProgress,
+    StateReply, StoreError,
+};
+use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::state::{MemoryStateStore, StateForm};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, StateHost, World};
+use hotstuff2_sync_testkit::ledger::Ledger;
+use hotstuff2_sync_testkit::world::{Applier, Behaviour, Honest, Reply, Scripted, StateHost, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const INTERVAL: u64 = 500;
@@ -329,4 +333,110 @@ fn final_root_mismatch_is_an_error_with_a_plan() {
     let said = world.events.iter().any(|(_, event)| matches!(event, Event::Halted(HaltReason::StateRoot { .. })));
     assert!(said, "{:#?}", world.events);
     assert!(host.held.borrow().activated.is_none());
+}
+
+/// A host that stores history too.
+struct Historian {
+    host: StateHost,
+    source: TestChain,
+    stored: Rc<RefCell<Vec<HistoryCall>>>,
+}
+
+fn gap(source: &TestChain, last: Height) -> Option<HistoryGap> {
+    let epoch = source.epoch_of(last).filter(|_| last > Height::ZERO)?.info().to_ref();
+    let first = grid_cell(last, epoch.range())?.first().max(Height::new(1));
+    Some(HistoryGap { range: HeightRange::new(first, last)?, last_id: source.id(last)?, epoch })
+}
+
+impl Applier for Historian {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        self.host.apply(apply)
+    }
+
+    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
+        self.host.state(call)
+    }
+
+    fn history(&mut self, call: &HistoryCall) -> Option<(Duration, Result<Option<HistoryGap>, StoreError>)> {
+        self.stored.borrow_mut().push(call.clone());
+        let below = call.segment.range().first().prev()?;
+        Some((Duration::from_millis(1), Ok(gap(&self.source, below))))
+    }
+}
+
+#[test]
+fn history_is_filled_in_below_the_state_once_the_tip_is_reached() {
+    for (history, bodies) in [(SyncHistory::Headers, false), (SyncHistory::Blocks, true)] {
+        let source = chain(3100, 100);
+        let (mut world, host) = world_with(source.clone(), SyncConfig { history, ..fast() });
+        let stored = Rc::new(RefCell::new(Vec::new()));
+        world.set_host(Historian { host: host.clone(), source: source.clone(), stored: Rc::clone(&stored) });
+        // A liar about history among them.
+        world.join(
+            8,
+            Scripted(|request: &Request, _: &TestChain, reply| match (request, reply) {
+                (Request::Segment { certified: false, .. }, Reply::After(after, answer)) => {
+                    let mut answer = answer.to_vec();
+                    if let Some(byte) = answer.get_mut(200) {
+                        *byte ^= 1;
+                    }
+                    Reply::After(after, answer.into())
+                }
+                (_, reply) => reply,
+            }),
+        );
+        world.join(1, honest());
+        world.start();
+        assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
+        assert!(stored.borrow().is_empty());
+        world.offer_history(gap(&source, Height::new(3000)).unwrap());
+        let complete = |world: &World| world.events.iter().any(|(_, event)| *event == Event::HistoryComplete);
+        assert!(world.run_until(MINUTE, complete), "{:#?} {:?}", world.events, stored.borrow().len());
+        let mut next = Height::new(3000);
+        for call in stored.borrow().iter() {
+            let range = call.segment.range();
+            assert_eq!((range.last(), call.segment.last_id()), (next, source.id(next).unwrap()));
+            let frames = call.frames.iter().flatten().map(|frame| frame.range);
+            let held: u64 = frames.map(HeightRange::count).sum();
+            assert_eq!(held, if bodies { range.count() } else { 0 });
+            next = range.first().prev().unwrap();
+        }
+        assert_eq!(next, Height::ZERO, "down to the anchor");
+        world.stop();
+        assert_eq!(world.machine.progress().buffered_bytes, 0);
+    }
+}
+
+#[test]
+fn auto_takes_the_state_where_that_is_shorter_and_says_why() {
+    let chosen = |world: &World| -> Vec<SyncStrategyType> {
+        let events = world.events.iter().filter_map(|(_, event)| match event {
+            Event::Strategy { strategy, costs, .. } => {
+                assert!(costs.blocks_ms > 0 && costs.gap > 0, "{costs:?}");
+                Some(*strategy)
+            }
+            _ => None,
+        });
+        events.collect()
+    };
+    // Slow peers, so that the blocks of the gap would take minutes; the state is small.
+    let slow = || Honest { rate: 20_000, ..honest() };
+    let (mut world, host) = world_with(chain(20_500, 50), SyncConfig::default());
+    world.join(1, slow());
+    world.join(2, slow());
+    world.start();
+    assert!(world.run_to_tip(MINUTE * 20), "{:#?}", world.events);
+    assert_eq!(host.held.borrow().activated.as_ref().map(|base| base.point.height), Some(Height::new(20_500)));
+    assert!(chosen(&world).contains(&SyncStrategyType::Fast), "{:?}", chosen(&world));
+
+    // A short gap is crossed with blocks, whatever the state is like.
+    let (mut world, host) = world_with(chain(1100, 50), SyncConfig::default());
+    let mut genesis = Ledger::genesis(MemoryStateStore::default(), 50).unwrap();
+    let writes = genesis.take_writes();
+    host.held.borrow_mut().live.write(writes);
+    world.join(1, honest());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
+    assert!(host.held.borrow().activated.is_none());
+    assert!(!chosen(&world).contains(&SyncStrategyType::Fast), "{:?}", chosen(&world));
 }

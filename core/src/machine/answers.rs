@@ -324,7 +324,7 @@ impl Machine {
                 let ends = replay.range.last() == self.stored.height;
                 (Some(replay.range), ends.then_some(self.stored.id), 0)
             }
-            Call::Store(_) | Call::State(_) => (None, None, 0),
+            Call::Store(_) | Call::State(_) | Call::History(_) => (None, None, 0),
         };
         let Some(range) = range else {
             self.calls.insert(answer.id, pending);

@@ -469,7 +469,7 @@ impl Machine {
         self.unplanned = true;
     }
 
-    fn end_call(&mut self, id: CallId) {
+    pub(super) fn end_call(&mut self, id: CallId) {
         if let Some(pending) = self.calls.remove(&id) {
             self.timers.cancel(Timer::Call(id));
             self.budget.release(pending.held);
@@ -512,6 +512,8 @@ impl Machine {
         self.fast.finished = Some(self.state_progress_of(&walk));
         let BlockPoint { height, id } = base.point;
         self.reset_blocks();
+        self.drop_history();
+        self.history_gap = None;
         self.blocks = Blocks::new(base.point);
         self.stored = base.point;
         self.stored_proof = Some(match base.tip {

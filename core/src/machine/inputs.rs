@@ -132,6 +132,7 @@ impl Machine {
         }
         self.reset_blocks();
         self.cancel_walk();
+        self.drop_history();
         self.timers.cancel(Timer::Stall);
         self.timers.cancel(Timer::Hedge);
     }

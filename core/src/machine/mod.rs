@@ -18,6 +18,7 @@
 mod answers;
 mod conflict;
 mod fast;
+mod history;
 mod inputs;
 mod output;
 mod plan;
@@ -28,8 +29,8 @@ mod verdicts;
 mod tests;
 
 pub use crate::calls::{
-    Applied, Apply, ApplyError, ApplyPart, BlockPoint, Holding, Replay, SnapshotBase, Start, StateCall, StateDone,
-    StateReply, StateWork, StoreCall, StoreError,
+    Applied, Apply, ApplyError, ApplyPart, BlockPoint, HistoryCall, HistoryDone, HistoryGap, Holding, Replay,
+    SnapshotBase, Start, StateCall, StateDone, StateReply, StateWork, StoreCall, StoreError,
 };
 pub use crate::strategy::Costs;
 pub use inputs::{PeerEvent, RequestFailure};

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::calls::{Apply, ApplyError, BlockPoint, Replay, StateCall, StoreCall, StoreError};
+use crate::calls::{Apply, ApplyError, BlockPoint, HistoryCall, Replay, StateCall, StoreCall, StoreError};
 use crate::chain::Fault;
 use crate::config::SyncStrategyType;
 use crate::hash::Hash;
@@ -47,6 +47,9 @@ pub enum Output {
     /// Work on the staging area, then call [`handle_state`](super::Machine::handle_state). Such calls are carried out in
     /// their order.
     State(StateCall),
+    /// Store a piece of history below the stored blocks, then call
+    /// [`handle_history`](super::Machine::handle_history).
+    History(HistoryCall),
     /// Do this to a peer.
     Penalize {
         /// The peer.
@@ -119,6 +122,8 @@ pub enum Event {
     },
     /// The state after this block is live; blocks go on from there.
     StateActive(BlockPoint),
+    /// The blocks below the fetched state are stored, down to the anchor.
+    HistoryComplete,
     /// Everything proven is applied, and no peer that can be asked claims more without having failed to prove it.
     Reached(BlockPoint),
     /// No progress.

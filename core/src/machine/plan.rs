@@ -77,6 +77,7 @@ impl Machine {
             SyncStrategyType::Auto | SyncStrategyType::Parallel => self.download(),
         }
         self.check_reached();
+        self.backfill();
         self.watch();
     }
 
@@ -287,11 +288,11 @@ impl Machine {
     }
 
     /// Sends the request for `want` to the best peer. False where nobody can be asked or the budget is full.
-    fn ask_for(&mut self, want: &Want) -> bool {
+    pub(super) fn ask_for(&mut self, want: &Want) -> bool {
         let head = self.blocks.head_of_line().is_some_and(|(range, _, _)| range.first() == want.range().first());
         match *want {
-            Want::Headers { range, certified, cost } => {
-                let bodies = self.blocks.expected_bytes(range);
+            Want::Headers { range, certified, cost, alone } => {
+                let bodies = if alone { 0 } else { self.blocks.expected_bytes(range) };
                 let size = range.count().saturating_mul(HEADER_WIRE_BYTES);
                 let Some(peer) = self.choose_holder(Kind::Segment, range, size.saturating_add(bodies)) else {
                     return false;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::budget::Budget;
-use crate::calls::{Apply, BlockPoint, Replay, Start, StateCall, StoreCall};
+use crate::calls::{Apply, BlockPoint, HistoryCall, HistoryGap, Replay, Start, StateCall, StoreCall};
 use crate::chain::{Fault, Finalized, TipFacts};
 use crate::config::{ConfigError, SyncConfig, SyncStrategyType};
 use crate::hash::Hash;
@@ -96,6 +96,7 @@ pub(super) enum Call {
     Replay(Replay),
     Store(StoreCall),
     State(StateCall),
+    History(HistoryCall),
 }
 
 impl Call {
@@ -106,6 +107,7 @@ impl Call {
             Self::Replay(replay) => Output::Replay(*replay),
             Self::Store(store) => Output::Store(store.clone()),
             Self::State(state) => Output::State(state.clone()),
+            Self::History(history) => Output::History(history.clone()),
         }
     }
 }
@@ -157,6 +159,8 @@ pub struct Machine {
     pub(super) epochs: Epochs,
     pub(super) blocks: Blocks,
     pub(super) fast: Fast,
+    /// What is missing below the stored blocks, unless the host is storing it.
+    pub(super) history_gap: Option<HistoryGap>,
     pub(super) budget: Budget,
     pub(super) timers: Timers<Timer>,
     pub(super) jobs: BTreeMap<JobId, PendingJob>,
@@ -245,6 +249,7 @@ impl Machine {
             epochs,
             blocks: Blocks::new(stored),
             fast: Fast::new(stages_state),
+            history_gap: None,
             budget,
             timers: Timers::new(),
             jobs: BTreeMap::new(),

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::cell::{Cell, Fetch, Slot, Source};
-use crate::calls::{ApplyPart, BlockPoint};
+use crate::calls::{ApplyPart, BlockPoint, HistoryGap};
 use crate::chain::{EpochRef, SegmentEnd, SegmentRef, TipFacts};
 use crate::ids::{Epoch, Height};
 
@@ -20,7 +20,8 @@ const MAX_CELLS: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
     /// Headers of the cell.
-    Headers { range: HeightRange, certified: bool, cost: u64 },
+    /// Without their bodies even where those would fit in, if `alone`.
+    Headers { range: HeightRange, certified: bool, cost: u64, alone: bool },
     /// Payloads of a slot, or of its beginning.
     Bodies { range: HeightRange, bytes: u64 },
 }
@@ -66,6 +67,8 @@ pub(crate) struct Blocks {
     /// The segment of that block, where it came through here, and the tip message that anchors it, if it needs one.
     link_segment: Option<(SegmentRef, Option<Bytes>)>,
     cells: VecDeque<Cell>,
+    /// A piece of history below all cells.
+    history: Option<Cell>,
     /// Payload bytes of a block, smoothed over the cells whose headers came in.
     block_bytes: Option<u64>,
 }
@@ -73,7 +76,14 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// Nothing in work above `head`.
     pub(crate) fn new(head: BlockPoint) -> Self {
-        Self { handed: head.height, link: head, link_segment: None, cells: VecDeque::new(), block_bytes: None }
+        Self {
+            handed: head.height,
+            link: head,
+            link_segment: None,
+            cells: VecDeque::new(),
+            history: None,
+            block_bytes: None,
+        }
     }
 
     /// The last block of the last cell that was handed on whole.
@@ -119,16 +129,7 @@ impl Blocks {
 
     /// The first thing to ask for at or above `from`.
     pub(crate) fn next_want(&self, from: Height) -> Option<Want> {
-        self.cells.iter().filter(|cell| cell.range.last() >= from).find_map(|cell| match &cell.headers {
-            Fetch::Missing => {
-                Some(Want::Headers { range: cell.range, certified: cell.is_certified(), cost: cell.header_cost() })
-            }
-            Fetch::Pending(_) => None,
-            Fetch::Ready(_) => cell
-                .slots()
-                .find(|slot| slot.range.first() >= from && matches!(slot.fetch, Fetch::Missing))
-                .map(|slot| Want::Bodies { range: slot.range, bytes: slot.bytes }),
-        })
+        self.cells.iter().filter(|cell| cell.range.last() >= from).find_map(|cell| want_of(cell, from, false))
     }
 
     /// The first thing that is pending or missing: what everything behind it waits for. Its heights, its payload bytes
@@ -143,12 +144,13 @@ impl Blocks {
     }
 
     fn cell_at(&mut self, height: Height) -> Option<&mut Cell> {
-        self.cells.iter_mut().find(|cell| cell.range.contains(height))
+        let history = self.history.iter_mut();
+        self.cells.iter_mut().chain(history).find(|cell| cell.range.contains(height))
     }
 
     /// The cell that holds `height`.
     pub(crate) fn cell(&self, height: Height) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.range.contains(height))
+        self.cells.iter().chain(&self.history).find(|cell| cell.range.contains(height))
     }
 
     /// The header fetch of the cell that starts at `first`.
@@ -289,6 +291,42 @@ impl Blocks {
         (released, sources)
     }
 
+    /// Begins with a piece of history, if none is on its way.
+    pub(crate) fn open_history(&mut self, gap: &HistoryGap) {
+        let end = SegmentEnd::Anchored(gap.last_id);
+        self.history.get_or_insert_with(|| Cell::new(gap.range, gap.epoch.clone(), end, None));
+    }
+
+    /// What to ask for next of the piece of history.
+    pub(crate) fn history_want(&self, with_bodies: bool) -> Option<Want> {
+        let cell = self.history.as_ref()?;
+        want_of(cell, Height::ZERO, !with_bodies).filter(|want| with_bodies || matches!(want, Want::Headers { .. }))
+    }
+
+    /// The piece of history, if it is there: its headers, its bodies, and the bytes of the budget that they hold.
+    pub(crate) fn take_history(&mut self, with_bodies: bool) -> Option<(SegmentRef, Option<Vec<BodyFrame>>, u64)> {
+        let cell = self.history.as_mut()?;
+        let segment = cell.segment()?.clone();
+        let complete = cell.slots().all(|slot| matches!(slot.fetch, Fetch::Ready(_)));
+        if with_bodies && !complete {
+            return None;
+        }
+        let held = cell.held();
+        let mut frames = Vec::new();
+        while let Some((_, ready)) = cell.pop_ready() {
+            frames.extend(ready);
+        }
+        self.history = None;
+        Some((segment, with_bodies.then_some(frames), held))
+    }
+
+    /// Forgets the piece of history. Returns bytes of the budget to release and the sources to cancel.
+    pub(crate) fn clear_history(&mut self) -> (u64, Vec<Source>) {
+        let Some(cell) = self.history.take() else { return (0, Vec::new()) };
+        let sources = cell.headers.sources().iter().chain(cell.slots().flat_map(|slot| slot.fetch.sources()));
+        (cell.held(), sources.copied().collect())
+    }
+
     /// Payload bytes at the front that are ready to be handed on.
     pub(crate) fn ready_bytes(&self) -> u64 {
         let mut bytes = 0u64;
@@ -304,5 +342,20 @@ impl Blocks {
             }
         }
         bytes
+    }
+}
+
+/// What to ask for next of a cell, at or above `from`.
+fn want_of(cell: &Cell, from: Height, alone: bool) -> Option<Want> {
+    match &cell.headers {
+        Fetch::Missing => {
+            let (range, certified, cost) = (cell.range, cell.is_certified(), cell.header_cost());
+            Some(Want::Headers { range, certified, cost, alone })
+        }
+        Fetch::Pending(_) => None,
+        Fetch::Ready(_) => cell
+            .slots()
+            .find(|slot| slot.range.first() >= from && matches!(slot.fetch, Fetch::Missing))
+            .map(|slot| Want::Bodies { range: slot.range, bytes: slot.bytes }),
     }
 }

@@ -8,8 +8,8 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
-    Applied, Apply, Event, Machine, NewMachineError, Output, PeerEvent, Penalty, Replay, RequestFailure, Start,
-    StateCall, StateDone, StateReply, StoreCall, StoreError,
+    Applied, Apply, Event, HistoryCall, HistoryDone, HistoryGap, Machine, NewMachineError, Output, PeerEvent, Penalty,
+    Replay, RequestFailure, Start, StateCall, StateDone, StateReply, StoreCall, StoreError,
 };
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
@@ -41,6 +41,12 @@ pub trait Applier {
     fn state(&mut self, _: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
         Some((Duration::from_millis(1), Err(StoreError::Permanent)))
     }
+
+    /// A piece of history is to be stored; the answer says what is missing below. `None`: never answered. The default
+    /// refuses it.
+    fn history(&mut self, _: &HistoryCall) -> Option<(Duration, Result<Option<HistoryGap>, StoreError>)> {
+        Some((Duration::from_millis(1), Err(StoreError::Permanent)))
+    }
 }
 
 struct Willing;
@@ -56,6 +62,7 @@ enum Happening {
     Applied(Applied),
     Stored(CallId, Result<(), StoreError>),
     State(StateDone),
+    History(HistoryDone),
     Peer(PeerEvent),
 }
 
@@ -194,6 +201,12 @@ impl World {
         true
     }
 
+    /// The host says what is missing below its blocks.
+    pub fn offer_history(&mut self, gap: HistoryGap) {
+        self.machine.handle_history_gap(self.now, Some(gap));
+        self.drain();
+    }
+
     /// Runs until everything is applied and the machine says so.
     pub fn run_to_tip(&mut self, limit: Duration) -> bool {
         let tip = self.source.tip_height();
@@ -236,6 +249,7 @@ impl World {
             Happening::Applied(answer) => self.machine.handle_applied(self.now, answer),
             Happening::Stored(id, result) => self.machine.handle_stored(self.now, id, result),
             Happening::State(answer) => self.machine.handle_state(self.now, answer),
+            Happening::History(answer) => self.machine.handle_history(self.now, answer),
             Happening::Peer(event) => self.machine.handle_peer(self.now, event),
         }
     }
@@ -299,6 +313,12 @@ impl World {
                 if let Some((after, result)) = self.host.state(&call) {
                     let done = StateDone { id: call.id, result };
                     self.later(self.now.after(after), Happening::State(done));
+                }
+            }
+            Output::History(call) => {
+                if let Some((after, result)) = self.host.history(&call) {
+                    let done = HistoryDone { id: call.id, result };
+                    self.later(self.now.after(after), Happening::History(done));
                 }
             }
             Output::Penalize { peer, penalty: Penalty::Ban { .. } } => {
