@@ -294,7 +294,8 @@ fn only_one_encoding_of_a_tree_passes() {
     assert_eq!(decode_tree(three.item, 2, &honest[..honest.len() - 1]), Err(Fault::Malformed), "cut short");
     assert_eq!(decode_tree(three.item, 2, &[7]), Err(Fault::Malformed), "unknown tag");
     // Deeper than asked, though the hashes fit.
-    assert_eq!(decode_tree(three.item, 1, &honest), Err(Fault::NonCanonical));
+    let deeper = nodes::internal(&nodes::pruned(three.hashes[0]), &three.right_node());
+    assert_eq!(decode_tree(three.item, 1, &deeper), Err(Fault::NonCanonical));
     // Nothing stands below the last bit of a key.
     let last = StateItem { prefix: Prefix::new(bits(1), 256).unwrap(), hash: three.right };
     assert_eq!(decode_tree(last, 1, &three.right_node()), Err(Fault::NonCanonical));
