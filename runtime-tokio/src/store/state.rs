@@ -6,6 +6,7 @@
 //! the blocks after a crash but never ahead of them, and never half-way within a batch.
 
 use std::num::NonZeroU64;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use super::db::Space;
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
 use super::records::{encode, key};
+use super::snapshots::Keeper;
 
 /// A table of application state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,8 +80,7 @@ impl<C: Chain> StateStore for DiskStore<C> {
     }
 
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure> {
-        self.mend()?;
-        let mut keeper = self.snapshots.lock(&self.db)?;
+        let mut keeper = self.lock_state()?;
         let base = self.view().base.height;
         if height < base {
             let what = format!("a commit for height {height} came after the state of block {base} had been fetched");
@@ -100,6 +101,18 @@ impl<C: Chain> StateStore for DiskStore<C> {
 }
 
 impl<C: Chain> DiskStore<C> {
+    /// Takes the place of the one who changes the state, over a database that works.
+    pub(super) fn lock_state(&self) -> Result<MutexGuard<'_, Keeper>, StoreFailure> {
+        loop {
+            self.mend()?;
+            let keeper = self.snapshots.lock(&self.db)?;
+            // Whoever was there before may have failed half-way through an exchange of the tables.
+            if !self.db.is_broken() {
+                return Ok(keeper);
+            }
+        }
+    }
+
     /// Opens the database again after a failure.
     pub(super) fn mend(&self) -> Result<(), StoreFailure> {
         if self.db.is_broken() {

@@ -177,15 +177,13 @@ impl<C: Chain> DiskStore<C> {
     /// Says which snapshots to keep from now on, and drops the others. A store that was just opened keeps those that it
     /// has until the first commit that lands on a snapshot height.
     pub fn set_snapshot_retention(&self, retention: SnapshotRetention) -> Result<(), StoreFailure> {
-        self.mend()?;
-        self.snapshots.lock(&self.db)?.set_retention(retention);
+        self.lock_state()?.set_retention(retention);
         self.clean_snapshots()
     }
 
     /// Drops the snapshot at `height`. False where there is none. Views of it that are being read stay as they are.
     pub fn drop_snapshot(&self, height: Height) -> Result<bool, StoreFailure> {
-        self.mend()?;
-        let mut keeper = self.snapshots.lock(&self.db)?;
+        let mut keeper = self.lock_state()?;
         let Some(change) = keeper.plan_drop(&self.db, self.applied(), height)? else { return Ok(false) };
         self.snapshots.commit(&mut keeper, change, |rows| self.commit_rows(rows.into_iter(), false))?;
         drop(keeper);
@@ -196,7 +194,7 @@ impl<C: Chain> DiskStore<C> {
     /// Deletes what no kept snapshot reads, in batches between which others may commit.
     fn clean_snapshots(&self) -> Result<(), StoreFailure> {
         loop {
-            let mut keeper = self.snapshots.lock(&self.db)?;
+            let mut keeper = self.lock_state()?;
             let change = keeper.plan_cleaning(&self.db, self.applied())?;
             if change.rows.is_empty() {
                 return Ok(());
