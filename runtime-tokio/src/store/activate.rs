@@ -126,6 +126,7 @@ impl<C: Chain> DiskStore<C> {
             builder.push(key_hash, value_hash).map_err(damaged)?;
             if builder.pages() >= PAGES_AT_ONCE {
                 put_pages(&mut batch, builder.take_pages())?;
+                batch.commit()?;
             }
         }
         let (root, _, pages) = builder.finish();

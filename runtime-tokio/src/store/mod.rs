@@ -4,6 +4,10 @@
 //! each cell of the segment grid, written once and served byte for byte, and an embedded database for the index, the
 //! open tail and the state.
 //!
+//! # A state that is fetched
+//! [`StateStaging`] puts a state together beside the live one. When it is complete it takes the live one's place, and the
+//! stored blocks begin above its block from then on; [`HistoryStore`] adds the older ones below.
+//!
 //! # What it trusts
 //! What it is given was verified. What it reads from disk it checks against checksums before anyone sees it; a
 //! difference is an error that names the file, never a panic. All calls block: they belong on threads of their own.
@@ -68,7 +72,7 @@ pub trait BlockStore: ChainReader<Error = StoreFailure, State = BoxedState> + Se
     /// The chain: the hash of its genesis document.
     fn chain_id(&self) -> Hash;
 
-    /// The highest block that is stored durably; the anchor in a new store.
+    /// The highest block that is stored durably: the anchor in a new store, or the block whose state was fetched.
     fn stored(&self) -> BlockPoint;
 
     /// Proof that [`Self::stored`] is final, where it is at hand and needed: evidence, should the network contradict it.

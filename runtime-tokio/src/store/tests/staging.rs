@@ -347,6 +347,42 @@ fn a_commit_below_the_activated_state_is_refused() {
     check_live(&store, &peer);
 }
 
+/// Snapshots of the old state go with it; the new state is one itself where the chain has one at its height.
+#[test]
+fn the_activated_state_is_a_snapshot_and_the_old_ones_are_gone() {
+    for (height, snapshots) in [(1200, vec![1200]), (1250, vec![])] {
+        let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
+        let store = store(dir.path());
+        let mut peer = Peer::new(0..300);
+        for height in [600, 700, 710] {
+            execute(&store, &peer, height);
+            peer.set(0..5, &format!("{height}"));
+        }
+        assert_eq!(store.snapshots().len(), 2);
+        peer.fetch_into(&store, 50);
+        store.activate(&peer.base(&toy, height, height)).unwrap();
+        let check = |store: &Store| {
+            let kept = store.snapshots();
+            assert_eq!(kept.iter().map(|snapshot| snapshot.height.get()).collect::<Vec<_>>(), snapshots);
+            let bytes: usize = peer.0.store().records().map(|(_, record)| record.len() - 2).sum();
+            assert!(kept.iter().all(|snapshot| (snapshot.keys, snapshot.bytes) == (300, bytes as u64)), "{kept:?}");
+        };
+        check(&store);
+        let view = store.state_at(Height::new(1200)).unwrap();
+        assert_eq!(view.is_some(), height == 1200);
+        if let Some(view) = view {
+            let root = peer.0.root();
+            peer.set(0..100, "later");
+            execute(&store, &peer, 1201);
+            assert_eq!(subtree(&view, &Prefix::ROOT).unwrap(), (root, 300));
+            let again = store.state_at(Height::new(1200)).unwrap().unwrap();
+            assert_eq!(subtree(&again, &Prefix::ROOT).unwrap(), (root, 300));
+        }
+        drop(store);
+        open(dir.path()).unwrap().snapshots().iter().for_each(|snapshot| assert_eq!(snapshot.keys, 300));
+    }
+}
+
 /// A writes record of a peer is what its store would be given.
 #[test]
 fn the_peers_of_these_tests_hold_what_they_say() {
