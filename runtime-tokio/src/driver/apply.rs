@@ -12,14 +12,15 @@ use std::thread::{self, JoinHandle};
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::{CallId, Height};
 use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, ApplyPart, Replay, StateCall, StateDone, StateReply, StateWork, StoreCall, StoreError,
+    Applied, Apply, ApplyError, ApplyPart, HistoryCall, HistoryDone, Replay, StateCall, StateDone, StateReply,
+    StateWork, StoreCall, StoreError,
 };
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::split_payloads;
 
 use super::{Input, SyncEvent, handle::Events};
 use crate::application::{AppBlock, Application, ExecuteError};
-use crate::store::{Activation, BlockStore, StateStaging, StoreFailure};
+use crate::store::{Activation, BlockStore, HistoryStore, StateStaging, StoreFailure};
 
 /// Payload bytes that are read back at once for a local replay.
 const REPLAY_BYTES: u64 = 4 << 20;
@@ -30,6 +31,9 @@ pub(super) enum ToStore {
     Handovers(StoreCall),
     Replay(Replay),
     State(StateCall),
+    History(HistoryCall),
+    /// The stored blocks begin elsewhere now: say what is missing below.
+    HistoryGap,
     /// Nobody needs these blocks any more. Freeing megabytes takes a while, and the machine's thread has none.
     Free(Apply),
 }
@@ -39,6 +43,16 @@ enum ToExecute {
     Replay(Replay),
     /// The state after the block at this height is live.
     Restore(CallId, Height),
+}
+
+/// Where things are kept: one store in three roles, or three.
+#[derive(Clone)]
+pub(super) struct Stores {
+    pub(super) blocks: Arc<dyn BlockStore>,
+    /// Where states are put together, if anywhere.
+    pub(super) staging: Option<Arc<dyn StateStaging>>,
+    /// Where history is added to, if anywhere.
+    pub(super) history: Option<Arc<dyn HistoryStore>>,
 }
 
 /// The two threads.
@@ -52,8 +66,7 @@ pub(super) struct Appliers {
 impl Appliers {
     pub(super) fn start<C: Chain>(
         chain: &Arc<C>,
-        store: &Arc<dyn BlockStore>,
-        staging: Option<Arc<dyn StateStaging>>,
+        stores: Stores,
         application: Box<dyn Application>,
         answers: &Sender<Input>,
         events: &Events,
@@ -63,8 +76,7 @@ impl Appliers {
         let applied = Arc::new(AtomicU64::new(application.applied().get()));
         let stopping = Arc::new(AtomicBool::new(false));
         let storing = Storing {
-            store: Arc::clone(store),
-            staging,
+            stores: stores.clone(),
             applied: Arc::clone(&applied),
             to_execute,
             answers: answers.clone(),
@@ -72,7 +84,7 @@ impl Appliers {
         };
         let executing = Executing {
             chain: Arc::clone(chain),
-            store: Arc::clone(store),
+            store: stores.blocks,
             application,
             applied,
             stopping: Arc::clone(&stopping),
@@ -107,9 +119,7 @@ impl Drop for Appliers {
 }
 
 struct Storing {
-    store: Arc<dyn BlockStore>,
-    /// Where states are put together, if anywhere.
-    staging: Option<Arc<dyn StateStaging>>,
+    stores: Stores,
     /// Height of the application, kept by the other thread.
     applied: Arc<AtomicU64>,
     to_execute: Sender<ToExecute>,
@@ -119,17 +129,20 @@ struct Storing {
 
 impl Storing {
     fn run(self, work: &Receiver<ToStore>) {
+        self.say_history_gap();
         for work in work {
             match work {
                 ToStore::Apply(apply) => self.append(apply),
                 ToStore::Handovers(call) => {
-                    let result = self.store.put_handovers(&call.handovers).map_err(|failure| {
+                    let result = self.stores.blocks.put_handovers(&call.handovers).map_err(|failure| {
                         self.report(&failure);
                         failure.as_store_error()
                     });
                     let _ = self.answers.send(Input::Stored(call.id, result));
                 }
                 ToStore::State(call) => self.state(call),
+                ToStore::History(call) => self.add_history(&call),
+                ToStore::HistoryGap => self.say_history_gap(),
                 ToStore::Free(apply) => drop(apply),
                 ToStore::Replay(replay) => {
                     let _ = self.to_execute.send(ToExecute::Replay(replay));
@@ -140,7 +153,7 @@ impl Storing {
 
     fn state(&self, call: StateCall) {
         let StateCall { id, work } = call;
-        let result = match &self.staging {
+        let result = match &self.stores.staging {
             Some(staging) => match work {
                 StateWork::Survey(items) => staging.survey(&items).map(StateReply::Surveyed),
                 StateWork::Stage(leaves) => staging.stage(&leaves).map(|()| StateReply::Staged),
@@ -167,10 +180,36 @@ impl Storing {
         let _ = self.answers.send(Input::State(StateDone { id, result }));
     }
 
+    fn add_history(&self, call: &HistoryCall) {
+        let result = match &self.stores.history {
+            Some(history) => history
+                .prepend(&call.segment, call.frames.as_deref())
+                .and_then(|()| history.history_gap())
+                .map_err(|failure| {
+                    self.report(&failure);
+                    failure.as_store_error()
+                }),
+            // The machine was told of no gap, and doesn't ask.
+            None => Err(StoreError::Permanent),
+        };
+        let _ = self.answers.send(Input::History(HistoryDone { id: call.id, result }));
+    }
+
+    /// Tells the machine what is missing below the stored blocks.
+    fn say_history_gap(&self) {
+        let Some(history) = &self.stores.history else { return };
+        match history.history_gap() {
+            Ok(gap) => {
+                let _ = self.answers.send(Input::HistoryGap(gap));
+            }
+            Err(failure) => self.report(&failure),
+        }
+    }
+
     fn append(&self, apply: Apply) {
-        let continues = apply.range().is_some_and(|range| range.first() <= self.store.stored().height.next());
+        let continues = apply.range().is_some_and(|range| range.first() <= self.stores.blocks.stored().height.next());
         let result = if continues {
-            self.store.append(&apply).map_err(|failure| {
+            self.stores.blocks.append(&apply).map_err(|failure| {
                 self.report(&failure);
                 failure.as_apply_error()
             })

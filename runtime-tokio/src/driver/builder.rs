@@ -16,14 +16,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::Input;
-use super::apply::Appliers;
+use super::apply::{Appliers, Stores};
 use super::dialer::{self, PeerAddress};
 use super::handle::{Events, SyncHandle};
 use super::machine_thread::MachineThread;
 use super::pool::Pool;
 use crate::application::{Application, NoApplication};
 use crate::net::{Network, NetworkEvent};
-use crate::store::{BlockStore, StateStaging, StoreFailure};
+use crate::store::{BlockStore, HistoryStore, StateStaging, StoreFailure};
 
 /// Why a sync can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +42,10 @@ pub enum StartError {
 /// A sync to be started: chain, store and network, and what is optional.
 pub struct SyncBuilder<C> {
     chain: Arc<C>,
-    store: Arc<dyn BlockStore>,
+    stores: Stores,
     network: Arc<dyn Network>,
     network_events: mpsc::Receiver<NetworkEvent>,
     application: Option<Box<dyn Application>>,
-    staging: Option<Arc<dyn StateStaging>>,
     config: SyncConfig,
     peers: Vec<PeerAddress>,
     seed: u64,
@@ -63,11 +62,10 @@ impl<C: Chain> SyncBuilder<C> {
     ) -> Self {
         Self {
             chain,
-            store,
+            stores: Stores { blocks: store, staging: None, history: None },
             network,
             network_events,
             application: None,
-            staging: None,
             config: SyncConfig::default(),
             peers: Vec::new(),
             seed: 0,
@@ -84,7 +82,14 @@ impl<C: Chain> SyncBuilder<C> {
     /// Lets the sync fetch a state instead of executing all blocks, and put it together here: the store that the
     /// application keeps its state in. Without it only blocks are fetched.
     pub fn with_staging(mut self, staging: Arc<dyn StateStaging>) -> Self {
-        self.staging = Some(staging);
+        self.stores.staging = Some(staging);
+        self
+    }
+
+    /// Adds the blocks below a fetched state to this store, once the tip is reached, as far as
+    /// [`SyncConfig::history`] says.
+    pub fn with_history(mut self, history: Arc<dyn HistoryStore>) -> Self {
+        self.stores.history = Some(history);
         self
     }
 
@@ -114,15 +119,15 @@ impl<C: Chain> SyncBuilder<C> {
 
     /// Starts everything. Must be called within a tokio runtime.
     pub fn start(self) -> Result<SyncHandle, StartError> {
-        let stored = self.store.stored();
+        let stored = self.stores.blocks.stored();
         let application = self.application.unwrap_or_else(|| Box::new(NoApplication::new(stored.height)));
         let start = Start {
-            chain_id: self.store.chain_id(),
+            chain_id: self.stores.blocks.chain_id(),
             stored,
-            stored_proof: self.store.stored_proof()?,
+            stored_proof: self.stores.blocks.stored_proof()?,
             applied: application.applied(),
-            stages_state: self.staging.is_some(),
-            epochs: self.store.epochs()?,
+            stages_state: self.stores.staging.is_some(),
+            epochs: self.stores.blocks.epochs()?,
         };
         let clock = Clock::now();
         let machine = Machine::new(self.config, start, self.seed, Instant::ZERO)?;
@@ -132,7 +137,7 @@ impl<C: Chain> SyncBuilder<C> {
         let (progress_sender, progress) = watch::channel(machine.progress());
         let cpu_micros = Arc::new(AtomicU64::new(0));
         let pool = Pool::start(&self.chain, self.verify_threads, &inputs)?;
-        let appliers = Appliers::start(&self.chain, &self.store, self.staging, application, &inputs, &event_sender)?;
+        let appliers = Appliers::start(&self.chain, self.stores, application, &inputs, &event_sender)?;
         let dialer = dialer::start(&self.network, self.peers, &event_sender);
         forward(self.network_events, inputs.clone());
         let thread = MachineThread {

@@ -90,6 +90,7 @@ impl MachineThread {
             match input {
                 Input::Applied(answer) => self.machine.handle_applied(now, answer),
                 Input::State(answer) => self.machine.handle_state(now, answer),
+                Input::History(answer) => self.machine.handle_history(now, answer),
                 _ => {}
             }
         }
@@ -129,6 +130,8 @@ impl MachineThread {
             }
             Input::Stored(id, result) => self.machine.handle_stored(now, id, result),
             Input::State(answer) => self.machine.handle_state(now, answer),
+            Input::History(answer) => self.machine.handle_history(now, answer),
+            Input::HistoryGap(gap) => self.machine.handle_history_gap(now, gap),
             Input::Start(until) => self.machine.start(now, until),
             Input::Stop => self.machine.stop(now),
             Input::Shutdown => return false,
@@ -159,10 +162,14 @@ impl MachineThread {
                 Output::Replay(replay) => self.appliers.send(ToStore::Replay(replay)),
                 Output::Store(call) => self.appliers.send(ToStore::Handovers(call)),
                 Output::State(call) => self.appliers.send(ToStore::State(call)),
+                Output::History(call) => self.appliers.send(ToStore::History(call)),
                 Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {
                     self.network.ban(peer, until.since(self.now()), &fault.to_string());
                 }
                 Output::Event(event) => {
+                    if matches!(event, Event::StateActive(_)) {
+                        self.appliers.send(ToStore::HistoryGap);
+                    }
                     if matches!(event, Event::Reached(_) | Event::Halted(_)) {
                         notable = true;
                         self.publish();

@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
-use hotstuff2_sync::machine::{Applied, RequestFailure, StateDone, StoreError};
+use hotstuff2_sync::machine::{Applied, HistoryDone, HistoryGap, RequestFailure, StateDone, StoreError};
 use hotstuff2_sync::verify::Verdict;
 
 /// What reaches the machine's thread.
@@ -32,6 +32,8 @@ enum Input {
     Applied(Applied),
     Stored(CallId, Result<(), StoreError>),
     State(StateDone),
+    History(HistoryDone),
+    HistoryGap(Option<HistoryGap>),
     Start(Option<Height>),
     Stop,
     Shutdown,

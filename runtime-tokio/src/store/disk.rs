@@ -205,13 +205,15 @@ impl<C: Chain> DiskStore<C> {
         let view = self.view();
         // Genesis may lie below its epoch's first height.
         let above = |(_, range): &&(_, HeightRange)| range.last() >= view.head.height;
-        let epochs = view.epochs.iter().filter(above).map(|&(epoch, _)| {
-            let key = key::epoch(key::EPOCHS, epoch);
-            let record: Option<EpochRecord> = read_record(&self.db, &key)?;
-            let missing = || StoreFailure::damaged(self.db.path(), format!("the record of epoch {epoch} is missing"));
-            Ok(record.ok_or_else(missing)?.into_ref())
-        });
-        epochs.collect()
+        view.epochs.iter().filter(above).map(|&(epoch, _)| self.epoch_ref(epoch)).collect()
+    }
+
+    /// A trusted epoch.
+    pub(super) fn epoch_ref(&self, epoch: hotstuff2_sync::ids::Epoch) -> Result<EpochRef, StoreFailure> {
+        let key = key::epoch(key::EPOCHS, epoch);
+        let record: Option<EpochRecord> = read_record(&self.db, &key)?;
+        let missing = || StoreFailure::damaged(self.db.path(), format!("the record of epoch {epoch} is missing"));
+        Ok(record.ok_or_else(missing)?.into_ref())
     }
 
     pub(super) fn view(&self) -> Arc<View> {

@@ -4,6 +4,7 @@
 //! the file is durable under its name; a file that is there before is removed when the store is opened.
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::HistoryGap;
 use hotstuff2_sync::chain::{Chain, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
@@ -17,21 +18,10 @@ use super::records::{Facts, FrameRecord, SegmentRecord, encode, key};
 use super::segment_file::{FileJob, file_foot, file_head};
 use super::view::{Floor, View};
 
-/// What may be added below the stored blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HistoryGap {
-    /// The next heights to add: those of one segment.
-    pub range: HeightRange,
-    /// The id of the block at the last of them.
-    pub last_id: Hash,
-    /// The lowest height from which on all bodies are stored.
-    pub bodies_from: Height,
-}
-
 /// Where older blocks are added to. All calls may wait for the disk.
 pub trait HistoryStore: Send + Sync + 'static {
     /// What is missing right below the stored blocks; `None` where they reach down to the anchor.
-    fn history_gap(&self) -> Option<HistoryGap>;
+    fn history_gap(&self) -> Result<Option<HistoryGap>, StoreFailure>;
 
     /// Adds verified headers, those of [`Self::history_gap`], and where `frames` are given, the bodies of all of them.
     /// Durable on return. Headers that are stored already are skipped, so a call may be made again when its answer was
@@ -43,8 +33,11 @@ pub trait HistoryStore: Send + Sync + 'static {
 }
 
 impl<C: Chain> HistoryStore for DiskStore<C> {
-    fn history_gap(&self) -> Option<HistoryGap> {
-        gap_of(&self.view())
+    fn history_gap(&self) -> Result<Option<HistoryGap>, StoreFailure> {
+        let view = self.view();
+        let Some((range, last_id)) = gap_of(&view) else { return Ok(None) };
+        let Some((epoch, _)) = view.epoch_of(range.first()) else { return Ok(None) };
+        Ok(Some(HistoryGap { range, last_id, epoch: self.epoch_ref(epoch)? }))
     }
 
     fn prepend(&self, segment: &SegmentRef, frames: Option<&[BodyFrame]>) -> Result<(), StoreFailure> {
@@ -82,33 +75,30 @@ impl<C: Chain> HistoryStore for DiskStore<C> {
     }
 }
 
-fn gap_of(view: &View) -> Option<HistoryGap> {
+fn gap_of(view: &View) -> Option<(HeightRange, Hash)> {
     let last = view.floor.headers.prev().filter(|last| *last > view.anchor.height)?;
     let range = HeightRange::new(view.cell_of(last)?.first(), last)?;
-    Some(HistoryGap { range, last_id: view.floor.parent_id, bodies_from: view.floor.bodies })
+    Some((range, view.floor.parent_id))
 }
 
 /// Whether the blocks are those that are missing. An error says what doesn't fit.
 fn check(view: &View, segment: &SegmentRef, frames: Option<&[BodyFrame]>) -> Result<(), String> {
-    let gap =
+    let (missing, last_id) =
         gap_of(view).ok_or_else(|| format!("the stored blocks reach down to the anchor {}", view.anchor.height))?;
-    if segment.range() != gap.range || segment.last_id() != gap.last_id {
+    if segment.range() != missing || segment.last_id() != last_id {
         let (range, id) = (segment.range(), segment.last_id());
-        return Err(format!(
-            "the headers {range} end with {id}; missing are {} ending with {}",
-            gap.range, gap.last_id
-        ));
+        return Err(format!("the headers {range} end with {id}; missing are {missing} ending with {last_id}"));
     }
-    if view.epoch_of(gap.range.first()).map(|(epoch, _)| epoch) != Some(segment.epoch()) {
+    if view.epoch_of(missing.first()).map(|(epoch, _)| epoch) != Some(segment.epoch()) {
         return Err(format!("the headers are of epoch {}, which doesn't have those heights", segment.epoch()));
     }
     let Some(frames) = frames else { return Ok(()) };
-    let mut next = Some(gap.range.first());
+    let mut next = Some(missing.first());
     for frame in frames {
-        if next != Some(frame.range.first()) || frame.range.last() > gap.range.last() {
+        if next != Some(frame.range.first()) || frame.range.last() > missing.last() {
             return Err(format!("the bodies {} aren't the next ones", frame.range));
         }
-        next = Some(frame.range.last()).filter(|last| *last < gap.range.last()).map(Height::next);
+        next = Some(frame.range.last()).filter(|last| *last < missing.last()).map(Height::next);
     }
     match next {
         None => Ok(()),

@@ -58,7 +58,7 @@ pub use activate::SnapshotBlock;
 pub use check::CheckReport;
 pub use disk::{DiskStore, StoreAnchor, read_genesis};
 pub use failure::{OpenError, StoreFailure};
-pub use history::{HistoryGap, HistoryStore};
+pub use history::HistoryStore;
 pub use snapshots::{Snapshot, SnapshotRetention};
 pub use staging::{Activation, StateStaging};
 pub use state::{StateSpace, StateStore, StateWrite};

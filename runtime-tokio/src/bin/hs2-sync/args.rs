@@ -144,6 +144,9 @@ pub(crate) struct SyncArgs {
     /// How to catch up
     #[arg(long, value_enum, default_value_t = Strategy::Auto)]
     pub(crate) strategy: Strategy,
+    /// What to fetch of the blocks below a fetched state, once the tip is reached (with --follow)
+    #[arg(long, value_enum, default_value_t = History::None)]
+    pub(crate) history: History,
     /// What executes the blocks
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
@@ -223,6 +226,17 @@ pub(crate) enum Strategy {
     Incremental,
     /// The state near the tip first, then blocks from there on (needs an app with a state)
     Fast,
+}
+
+/// What to fetch of the blocks below a fetched state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum History {
+    /// Nothing
+    None,
+    /// Headers
+    Headers,
+    /// Headers and payloads, to serve them
+    Blocks,
 }
 
 /// The name that clap knows a value by, to hand it on to a child process.

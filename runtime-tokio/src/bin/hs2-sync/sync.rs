@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotstuff2_sync::chain::native::{Genesis, NativeChain, check_age};
-use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Progress;
 use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor};
 use hotstuff2_sync_tokio::{PeerAddress, StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncUsage};
 
-use crate::args::{App, Strategy, SyncArgs};
+use crate::args::{App, History, Strategy, SyncArgs};
 use crate::error::CliError;
 use crate::generate::now;
 use crate::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
@@ -105,6 +105,11 @@ fn start(
             Strategy::Incremental => SyncStrategyType::Incremental,
             Strategy::Fast => SyncStrategyType::Fast,
         },
+        history: match args.history {
+            History::None => SyncHistory::None,
+            History::Headers => SyncHistory::Headers,
+            History::Blocks => SyncHistory::Blocks,
+        },
         memory_budget: u64::from(args.budget_mib) << 20,
         full_audit: args.audit,
         ..SyncConfig::default()
@@ -113,6 +118,7 @@ fn start(
     let builder =
         SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, Arc::clone(&network), events)
             .with_config(config)
+            .with_history(Arc::clone(store) as _)
             .with_peers(peers)
             .with_seed(seed);
     let builder = match args.app {
