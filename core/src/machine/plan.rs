@@ -541,7 +541,8 @@ impl Machine {
         let mut heard = false;
         let settled = self.peers.usable().all(|(_, peer)| match peer.claim {
             Some(claim) => {
-                heard = true;
+                // Where all claim more than they prove, the proofs are missing, and not the blocks.
+                heard |= claim.tip <= self.applied;
                 claim.tip <= self.applied || peer.unproven == Some(claim.tip)
             }
             None => peer.mute,
