@@ -5,42 +5,27 @@
 //! state nobody gives is left for another, and what was staged stays.
 
 use alloc::collections::BTreeSet;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, StateWork, StoreError};
+use crate::calls::{BlockPoint, SnapshotBase};
 use crate::chain::{Finalized, HeaderFacts, SegmentClaim, SegmentEnd, SegmentRef};
 use crate::config::SyncStrategyType;
-use crate::ids::{CallId, Height, PeerId};
-use crate::limits::MAX_STATE_BYTES;
-use crate::machine::output::{Event, HaltReason, StallReason, StateProgress};
-use crate::machine::state::{Call, Machine, Phase, Timer};
-use crate::peers::{Peer, Peers};
+use crate::ids::{Height, PeerId};
+use crate::machine::output::{Event, StallReason, StateProgress};
+use crate::machine::state::{Machine, Timer};
+use crate::machine::walking::MEMORY_FACTOR;
+use crate::peers::Peer;
 use crate::ranges::{HeightRange, grid_cell};
-use crate::requests::{BatchId, Kind, Purpose};
-use crate::state::StateAnswer;
-use crate::strategy::{Blocks, Costs, Source, StateWant, Walk};
+use crate::requests::{Kind, Purpose};
+use crate::strategy::{Costs, Walk};
 use crate::time::{Instant, micros};
 use crate::verify::Task;
 use crate::wire::Request;
 
-/// Bytes that an answer takes of the memory budget for each of its own: itself, and the records made of it.
-const MEMORY_FACTOR: u64 = 2;
-/// Bytes of verified leaves that are worth a batch of the store …
-const STAGE_BYTES: u64 = 4 << 20;
-/// … and this share of the budget, where that is less.
-const STAGE_SHARE_OF_BUDGET: u64 = 16;
 /// How long a state that nobody gave is left alone, where no other is offered.
 const LOST_PAUSE: Duration = Duration::from_secs(5);
-/// Store calls with leaves that are out at once: one is written while the next is waiting.
-const STAGE_CALLS: usize = 2;
-/// An answer that could have held more is needlessly small below this share of what was asked for.
-const SMALL_ANSWER_SHARE: u64 = 4;
 /// Time between two looks at what `Auto` should do.
 const CHOICE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a staged state may fail to hash to what was staged before the disk is given up on.
-const MAX_MISMATCHES: u32 = 3;
 
 /// A sync by state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -50,14 +35,14 @@ pub(super) struct Fast {
     /// The walk, from the first proven base on until the state is live.
     pub(super) walk: Option<Walk>,
     /// The walk's target is lost: another base is looked for.
-    moving: bool,
+    pub(super) moving: bool,
     /// The height and the headers that are to prove it, while they are asked for.
     wanted: Option<(Height, SegmentClaim)>,
     /// Heights whose state nobody gave, since anything else was found.
     lost: BTreeSet<Height>,
     /// When those are tried again, where nothing else is offered.
     retry_at: Option<Instant>,
-    mismatches: u32,
+    pub(super) mismatches: u32,
     moves: u64,
     began: Option<Instant>,
     /// Whether a state was made live since the machine was made.
@@ -66,7 +51,7 @@ pub(super) struct Fast {
     chosen_at: Option<Instant>,
     preferred: bool,
     /// How that went.
-    finished: Option<StateProgress>,
+    pub(super) finished: Option<StateProgress>,
 }
 
 impl Fast {
@@ -299,237 +284,6 @@ impl Machine {
         self.find_base();
     }
 
-    fn survey(&mut self) {
-        let Some(walk) = &mut self.fast.walk else { return };
-        let items = walk.next_survey();
-        if !items.is_empty() {
-            self.send_state_call(StateWork::Survey(items), 0);
-        }
-    }
-
-    fn stage(&mut self) {
-        let out = self.state_calls(|work| matches!(work, StateWork::Stage(_)));
-        if out >= STAGE_CALLS {
-            return;
-        }
-        let enough = STAGE_BYTES.min(self.budget.limit() / STAGE_SHARE_OF_BUDGET);
-        let Some(walk) = &mut self.fast.walk else { return };
-        let leaves = walk.next_stage(enough);
-        if !leaves.is_empty() {
-            let held = leaves.iter().map(crate::strategy::leaves_memory).fold(0, u64::saturating_add);
-            self.send_state_call(StateWork::Stage(Arc::new(leaves)), held);
-        }
-    }
-
-    fn state_calls(&self, matches: impl Fn(&StateWork) -> bool) -> usize {
-        let state = |call: &Call| matches!(call, Call::State(call) if matches(&call.work));
-        self.calls.values().filter(|pending| state(&pending.call)).count()
-    }
-
-    fn send_state_call(&mut self, work: StateWork, held: u64) -> CallId {
-        let id = self.next_call();
-        self.send_call(id, Call::State(StateCall { id, work }), held);
-        id
-    }
-
-    /// Asks for what is missing, as far as peers, budget and the request limit allow.
-    fn ask_state(&mut self) {
-        // Peers of which nothing is wanted: they said that they lack it.
-        let mut passed: BTreeSet<PeerId> = BTreeSet::new();
-        while self.requests.len() < self.config.parallel_download_limit
-            && self.fast.walk.as_ref().is_some_and(Walk::wants)
-        {
-            let eligible = |id: PeerId, peer: &Peer| serves_state(peer) && !passed.contains(&id);
-            let Some(peer) = self.peers.choose(Kind::State, 0, self.now, &mut self.rng, eligible) else { return };
-            let most = self.peers.get(peer).map_or(0, Peers::request_bytes);
-            let Some(walk) = &self.fast.walk else { return };
-            let Some(want) = walk.next_want(peer, most) else {
-                passed.insert(peer);
-                continue;
-            };
-            let batch = walk.upcoming();
-            // One request always goes out, or a small budget could stop the walk.
-            let lone = !self.requests.any(|purpose| purpose.kind() == Kind::State);
-            let Some(source) = self.send_state_request(peer, batch, &want, most, lone) else { return };
-            if let Some(walk) = &mut self.fast.walk {
-                walk.asked(want, source);
-            }
-        }
-    }
-
-    /// Sends a request for subtrees. `None` where the budget is full.
-    fn send_state_request(
-        &mut self,
-        peer: PeerId,
-        batch: BatchId,
-        want: &StateWant,
-        most: u64,
-        head: bool,
-    ) -> Option<Source> {
-        let height = self.fast.walk.as_ref()?.base().point.height;
-        // Room for a subtree that is larger than was estimated, or it would come as hashes.
-        let most = most.max(want.bytes.saturating_mul(2)).min(u64::from(MAX_STATE_BYTES));
-        let reserved = most.saturating_mul(MEMORY_FACTOR);
-        if !self.budget.reserve(reserved, head) {
-            return None;
-        }
-        let (form, items) = (want.form, want.items.clone());
-        let request = Request::State { height, form, items, max_bytes: u32::try_from(most).unwrap_or(u32::MAX) };
-        Some(self.send(peer, Purpose::State(batch), request, want.bytes, reserved))
-    }
-
-    /// Asks a second peer for what was asked for first, where it is late and nothing else is left to ask for: one slow
-    /// peer must not hold up the end of a state.
-    fn hedge_state(&mut self) {
-        let Some(walk) = self.fast.walk.as_ref().filter(|walk| !walk.wants()) else { return };
-        let Some((batch, want, Source::Request(id))) = walk.oldest() else { return };
-        let want = want.clone();
-        let Some((first, sent)) = self.requests.get(id).map(|request| (request.peer, request.sent)) else { return };
-        let eligible = |id: PeerId, peer: &Peer| id != first && serves_state(peer);
-        let size = want.bytes;
-        let Some(second) = self.peers.choose(Kind::State, size, self.now, &mut self.rng, eligible) else { return };
-        let late = self.late_at(sent, second, size);
-        if late > self.now {
-            self.timers.set(Timer::Hedge, late);
-            return;
-        }
-        let reserved = size.saturating_mul(2 * MEMORY_FACTOR);
-        if self.budget.room(true) >= reserved
-            && self.may_hedge(size)
-            && let Some(source) = self.send_state_request(second, batch, &want, size, true)
-            && let Some(walk) = &mut self.fast.walk
-        {
-            walk.hedged(batch, source);
-        }
-    }
-
-    /// Subtrees were verified.
-    pub(super) fn take_state(
-        &mut self,
-        peer: PeerId,
-        batch: BatchId,
-        source: Source,
-        answers: Vec<StateAnswer>,
-        bytes: u64,
-    ) {
-        let answered = answers.len();
-        let Some(walk) = &mut self.fast.walk else { return };
-        let asked = walk.batch(batch).map_or((0, 0), |want| (want.items.len(), want.bytes));
-        let Some((memory, obsolete)) = walk.answered(batch, source, peer, answers) else {
-            walk.refetched(bytes);
-            self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
-            return;
-        };
-        // It is here already; its request had reserved more.
-        self.budget.reserve_forced(memory);
-        for source in obsolete {
-            self.cancel_source(source);
-        }
-        self.vindicated(peer, Kind::State, bytes);
-        let small = answered < asked.0 && bytes < asked.1 / SMALL_ANSWER_SHARE;
-        if small && let Some(known) = self.peers.get_mut(peer) {
-            let rested = known.suspected(Kind::State, self.now);
-            self.timers.set_sooner(Timer::Peer(peer), rested);
-        }
-    }
-
-    /// Makes the state live when all of it is staged and the host has nothing else to do.
-    fn activate(&mut self) {
-        let complete = self.fast.walk.as_ref().filter(|walk| walk.is_complete());
-        if let Some(base) = complete.map(|walk| walk.base().clone())
-            && self.calls.is_empty()
-        {
-            self.send_state_call(StateWork::Activate(base), 0);
-        }
-    }
-
-    /// The host did work on the staging area, or could not.
-    pub fn handle_state(&mut self, now: Instant, answer: StateDone) {
-        self.advance(now);
-        let call = match self.calls.get(&answer.id).map(|pending| &pending.call) {
-            Some(Call::State(call)) => call.clone(),
-            _ => {
-                self.counters.strays = self.counters.strays.saturating_add(1);
-                return;
-            }
-        };
-        match answer.result {
-            Err(StoreError::Transient) => self.rest_call(answer.id),
-            Err(error) => {
-                self.end_call(answer.id);
-                if self.phase != Phase::Halted {
-                    self.halt(HaltReason::Store(error));
-                }
-            }
-            Ok(reply) => {
-                self.end_call(answer.id);
-                self.take_state_reply(call.work, reply);
-            }
-        }
-        self.unplanned = true;
-    }
-
-    pub(super) fn end_call(&mut self, id: CallId) {
-        if let Some(pending) = self.calls.remove(&id) {
-            self.timers.cancel(Timer::Call(id));
-            self.budget.release(pending.held);
-        }
-    }
-
-    fn take_state_reply(&mut self, work: StateWork, reply: StateReply) {
-        let Some(walk) = &mut self.fast.walk else { return };
-        match (work, reply) {
-            (StateWork::Survey(items), StateReply::Surveyed(holdings)) => walk.surveyed(&items, &holdings),
-            (StateWork::Stage(leaves), StateReply::Staged) => {
-                walk.staged(&leaves);
-                self.progressed();
-            }
-            (StateWork::Activate(base), StateReply::Activated) => self.activated(base),
-            (StateWork::Activate(base), StateReply::RootMismatch { found }) => {
-                self.fast.mismatches = self.fast.mismatches.saturating_add(1);
-                let (height, expected) = (base.point.height, base.state_root);
-                if self.fast.mismatches >= MAX_MISMATCHES {
-                    self.halt(HaltReason::StateRoot { height, expected, found });
-                    return;
-                }
-                walk.start_over();
-                self.emit(Event::StateMismatch { height, expected, found });
-            }
-            // A host that answers another question than the one it was asked: as if it had not answered.
-            (work, _) => {
-                if let StateWork::Survey(items) = &work {
-                    walk.surveyed(items, &[]);
-                }
-                self.counters.strays = self.counters.strays.saturating_add(1);
-            }
-        }
-    }
-
-    /// The state of `base` is live: blocks go on from there.
-    fn activated(&mut self, base: SnapshotBase) {
-        let Some(walk) = self.fast.walk.take() else { return };
-        self.fast.done = true;
-        self.fast.finished = Some(self.state_progress_of(&walk));
-        let BlockPoint { height, id } = base.point;
-        self.reset_blocks();
-        self.drop_history();
-        self.history_gap = None;
-        self.blocks = Blocks::new(base.point);
-        self.stored = base.point;
-        self.stored_proof = Some(match base.tip {
-            Some(tip) => Finalized::Anchored { segment: base.segment.bytes().clone(), tip, height },
-            None => Finalized::Segment(base.segment.bytes().clone(), height),
-        });
-        self.applied = height;
-        self.applied_id = Some(id);
-        self.reached = None;
-        self.samples.clear();
-        self.epochs.forget_below(height);
-        self.claims_changed = true;
-        self.emit(Event::StateActive(base.point));
-        self.progressed();
-    }
-
     /// Gives up what is asked for; what is staged stays.
     pub(super) fn cancel_walk(&mut self) {
         self.fast.wanted = None;
@@ -544,7 +298,7 @@ impl Machine {
         self.fast.walk.as_ref().map(|walk| self.state_progress_of(walk)).or(self.fast.finished)
     }
 
-    fn state_progress_of(&self, walk: &Walk) -> StateProgress {
+    pub(super) fn state_progress_of(&self, walk: &Walk) -> StateProgress {
         let counters = walk.counters();
         let elapsed = self.fast.began.map_or(0, |began| micros(self.now.since(began)));
         let done = walk.done_ppm();
@@ -573,6 +327,6 @@ impl Machine {
     }
 }
 
-fn serves_state(peer: &Peer) -> bool {
+pub(super) fn serves_state(peer: &Peer) -> bool {
     peer.claim.is_some_and(|claim| claim.snapshots.is_some())
 }

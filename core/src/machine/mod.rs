@@ -17,13 +17,16 @@
 
 mod answers;
 mod conflict;
+mod download;
 mod fast;
 mod history;
 mod inputs;
 mod output;
 mod plan;
+mod stall;
 mod state;
 mod verdicts;
+mod walking;
 
 #[cfg(test)]
 mod tests;
