@@ -11,6 +11,7 @@ pub mod application;
 pub mod driver;
 pub mod net;
 pub mod serve;
+pub mod snapshot_file;
 pub mod store;
 
 pub use application::{AppBlock, Application, ExecuteError, NoApplication};
