@@ -189,7 +189,7 @@ impl FrameReader {
         if codec == CODEC_LZ4 {
             let mut raw = vec![0; raw_len];
             let written = lz4_flex::block::decompress_into(&stored, &mut raw);
-            if written != Ok(raw_len) {
+            if !matches!(written, Ok(len) if len == raw_len) {
                 return Err(self.damaged(offset, "it doesn't decompress to its length"));
             }
             stored = raw;
