@@ -38,8 +38,7 @@ fn a_delta_leads_from_one_root_to_the_other_and_nowhere_else() {
     after.push((b"new".to_vec(), Some(b"n".to_vec())));
     after.sort();
     let (_, to) = store_of(&after);
-    let changes =
-        vec![(vec![7], Some(b"other".to_vec())), (vec![50], None), (b"new".to_vec(), Some(b"n".to_vec()))];
+    let changes = vec![(vec![7], Some(b"other".to_vec())), (vec![50], None), (b"new".to_vec(), Some(b"n".to_vec()))];
     let delta = StateDelta { from, to, changes };
     assert_eq!(delta.validate(&base), Ok(()));
     assert_eq!(delta.apply(&base).unwrap().get(b"new"), Ok(Some(&b"n"[..])));

@@ -112,7 +112,9 @@ pub enum ExportError {
     #[error(transparent)]
     Store(#[from] StoreFailure),
     /// The store keeps no snapshot of the state at all.
-    #[error("the store keeps no snapshot of a state: sync or generate it with an application that has one, past height {interval}")]
+    #[error(
+        "the store keeps no snapshot of a state: sync or generate it with an application that has one, past height {interval}"
+    )]
     NoSnapshots {
         /// The first height that could have one.
         interval: u64,
@@ -129,10 +131,14 @@ pub enum ExportError {
     #[error("nothing in the store proves block {0} final; let the node sync on, then export again")]
     NoProof(Height),
     /// A handover is not in the store, so that the file could not be checked against the genesis document.
-    #[error("the store has no handover that ends epoch {0}: it began with a checkpoint; export from a node that began with genesis")]
+    #[error(
+        "the store has no handover that ends epoch {0}: it began with a checkpoint; export from a node that began with genesis"
+    )]
     NoHandover(Epoch),
     /// The state in the store isn't the one that the header names.
-    #[error("the state in the store is damaged: its root at height {height} is {found}, the header's {expected}; sync into a new folder")]
+    #[error(
+        "the state in the store is damaged: its root at height {height} is {found}, the header's {expected}; sync into a new folder"
+    )]
     WrongState {
         /// The height.
         height: Height,
@@ -156,7 +162,9 @@ pub enum ImportError {
     #[error(transparent)]
     Store(#[from] StoreFailure),
     /// The store is further than the snapshot.
-    #[error("the store is at height {stored} already, the snapshot is of {height}; nothing to import, `sync` goes on from there")]
+    #[error(
+        "the store is at height {stored} already, the snapshot is of {height}; nothing to import, `sync` goes on from there"
+    )]
     Ahead {
         /// The stored head.
         stored: Height,

@@ -148,7 +148,8 @@ struct Leaves {
 impl Leaves {
     /// Appends a record; true where that filled a frame.
     fn push(&mut self, key: Hash, bytes: Bytes, part: &Path) -> Result<bool, ExportError> {
-        let damaged = |error: &dyn std::fmt::Display| ExportError::DamagedState(format!("the record at {key}: {error}"));
+        let damaged =
+            |error: &dyn std::fmt::Display| ExportError::DamagedState(format!("the record at {key}: {error}"));
         let record = Record::decode(bytes).map_err(|error| damaged(&error))?;
         if key_hash(record.key()) != key {
             return Err(damaged(&"it is of another key"));

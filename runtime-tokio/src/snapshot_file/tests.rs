@@ -1,78 +1,25 @@
 //! Snapshot files of a small signed chain: round trips, and files that were made to deceive.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use hotstuff2_sync::calls::{Apply, ApplyPart};
-use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::calls::ApplyPart;
 use hotstuff2_sync::chain::{Fault, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{CallId, Epoch, Height};
+use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{Prefix, Record, key_hash, subtree};
 use hotstuff2_sync::verify::{Outcome, Task};
 use hotstuff2_sync::wire::{Sections, put_section};
-use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 
 use super::frame::{FrameReader, FrameWriter, Kind};
 use super::parts::{Base, End, Head, decode, encode};
 use super::places::Places;
 use super::*;
-use crate::store::{BlockStore as _, DiskStore, StateSpace, StateStore as _, StoreAnchor};
-
-/// The snapshot, in the third of three epochs, and not at the start of a cell.
-const HEIGHT: Height = Height::new(240);
-
-type Store = DiskStore<NativeChain>;
-
-struct World {
-    chain: TestChain,
-    folder: tempfile::TempDir,
-}
+use crate::store::BlockStore as _;
+use crate::test_world::{HEIGHT, Store, World};
 
 impl World {
-    fn new() -> Self {
-        let spec = ChainSpec { blocks: 300, snapshot_interval: 80, ..ChainSpec::default() };
-        let chain = TestChain::with_ledger(spec, 3000, 100).unwrap();
-        Self { chain, folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn anchor(&self) -> StoreAnchor {
-        StoreAnchor::from(self.chain.genesis())
-    }
-
-    fn create(&self, name: &str) -> Store {
-        Store::create(&self.path(name), Arc::new(self.chain.chain()), &self.anchor()).unwrap()
-    }
-
-    /// A store with all blocks and the state at the snapshot height.
-    fn full(&self, parts: Vec<ApplyPart>, tip: Option<Bytes>) -> Store {
-        self.store_of(parts, tip, 0)
-    }
-
-    /// The same with the first records of the state missing.
-    fn full_without(&self, records: usize) -> Store {
-        self.store_of(self.chain.parts().to_vec(), None, records)
-    }
-
-    fn store_of(&self, parts: Vec<ApplyPart>, tip: Option<Bytes>, missing: usize) -> Store {
-        let store = self.create("full");
-        store.put_handovers(self.chain.handovers()).unwrap();
-        store.append(&Apply { id: CallId::FIRST, parts, tip }).unwrap();
-        let state = self.chain.state(HEIGHT).unwrap();
-        let records = state.records().skip(missing).map(|(key, record)| {
-            (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), Some(record.clone()))
-        });
-        let pages = state.pages().map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), Some(page.clone())));
-        store.commit(HEIGHT, &mut records.chain(pages)).unwrap();
-        store
-    }
-
     /// The chain's last segment without a certificate, proven by the tip instead.
     fn parts_with_tip(&self) -> (Vec<ApplyPart>, Bytes) {
         let mut parts = self.chain.parts().to_vec();
@@ -121,7 +68,7 @@ impl World {
 #[test]
 fn a_snapshot_with_a_certificate_goes_through_a_file() {
     let world = World::new();
-    let full = world.full(world.chain.parts().to_vec(), None);
+    let full = world.full();
     let file = world.check_round_trip(&full);
     assert!(matches!(world.import(&full, &file), Err(ImportError::Ahead { .. })));
 }
@@ -130,7 +77,7 @@ fn a_snapshot_with_a_certificate_goes_through_a_file() {
 fn a_snapshot_that_the_tip_proves_goes_through_a_file() {
     let world = World::new();
     let (parts, tip) = world.parts_with_tip();
-    let full = world.full(parts, Some(tip));
+    let full = world.full_of(parts, Some(tip), 0);
     let file = world.check_round_trip(&full);
     let base = frames_of(&file).into_iter().find(|(kind, _)| *kind == Kind::Base).unwrap();
     assert!(Base::decode(base.1).unwrap().tip.is_some());
@@ -142,13 +89,13 @@ fn what_a_store_does_not_have_is_not_exported() {
     let out = world.path("none.snap");
     let empty = world.create("empty");
     assert!(matches!(export(&empty, None, &out, &mut |_, _| {}), Err(ExportError::NoSnapshots { interval: 80 })));
-    let full = world.full(world.chain.parts().to_vec(), None);
+    let full = world.full();
     let wrong = export(&full, Some(Height::new(80)), &out, &mut |_, _| {});
     assert!(matches!(wrong, Err(ExportError::NoSnapshotAt { kept, .. }) if kept == "240"));
     // A record that isn't there any more.
     drop(full);
     std::fs::remove_dir_all(world.path("full")).unwrap();
-    let damaged = world.full_without(1);
+    let damaged = world.full_of(world.chain.parts().to_vec(), None, 1);
     let wrong = export(&damaged, None, &out, &mut |_, _| {});
     assert!(matches!(wrong, Err(ExportError::WrongState { height: HEIGHT, .. })), "{wrong:?}");
     assert!(!out.exists() && !world.path("none.snap.part").exists());
@@ -188,7 +135,7 @@ fn leaves_of(records: &[Bytes]) -> Bytes {
 #[test]
 fn a_file_that_was_made_to_deceive_is_refused() {
     let world = World::new();
-    let full = world.full(world.chain.parts().to_vec(), None);
+    let full = world.full();
     let (good, bad) = (world.path("good.snap"), world.path("bad.snap"));
     export(&full, None, &good, &mut |_, _| {}).unwrap();
     let frames = frames_of(&good);

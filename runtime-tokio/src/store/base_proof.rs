@@ -106,7 +106,8 @@ impl<C: Chain> DiskStore<C> {
 
     fn facts(&self, segment: &[u8], height: Height) -> Result<HeaderFacts, StoreFailure> {
         let decoded = self.chain.decode_segment(segment).map_err(|fault| self.undecodable(height, fault))?;
-        let missing = || StoreFailure::damaged(&self.dir, format!("the headers around block {height} don't hold its own"));
+        let missing =
+            || StoreFailure::damaged(&self.dir, format!("the headers around block {height} don't hold its own"));
         self.chain.header(&decoded, height).ok_or_else(missing)
     }
 

@@ -102,10 +102,11 @@ fn every_flipped_bit_and_every_cut_is_refused() {
         usize::try_from(dice >> 33).unwrap() % end
     };
     // The first bytes name the file's form, what follows is proofs, and most is records.
-    let offsets: Vec<usize> = (0..40).step_by(2).chain((0..10).map(|_| below(4096))).collect();
-    for offset in offsets.into_iter().chain((0..30).map(|_| below(good.len()))) {
+    let mut offsets: Vec<usize> = (0..40).step_by(2).collect();
+    (0..40).for_each(|number| offsets.push(below(if number < 10 { 4096 } else { good.len() })));
+    for offset in offsets {
         let mut bytes = good.clone();
-        bytes[offset] ^= 1 << below(8);
+        bytes[offset] ^= 1 << (offset % 8);
         refused(&bytes);
     }
     for len in [0, 5, 12, good.len() / 2, good.len() - 1] {
