@@ -109,7 +109,8 @@ async fn a_state_is_synced_to_a_height_and_found_consistent() {
     let (server, _events) = bind(&Arc::new(world.full()));
     let store = Arc::new(world.create("late"));
     let (network, events) = bind(&store);
-    let config = SyncConfig { default_strategy: SyncStrategyType::Fast, ..SyncConfig::default() };
+    let config =
+        SyncConfig { default_strategy: SyncStrategyType::Fast, strategy_switch_threshold: 0, ..SyncConfig::default() };
     let application: Box<dyn Application> = Box::new(NoApplication::new(store.stored().height));
     let chain = Arc::new(world.chain.chain());
     let handle = SyncBuilder::new(chain, Arc::clone(&store) as _, network, events)

@@ -51,9 +51,10 @@ impl SyncHandle {
 }
 
 impl StateSync {
-    /// Goes on until the state stands at `height` or above it.
+    /// Lets the sync go on, and waits until the state stands at `height` or above it.
     pub async fn sync_state_to_height(&self, height: Height) -> Result<(), StateSyncError> {
-        let _ = self.inputs.send(Input::Start(Some(height)));
+        // Without an end: where it would have one, the machine fetches no state.
+        let _ = self.inputs.send(Input::Start(None));
         let mut progress = self.progress.clone();
         if progress.wait_for(|progress| progress.current >= height).await.is_ok() {
             return Ok(());

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use hotstuff2_sync::calls::ApplyPart;
+use hotstuff2_sync::calls::{Apply, ApplyPart};
 use hotstuff2_sync::chain::{Fault, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::ids::{CallId, Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::state::{Prefix, Record, key_hash, subtree};
+use hotstuff2_sync::state::{
+    Prefix, Record, SnapshotId, StateItem, StateLeaves, StateSnapshot, key_hash, subtree, subtree_hash, value_hash,
+};
 use hotstuff2_sync::verify::{Outcome, Task};
 use hotstuff2_sync::wire::{Sections, put_section};
 
@@ -16,7 +18,7 @@ use super::frame::{FrameReader, FrameWriter, Kind};
 use super::parts::{Base, End, Head, decode, encode};
 use super::places::Places;
 use super::*;
-use crate::store::BlockStore as _;
+use crate::store::{BlockStore as _, StateStaging as _};
 use crate::test_world::{HEIGHT, Store, World};
 
 impl World {
@@ -81,6 +83,27 @@ fn a_snapshot_that_the_tip_proves_goes_through_a_file() {
     let file = world.check_round_trip(&full);
     let base = frames_of(&file).into_iter().find(|(kind, _)| *kind == Kind::Base).unwrap();
     assert!(Base::decode(base.1).unwrap().tip.is_some());
+}
+
+#[test]
+fn a_store_that_is_behind_takes_a_file() {
+    let world = World::new();
+    let file = world.path("state.snap");
+    let exported = export(&world.full(), None, &file, &mut |_, _| {}).unwrap();
+    let behind = world.create("behind");
+    let (parts, height) = (world.chain.parts()[..1].to_vec(), world.chain.parts()[0].segment.range().last());
+    behind.append(&Apply { id: CallId::FIRST, parts, tip: None }).unwrap();
+    // Left over from a walk towards another state, at a place that is empty in this one.
+    let left = Record::new(b"left over", b"x").unwrap();
+    let (prefix, hash) = (Prefix::new(key_hash(left.key()), 64).unwrap(), key_hash(left.key()));
+    let item = StateItem { prefix, hash: subtree_hash(&prefix, &[(hash, value_hash(left.value()))]) };
+    behind.stage(&[StateLeaves { item, records: vec![(hash, left.as_bytes().clone())] }]).unwrap();
+    assert_eq!(behind.stored().height, height);
+    assert!(height < HEIGHT && world.import(&behind, &file).unwrap().activated);
+    assert_eq!((behind.stored().height, behind.stored().id), (HEIGHT, exported.id));
+    let state =
+        StateSnapshot { id: SnapshotId::of(HEIGHT, &world.header(HEIGHT)), state: behind.live_state().unwrap() };
+    state.validate().unwrap();
 }
 
 #[test]

@@ -63,29 +63,6 @@ fn a_state_moves_in_a_file_and_the_sync_goes_on_from_there() {
 }
 
 #[test]
-fn a_store_that_is_behind_takes_a_file() {
-    let (world, _) = exported();
-    let servers = [world.server("server")];
-    // Stopped before it has everything.
-    let arguments = world.sync("behind", &servers, &["--app", "ledger", "--strategy", "parallel", "--budget-mib", "8"]);
-    let mut sync = hs2_sync(&strs(&arguments)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let stored = || fs::read_dir(world.path("behind/segments")).map_or(0, Iterator::count);
-    wait_until(|| stored() > 0 || sync.try_wait().unwrap().is_some());
-    sync.kill().unwrap();
-    sync.wait().unwrap();
-    drop(servers);
-    let height = world.head("behind")["height"].as_u64().unwrap();
-    let arguments = [world.genesis(), world.text("behind"), world.text("state.snap")];
-    let [genesis, dir, file] = &arguments;
-    if height > HEIGHT {
-        complaint(&import(genesis, dir, file));
-        return;
-    }
-    assert_eq!(report(&import(genesis, dir, file))["activated"], true);
-    syncs_on(&world, "behind");
-}
-
-#[test]
 fn every_flipped_bit_and_every_cut_is_refused() {
     let (world, _) = exported();
     let good = fs::read(world.path("state.snap")).unwrap();
