@@ -81,10 +81,12 @@ mod tests {
     use crate::net::{Handler, Identity, QuicLimits, QuicNetwork};
     use crate::test_world::{HEIGHT, Store, World};
 
-    /// Answers about one key as another server would about another.
+    type Bend = fn(Vec<u8>) -> Vec<u8>;
+
+    /// Bends every answer.
     struct Liar {
         honest: StoreHandler<Arc<Store>>,
-        bend: fn(Vec<u8>) -> Vec<u8>,
+        bend: Bend,
     }
 
     impl Handler for Liar {
@@ -124,7 +126,7 @@ mod tests {
 
         let (_, record) = state.records().nth(5).unwrap();
         let key = Record::decode(record.clone()).unwrap().key().to_vec();
-        let bends: [(fn(Vec<u8>) -> Vec<u8>, &[u8]); 5] = [
+        let bends: [(Bend, &[u8]); 5] = [
             // Another value.
             (
                 |mut bytes| {

@@ -83,7 +83,7 @@ async fn a_delta_leads_from_a_kept_state_to_a_blocks() {
     assert!(validator.validate_state_transition(&from, &to, &good).await.is_ok());
     assert!(validator.validate_state_delta(&good, &from.state_root).await.is_ok());
     let wrong = validator.validate_state_transition(&from, &from, &good).await;
-    assert!(matches!(wrong, Err(E::OtherDelta { .. })), "{wrong:?}");
+    assert!(matches!(wrong, Err(E::OtherEnd { .. })), "{wrong:?}");
     let unknown = validator.validate_state_delta(&good, &to.state_root).await;
     assert!(matches!(unknown, Err(E::UnknownRoot(root)) if root == to.state_root), "{unknown:?}");
     let mut bad = good.clone();

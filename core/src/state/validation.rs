@@ -82,17 +82,21 @@ pub enum ValidationError<E: Error + 'static> {
     /// Records don't come in order.
     #[error(transparent)]
     Order(#[from] LeafOrderError),
-    /// A delta begins or ends at other roots than the blocks.
-    #[error("the delta leads from {from} to {to}, the blocks from {block_from} to {block_to}")]
-    OtherDelta {
+    /// A delta begins with the state of another block.
+    #[error("the delta begins at the root {delta}, the block before it has {block}")]
+    OtherBeginning {
         /// Where the delta begins.
-        from: Hash,
-        /// Where it ends.
-        to: Hash,
-        /// The root before.
-        block_from: Hash,
-        /// The root after.
-        block_to: Hash,
+        delta: Hash,
+        /// The root in the block's header.
+        block: Hash,
+    },
+    /// A delta ends with the state of another block.
+    #[error("the delta ends at the root {delta}, the block after it has {block}")]
+    OtherEnd {
+        /// Where the delta ends.
+        delta: Hash,
+        /// The root in the block's header.
+        block: Hash,
     },
     /// A delta's changes are not strictly ascending by key.
     #[error("the delta's changes are not in ascending order of their keys, each key once")]
@@ -130,9 +134,11 @@ pub fn validate_state_transition<R: StateReader>(
     delta: &StateDelta,
     base: R,
 ) -> Result<(), ValidationError<R::Error>> {
-    if (delta.from, delta.to) != (from.state_root, to.state_root) {
-        let (block_from, block_to) = (from.state_root, to.state_root);
-        return Err(ValidationError::OtherDelta { from: delta.from, to: delta.to, block_from, block_to });
+    if delta.from != from.state_root {
+        return Err(ValidationError::OtherBeginning { delta: delta.from, block: from.state_root });
+    }
+    if delta.to != to.state_root {
+        return Err(ValidationError::OtherEnd { delta: delta.to, block: to.state_root });
     }
     delta.validate(base)
 }

@@ -59,7 +59,9 @@ fn a_delta_leads_from_one_root_to_the_other_and_nowhere_else() {
     let long = wrong(&|delta| delta.changes[0].1 = Some(vec![0; MAX_VALUE_BYTES + 1]));
     assert!(matches!(long, E::State(StateError::Limit(_))), "{long}");
     let other = validate_state_transition(&header(from), &header(from), &delta, &base);
-    assert!(matches!(other, Err(E::OtherDelta { .. })), "{other:?}");
+    assert_eq!(other, Err(E::OtherEnd { delta: to, block: from }));
+    let other = validate_state_transition(&header(to), &header(to), &delta, &base);
+    assert_eq!(other, Err(E::OtherBeginning { delta: from, block: to }));
 }
 
 #[test]
