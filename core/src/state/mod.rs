@@ -3,6 +3,7 @@
 //! * [`Tree`] is the tree itself. It applies a block's changes, has the root after every block, and proves. Between
 //!   durable batches it is an overlay: it remembers what changed and hands out the last version of each page.
 //! * [`KeyValueState`] adds the keys and values to it; an application executes over that.
+//! * [`StateSnapshot`] and [`StateDelta`] check a whole state, or the changes between two, against the roots in headers.
 //! * [`StateProof`] shows to someone who trusts a root, and nobody else, what a key's value is.
 //!
 //! # Layout
@@ -22,6 +23,7 @@
 
 mod answer;
 mod builder;
+mod delta;
 mod digest;
 mod item;
 mod key_value;
@@ -35,9 +37,11 @@ mod record;
 mod store;
 mod subtree;
 mod tree;
+mod validation;
 
 pub use answer::{StateAnswer, decode_state};
 pub use builder::{LeafOrderError, PageBuilder};
+pub use delta::StateDelta;
 pub use digest::{PLACEHOLDER, internal_hash, key_hash, leaf_hash, value_hash};
 pub use item::{StateForm, StateItem, StateLeaves};
 pub use key_value::{KeyValueState, StateError};
@@ -49,6 +53,7 @@ pub use record::{Record, RecordError};
 pub use store::{MemoryStateStore, StateReader, StateWrites};
 pub use subtree::{encode_state, subtree};
 pub use tree::{EMPTY_ROOT, Tree, TreeError};
+pub use validation::{SnapshotId, StateSnapshot, ValidationError, validate_state_root, validate_state_transition};
 
 /// Longest key, in bytes. Keys are names; a longer one belongs into a value. The bound keeps a proof request small.
 pub const MAX_KEY_BYTES: usize = 1 << 10;
@@ -69,5 +74,7 @@ mod key_value_tests;
 mod proof_tests;
 #[cfg(test)]
 mod tree_tests;
+#[cfg(test)]
+mod validation_tests;
 #[cfg(test)]
 mod walk_tests;

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ops::ControlFlow;
@@ -46,6 +47,22 @@ impl<R: StateReader + ?Sized> StateReader for &R {
 }
 
 impl<R: StateReader + ?Sized> StateReader for Box<R> {
+    type Error = R::Error;
+
+    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, Self::Error> {
+        (**self).page(key)
+    }
+
+    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, Self::Error> {
+        (**self).record(key_hash)
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), Self::Error> {
+        (**self).scan(prefix, visit)
+    }
+}
+
+impl<R: StateReader + ?Sized> StateReader for Arc<R> {
     type Error = R::Error;
 
     fn page(&self, key: &PageKey) -> Result<Option<Bytes>, Self::Error> {

@@ -102,6 +102,14 @@ pub enum Task {
     },
 }
 
+impl Task {
+    /// Does the work here and now: for bytes that came another way than as an answer to the machine, such as those of a
+    /// snapshot file. What it proves is the same.
+    pub fn prove<C: Chain>(self, chain: &C) -> Result<Outcome, Fault> {
+        Job::new(JobId::FIRST, self).run(chain).into_outcome()
+    }
+}
+
 impl Job {
     pub(crate) fn new(id: JobId, task: Task) -> Self {
         Self { id, task }

@@ -11,10 +11,12 @@ mod dialer;
 mod handle;
 mod machine_thread;
 mod pool;
+mod state_sync;
 
 pub use builder::{StartError, SyncBuilder};
 pub use dialer::PeerAddress;
 pub use handle::{SyncEnd, SyncEvent, SyncHandle, SyncUsage};
+pub use state_sync::{StateSync, StateSyncError};
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -17,6 +17,7 @@
 //! application's height never leads the stored head, and nothing that was acknowledged has to be fetched again.
 
 mod activate;
+mod base_proof;
 mod cache;
 mod check;
 mod db;
@@ -55,6 +56,7 @@ use hotstuff2_sync::verify::HandoverLink;
 use tokio::sync::watch;
 
 pub use activate::SnapshotBlock;
+pub use base_proof::BlockProof;
 pub use check::CheckReport;
 pub use disk::{DiskStore, StoreAnchor, read_genesis};
 pub use failure::{OpenError, StoreFailure};

@@ -153,7 +153,7 @@ impl<C: Chain> DiskStore<C> {
         }
     }
 
-    fn segment_in(
+    pub(super) fn segment_in(
         &self,
         view: &View,
         range: HeightRange,

@@ -5,3 +5,4 @@ mod common;
 mod demo;
 mod full_disk;
 mod kill_nine;
+mod snapshot_file;

@@ -8,6 +8,7 @@ use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
+use hotstuff2_sync_tokio::snapshot_file::{ExportError, ImportError, SnapshotFileError};
 use hotstuff2_sync_tokio::store::{OpenError, StoreFailure};
 use hotstuff2_sync_tokio::{ExecuteError, StartError};
 
@@ -93,6 +94,15 @@ pub(crate) enum CliError {
     /// The ledger's state is not what the chain says.
     #[error("the ledger's state in the store is damaged: {0}; remove the node's folder and sync again")]
     LedgerDamaged(String),
+    /// No snapshot file can be made.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The snapshot file can't be read or believed.
+    #[error(transparent)]
+    SnapshotFile(#[from] SnapshotFileError),
+    /// The snapshot file can't be taken in.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// The application refuses blocks.
     #[error(transparent)]
     Execute(ExecuteError),

@@ -15,6 +15,7 @@ mod lie;
 mod progress;
 mod report;
 mod serve;
+mod snapshot;
 mod stop;
 mod sync;
 mod usage;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Snapshot(command) => snapshot::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

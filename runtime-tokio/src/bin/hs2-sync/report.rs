@@ -119,6 +119,25 @@ pub(crate) struct InspectReport {
     pub(crate) handovers: u64,
 }
 
+/// What `snapshot` reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SnapshotReport {
+    /// The block whose state it is.
+    pub(crate) head: Head,
+    pub(crate) chain_id: String,
+    pub(crate) epoch: u64,
+    /// Handovers that lead to it.
+    pub(crate) handovers: u64,
+    pub(crate) keys: u64,
+    /// Bytes of keys and values.
+    pub(crate) state_bytes: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) seconds: f64,
+    /// Of an import: false where the store had this very state already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) activated: Option<bool>,
+}
+
 /// What `gen` reports.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct GenReport {

@@ -75,7 +75,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
 }
 
 /// Opens the store in `dir`, or creates it where there is none, with the genesis file beside it.
-fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain>, CliError> {
+pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain>, CliError> {
     let chain = Arc::new(NativeChain::new(genesis));
     match DiskStore::open(dir, Arc::clone(&chain), Some(genesis.chain_id())) {
         Err(OpenError::Missing(_)) => {}

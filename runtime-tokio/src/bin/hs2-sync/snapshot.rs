@@ -1,0 +1,97 @@
+//! `snapshot`: a state in a file: out of a store, checked, into a store.
+
+use std::path::Path;
+use std::time::Instant;
+
+use hotstuff2_sync::chain::native::{NativeChain, check_age};
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync_tokio::snapshot_file::{self, SnapshotReader, SnapshotSummary};
+use hotstuff2_sync_tokio::store::{BlockStore as _, StoreAnchor};
+
+use crate::args::{ExportArgs, ImportArgs, SnapshotCommand, SnapshotHeight, VerifyArgs};
+use crate::error::CliError;
+use crate::generate::now;
+use crate::genesis_file::read_genesis;
+use crate::inspect::{header_at, open_store};
+use crate::report::{Head, SnapshotReport, ratio, say, write_json};
+use crate::sync::open_or_create;
+
+pub(crate) fn run(command: &SnapshotCommand) -> Result<(), CliError> {
+    match command {
+        SnapshotCommand::Export(args) => export(args),
+        SnapshotCommand::Verify(args) => verify(args),
+        SnapshotCommand::Import(args) => import(args),
+    }
+}
+
+fn export(args: &ExportArgs) -> Result<(), CliError> {
+    let begin = Instant::now();
+    let (_, store) = open_store(&args.dir)?;
+    let height = match args.height {
+        SnapshotHeight::Newest => None,
+        SnapshotHeight::At(height) => Some(Height::new(height)),
+    };
+    let summary = snapshot_file::export(&store, height, &args.out, &mut |_, _| {})?;
+    tell(&summary, None, begin, &args.out, "written to", args.json.path.as_deref())
+}
+
+fn verify(args: &VerifyArgs) -> Result<(), CliError> {
+    let begin = Instant::now();
+    let genesis = read_genesis(&args.genesis)?;
+    if !args.accept_long_range {
+        check_age(&genesis, genesis.header().timestamp, now())?;
+    }
+    let (chain, anchor) = (NativeChain::new(&genesis), StoreAnchor::from(&genesis));
+    let summary = snapshot_file::verify(&chain, &anchor, &args.file, &mut |_, _| {})?;
+    tell(&summary, None, begin, &args.file, "proven by", args.json.path.as_deref())
+}
+
+fn import(args: &ImportArgs) -> Result<(), CliError> {
+    let begin = Instant::now();
+    let genesis = read_genesis(&args.genesis)?;
+    let (chain, anchor) = (NativeChain::new(&genesis), StoreAnchor::from(&genesis));
+    // A file of another chain, or one that proves nothing, leaves no store behind.
+    drop(SnapshotReader::open(&chain, &anchor, &args.file)?);
+    let store = open_or_create(&args.dir, &genesis)?;
+    if !args.accept_long_range {
+        let newest = header_at(&store, &genesis, store.stored().height)?;
+        check_age(&genesis, newest.timestamp, now())?;
+    }
+    let imported = snapshot_file::import(&store, &chain, &anchor, &args.file, &mut |_, _| {})?;
+    let done = if imported.activated { "taken in from" } else { "was there already, as in" };
+    tell(&imported.summary, Some(imported.activated), begin, &args.file, done, args.json.path.as_deref())
+}
+
+fn tell(
+    summary: &SnapshotSummary,
+    activated: Option<bool>,
+    begin: Instant,
+    path: &Path,
+    done: &str,
+    json: Option<&Path>,
+) -> Result<(), CliError> {
+    let seconds = begin.elapsed().as_secs_f64();
+    let SnapshotSummary { height, id, state_root, keys, file_bytes, .. } = summary;
+    say(
+        json,
+        format_args!(
+            "state after block {height} {id} {done} {}\nstate root {state_root}\n{keys} keys, {:.1} MB, {:.2} s: {:.0} keys/s",
+            path.display(),
+            *file_bytes as f64 / 1e6,
+            seconds,
+            ratio(*keys as f64, seconds),
+        ),
+    );
+    let report = SnapshotReport {
+        head: Head { height: height.get(), id: id.to_string(), state_root: state_root.to_string() },
+        chain_id: summary.chain_id.to_string(),
+        epoch: summary.epoch.get(),
+        handovers: summary.handovers,
+        keys: *keys,
+        state_bytes: summary.bytes,
+        file_bytes: *file_bytes,
+        seconds,
+        activated,
+    };
+    json.map_or(Ok(()), |path| write_json(&report, path))
+}

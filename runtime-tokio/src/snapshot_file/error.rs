@@ -1,0 +1,180 @@
+//! Why a snapshot file could not be written, believed or taken in. Every message names the file and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hotstuff2_sync::chain::Fault;
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::{Epoch, Height};
+
+use crate::store::StoreFailure;
+
+/// Why a snapshot file can't be read or believed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotFileError {
+    /// The operating system refused.
+    #[error("{} can't be {action}: {source}; check that the path is right, readable, and on a sound disk", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is no snapshot file; name one that `snapshot export` wrote", .0.display())]
+    NotASnapshot(PathBuf),
+    /// The file was written by another version of this program.
+    #[error("{} has format {found}, this program knows {known}; use the program that wrote it", path.display())]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The format that this program reads and writes.
+        known: u32,
+    },
+    /// The file ends early.
+    #[error("{} ends at byte {offset}, in the middle; copy it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends.
+        offset: u64,
+    },
+    /// A part is not what was written.
+    #[error("{} is damaged at byte {offset}: {what}; copy it again, or export it anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the part begins.
+        offset: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The file is of another chain.
+    #[error("{} is of chain {found}, not {wanted}; name the genesis file of that chain, or a snapshot of this one", path.display())]
+    OtherChain {
+        /// The file.
+        path: PathBuf,
+        /// Its chain.
+        found: Hash,
+        /// The chain of the genesis document.
+        wanted: Hash,
+    },
+    /// A proof doesn't hold, though the file is what was written.
+    #[error("{} proves nothing: {what} at byte {offset} was refused ({fault}); don't trust its source, get a snapshot elsewhere", path.display())]
+    Unproven {
+        /// The file.
+        path: PathBuf,
+        /// Where the proof is.
+        offset: u64,
+        /// What it should prove.
+        what: String,
+        /// Why it doesn't.
+        fault: Fault,
+    },
+    /// The state isn't the one that the proven header names.
+    #[error("{} holds another state than block {height} has: its root is {found}, the header's {expected}; don't trust its source, get a snapshot elsewhere", path.display())]
+    WrongState {
+        /// The file.
+        path: PathBuf,
+        /// The block.
+        height: Height,
+        /// The root in the proven header.
+        expected: Hash,
+        /// The root of what the file holds.
+        found: Hash,
+    },
+}
+
+impl SnapshotFileError {
+    pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), action, source }
+    }
+}
+
+/// Why a snapshot can't be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The file can't be written.
+    #[error("{} can't be {action}: {source}; check that the path is right, writable, and that its disk has room", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
+    /// The store keeps no snapshot of the state at all.
+    #[error(
+        "the store keeps no snapshot of a state: sync or generate it with an application that has one, past height {interval}"
+    )]
+    NoSnapshots {
+        /// The first height that could have one.
+        interval: u64,
+    },
+    /// The store keeps snapshots, but none at the asked height.
+    #[error("the store keeps no snapshot at height {height}, only at {kept}; name one of these, or `newest`")]
+    NoSnapshotAt {
+        /// What was asked for.
+        height: Height,
+        /// What there is.
+        kept: String,
+    },
+    /// Nothing in the store proves the block yet.
+    #[error("nothing in the store proves block {0} final; let the node sync on, then export again")]
+    NoProof(Height),
+    /// A handover is not in the store, so that the file could not be checked against the genesis document.
+    #[error(
+        "the store has no handover that ends epoch {0}: it began with a checkpoint; export from a node that began with genesis"
+    )]
+    NoHandover(Epoch),
+    /// The state in the store isn't the one that the header names.
+    #[error(
+        "the state in the store is damaged: its root at height {height} is {found}, the header's {expected}; sync into a new folder"
+    )]
+    WrongState {
+        /// The height.
+        height: Height,
+        /// The root in the header.
+        expected: Hash,
+        /// The root of what is stored.
+        found: Hash,
+    },
+    /// Stored records don't come in order or can't be decoded.
+    #[error("the state in the store is damaged: {0}; sync into a new folder")]
+    DamagedState(String),
+}
+
+/// Why a snapshot can't be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] SnapshotFileError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
+    /// The store is further than the snapshot.
+    #[error(
+        "the store is at height {stored} already, the snapshot is of {height}; nothing to import, `sync` goes on from there"
+    )]
+    Ahead {
+        /// The stored head.
+        stored: Height,
+        /// The snapshot.
+        height: Height,
+    },
+    /// What was staged doesn't come back from the disk.
+    #[error("the disk returns another state than was written ({found}); check the disk, then import again")]
+    Disk {
+        /// The root of what came back.
+        found: Hash,
+    },
+}

@@ -1,0 +1,201 @@
+//! [`export`]: a kept snapshot of a store as a file. What is written is checked on the way, so that a damaged store
+//! makes an error and no file.
+
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use hotstuff2_sync::calls::BlockPoint;
+use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::serve::ChainReader as _;
+use hotstuff2_sync::state::{PageBuilder, Prefix, Record, StateReader as _, key_hash, subtree, value_hash};
+use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::wire::put_section;
+
+use super::error::ExportError;
+use super::frame::{FrameWriter, Kind, LEAVES_BYTES};
+use super::parts::{Base, End, Head, encode};
+use super::reader::SnapshotSummary;
+use crate::store::{BlockProof, DiskStore, StateStore as _, StateView};
+
+/// Writes the snapshot at `height`, or the newest, into the file at `out`: all of it, durably, or no file. A file that
+/// is there is replaced at the end. `progress` is told the keys that were written and the keys that there are.
+pub fn export<C: Chain>(
+    store: &DiskStore<C>,
+    height: Option<Height>,
+    out: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<SnapshotSummary, ExportError> {
+    let height = choose(store, height)?;
+    let proof = store.block_proof(height)?.ok_or(ExportError::NoProof(height))?;
+    let state = store.state_at(height)?.ok_or_else(|| missing(store, height))?;
+    let header = store.header_at(height)?.ok_or(ExportError::NoProof(height))?;
+    let part = part_of(out);
+    let written = write(store, &proof, &state, &part, progress);
+    let summary = written.and_then(|written| {
+        let failed = |action| file(out, action);
+        std::fs::rename(&part, out).map_err(failed("renamed"))?;
+        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("made durable"))?;
+        Ok(SnapshotSummary { timestamp: header.timestamp, ..written })
+    });
+    if summary.is_err() {
+        // Nobody has use for half of it; where it can't be removed, the error says enough.
+        let _ = std::fs::remove_file(&part);
+    }
+    summary
+}
+
+fn file(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> ExportError {
+    move |source| ExportError::File { path: path.to_owned(), action, source }
+}
+
+fn part_of(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    out.with_file_name(name)
+}
+
+/// The height of the snapshot to write. That of the anchor is nothing to prove.
+fn choose<C: Chain>(store: &DiskStore<C>, height: Option<Height>) -> Result<Height, ExportError> {
+    let anchor = store.anchor().height;
+    let mut kept = store.snapshots().into_iter().map(|snapshot| snapshot.height).filter(|kept| *kept > anchor);
+    match height {
+        None => kept.next_back().ok_or_else(|| missing(store, anchor)),
+        Some(height) => kept.find(|kept| *kept == height).ok_or_else(|| missing(store, height)),
+    }
+}
+
+fn missing<C: Chain>(store: &DiskStore<C>, height: Height) -> ExportError {
+    let anchor = store.anchor().height;
+    let kept = store.snapshots().into_iter().map(|snapshot| snapshot.height).filter(|kept| *kept > anchor);
+    let kept: Vec<String> = kept.map(|height| height.to_string()).collect();
+    if kept.is_empty() {
+        ExportError::NoSnapshots { interval: store.snapshot_interval().get() }
+    } else {
+        ExportError::NoSnapshotAt { height, kept: kept.join(", ") }
+    }
+}
+
+fn write<C: Chain>(
+    store: &DiskStore<C>,
+    proof: &BlockProof,
+    state: &StateView,
+    part: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<SnapshotSummary, ExportError> {
+    let BlockProof { point, state_root, epoch, range, segment, tip } = proof.clone();
+    let damaged = |error: &dyn std::fmt::Display| ExportError::DamagedState(error.to_string());
+    let (_, keys) = subtree(state, &Prefix::ROOT).map_err(|error| damaged(&error))?;
+    let failed = |error| file(part, "written")(error);
+    let mut frames = FrameWriter::create(part).map_err(failed)?;
+    let head = Head { chain_id: store.chain_id(), anchor: store.anchor(), point, epoch, state_root, keys };
+    frames.put(Kind::Head, &encode(&head)).map_err(failed)?;
+    let mut handovers = 0u64;
+    // The anchor is the genesis where the first handover is that of the first epoch.
+    let mut ended = Epoch::ZERO;
+    while ended < epoch {
+        let handover = store.handover(ended)?.ok_or(ExportError::NoHandover(ended))?;
+        frames.put(Kind::Handover, &handover).map_err(failed)?;
+        handovers = handovers.saturating_add(1);
+        ended = ended.next();
+    }
+    let base = Base { last: range.last(), segment, tip }.encode().ok_or(ExportError::NoProof(point.height))?;
+    frames.put(Kind::Base, &base).map_err(failed)?;
+    let mut leaves = Leaves { frames, content: Vec::new(), builder: PageBuilder::new(), end: End::default() };
+    let mut error = None;
+    let mut visit = |key, bytes| match leaves.push(key, bytes, part) {
+        Ok(full) => {
+            if full {
+                progress(leaves.end.keys, keys);
+            }
+            ControlFlow::Continue(())
+        }
+        Err(found) => {
+            error = Some(found);
+            ControlFlow::Break(())
+        }
+    };
+    state.scan(&Prefix::ROOT, &mut visit)?;
+    if let Some(error) = error {
+        return Err(error);
+    }
+    leaves.finish(part, point, (state_root, keys), |end, file_bytes| SnapshotSummary {
+        chain_id: store.chain_id(),
+        height: point.height,
+        id: point.id,
+        epoch,
+        timestamp: UnixMillis::new(0),
+        state_root,
+        handovers,
+        keys: end.keys,
+        bytes: end.bytes,
+        file_bytes,
+    })
+}
+
+/// The frames of records.
+struct Leaves {
+    frames: FrameWriter,
+    content: Vec<u8>,
+    builder: PageBuilder,
+    end: End,
+}
+
+impl Leaves {
+    /// Appends a record; true where that filled a frame.
+    fn push(&mut self, key: Hash, bytes: Bytes, part: &Path) -> Result<bool, ExportError> {
+        let damaged =
+            |error: &dyn std::fmt::Display| ExportError::DamagedState(format!("the record at {key}: {error}"));
+        let record = Record::decode(bytes).map_err(|error| damaged(&error))?;
+        if key_hash(record.key()) != key {
+            return Err(damaged(&"it is of another key"));
+        }
+        self.builder.push(key, value_hash(record.value())).map_err(|error| damaged(&error))?;
+        if !put_section(&mut self.content, record.as_bytes()) {
+            return Err(damaged(&"it is too long"));
+        }
+        self.end.keys = self.end.keys.saturating_add(1);
+        let bytes = record.key().len().saturating_add(record.value().len());
+        self.end.bytes = self.end.bytes.saturating_add(bytes as u64);
+        let full = self.content.len() >= LEAVES_BYTES;
+        if full {
+            self.flush(part)?;
+        }
+        Ok(full)
+    }
+
+    fn flush(&mut self, part: &Path) -> Result<(), ExportError> {
+        if self.content.is_empty() {
+            return Ok(());
+        }
+        self.frames.put(Kind::Leaves, &self.content).map_err(file(part, "written"))?;
+        self.content.clear();
+        self.end.chunks = self.end.chunks.saturating_add(1);
+        drop(self.builder.take_pages());
+        Ok(())
+    }
+
+    fn finish<T>(
+        mut self,
+        part: &Path,
+        point: BlockPoint,
+        (expected, leaves): (Hash, u64),
+        made: impl FnOnce(End, u64) -> T,
+    ) -> Result<T, ExportError> {
+        self.flush(part)?;
+        let (found, keys, _) = self.builder.finish();
+        if found != expected {
+            return Err(ExportError::WrongState { height: point.height, expected, found });
+        }
+        if keys != leaves {
+            return Err(ExportError::DamagedState(format!("{keys} records for a tree of {leaves} leaves")));
+        }
+        self.frames.put(Kind::End, &encode(&self.end)).map_err(file(part, "written"))?;
+        let bytes = self.frames.finish().map_err(file(part, "made durable"))?;
+        Ok(made(self.end, bytes))
+    }
+}
