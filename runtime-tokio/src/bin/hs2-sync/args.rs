@@ -156,7 +156,7 @@ pub(crate) struct SyncArgs {
     /// Address to answer peers at, while catching up too; port 0 takes any free one
     #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Give up after so many seconds without a new block; 0 waits for ever
+    /// Give up after so many seconds without a new block or a new part of a state; 0 waits for ever
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) patience: u64,
     /// Start from a block that is older than the chain's trusting period, though its validators may have left long ago
