@@ -47,12 +47,7 @@ pub fn changed_entries(rng: &mut Rng, entries: u64, count: u32, value_bytes: usi
     set(rng, chosen, value_bytes, payload_bytes)
 }
 
-fn set(
-    rng: &mut Rng,
-    numbers: impl IntoIterator<Item = u64>,
-    value_bytes: usize,
-    payload_bytes: usize,
-) -> Vec<u8> {
+fn set(rng: &mut Rng, numbers: impl IntoIterator<Item = u64>, value_bytes: usize, payload_bytes: usize) -> Vec<u8> {
     let pairs: Vec<(String, Vec<u8>)> = numbers
         .into_iter()
         .map(|number| {

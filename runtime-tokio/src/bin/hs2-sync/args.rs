@@ -7,6 +7,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
+use hotstuff2_sync::state::MAX_VALUE_BYTES;
+use hotstuff2_sync_testkit::chain::{Entries, SNAPSHOT_INTERVAL};
+use hotstuff2_sync_testkit::ledger::{MAX_TRANSACTIONS, TOUCHED_KEYS};
 use hotstuff2_sync_tokio::store::SnapshotRetention;
 
 use crate::lie::Lie;
@@ -45,7 +48,8 @@ pub(crate) struct Json {
 /// The chain to generate.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ChainArgs {
-    /// How many blocks above genesis [default: 20000; with --from: as many as the files fill]
+    /// How many blocks above genesis [default: 20000; with --from: as many as the files fill; with --entries: as many as
+    /// put them in]
     #[arg(long, value_name = "N")]
     pub(crate) blocks: Option<u64>,
     /// Bytes of each block's payload (with `--app ledger`: at least those of its transfers)
@@ -63,6 +67,19 @@ pub(crate) struct ChainArgs {
     /// Cut payloads from this file, or from the files in this folder, instead of random bytes
     #[arg(long, value_name = "PATH")]
     pub(crate) from: Option<PathBuf>,
+    /// Blocks between the heights at which nodes offer their state, as the genesis file says it
+    #[arg(long, default_value_t = SNAPSHOT_INTERVAL, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) snapshot_interval: u64,
+    /// With `--app ledger`: begin with an empty ledger into which the first blocks put so many entries, instead of one
+    /// with accounts; the blocks after them change entries
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) entries: u64,
+    /// Bytes of each entry's value
+    #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=MAX_VALUE_BYTES as i64))]
+    pub(crate) value_bytes: u32,
+    /// How many entries each block changes once all are there
+    #[arg(long, default_value_t = TOUCHED_KEYS, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_TRANSACTIONS - 2)))]
+    pub(crate) changes: u32,
     /// Number that keys, gaps, payloads and lies follow from
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub(crate) seed: u64,
@@ -72,6 +89,12 @@ impl ChainArgs {
     /// What executes the blocks.
     pub(crate) fn app(&self) -> App {
         self.app.unwrap_or(App::None)
+    }
+
+    /// The entries, where the state is to be made of such.
+    pub(crate) fn entries(&self) -> Option<Entries> {
+        let Self { entries: count, value_bytes, changes, .. } = *self;
+        (count > 0).then_some(Entries { count, value_bytes, changes })
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::args::{App, DemoArgs, Parent, name_of};
+use crate::args::{App, DemoArgs, Parent, Strategy, name_of};
 use crate::child::Child;
 use crate::error::CliError;
 use crate::generate::{generate, now, require_empty};
@@ -38,6 +38,9 @@ pub(crate) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     }
     // Files' bytes are no transfers; anything else is executed, so that the state root at the end means something.
     args.chain.app = args.chain.app.or(args.chain.from.is_none().then_some(App::Ledger));
+    if args.strategy == Strategy::Fast && args.chain.app() == App::None {
+        return Err(CliError::Options("--strategy fast fetches a state, which only --app ledger has"));
+    }
     let folder = Folder::prepare(args.dir.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,6 +54,11 @@ async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
     let json = args.json.path.as_deref();
     let chain = dir.join("chain");
     let generated = generate(&chain, &args.chain, 0, now())?;
+    if args.strategy == Strategy::Fast && generated.blocks < args.chain.snapshot_interval {
+        return Err(CliError::Options(
+            "the chain is too short for a state to be offered: give more --blocks, or a smaller --snapshot-interval",
+        ));
+    }
     say(
         json,
         format_args!(

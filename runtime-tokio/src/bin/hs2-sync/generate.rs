@@ -11,8 +11,8 @@ use hotstuff2_sync::ids::CallId;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::split_payloads;
 use hotstuff2_sync_testkit::chain::{
-    Blocks, ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
-    SNAPSHOT_INTERVAL,
+    Blocks, ChainGenerator, ChainSpec, EntryPayloads, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece,
+    RandomPayloads,
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
@@ -76,7 +76,7 @@ pub(crate) fn generate(
         ends_epoch: false,
         certify_every,
         last_timestamp,
-        snapshot_interval: SNAPSHOT_INTERVAL,
+        snapshot_interval: chain.snapshot_interval,
     };
     let mut generator = ChainGenerator::new(spec, payloads)?;
     let genesis = generator.genesis().clone();
@@ -132,6 +132,13 @@ pub(crate) fn generate(
 fn payloads(chain: &ChainArgs) -> Result<(Box<dyn Payloads + Send>, u64), CliError> {
     let failed = |error| CliError::from_generator(chain)(GenerateError::Payload(error));
     let blocks = chain.blocks.unwrap_or(DEFAULT_BLOCKS);
+    if let Some(entries) = chain.entries() {
+        if chain.app() != App::Ledger {
+            return Err(CliError::Options("entries are the ledger's: say --app ledger too, or leave out --entries"));
+        }
+        let blocks = chain.blocks.unwrap_or_else(|| entries.filling_blocks());
+        return Ok((Box::new(EntryPayloads::new(chain.seed, entries, chain.payload_bytes).map_err(failed)?), blocks));
+    }
     Ok(match (&chain.from, chain.app()) {
         (Some(_), App::Ledger) => {
             return Err(CliError::Options("the ledger's payloads are its transfers: leave out --from or --app ledger"));

@@ -15,6 +15,7 @@ mod lie;
 mod progress;
 mod report;
 mod serve;
+mod state_lie;
 mod stop;
 mod sync;
 mod usage;
