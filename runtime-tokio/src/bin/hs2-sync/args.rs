@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Catch up with the network; stopped at any moment, the next `sync` goes on
     Sync(SyncArgs),
+    /// Measure how long each strategy takes, for states of several sizes and gaps of several lengths
+    Bench(BenchArgs),
     /// Check a store and say what it holds
     Inspect(InspectArgs),
 }
@@ -224,6 +226,63 @@ pub(crate) struct DemoArgs {
     pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<BenchWhat>,
+    #[command(flatten)]
+    pub(crate) crossover: CrossoverArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchWhat {
+    /// Measure the download of a state against loading it locally, and of what changed in it
+    State(BenchStateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrossoverArgs {
+    /// Entries of the states
+    #[arg(long, value_delimiter = ',', default_value = "1000,30000,200000", value_name = "N,...")]
+    pub(crate) entries: Vec<u64>,
+    /// Blocks that a node is behind; a few more where it takes more to make the state
+    #[arg(long, value_delimiter = ',', default_value = "300,3000,20000", value_name = "N,...")]
+    pub(crate) gaps: Vec<u64>,
+    /// Bytes of each block's payload, once the state is made
+    #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_PAYLOAD_BYTES)))]
+    pub(crate) payload_bytes: u32,
+    #[command(flatten)]
+    pub(crate) servers: BenchServers,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchStateArgs {
+    /// Entries of the state
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..))]
+    pub(crate) entries: u64,
+    #[command(flatten)]
+    pub(crate) servers: BenchServers,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// From where a measurement downloads.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BenchServers {
+    /// Bytes of each entry's value
+    #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=MAX_VALUE_BYTES as i64))]
+    pub(crate) value_bytes: u32,
+    /// How many processes serve the chain
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) peers: usize,
+    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// What executes blocks.
