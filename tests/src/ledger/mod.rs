@@ -12,7 +12,7 @@ mod payload;
 mod state;
 mod transaction;
 
-pub use payload::{TOUCHED_KEYS, transfers};
+pub use payload::{TOUCHED_KEYS, changed_entries, entries, transfers};
 pub use state::{DEFAULT_ACCOUNTS, Ledger, LedgerError, START_BALANCE};
 pub use transaction::{DecodeError, MAX_TRANSACTIONS, Transaction, decode, encode};
 

@@ -7,6 +7,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
+use hotstuff2_sync::state::MAX_VALUE_BYTES;
+use hotstuff2_sync_testkit::chain::{Entries, SNAPSHOT_INTERVAL};
+use hotstuff2_sync_testkit::ledger::{MAX_TRANSACTIONS, TOUCHED_KEYS};
 use hotstuff2_sync_tokio::store::SnapshotRetention;
 
 use crate::lie::Lie;
@@ -30,6 +33,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Catch up with the network; stopped at any moment, the next `sync` goes on
     Sync(SyncArgs),
+    /// Measure how long each strategy takes, for states of several sizes and gaps of several lengths
+    Bench(BenchArgs),
     /// Check a store and say what it holds
     Inspect(InspectArgs),
     /// Move a state in a file that proves itself, without a network
@@ -120,7 +125,8 @@ pub(crate) struct Json {
 /// The chain to generate.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ChainArgs {
-    /// How many blocks above genesis [default: 20000; with --from: as many as the files fill]
+    /// How many blocks above genesis [default: 20000; with --from: as many as the files fill; with --entries: as many as
+    /// put them in]
     #[arg(long, value_name = "N")]
     pub(crate) blocks: Option<u64>,
     /// Bytes of each block's payload (with `--app ledger`: at least those of its transfers)
@@ -138,6 +144,19 @@ pub(crate) struct ChainArgs {
     /// Cut payloads from this file, or from the files in this folder, instead of random bytes
     #[arg(long, value_name = "PATH")]
     pub(crate) from: Option<PathBuf>,
+    /// Blocks between the heights at which nodes offer their state, as the genesis file says it
+    #[arg(long, default_value_t = SNAPSHOT_INTERVAL, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) snapshot_interval: u64,
+    /// With `--app ledger`: begin with an empty ledger into which the first blocks put so many entries, instead of one
+    /// with accounts; the blocks after them change entries
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) entries: u64,
+    /// Bytes of each entry's value
+    #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=MAX_VALUE_BYTES as i64))]
+    pub(crate) value_bytes: u32,
+    /// How many entries each block changes once all are there
+    #[arg(long, default_value_t = TOUCHED_KEYS, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_TRANSACTIONS - 2)))]
+    pub(crate) changes: u32,
     /// Number that keys, gaps, payloads and lies follow from
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub(crate) seed: u64,
@@ -147,6 +166,12 @@ impl ChainArgs {
     /// What executes the blocks.
     pub(crate) fn app(&self) -> App {
         self.app.unwrap_or(App::None)
+    }
+
+    /// The entries, where the state is to be made of such.
+    pub(crate) fn entries(&self) -> Option<Entries> {
+        let Self { entries: count, value_bytes, changes, .. } = *self;
+        (count > 0).then_some(Entries { count, value_bytes, changes })
     }
 }
 
@@ -234,7 +259,7 @@ pub(crate) struct SyncArgs {
     /// Address to answer peers at, while catching up too; port 0 takes any free one
     #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Give up after so many seconds without a new block; 0 waits for ever
+    /// Give up after so many seconds without a new block or a new part of a state; 0 waits for ever
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) patience: u64,
     /// Start from a block that is older than the chain's trusting period, though its validators may have left long ago
@@ -279,6 +304,63 @@ pub(crate) struct DemoArgs {
     pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<BenchWhat>,
+    #[command(flatten)]
+    pub(crate) crossover: CrossoverArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchWhat {
+    /// Measure the download of a state against loading it locally, and of what changed in it
+    State(BenchStateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrossoverArgs {
+    /// Entries of the states
+    #[arg(long, value_delimiter = ',', default_value = "1000,30000,200000", value_name = "N,...")]
+    pub(crate) entries: Vec<u64>,
+    /// Blocks that a node is behind; a few more where it takes more to make the state
+    #[arg(long, value_delimiter = ',', default_value = "300,3000,20000", value_name = "N,...")]
+    pub(crate) gaps: Vec<u64>,
+    /// Bytes of each block's payload, once the state is made
+    #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_PAYLOAD_BYTES)))]
+    pub(crate) payload_bytes: u32,
+    #[command(flatten)]
+    pub(crate) servers: BenchServers,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchStateArgs {
+    /// Entries of the state
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..))]
+    pub(crate) entries: u64,
+    #[command(flatten)]
+    pub(crate) servers: BenchServers,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// From where a measurement downloads.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BenchServers {
+    /// Bytes of each entry's value
+    #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=MAX_VALUE_BYTES as i64))]
+    pub(crate) value_bytes: u32,
+    /// How many processes serve the chain
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) peers: usize,
+    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// What executes blocks.

@@ -109,7 +109,7 @@ pub(crate) enum CliError {
     /// The sync can't be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The demo was stopped by the user.
+    /// A demo or a measurement was stopped by the user.
     #[error("stopped; nothing of the demo is running any more")]
     DemoStopped,
     /// The user stopped it.

@@ -6,21 +6,23 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hotstuff2_sync::calls::{Apply, ApplyPart};
-use hotstuff2_sync::chain::native::{Header, NativeChain};
+use hotstuff2_sync::chain::native::{Genesis, Header, NativeChain};
 use hotstuff2_sync::ids::CallId;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::split_payloads;
 use hotstuff2_sync_testkit::chain::{
-    Blocks, ChainGenerator, ChainSpec, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
-    SNAPSHOT_INTERVAL,
+    Blocks, ChainGenerator, ChainSpec, EntryPayloads, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece,
+    RandomPayloads,
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
 use hotstuff2_sync_tokio::{AppBlock, Application as _};
 
 use crate::args::{App, ChainArgs, GenArgs};
+use crate::cluster::copy_store;
 use crate::error::CliError;
 use crate::genesis_file::{GENESIS_FILE, write_genesis};
+use crate::inspect::open_store;
 use crate::ledger_app::LedgerApp;
 use crate::progress::{ProgressLine, Snapshot};
 use crate::report::{GenReport, Head, say, write_json};
@@ -33,8 +35,8 @@ const DEFAULT_BLOCKS: u64 = 20_000;
 const BATCH_BYTES: u64 = 16 << 20;
 
 pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
-    let report =
-        generate(&args.dir, &args.chain, args.certify_every, args.timestamp.map_or_else(now, UnixMillis::new))?;
+    let timestamp = args.timestamp.map_or_else(now, UnixMillis::new);
+    let report = generate(&args.dir, &args.chain, args.certify_every, timestamp, None)?;
     let json = args.json.path.as_deref();
     say(
         json,
@@ -57,12 +59,14 @@ pub(crate) fn now() -> UnixMillis {
     UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Generates a chain into a new store in `dir`, with its genesis file.
+/// Generates a chain into a new store in `dir`, with its genesis file. `early` names a folder for a copy of the store as
+/// it is after the first epoch.
 pub(crate) fn generate(
     dir: &Path,
     chain: &ChainArgs,
     certify_every: u64,
     last_timestamp: UnixMillis,
+    early: Option<&Path>,
 ) -> Result<GenReport, CliError> {
     let begin = Instant::now();
     require_empty(dir)?;
@@ -76,7 +80,7 @@ pub(crate) fn generate(
         ends_epoch: false,
         certify_every,
         last_timestamp,
-        snapshot_interval: SNAPSHOT_INTERVAL,
+        snapshot_interval: chain.snapshot_interval,
     };
     let mut generator = ChainGenerator::new(spec, payloads)?;
     let genesis = generator.genesis().clone();
@@ -85,11 +89,7 @@ pub(crate) fn generate(
     write_genesis(&genesis, &genesis_file)?;
     let store = DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &StoreAnchor::from(&genesis))?;
     let store = Arc::new(store);
-    let ledger = match chain.app() {
-        App::None => None,
-        App::Ledger => Some(LedgerApp::open(&store, &genesis, &genesis_file)?),
-    };
-    let mut sink = Sink { store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0, call: CallId::FIRST };
+    let mut sink = Sink::new(chain.app(), store, &genesis, &genesis_file)?;
     let mut head =
         Head { height: 0, id: genesis.id().to_string(), state_root: genesis.header().state_root.to_string() };
     let mut handovers = 0;
@@ -109,6 +109,17 @@ pub(crate) fn generate(
                 sink.flush()?;
                 sink.store.put_handovers(&[link])?;
                 handovers += 1;
+                if handovers == 1
+                    && let Some(early) = early
+                {
+                    sink.finish()?;
+                    let (call, payload_bytes) = (sink.call, sink.payload_bytes);
+                    drop(sink);
+                    copy_store(dir, early)?;
+                    let (_, store) = open_store(dir)?;
+                    sink = Sink::new(chain.app(), Arc::new(store), &genesis, &genesis_file)?;
+                    (sink.call, sink.payload_bytes) = (call, payload_bytes);
+                }
             }
             // The last segment has the same proof.
             Piece::Tip(_) => {}
@@ -132,6 +143,13 @@ pub(crate) fn generate(
 fn payloads(chain: &ChainArgs) -> Result<(Box<dyn Payloads + Send>, u64), CliError> {
     let failed = |error| CliError::from_generator(chain)(GenerateError::Payload(error));
     let blocks = chain.blocks.unwrap_or(DEFAULT_BLOCKS);
+    if let Some(entries) = chain.entries() {
+        if chain.app() != App::Ledger {
+            return Err(CliError::Options("entries are the ledger's: say --app ledger too, or leave out --entries"));
+        }
+        let blocks = chain.blocks.unwrap_or_else(|| entries.filling_blocks());
+        return Ok((Box::new(EntryPayloads::new(chain.seed, entries, chain.payload_bytes).map_err(failed)?), blocks));
+    }
     Ok(match (&chain.from, chain.app()) {
         (Some(_), App::Ledger) => {
             return Err(CliError::Options("the ledger's payloads are its transfers: leave out --from or --app ledger"));
@@ -158,6 +176,7 @@ fn snapshot(begin: Instant, height: u64, target: u64, bytes: u64) -> Snapshot {
         bytes_per_second: bytes as f64 / seconds,
         remaining: None,
         note: None,
+        state: None,
     }
 }
 
@@ -184,6 +203,19 @@ struct Sink {
 }
 
 impl Sink {
+    fn new(
+        app: App,
+        store: Arc<DiskStore<NativeChain>>,
+        genesis: &Genesis,
+        genesis_file: &Path,
+    ) -> Result<Self, CliError> {
+        let ledger = match app {
+            App::None => None,
+            App::Ledger => Some(LedgerApp::open(&store, genesis, genesis_file)?),
+        };
+        Ok(Self { store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0, call: CallId::FIRST })
+    }
+
     fn push(&mut self, blocks: Blocks) -> Result<(), CliError> {
         let bytes: u64 = blocks.part.frames.iter().map(|frame| frame.raw.len() as u64).sum();
         self.batch.push(blocks);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::state::{PageKey, Prefix, StateError, StateReader, StateWrites};
+use hotstuff2_sync::state::{EMPTY_ROOT, PageKey, Prefix, StateError, StateReader, StateWrites};
 use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, LedgerError};
 use hotstuff2_sync_tokio::store::{DiskStore, StateSpace, StateStore as _, StateWrite, StoreFailure};
 use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError};
@@ -64,7 +64,8 @@ impl LedgerApp {
         let reader = LedgerStore(Arc::clone(store));
         let new = reader.page(&PageKey::ROOT)?.is_none();
         let applied = store.applied();
-        let ledger = if new { Ledger::genesis(reader, DEFAULT_ACCOUNTS) } else { Ledger::open(reader) };
+        let accounts = if genesis.header().state_root == EMPTY_ROOT { 0 } else { DEFAULT_ACCOUNTS };
+        let ledger = if new { Ledger::genesis(reader, accounts) } else { Ledger::open(reader) };
         let ledger = ledger.map_err(|error| match error {
             LedgerError::State(StateError::Store(failure)) => CliError::Store(failure),
             error => CliError::LedgerDamaged(error.to_string()),

@@ -10,8 +10,11 @@ use hotstuff2_sync::chain::native::{
 };
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::state::{PLACEHOLDER, StateItem};
 use hotstuff2_sync::wire::{Answer, Request, Sections, encode_answer, put_section};
 use hotstuff2_sync_tokio::net::{BoxFuture, Handler};
+
+use crate::state_lie::{BendLeaves, add_key, bend_state, change_value, omit_key};
 
 /// How a node lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,6 +31,14 @@ pub(crate) enum Lie {
     Handover,
     /// Bytes that are no answer at all
     Garbage,
+    /// A state in which a key has another value; of blocks, false payloads
+    StateValue,
+    /// A state that lacks a key; of blocks, false payloads
+    StateOmit,
+    /// A state with one key more; of blocks, false payloads
+    StateAdd,
+    /// The state of an older block; of blocks, false payloads
+    StateHeight,
 }
 
 impl Lie {
@@ -49,11 +60,24 @@ impl Lie {
         }
     }
 
+    /// How this liar changes the records of a subtree.
+    fn bends_leaves(self) -> BendLeaves {
+        match self {
+            Self::StateOmit => omit_key,
+            Self::StateAdd => add_key,
+            _ => change_value,
+        }
+    }
+
     /// The honest answer `data`, made a lie; as it is where this lie doesn't touch such answers.
     fn bend(self, request: &Request, data: &Bytes) -> Option<Vec<u8>> {
+        let bends_payloads = !matches!(self, Self::Header | Self::Signature | Self::Range | Self::Garbage);
         match (self, request) {
-            (Self::Payload | Self::Handover, Request::Bodies { .. } | Request::Follow { .. }) => flip_last(data),
-            (Self::Payload | Self::Handover, Request::Segment { .. }) if has_bodies(data) => flip_last(data),
+            // Whoever lies at all lies about states too: a fast sync may ask for little else.
+            (Self::Garbage, Request::State { .. }) => Some(vec![0xa5; data.len()]),
+            (_, Request::State { items, .. }) => bend_state(items, data, self.bends_leaves()),
+            (_, Request::Bodies { .. } | Request::Follow { .. }) if bends_payloads => flip_last(data),
+            (_, Request::Segment { .. }) if bends_payloads && has_bodies(data) => flip_last(data),
             (Self::Header, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_header),
             (Self::Signature, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_signature),
             (Self::Handover, Request::Handovers { .. }) => forge_handovers(data),
@@ -130,9 +154,14 @@ fn forge_handovers(data: &Bytes) -> Option<Vec<u8>> {
     Some(bent)
 }
 
+/// The subtree that stands in the place of another in an older state.
+pub(crate) type Older = Box<dyn Fn(StateItem) -> Option<StateItem> + Send + Sync>;
+
 /// An honest node's answers, bent and held back.
 pub(crate) struct Staged {
     pub(crate) inner: Arc<dyn Handler>,
+    /// For the liar who answers with an older state. Without it, and where nothing has changed, that one changes values.
+    pub(crate) older: Option<Older>,
     pub(crate) lie: Option<Lie>,
     /// Before each answer.
     pub(crate) delay: Duration,
@@ -141,10 +170,28 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
+    /// The request that gets what an older state has, if that is something else.
+    fn older_request(&self, request: &Request) -> Option<Request> {
+        let Request::State { height, form, items, max_bytes } = request else { return None };
+        let older = self.older.as_ref()?;
+        let (height, form, max_bytes) = (*height, *form, *max_bytes);
+        let (first, _) = items.split_first()?;
+        let bent = older(*first).filter(|bent| bent != first && bent.hash != PLACEHOLDER)?;
+        Some(Request::State { height, form, items: vec![bent], max_bytes })
+    }
+
     fn answer(&self, peer: PeerId, request: Bytes) -> Bytes {
         let (Some(lie), Ok(decoded)) = (self.lie, Request::decode(&request)) else {
             return self.inner.handle(peer, request);
         };
+        if lie == Lie::StateHeight
+            && let Some(older) = self.older_request(&decoded)
+        {
+            let answer = self.inner.handle(peer, older.encode().into());
+            if matches!(Answer::decode(answer.clone()), Ok(Answer::Data(_))) {
+                return answer;
+            }
+        }
         let answer = self.inner.handle(peer, lie.bend_request(&decoded).encode().into());
         match Answer::decode(answer.clone()) {
             Ok(Answer::Data(data)) => lie.bend(&decoded, &data).map_or(answer, |bent| {

@@ -22,6 +22,7 @@ fn faults(lie: Option<Lie>) -> Vec<Option<Fault>> {
     let chain = TestChain::new(ChainSpec::default()).unwrap();
     let staged = Staged {
         inner: Arc::new(Honest(TestChain::new(ChainSpec::default()).unwrap())),
+        older: None,
         lie,
         delay: Duration::ZERO,
         rate: 0,

@@ -4,7 +4,10 @@
 //! an exit code that is not zero.
 
 mod args;
+mod bench;
+mod bench_state;
 mod child;
+mod cluster;
 mod demo;
 mod error;
 mod generate;
@@ -16,6 +19,7 @@ mod progress;
 mod report;
 mod serve;
 mod snapshot;
+mod state_lie;
 mod stop;
 mod sync;
 mod usage;
@@ -30,6 +34,7 @@ use args::{Cli, Command};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
+        Command::Bench(args) => bench::run(&args),
         Command::Gen(args) => generate::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),

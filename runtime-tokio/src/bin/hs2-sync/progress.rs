@@ -19,7 +19,22 @@ pub(crate) struct Snapshot {
     pub(crate) remaining: Option<Duration>,
     /// What limits the speed, or why nothing moves.
     pub(crate) note: Option<String>,
+    /// The state, while one is fetched: then rates and time are its.
+    pub(crate) state: Option<StateShare>,
 }
+
+/// How much of a state is there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct StateShare {
+    /// The block whose state it is.
+    pub(crate) height: u64,
+    /// In millionths.
+    pub(crate) done_ppm: u64,
+    pub(crate) keys_per_second: f64,
+}
+
+/// All of a state, in millionths.
+pub(crate) const WHOLE_PPM: u64 = 1_000_000;
 
 /// Shows progress on standard error.
 pub(crate) struct ProgressLine {
@@ -34,7 +49,7 @@ impl ProgressLine {
     pub(crate) fn new(start_height: u64, verb: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             // Fits into 80 columns but for what limits the speed.
-            let style = ProgressStyle::with_template("{prefix:>10} [{bar:20.green}] {pos}/{len}  {msg}")
+            let style = ProgressStyle::with_template("{prefix:>10} [{bar:20.green}] {msg}")
                 .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
             ProgressBar::new(0).with_style(style).with_prefix(verb)
         });
@@ -47,13 +62,21 @@ impl ProgressLine {
             // Nobody has proven anything yet: an empty way looks like one that is done.
             return;
         }
+        let (done, whole) = match snapshot.state {
+            Some(state) => (state.done_ppm, WHOLE_PPM),
+            None => {
+                let above = |height: u64| height.saturating_sub(self.start_height);
+                (above(snapshot.height), above(snapshot.target))
+            }
+        };
         if let Some(bar) = &self.bar {
-            bar.set_length(snapshot.target.saturating_sub(self.start_height));
-            bar.set_position(snapshot.height.saturating_sub(self.start_height));
-            bar.set_message(text);
+            let place = if snapshot.state.is_some() { place(snapshot) } else { format!("{done}/{whole}") };
+            bar.set_length(whole);
+            bar.set_position(done);
+            bar.set_message(format!("{place}  {text}"));
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{}: height {} of {}  {text}", self.verb, snapshot.height, snapshot.target);
+            eprintln!("{}: {}  {text}", self.verb, place(snapshot));
         }
     }
 
@@ -77,8 +100,19 @@ impl ProgressLine {
     }
 }
 
+fn place(snapshot: &Snapshot) -> String {
+    match snapshot.state {
+        Some(state) => format!("state of block {}: {:.1} %", state.height, state.done_ppm as f64 / 1e4),
+        None => format!("height {} of {}", snapshot.height, snapshot.target),
+    }
+}
+
 fn describe(snapshot: &Snapshot) -> String {
-    let mut text = format!("{:.0} blocks/s  {:.1} MB/s", snapshot.blocks_per_second, snapshot.bytes_per_second / 1e6);
+    let megabytes = snapshot.bytes_per_second / 1e6;
+    let mut text = match snapshot.state {
+        Some(state) => format!("{:.0} keys/s  {megabytes:.1} MB/s", state.keys_per_second),
+        None => format!("{:.0} blocks/s  {megabytes:.1} MB/s", snapshot.blocks_per_second),
+    };
     if let Some(remaining) = snapshot.remaining {
         text += &format!("  {} s left", remaining.as_secs());
     }
@@ -102,10 +136,27 @@ mod tests {
             bytes_per_second: 2.5e6,
             remaining: Some(Duration::from_secs(3)),
             note: Some("limited by the network".to_owned()),
+            state: None,
         };
         assert_eq!(describe(&snapshot), "1234 blocks/s  2.5 MB/s  3 s left  limited by the network");
         snapshot.remaining = None;
         snapshot.note = None;
         assert_eq!(describe(&snapshot), "1234 blocks/s  2.5 MB/s");
+        assert_eq!(place(&snapshot), "height 5 of 10");
+    }
+
+    #[test]
+    fn while_a_state_is_fetched_the_line_is_about_it() {
+        let snapshot = Snapshot {
+            height: 0,
+            target: 10,
+            blocks_per_second: 0.0,
+            bytes_per_second: 2.5e6,
+            remaining: Some(Duration::from_secs(3)),
+            note: None,
+            state: Some(StateShare { height: 8, done_ppm: 123_456, keys_per_second: 54_321.0 }),
+        };
+        assert_eq!(place(&snapshot), "state of block 8: 12.3 %");
+        assert_eq!(describe(&snapshot), "54321 keys/s  2.5 MB/s  3 s left");
     }
 }

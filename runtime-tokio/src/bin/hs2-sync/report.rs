@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use hotstuff2_sync::machine::StateProgress;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
@@ -30,7 +31,7 @@ pub(crate) struct SyncReport {
     /// Highest height that was proven final.
     pub(crate) target_height: u64,
     pub(crate) head: Head,
-    /// Blocks made durable by this run.
+    /// Blocks made durable by this run: those above its start, and above the state where one was fetched.
     pub(crate) blocks: u64,
     /// The whole catch-up, from the start of the node to the last durable commit, the application's included.
     pub(crate) seconds: f64,
@@ -53,6 +54,8 @@ pub(crate) struct SyncReport {
     pub(crate) peak_buffered_bytes: u64,
     pub(crate) budget_bytes: u64,
     pub(crate) bottleneck: String,
+    /// `None` where no state was fetched.
+    pub(crate) state: Option<StateReport>,
     pub(crate) peers: Vec<PeerReport>,
 }
 
@@ -61,8 +64,9 @@ impl SyncReport {
     pub(crate) fn describe(&self) -> String {
         let Head { height, id, state_root } = &self.head;
         let rss = self.peak_rss_bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
+        let state = self.state.as_ref().map_or_else(String::new, |state| format!("{}\n", state.describe()));
         format!(
-            "{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload\n\
+            "{state}{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload\n\
              {:.1} % of received bytes useful, {} quorum checks, peak memory {rss}\n\
              {:.2} CPU seconds, {:.3} of them for coordination\n\
              head {height} {id}\nstate root {state_root}",
@@ -74,6 +78,49 @@ impl SyncReport {
             self.quorum_checks,
             self.cpu_seconds,
             self.coordination_cpu_seconds,
+        )
+    }
+}
+
+/// What fetching a state took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StateReport {
+    /// Keys that were fetched. What was there already is not among them.
+    pub(crate) keys: u64,
+    /// Bytes of their keys and values, as they are stored.
+    pub(crate) bytes: u64,
+    /// From the first proven block whose state is fetched until that state is live.
+    pub(crate) seconds: f64,
+    pub(crate) keys_per_second: f64,
+    /// Bytes that came although the same had come already.
+    pub(crate) refetched_bytes: u64,
+    /// Subtrees that were fetched.
+    pub(crate) prefixes: u64,
+    /// How often another block's state was taken, because nobody served the one before any more.
+    pub(crate) moves: u64,
+}
+
+impl StateReport {
+    pub(crate) fn new(state: &StateProgress) -> Self {
+        let seconds = state.elapsed.as_secs_f64();
+        Self {
+            keys: state.keys,
+            bytes: state.bytes,
+            seconds,
+            keys_per_second: ratio(state.keys as f64, seconds),
+            refetched_bytes: state.refetched_bytes,
+            prefixes: state.prefixes,
+            moves: state.moves,
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "state of {} keys, {:.1} MB, in {:.2} s: {:.0} keys/s",
+            self.keys,
+            self.bytes as f64 / 1e6,
+            self.seconds,
+            self.keys_per_second
         )
     }
 }

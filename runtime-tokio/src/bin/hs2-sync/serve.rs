@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::serve::ChainReader as _;
+use hotstuff2_sync::state::{StateItem, subtree};
 use hotstuff2_sync_tokio::StoreHandler;
 use hotstuff2_sync_tokio::net::{Identity, Network as _, QuicLimits, QuicNetwork};
-use hotstuff2_sync_tokio::store::SnapshotRetention;
+use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
 
 use crate::args::ServeArgs;
 use crate::error::CliError;
@@ -27,6 +29,14 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
     runtime.block_on(serve(args))
 }
 
+/// What stands in the place of `item` in the oldest state that is kept.
+fn older_subtree(store: &DiskStore<NativeChain>, item: StateItem) -> Option<StateItem> {
+    let oldest = store.snapshots().into_iter().map(|snapshot| snapshot.height).min()?;
+    let state = store.states(oldest).ok()?.into_iter().next()?;
+    let (hash, _) = subtree(&state, &item.prefix).ok()?;
+    Some(StateItem { hash, ..item })
+}
+
 async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let stop = stop_signal(&args.parent)?;
     let (_, store) = open_store(&args.dir)?;
@@ -36,7 +46,8 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let height = store.status().tip.get();
     let store = Arc::new(store);
     let staged = Staged {
-        inner: Arc::new(StoreHandler::new(store)),
+        inner: Arc::new(StoreHandler::new(Arc::clone(&store))),
+        older: Some(Box::new(move |item| older_subtree(&store, item))),
         lie: args.lie,
         delay: Duration::from_millis(args.delay_ms),
         rate: args.rate,

@@ -18,11 +18,11 @@ use crate::generate::now;
 use crate::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
 use crate::inspect::{head_of, header_at};
 use crate::ledger_app::LedgerApp;
-use crate::report::{Head, PeerReport, SyncReport, ratio, say, write_json};
+use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
 use crate::serve::IDENTITY_FILE;
 use crate::stop::stop_signal;
 use crate::usage;
-use crate::watch::{End, Watch, name_of};
+use crate::watch::{End, Seen, Watch, name_of};
 
 pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
     let begin = Instant::now();
@@ -50,16 +50,19 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let mut watch = Watch::new(args, start_height, genesis.chain_id());
     let end = watch.until_end(&mut handle, &*network, stop).await;
     let SyncEnd { progress, usage, events } = handle.shutdown().await;
-    let (strategies, end) = watch.finish(&progress, events, end);
+    let Seen { strategies, base, end } = watch.finish(&progress, events, end);
 
     let reached = matches!(end, End::Reached) || (args.follow && progress.current >= progress.target);
     let head = head_of(&store, &genesis)?;
-    let mut report = report(&progress, usage, start_height, head, set_up.saturating_add(usage.running));
+    // Blocks are stored from where this node stood, or from above the state that was fetched.
+    let begins = base.map_or(start_height, |base| base.max(start_height));
+    let mut report = report(&progress, usage, begins, head, set_up.saturating_add(usage.running));
+    report.start_height = start_height.get();
     report.ok = reached;
     report.strategies = strategies;
     let json = args.json.path.as_deref();
     // A demo says it in its own words.
-    if !args.parent.until_stdin_closes && (reached || report.blocks > 0) {
+    if !args.parent.until_stdin_closes && (reached || report.blocks > 0 || report.state.is_some()) {
         say(json, format_args!("{}", report.describe()));
     }
     if let Some(path) = json {
@@ -131,14 +134,14 @@ fn start(
     Ok((builder.start()?, network))
 }
 
-fn report(progress: &Progress, usage: SyncUsage, start_height: Height, head: Head, took: Duration) -> SyncReport {
+fn report(progress: &Progress, usage: SyncUsage, begins: Height, head: Head, took: Duration) -> SyncReport {
     // What was stored before and only had to be executed again is not this run's.
-    let blocks = head.height.saturating_sub(start_height.get());
+    let blocks = head.height.saturating_sub(begins.get());
     let seconds = took.as_secs_f64();
     SyncReport {
         ok: false,
         strategies: Vec::new(),
-        start_height: start_height.get(),
+        start_height: begins.get(),
         target_height: progress.target.get(),
         head,
         blocks,
@@ -156,6 +159,7 @@ fn report(progress: &Progress, usage: SyncUsage, start_height: Height, head: Hea
         peak_buffered_bytes: progress.peak_buffered_bytes,
         budget_bytes: progress.budget_bytes,
         bottleneck: name_of(progress.bottleneck).to_owned(),
+        state: progress.state.as_ref().map(StateReport::new),
         peers: progress
             .peers
             .iter()

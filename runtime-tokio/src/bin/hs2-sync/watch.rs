@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Bottleneck, Event, HaltReason, Progress, StallReason};
+use hotstuff2_sync::machine::{Bottleneck, Event, HaltReason, Progress, StallReason, StateProgress};
 use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
 use hotstuff2_sync_tokio::net::Network;
 use hotstuff2_sync_tokio::{SyncEvent, SyncHandle};
 
 use crate::args::{PeerAddress, SyncArgs};
-use crate::progress::{ProgressLine, Snapshot};
+use crate::progress::{ProgressLine, Snapshot, StateShare, WHOLE_PPM};
 use crate::report::{ratio, short};
 
 /// Time between two looks at progress.
@@ -32,6 +32,15 @@ pub(crate) enum End {
     Failed(String),
 }
 
+/// What was seen of a sync, from its start to its end.
+pub(crate) struct Seen {
+    /// The strategies that were used, in order.
+    pub(crate) strategies: Vec<String>,
+    /// The block whose state was fetched, where one was made live.
+    pub(crate) base: Option<Height>,
+    pub(crate) end: End,
+}
+
 /// Watches a sync and tells the user about it.
 pub(crate) struct Watch {
     line: ProgressLine,
@@ -39,6 +48,10 @@ pub(crate) struct Watch {
     patience: Duration,
     moved: Instant,
     height: Height,
+    /// What was there of a state when it was last looked at: subtrees that were fetched and that were found.
+    subtrees: (u64, u64),
+    /// The block whose state was made live.
+    base: Option<Height>,
     chain_id: Hash,
     /// The node's folder, for evidence.
     dir: PathBuf,
@@ -62,6 +75,8 @@ impl Watch {
             patience: Duration::from_secs(args.patience),
             moved: Instant::now(),
             height,
+            subtrees: (0, 0),
+            base: None,
             chain_id,
             dir: args.dir.clone(),
             peers: args.peers.clone(),
@@ -132,6 +147,21 @@ impl Watch {
                     self.strategies.push(name);
                 }
             }
+            SyncEvent::Machine(Event::StateTarget { height, moves, .. }) => {
+                let again = if moves > 0 { " instead; what is there and unchanged stays" } else { "" };
+                self.line.say(&format!("fetching the state after block {height}{again}"));
+            }
+            SyncEvent::Machine(Event::StateLost { height }) => self.line.say(&format!(
+                "nobody serves the rest of the state after block {height} any more; looking for another block's"
+            )),
+            SyncEvent::Machine(Event::StateMismatch { height, expected, found }) => self.line.say(&format!(
+                "the state after block {height} has the root {found} on this disk and not {expected}, though every part \
+                 of it was verified: what doesn't match is fetched again; check the disk if this comes again"
+            )),
+            SyncEvent::Machine(Event::StateActive(point)) => {
+                self.base = Some(point.height);
+                self.line.say(&format!("the state after block {} is live; blocks go on from there", point.height));
+            }
             SyncEvent::Machine(Event::Banned { peer, fault }) => {
                 self.line.say(&format!("banned {}: {fault}", short(&peer.to_string())));
             }
@@ -163,9 +193,8 @@ impl Watch {
     }
 
     fn tick(&mut self, progress: &Progress) -> Option<End> {
-        self.line.show(&snapshot(progress));
-        if progress.current > self.height {
-            self.height = progress.current;
+        self.line.show(&snapshot(progress, self.base));
+        if self.has_moved(progress) {
             self.moved = Instant::now();
         }
         if self.follow || self.patience.is_zero() || self.moved.elapsed() < self.patience {
@@ -185,19 +214,32 @@ impl Watch {
         Some(End::Failed(format!("nothing moved for {waited} s: {why}; what is stored stays, so try again")))
     }
 
+    /// Whether there is more than there was: blocks, or parts of a state.
+    fn has_moved(&mut self, progress: &Progress) -> bool {
+        let higher = progress.current > self.height;
+        self.height = self.height.max(progress.current);
+        let Some(state) = fetched(progress) else { return higher };
+        let subtrees = (state.prefixes, state.held);
+        let more = subtrees != self.subtrees;
+        self.subtrees = subtrees;
+        // Hashing all of a complete state shows no steps, and takes minutes where it is large.
+        higher || more || state.done_ppm >= WHOLE_PPM
+    }
+
     /// Ends with what came after [`Self::until_end`]: the last `progress`, and `events` that nobody has looked at. Returns
-    /// the strategies that were used, in order, and the end in their light.
-    pub(crate) fn finish(mut self, progress: &Progress, events: Vec<SyncEvent>, mut end: End) -> (Vec<String>, End) {
-        self.line.finish(&snapshot(progress));
+    /// what was seen, and the end in its light.
+    pub(crate) fn finish(mut self, progress: &Progress, events: Vec<SyncEvent>, mut end: End) -> Seen {
+        self.line.finish(&snapshot(progress, self.base));
         for event in events {
             match event {
                 // Everything was applied before, so it is the last commit of the application that failed.
                 SyncEvent::Host(text) if matches!(end, End::Reached) => end = End::Failed(text),
                 SyncEvent::Machine(Event::Halted(_)) => end = self.event(event).unwrap_or(end),
+                SyncEvent::Machine(Event::StateActive(point)) => self.base = Some(point.height),
                 _ => {}
             }
         }
-        (self.strategies, end)
+        Seen { strategies: self.strategies, base: self.base, end }
     }
 }
 
@@ -237,8 +279,31 @@ async fn other_chain(network: &dyn Network, progress: &Progress, ours: Hash) -> 
     other
 }
 
-fn snapshot(progress: &Progress) -> Snapshot {
-    let blocks = progress.current.above(progress.start);
+/// The state that is being fetched.
+fn fetched(progress: &Progress) -> Option<StateProgress> {
+    progress.state.filter(|state| state.height > progress.current)
+}
+
+/// What to show. `base` is the block whose state was fetched: those below it are not stored.
+fn snapshot(progress: &Progress, base: Option<Height>) -> Snapshot {
+    let note = Some(format!("limited by {}", name_of(progress.bottleneck)));
+    if let Some(state) = fetched(progress) {
+        let rate = |count: u64| ratio(count as f64, state.elapsed.as_secs_f64());
+        return Snapshot {
+            height: progress.current.get(),
+            target: progress.target.get(),
+            blocks_per_second: 0.0,
+            bytes_per_second: rate(state.bytes),
+            remaining: state.remaining,
+            note,
+            state: Some(StateShare {
+                height: state.height.get(),
+                done_ppm: state.done_ppm,
+                keys_per_second: rate(state.keys),
+            }),
+        };
+    }
+    let blocks = progress.current.above(base.map_or(progress.start, |base| base.max(progress.start)));
     let blocks_per_second = progress.blocks_per_second as f64;
     let bytes_per_block = ratio(progress.payload_bytes as f64, blocks as f64);
     Snapshot {
@@ -247,7 +312,8 @@ fn snapshot(progress: &Progress) -> Snapshot {
         blocks_per_second,
         bytes_per_second: blocks_per_second * bytes_per_block,
         remaining: progress.remaining,
-        note: Some(format!("limited by {}", name_of(progress.bottleneck))),
+        note,
+        state: None,
     }
 }
 
@@ -271,6 +337,8 @@ mod tests {
             patience: Duration::ZERO,
             moved: Instant::now(),
             height: Height::ZERO,
+            subtrees: (0, 0),
+            base: None,
             chain_id: Hash::ZERO,
             dir: dir.to_owned(),
             peers: Vec::new(),

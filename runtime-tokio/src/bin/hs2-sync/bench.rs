@@ -1,0 +1,192 @@
+//! `bench`: where one strategy overtakes the other. For states of several sizes and gaps of several lengths, a new node
+//! catches up with each strategy, from processes that serve the chain; every figure is measured.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::args::{App, BenchArgs, BenchServers, BenchWhat, ChainArgs, CrossoverArgs, Parent, Strategy};
+use crate::bench_state;
+use crate::child::Child;
+use crate::cluster::{Folder, SyncJob, serve_copy};
+use crate::error::CliError;
+use crate::generate::{generate, now};
+use crate::genesis_file::GENESIS_FILE;
+use crate::report::{ServeReport, SyncReport, say, write_json};
+use crate::stop::stop_signal;
+
+/// The newest state that is served stands at this share of the gap: blocks come after it too.
+const STATE_AT_PERCENT: u64 = 90;
+
+/// Bytes of an entry's key in the state.
+pub(crate) const KEY_BYTES: u64 = 16;
+
+/// Entries that a block changes.
+const CHANGES: u32 = 8;
+
+pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::System { what: "threads can't be started", source })?;
+    match &args.what {
+        Some(BenchWhat::State(state)) => runtime.block_on(bench_state::measure(state)),
+        None => runtime.block_on(crossover(&args.crossover)),
+    }
+}
+
+/// One state and one gap.
+#[derive(Debug, Serialize)]
+struct Row {
+    entries: u64,
+    /// Bytes of all keys and values.
+    state_bytes: u64,
+    /// Blocks that the node is behind.
+    blocks: u64,
+    payload_bytes: u64,
+    parallel_seconds: f64,
+    fast_seconds: f64,
+    auto_seconds: f64,
+    /// What `auto` used, in order.
+    auto: Vec<String>,
+}
+
+async fn crossover(args: &CrossoverArgs) -> Result<(), CliError> {
+    let stop = stop_signal(&Parent { until_stdin_closes: false })?;
+    tokio::pin!(stop);
+    let json = args.json.path.as_deref();
+    let folder = Folder::prepare(args.servers.dir.as_deref())?;
+    say(json, format_args!("   entries   state MB   blocks   payload MB   parallel s   fast s   auto s   auto chose"));
+    let mut rows = Vec::new();
+    for (number, (&entries, &gap)) in
+        args.entries.iter().flat_map(|entries| args.gaps.iter().map(move |gap| (entries, gap))).enumerate()
+    {
+        let dir = folder.path.join(format!("{}", number + 1));
+        let mut chain = chain_of(entries, gap, &args.servers);
+        chain.payload_bytes = args.payload_bytes;
+        let generated = generate(&dir.join("chain"), &chain, 0, now(), None)?;
+        let servers = Servers::start(&dir, args.servers.peers)?;
+        let mut seconds = Vec::new();
+        let mut chosen = Vec::new();
+        for strategy in [Strategy::Parallel, Strategy::Fast, Strategy::Auto] {
+            let report = servers.sync(&dir, &format!("late-{strategy:?}"), strategy, &mut stop).await?;
+            seconds.push(report.seconds);
+            chosen = report.strategies;
+        }
+        drop(servers);
+        let &[parallel_seconds, fast_seconds, auto_seconds] = &seconds[..] else { continue };
+        let row = Row {
+            entries,
+            state_bytes: pair_bytes(entries, &args.servers),
+            blocks: generated.blocks,
+            payload_bytes: generated.payload_bytes,
+            parallel_seconds,
+            fast_seconds,
+            auto_seconds,
+            auto: chosen,
+        };
+        say(
+            json,
+            format_args!(
+                "{:>10} {:>10.1} {:>8} {:>12.1} {:>12.2} {:>8.2} {:>8.2}   {}",
+                row.entries,
+                row.state_bytes as f64 / 1e6,
+                row.blocks,
+                row.payload_bytes as f64 / 1e6,
+                row.parallel_seconds,
+                row.fast_seconds,
+                row.auto_seconds,
+                row.auto.join(", ")
+            ),
+        );
+        rows.push(row);
+        // Only the figures are of use, and the next chain may be large too.
+        std::fs::remove_dir_all(&dir).map_err(CliError::file("removed", &dir))?;
+    }
+    json.map_or(Ok(()), |path| write_json(&rows, path))
+}
+
+/// Bytes of the keys and values of a state.
+pub(crate) fn pair_bytes(entries: u64, servers: &BenchServers) -> u64 {
+    entries.saturating_mul(KEY_BYTES.saturating_add(u64::from(servers.value_bytes)))
+}
+
+/// A chain whose first blocks make a state of `entries`, of `gap` blocks or as many as that takes.
+pub(crate) fn chain_of(entries: u64, gap: u64, servers: &BenchServers) -> ChainArgs {
+    let mut chain = ChainArgs {
+        blocks: None,
+        payload_bytes: 0,
+        validators: 7,
+        epochs: 1,
+        app: Some(App::Ledger),
+        from: None,
+        snapshot_interval: 1,
+        entries,
+        value_bytes: servers.value_bytes,
+        changes: CHANGES,
+        seed: 1,
+    };
+    let filling = chain.entries().map_or(0, |entries| entries.filling_blocks());
+    // All of it is made before the state is offered.
+    let blocks = gap.max(filling.saturating_mul(100) / STATE_AT_PERCENT).saturating_add(1);
+    chain.blocks = Some(blocks);
+    chain.snapshot_interval = (blocks.saturating_mul(STATE_AT_PERCENT) / 100).max(filling).max(1);
+    chain
+}
+
+/// Processes that serve the chain in a folder.
+pub(crate) struct Servers {
+    processes: Vec<(Child, ServeReport)>,
+}
+
+impl Servers {
+    /// Serves copies of `chain` in `dir`.
+    pub(crate) fn start(dir: &Path, peers: usize) -> Result<Self, CliError> {
+        let serve = |number| {
+            let name = format!("server-{number}");
+            serve_copy(&dir.join("chain"), &dir.join(&name), format!("serving process {number}"), &[])
+        };
+        Ok(Self { processes: (1..=peers.max(1)).map(serve).collect::<Result<_, _>>()? })
+    }
+
+    /// Syncs the node in the folder `name` of `dir` with them.
+    pub(crate) async fn sync(
+        &self,
+        dir: &Path,
+        name: &str,
+        strategy: Strategy,
+        stop: impl Future<Output = ()> + Unpin,
+    ) -> Result<SyncReport, CliError> {
+        let job = SyncJob {
+            genesis: &dir.join("chain").join(GENESIS_FILE),
+            dir: &dir.join(name),
+            report: &dir.join(format!("{name}.json")),
+            strategy,
+            app: App::Ledger,
+        };
+        job.run(self.processes.iter().map(|(_, report)| report), stop).await
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // All at once; dropping them waits for each.
+        self.processes.iter_mut().for_each(|(process, _)| process.ask_to_stop());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_made_before_it_is_offered() {
+        let servers = BenchServers { value_bytes: 100, peers: 3, dir: None };
+        for (entries, gap) in [(1000, 300), (1_000_000, 10), (0, 1), (200_000, 50)] {
+            let chain = chain_of(entries, gap, &servers);
+            let filling = chain.entries().map_or(0, |entries| entries.filling_blocks());
+            let blocks = chain.blocks.unwrap();
+            assert!(filling <= chain.snapshot_interval && chain.snapshot_interval <= blocks && blocks > gap);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What `demo` and `bench` are made of: processes that serve copies of a chain, one that syncs from them, and a folder for
+//! their files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::args::{App, Strategy, name_of};
+use crate::child::Child;
+use crate::error::CliError;
+use crate::generate::require_empty;
+use crate::report::{ServeReport, SyncReport};
+
+/// Says that a folder is a demo's, so that the next demo may empty it.
+const MARKER: &str = "hs2-sync-demo";
+
+/// How long a server may take to open its store.
+const SERVER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time between two looks at the syncing process.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Starts a process that serves a copy of `chain`, made in `dir`.
+pub(crate) fn serve_copy(
+    chain: &Path,
+    dir: &Path,
+    what: String,
+    more: &[String],
+) -> Result<(Child, ServeReport), CliError> {
+    copy_store(chain, dir)?;
+    let mut arguments = vec!["serve".to_owned(), "--json".to_owned(), "-".to_owned()];
+    arguments.extend(["--dir".to_owned(), dir.display().to_string()]);
+    arguments.extend_from_slice(more);
+    let mut process = Child::start(what, &arguments)?;
+    let report = process.first_line(SERVER_PATIENCE)?;
+    Ok((process, report))
+}
+
+/// A process that syncs.
+pub(crate) struct SyncJob<'a> {
+    pub(crate) genesis: &'a Path,
+    pub(crate) dir: &'a Path,
+    /// Where it puts its report.
+    pub(crate) report: &'a Path,
+    pub(crate) strategy: Strategy,
+    pub(crate) app: App,
+}
+
+impl SyncJob<'_> {
+    /// Runs it to its end, or until `stop` ends.
+    pub(crate) async fn run(
+        &self,
+        servers: impl Iterator<Item = &ServeReport>,
+        mut stop: impl Future<Output = ()> + Unpin,
+    ) -> Result<SyncReport, CliError> {
+        let mut sync = Child::start("the syncing process", &self.arguments(servers))?;
+        let mut stopping = false;
+        let status = loop {
+            if let Some(status) = sync.ended()? {
+                break status;
+            }
+            tokio::select! {
+                () = &mut stop, if !stopping => {
+                    stopping = true;
+                    sync.ask_to_stop();
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        };
+        if stopping {
+            return Err(CliError::DemoStopped);
+        }
+        sync.check(status)?;
+        read_report(self.report)
+    }
+
+    fn arguments<'s>(&self, servers: impl Iterator<Item = &'s ServeReport>) -> Vec<String> {
+        let mut arguments = vec!["sync".to_owned()];
+        for (option, value) in [
+            ("--genesis", self.genesis.display().to_string()),
+            ("--dir", self.dir.display().to_string()),
+            ("--json", self.report.display().to_string()),
+            ("--strategy", name_of(&self.strategy)),
+            ("--app", name_of(&self.app)),
+        ] {
+            arguments.extend([option.to_owned(), value]);
+        }
+        for ServeReport { address, peer_id, .. } in servers {
+            arguments.extend(["--peer".to_owned(), format!("{address}/{peer_id}")]);
+        }
+        arguments
+    }
+}
+
+/// Copies the store in `from`, which nobody has open, to `to`. Sealed files never change, so they are shared where the file
+/// system can do that.
+pub(crate) fn copy_store(from: &Path, to: &Path) -> Result<(), CliError> {
+    fs::create_dir_all(to).map_err(CliError::file("created", to))?;
+    for entry in fs::read_dir(from).map_err(CliError::file("read", from))? {
+        let entry = entry.map_err(CliError::file("read", from))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_store(&source, &target)?;
+        } else if !is_sealed(&source) || fs::hard_link(&source, &target).is_err() {
+            fs::copy(&source, &target).map(drop).map_err(CliError::file("copied", source))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file at `path` is a sealed segment file.
+fn is_sealed(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("segments")) && path.extension().is_none_or(|end| end != "part")
+}
+
+fn read_report(path: &Path) -> Result<SyncReport, CliError> {
+    let failed = |source| CliError::ChildReport { what: "the syncing process".to_owned(), source };
+    let text = fs::read_to_string(path).map_err(failed)?;
+    serde_json::from_str(&text).map_err(|error| failed(error.into()))
+}
+
+/// Where a demo or a measurement keeps its files.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    /// Removed with it.
+    temporary: Option<tempfile::TempDir>,
+}
+
+impl Folder {
+    pub(crate) fn prepare(dir: Option<&Path>) -> Result<Self, CliError> {
+        let Some(dir) = dir else {
+            let temporary = tempfile::Builder::new().prefix("hs2-sync-demo-").tempdir();
+            let temporary = temporary.map_err(CliError::file("created", std::env::temp_dir()))?;
+            return Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) });
+        };
+        let marker = dir.join(MARKER);
+        if marker.exists() {
+            fs::remove_dir_all(dir).map_err(CliError::file("emptied", dir))?;
+        }
+        require_empty(dir)?;
+        fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
+        fs::write(&marker, "Files of `hs2-sync demo`. The next demo in this folder removes them.\n")
+            .map_err(CliError::file("written", &marker))?;
+        Ok(Self { path: dir.to_owned(), temporary: None })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(temporary) = self.temporary.take()
+            && let Err(error) = temporary.close()
+        {
+            eprintln!("hs2-sync: {} could not be removed: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demo_empties_only_a_demos_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        fs::write(theirs.join("letter"), "dear").unwrap();
+        assert!(matches!(Folder::prepare(Some(&theirs)), Err(CliError::NotEmpty(_))));
+        assert!(theirs.join("letter").exists());
+
+        let ours = folder.path().join("ours");
+        drop(Folder::prepare(Some(&ours)).unwrap());
+        fs::write(ours.join("late"), "old").unwrap();
+        drop(Folder::prepare(Some(&ours)).unwrap());
+        assert!(ours.exists() && !ours.join("late").exists());
+
+        let temporary = Folder::prepare(None).unwrap();
+        let path = temporary.path.clone();
+        assert!(path.exists());
+        drop(temporary);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_copied_store_shares_nothing_that_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::create_dir_all(from.join("segments")).unwrap();
+        for name in ["genesis", "segments/1", "segments/2.part"] {
+            fs::write(from.join(name), "old").unwrap();
+        }
+        copy_store(&from, &to).unwrap();
+        for name in ["genesis", "segments/2.part"] {
+            fs::write(to.join(name), "new").unwrap();
+            assert_eq!(fs::read_to_string(from.join(name)).unwrap(), "old", "{name}");
+        }
+        assert_eq!(fs::read_to_string(to.join("segments/1")).unwrap(), "old");
+    }
+}
