@@ -248,6 +248,25 @@ fn a_file_that_was_made_to_deceive_is_refused() {
 }
 
 #[test]
+fn parts_that_change_places_are_found_by_their_checksums() {
+    let world = World::new();
+    let (good, bad) = (world.path("good.snap"), world.path("bad.snap"));
+    let record = |number: u8| (Kind::Handover, Bytes::from(vec![number; 100]));
+    write(&good, &vec![(Kind::Head, Bytes::new()), record(1), record(2), (Kind::End, Bytes::new())]);
+    let bytes = std::fs::read(&good).unwrap();
+    // Twelve bytes before the frames, eighteen around the content of each; both in the middle are equally long.
+    let (first, len) = (12 + 18, (bytes.len() - 12 - 2 * 18) / 2);
+    let [one, other] = [first, first + len].map(|start| bytes[start..start + len].to_vec());
+    assert_ne!(one, other);
+    std::fs::write(&bad, [&bytes[..first], &other, &one, &bytes[first + 2 * len..]].concat()).unwrap();
+    let mut reader = FrameReader::open(&bad).unwrap();
+    assert!(reader.next().is_ok());
+    let error = reader.next().map(|frame| frame.kind).unwrap_err();
+    assert!(matches!(error, SnapshotFileError::Damaged { offset: 30, .. }), "{error}");
+    assert_eq!(frames_of(&good).len(), 4);
+}
+
+#[test]
 fn bombs_are_refused_before_memory_is_spent() {
     let world = World::new();
     let (good, bad) = (world.path("good.snap"), world.path("bad.snap"));

@@ -1,5 +1,6 @@
 //! `snapshot`: a state in a file: out of a store, checked, into a store.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use hotstuff2_sync::chain::native::{NativeChain, check_age};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_tokio::snapshot_file::{self, SnapshotReader, SnapshotSummary};
 use hotstuff2_sync_tokio::store::{BlockStore as _, StoreAnchor};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{ExportArgs, ImportArgs, SnapshotCommand, SnapshotHeight, VerifyArgs};
 use crate::error::CliError;
@@ -31,7 +33,7 @@ fn export(args: &ExportArgs) -> Result<(), CliError> {
         SnapshotHeight::Newest => None,
         SnapshotHeight::At(height) => Some(Height::new(height)),
     };
-    let summary = snapshot_file::export(&store, height, &args.out, &mut |_, _| {})?;
+    let summary = snapshot_file::export(&store, height, &args.out, &mut bar("exporting"))?;
     tell(&summary, None, begin, &args.out, "written to", args.json.path.as_deref())
 }
 
@@ -42,7 +44,7 @@ fn verify(args: &VerifyArgs) -> Result<(), CliError> {
         check_age(&genesis, genesis.header().timestamp, now())?;
     }
     let (chain, anchor) = (NativeChain::new(&genesis), StoreAnchor::from(&genesis));
-    let summary = snapshot_file::verify(&chain, &anchor, &args.file, &mut |_, _| {})?;
+    let summary = snapshot_file::verify(&chain, &anchor, &args.file, &mut bar("verifying"))?;
     tell(&summary, None, begin, &args.file, "proven by", args.json.path.as_deref())
 }
 
@@ -57,9 +59,24 @@ fn import(args: &ImportArgs) -> Result<(), CliError> {
         let newest = header_at(&store, &genesis, store.stored().height)?;
         check_age(&genesis, newest.timestamp, now())?;
     }
-    let imported = snapshot_file::import(&store, &chain, &anchor, &args.file, &mut |_, _| {})?;
+    let imported = snapshot_file::import(&store, &chain, &anchor, &args.file, &mut bar("importing"))?;
     let done = if imported.activated { "taken in from" } else { "was there already, as in" };
     tell(&imported.summary, Some(imported.activated), begin, &args.file, done, args.json.path.as_deref())
+}
+
+/// Shows how far it is, on a terminal: how much of how much is done.
+fn bar(verb: &'static str) -> impl FnMut(u64, u64) {
+    let bar = if std::io::stderr().is_terminal() {
+        let style = ProgressStyle::with_template("{prefix:>10} [{bar:20.green}] {percent:>3} %  {eta} left");
+        let style = style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
+        ProgressBar::new(0).with_style(style).with_prefix(verb)
+    } else {
+        ProgressBar::hidden()
+    };
+    move |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    }
 }
 
 fn tell(
