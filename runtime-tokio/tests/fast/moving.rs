@@ -10,6 +10,9 @@ use crate::source::{Servers, Source, create, live_root, node};
 
 const MOVES: u64 = 5;
 
+/// A move comes when another such part of the state is there: the last of them long before the end.
+const PARTS: u64 = MOVES + 3;
+
 /// Of an eight-megabyte state, one key in a thousand is changed before each move, or one more.
 const ENTRIES: Entries = Entries { count: 69_888, value_bytes: 100, changes: 5 };
 
@@ -36,7 +39,7 @@ async fn received(moves: u64) -> u64 {
             () = tokio::time::sleep(Duration::from_millis(10)) => {}
         }
         let Some(state) = progress.borrow().state else { continue };
-        if moved < moves && state.moves == moved && state.done_ppm > (moved + 1) * 1_000_000 / (MOVES + 1) {
+        if moved < moves && state.moves == moved && state.done_ppm > (moved + 1) * 1_000_000 / PARTS {
             let old = source.height;
             tokio::task::block_in_place(|| source.advance());
             for store in &source.stores {
@@ -45,10 +48,10 @@ async fn received(moves: u64) -> u64 {
             moved += 1;
         }
     };
-    assert_eq!((reached.height, live_root(&store)), (source.height, source.root));
     let end = handle.shutdown().await;
     let state = end.progress.state.unwrap();
-    assert_eq!(state.moves, moves);
+    assert_eq!((state.moves, reached.height), (moves, source.height));
+    assert_eq!(live_root(&store), source.root);
     println!("{moves} moves: {state:?}, {} bytes received", end.usage.wire_bytes_received);
     end.usage.wire_bytes_received
 }

@@ -179,8 +179,7 @@ pub(crate) fn node(
     addresses: &[String],
 ) -> SyncHandle {
     let any = "127.0.0.1:0".parse().unwrap();
-    let (network, events) =
-        QuicNetwork::bind(any, Identity::generate().unwrap(), QuicLimits::default(), None).unwrap();
+    let (network, events) = QuicNetwork::bind(any, Identity::generate().unwrap(), QuicLimits::default(), None).unwrap();
     let network: Arc<dyn Network> = Arc::new(network);
     let config = SyncConfig {
         default_strategy: SyncStrategyType::Fast,
