@@ -324,10 +324,10 @@ pub(crate) enum BenchWhat {
 #[derive(Debug, Args)]
 pub(crate) struct CrossoverArgs {
     /// Entries of the states
-    #[arg(long, value_delimiter = ',', default_value = "1000,30000,200000", value_name = "N,...")]
+    #[arg(long, value_delimiter = ',', default_value = "1000,100000", value_name = "N,...")]
     pub(crate) entries: Vec<u64>,
     /// Blocks that a node is behind; a few more where it takes more to make the state
-    #[arg(long, value_delimiter = ',', default_value = "300,3000,20000", value_name = "N,...")]
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000", value_name = "N,...")]
     pub(crate) gaps: Vec<u64>,
     /// Bytes of each block's payload, once the state is made
     #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_PAYLOAD_BYTES)))]
