@@ -49,6 +49,7 @@ pub(crate) fn bend_state(items: &[StateItem], data: &[u8], bend: BendLeaves) -> 
 }
 
 /// Gives the last key another value.
+#[expect(clippy::ptr_arg, reason = "it is one of several `BendLeaves`")]
 pub(crate) fn change_value(_: &StateItem, leaves: &mut Vec<Leaf>) {
     if let Some(last) = leaves.last_mut().and_then(|leaf| leaf.bytes.last_mut()) {
         *last ^= 1;
