@@ -19,6 +19,7 @@ mod progress;
 mod report;
 mod serve;
 mod snapshot;
+mod snapshot_args;
 mod state_lie;
 mod stop;
 mod sync;

@@ -10,12 +10,12 @@ use hotstuff2_sync_tokio::snapshot_file::{self, SnapshotReader, SnapshotSummary}
 use hotstuff2_sync_tokio::store::{BlockStore as _, StoreAnchor};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::{ExportArgs, ImportArgs, SnapshotCommand, SnapshotHeight, VerifyArgs};
 use crate::error::CliError;
 use crate::generate::now;
 use crate::genesis_file::read_genesis;
 use crate::inspect::{header_at, open_store};
 use crate::report::{Head, SnapshotReport, ratio, say, write_json};
+use crate::snapshot_args::{ExportArgs, ImportArgs, SnapshotCommand, SnapshotHeight, VerifyArgs};
 use crate::sync::open_or_create;
 
 pub(crate) fn run(command: &SnapshotCommand) -> Result<(), CliError> {
