@@ -52,13 +52,15 @@ fn import(args: &ImportArgs) -> Result<(), CliError> {
     let begin = Instant::now();
     let genesis = read_genesis(&args.genesis)?;
     let (chain, anchor) = (NativeChain::new(&genesis), StoreAnchor::from(&genesis));
+    let long_range = |timestamp| if args.accept_long_range { Ok(()) } else { check_age(&genesis, timestamp, now()) };
+    // A store that is there may be younger than the genesis; a new one isn't.
+    if !args.dir.exists() {
+        long_range(genesis.header().timestamp)?;
+    }
     // A file of another chain, or one that proves nothing, leaves no store behind.
     drop(SnapshotReader::open(&chain, &anchor, &args.file)?);
     let store = open_or_create(&args.dir, &genesis)?;
-    if !args.accept_long_range {
-        let newest = header_at(&store, &genesis, store.stored().height)?;
-        check_age(&genesis, newest.timestamp, now())?;
-    }
+    long_range(header_at(&store, &genesis, store.stored().height)?.timestamp)?;
     let imported = snapshot_file::import(&store, &chain, &anchor, &args.file, &mut bar("importing"))?;
     let done = if imported.activated { "taken in from" } else { "was there already, as in" };
     tell(&imported.summary, Some(imported.activated), begin, &args.file, done, args.json.path.as_deref())
@@ -111,4 +113,43 @@ fn tell(
         activated,
     };
     json.map_or(Ok(()), |path| write_json(&report, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use hotstuff2_sync::chain::native::AnchorError;
+    use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+    use hotstuff2_sync_tokio::snapshot_file::SnapshotFileError;
+
+    use super::*;
+    use crate::args::Json;
+    use crate::genesis_file::write_genesis;
+
+    #[test]
+    fn a_genesis_older_than_the_trusting_period_needs_a_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let chain = TestChain::new(ChainSpec { blocks: 3, ..ChainSpec::default() }).unwrap();
+        let mut document = chain.genesis().document().clone();
+        document.trusting_period_ms = Some(1000);
+        write_genesis(&document.check().unwrap(), &path("genesis.json")).unwrap();
+        let (genesis, json) = (path("genesis.json"), Json { path: None::<PathBuf> });
+        let (file, dir) = (path("none.snap"), path("node"));
+        let verified = |accept_long_range| {
+            let (genesis, file, json) = (genesis.clone(), file.clone(), json.clone());
+            verify(&VerifyArgs { genesis, accept_long_range, file, json }).unwrap_err()
+        };
+        assert!(matches!(verified(false), CliError::Anchor(AnchorError::TooOld { .. })));
+        // Then it gets as far as the file, which isn't there.
+        assert!(matches!(verified(true), CliError::SnapshotFile(SnapshotFileError::Io { .. })));
+        let imported = |accept_long_range| {
+            let (genesis, file, json, dir) = (genesis.clone(), file.clone(), json.clone(), dir.clone());
+            import(&ImportArgs { genesis, dir, accept_long_range, file, json }).unwrap_err()
+        };
+        assert!(matches!(imported(false), CliError::Anchor(AnchorError::TooOld { .. })));
+        assert!(matches!(imported(true), CliError::SnapshotFile(SnapshotFileError::Io { .. })));
+        assert!(!dir.exists());
+    }
 }
