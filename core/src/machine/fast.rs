@@ -50,6 +50,8 @@ pub(super) struct Fast {
     /// When `Auto` looked last, and what it found.
     chosen_at: Option<Instant>,
     preferred: bool,
+    /// Blocks a second when they were measured last; zero before.
+    block_rate: u64,
     /// How that went.
     pub(super) finished: Option<StateProgress>,
 }
@@ -96,6 +98,10 @@ impl Machine {
         let due = self.fast.chosen_at.is_none_or(|at| self.now.since(at) >= CHOICE_INTERVAL);
         if due && self.target.is_some() {
             self.fast.chosen_at = Some(self.now);
+            let rate = self.blocks_per_second();
+            if !fetching && rate > 0 {
+                self.fast.block_rate = rate;
+            }
             self.fast.preferred = self.costs(gap).prefers_state(fetching);
         }
         self.fast.preferred && (fetching || self.offered_base().is_some())
@@ -110,13 +116,12 @@ impl Machine {
         let claims = self.peers.usable().filter_map(|(_, peer)| peer.claim?.snapshots);
         let keys = claims.filter(|claim| Some(claim.newest) == height).map(|claim| claim.keys).min();
         let blocks = self.applied.above(self.start);
-        let rate = if walk.is_some() { 0 } else { self.blocks_per_second() };
         let bytes_per_second = self.peers.usable().map(|(_, peer)| peer.pace.bytes_per_second());
         let costs = Costs {
             gap,
             above_state: height.map_or(gap, |height| target.above(height)),
             block_bytes: self.counters.payload_bytes.checked_div(blocks).unwrap_or(0),
-            blocks_per_second: rate,
+            blocks_per_second: self.fast.block_rate,
             bytes_per_second: bytes_per_second.fold(0, u64::saturating_add),
             state_bytes: offered.map_or(0, |(_, bytes)| bytes),
             state_keys: keys.unwrap_or(0),
