@@ -12,8 +12,9 @@ use hotstuff2_sync::machine::{
     StateReply, StoreError,
 };
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::state::{MemoryStateStore, StateForm};
-use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
+use hotstuff2_sync::wire::{Refusal, Request, SnapshotClaim, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::ledger::Ledger;
 use hotstuff2_sync_testkit::world::{Applier, Behaviour, Honest, Reply, Scripted, StateHost, World};
@@ -439,4 +440,42 @@ fn auto_takes_the_state_where_that_is_shorter_and_says_why() {
     assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
     assert!(host.held.borrow().activated.is_none());
     assert!(!chosen(&world).contains(&SyncStrategyType::Fast), "{:?}", chosen(&world));
+}
+
+#[test]
+fn a_peer_with_a_new_offer_each_time_holds_nobody_up() {
+    // It offers the state of another block whenever it is asked, and gives none: by silence, or by saying so.
+    for silent in [true, false] {
+        let (mut world, host) = world_with(chain(1700, 2000), fast());
+        let mut asked = 0;
+        world.join(
+            9,
+            Scripted(move |request: &Request, chain: &TestChain, reply| match request {
+                Request::Status => {
+                    asked += 1;
+                    let status = |last| {
+                        chain
+                            .view(Height::new(1), Height::MAX)
+                            .with_states(HeightRange::new(Height::ZERO, last))
+                            .status()
+                    };
+                    let height = Height::new(1600 + asked % 100);
+                    let mut status = status(Height::MAX);
+                    status.snapshots =
+                        status.snapshots.map(|claim| SnapshotClaim { oldest: height, newest: height, ..claim });
+                    let answer = [&[0], postcard::to_allocvec(&status).unwrap().as_slice()].concat();
+                    Reply::After(Duration::from_millis(2), answer.into())
+                }
+                Request::State { .. } if silent => Reply::Never,
+                Request::State { .. } => Reply::After(Duration::from_millis(2), encode_refusal(Refusal::NotAvailable)),
+                _ => reply,
+            }),
+        );
+        world.join(1, honest());
+        world.start();
+        assert_arrived(&mut world, &host, 1500);
+        assert!(world.bans.is_empty());
+        let lost = world.events.iter().filter(|(_, event)| matches!(event, Event::StateLost { .. })).count();
+        assert!((1..=2).contains(&lost), "silent: {silent}, {lost} targets were tried in vain: {:#?}", world.events);
+    }
 }

@@ -49,6 +49,7 @@ impl Machine {
             Ok(bytes) => Answer::decode(bytes),
             Err(RequestFailure::Oversize) => Err(Fault::Oversize),
             Err(RequestFailure::Broken) => {
+                self.not_given(peer, purpose, false);
                 self.drop_source(request, source);
                 self.no_answer(peer, purpose);
                 return;
@@ -65,11 +66,7 @@ impl Machine {
                 self.take_data(source, request, data, size);
             }
             Ok(Answer::Refused(refusal)) => {
-                if let (Purpose::State(batch), Refusal::NotAvailable, Some(walk)) =
-                    (purpose, refusal, self.fast.walk.as_mut())
-                {
-                    walk.missed(batch, peer);
-                }
+                self.not_given(peer, purpose, refusal == Refusal::NotAvailable);
                 self.drop_source(request, source);
                 self.take_refusal(request, refusal);
             }

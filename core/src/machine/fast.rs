@@ -22,8 +22,8 @@ use crate::time::{Instant, micros};
 use crate::verify::Task;
 use crate::wire::Request;
 
-/// How long a state that nobody gave is left alone, where no other is offered.
-const LOST_PAUSE: Duration = Duration::from_secs(5);
+/// Time between two looks at offers, where there is none to go by.
+const OFFER_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two looks at what `Auto` should do.
 const CHOICE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -38,10 +38,8 @@ pub(super) struct Fast {
     pub(super) moving: bool,
     /// The height and the headers that are to prove it, while they are asked for.
     wanted: Option<(Height, SegmentClaim)>,
-    /// Heights whose state nobody gave, since anything else was found.
-    lost: BTreeSet<Height>,
-    /// When those are tried again, where nothing else is offered.
-    retry_at: Option<Instant>,
+    /// Who offered that state, or the one that is walked to.
+    offered_by: BTreeSet<PeerId>,
     pub(super) mismatches: u32,
     moves: u64,
     began: Option<Instant>,
@@ -149,16 +147,16 @@ impl Machine {
     /// have.
     pub(super) fn offered_base(&self) -> Option<(Height, u64)> {
         let target = self.target.as_ref()?.facts.height;
-        let fits = |height: Height| height > self.applied && !self.fast.lost.contains(&height);
-        let claims = || self.peers.usable().filter_map(|(_, peer)| Some((peer, peer.claim?.snapshots?)));
+        let believed = || self.peers.usable().filter(|(_, peer)| !peer.is_doubted_on_states(self.now));
+        let claims = || believed().filter_map(|(_, peer)| Some((peer, peer.claim?.snapshots?)));
         // A newer one may be proven in a moment.
-        if claims().any(|(peer, claim)| claim.newest > target && fits(claim.newest) && peer.may_prove()) {
+        if claims().any(|(peer, claim)| claim.newest > target && peer.may_prove()) {
             return None;
         }
         let heights = claims().flat_map(|(_, claim)| [(claim.newest, claim.bytes), (claim.oldest, claim.bytes)]);
         // Where claims differ the smaller size is taken: a state that is larger than thought shows itself.
         heights
-            .filter(|&(height, _)| height <= target && fits(height))
+            .filter(|&(height, _)| height > self.applied && height <= target)
             .max_by_key(|&(height, bytes)| (height, core::cmp::Reverse(bytes)))
     }
 
@@ -179,15 +177,8 @@ impl Machine {
         }
         let Some((height, _)) = self.offered_base() else {
             self.fast.wanted = None;
-            // Nothing else is offered: what was lost may be there again after a while.
-            if !self.fast.lost.is_empty() {
-                let retry = *self.fast.retry_at.get_or_insert(self.now.after(LOST_PAUSE));
-                self.timers.set(Timer::Fast, retry);
-                if retry <= self.now {
-                    self.fast.retry_at = None;
-                    self.fast.lost.clear();
-                }
-            }
+            // Offers that are not believed now will be.
+            self.timers.set(Timer::Fast, self.now.after(OFFER_INTERVAL));
             return;
         };
         let Some(claim) = self.base_claim(height) else { return };
@@ -199,6 +190,11 @@ impl Machine {
             let certified = claim.end == SegmentEnd::Certified;
             let request = Request::Segment { range, certified, audit: false, bodies: 0 };
             self.fast.wanted = Some((height, claim));
+            let offers = |peer: &Peer| {
+                let offer = peer.claim.and_then(|claim| claim.snapshots);
+                offer.is_some_and(|offer| offer.oldest <= height && height <= offer.newest)
+            };
+            self.fast.offered_by = self.peers.usable().filter(|(_, peer)| offers(peer)).map(|(id, _)| id).collect();
             self.send(peer, Purpose::Base, request, size, reserved);
         }
     }
@@ -254,7 +250,6 @@ impl Machine {
             }
         }
         self.fast.moving = false;
-        self.fast.retry_at = None;
         self.emit(Event::StateTarget { height, root: header.state_root, moves: self.fast.moves });
         // Moving alone is no progress: nobody may give the new one either.
         if self.fast.moves == 0 {
@@ -280,13 +275,30 @@ impl Machine {
         }
         let height = walk.base().point.height;
         let obsolete = walk.cancel();
-        self.fast.lost.insert(height);
+        self.doubt_offers();
         self.fast.moving = true;
         for source in obsolete {
             self.cancel_source(source);
         }
         self.emit(Event::StateLost { height });
         self.find_base();
+    }
+
+    /// A peer did not give the subtrees that it was asked for; `said_so` if it answered that it doesn't hold them.
+    pub(super) fn not_given(&mut self, peer: PeerId, purpose: Purpose, said_so: bool) {
+        if let (Purpose::State(batch), Some(walk)) = (purpose, self.fast.walk.as_mut()) {
+            walk.missed(batch, peer, said_so);
+        }
+    }
+
+    /// Nobody gave the state that was aimed at: who offered it chooses no target for a while, or a peer with a new offer each
+    /// time could hold this node up for ever.
+    fn doubt_offers(&mut self) {
+        for id in core::mem::take(&mut self.fast.offered_by) {
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.doubt_states(self.now);
+            }
+        }
     }
 
     /// Gives up what is asked for; what is staged stays.

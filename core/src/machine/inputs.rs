@@ -242,6 +242,9 @@ impl Machine {
     }
 
     fn request_timed_out(&mut self, id: RequestId) {
+        if let Some((peer, purpose)) = self.requests.get(id).map(|request| (request.peer, request.purpose)) {
+            self.not_given(peer, purpose, false);
+        }
         let Some(request) = self.abandon_request(id) else { return };
         if let (Kind::Segment | Kind::Bodies | Kind::Follow | Kind::State, Some(peer)) =
             (request.purpose.kind(), self.peers.get_mut(request.peer))

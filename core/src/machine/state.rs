@@ -41,7 +41,7 @@ pub(super) enum Timer {
     Peer(PeerId),
     /// The head of line may be late.
     Hedge,
-    /// States that nobody gave may be there again.
+    /// There may be an offer of a state.
     Fast,
     /// There may be no progress.
     Stall,

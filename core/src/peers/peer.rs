@@ -21,6 +21,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Doublings after which the pause has reached [`MAX_PAUSE`].
 const MAX_DOUBLINGS: u32 = 7;
+/// How long a peer's offers of states are not believed after one that nobody gave; doubles with each further one.
+const FIRST_DOUBT: Duration = Duration::from_secs(4);
 /// How long a peer is not asked again for a kind of data that it said it doesn't have.
 pub(super) const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a peer is not asked again for the proof of what it claims, after it gave proof of less.
@@ -58,6 +60,9 @@ pub(crate) struct Peer {
     window: u32,
     suspicions: u32,
     not_before: BTreeMap<Kind, Instant>,
+    /// How often nobody gave a state that it offered, and until when its offers choose nothing.
+    states_lost: u32,
+    states_doubted: Instant,
     /// Blocks whose payloads it delivered first.
     pub(crate) blocks: u64,
     /// Accepted bytes.
@@ -79,6 +84,8 @@ impl Peer {
             window: FIRST_WINDOW,
             suspicions: 0,
             not_before: BTreeMap::new(),
+            states_lost: 0,
+            states_doubted: Instant::ZERO,
             blocks: 0,
             bytes: 0,
         }
@@ -100,6 +107,18 @@ impl Peer {
     /// Whether it claims to hold all of `range`.
     pub(crate) fn claims(&self, range: HeightRange) -> bool {
         self.claim.is_some_and(|claim| claim.earliest <= range.first() && range.last() <= claim.tip)
+    }
+
+    /// Nobody gave a state that it offered: its offers are not believed for a while that doubles each time.
+    pub(crate) fn doubt_states(&mut self, now: Instant) {
+        let pause = FIRST_DOUBT.saturating_mul(1 << self.states_lost.min(MAX_DOUBLINGS));
+        self.states_lost = self.states_lost.saturating_add(1);
+        self.states_doubted = now.after(pause);
+    }
+
+    /// Whether its offers of states are not believed now.
+    pub(crate) fn is_doubted_on_states(&self, now: Instant) -> bool {
+        self.states_doubted > now
     }
 
     /// When the next of its rests is over.

@@ -32,6 +32,8 @@ const NARROW_STEP: u32 = 4;
 const SURVEY_ITEMS: usize = 1 << MAX_TREE_DEPTH;
 /// Bytes that a staged record takes in memory besides its own.
 const RECORD_BYTES: u64 = 64;
+/// Times that a peer may leave a subtree unanswered before it counts as one that doesn't hold it.
+const MAX_FAILURES: u8 = 3;
 /// What the whole state counts as.
 const WHOLE: u64 = 1 << 62;
 
@@ -42,8 +44,14 @@ struct Item {
     phase: Phase,
     /// Whether the host is known to hold nothing there: then it needn't be asked about what lies below.
     absent: bool,
-    /// Peers that said they don't hold it.
-    missed_by: BTreeSet<PeerId>,
+    /// Peers that said they don't hold it, or did not answer so often.
+    failed: BTreeMap<PeerId, u8>,
+}
+
+impl Item {
+    fn is_missed_by(&self, peer: &PeerId) -> bool {
+        self.failed.get(peer).is_some_and(|&times| times >= MAX_FAILURES)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +106,7 @@ pub(crate) struct Walk {
     new: BTreeSet<Prefix>,
     /// Places of [`Phase::Wanted`].
     wanted: BTreeSet<Prefix>,
-    /// Places that some peer said it doesn't hold, among others that are gone.
+    /// Places that some peer did not give, among others that are gone.
     missed: BTreeSet<Prefix>,
     batches: BTreeMap<BatchId, Batch>,
     next_batch: u64,
@@ -212,7 +220,7 @@ impl Walk {
         }
         let phase = if absent { Phase::Wanted(self.form(&item.prefix, None)) } else { Phase::New };
         self.index(item.prefix, &phase);
-        self.items.insert(item.prefix, Item { hash: item.hash, phase, absent, missed_by: BTreeSet::new() });
+        self.items.insert(item.prefix, Item { hash: item.hash, phase, absent, failed: BTreeMap::new() });
     }
 
     /// Notes the phase that a place gets.
@@ -305,7 +313,7 @@ impl Walk {
         let mut want: Option<StateWant> = None;
         for (&prefix, item) in self.wanted.iter().filter_map(|prefix| self.items.get_key_value(prefix)) {
             let Phase::Wanted(form) = item.phase else { continue };
-            if item.missed_by.contains(&peer) {
+            if item.is_missed_by(&peer) {
                 continue;
             }
             let bytes = match form {
@@ -339,7 +347,9 @@ impl Walk {
 
     /// A subtree that every one of these peers said that it doesn't hold: the target is lost.
     pub(crate) fn is_lost(&self, peers: &BTreeSet<PeerId>) -> bool {
-        let lost = |prefix: &Prefix| self.items.get(prefix).is_some_and(|item| peers.is_subset(&item.missed_by));
+        let lost = |prefix: &Prefix| {
+            self.items.get(prefix).is_some_and(|item| peers.iter().all(|peer| item.is_missed_by(peer)))
+        };
         self.missed.intersection(&self.wanted).any(lost)
     }
 
@@ -386,12 +396,13 @@ impl Walk {
         self.batches.get_mut(&id).is_some_and(|batch| batch.sources.replace(old, new))
     }
 
-    /// A peer said that it holds nothing of a batch.
-    pub(crate) fn missed(&mut self, id: BatchId, peer: PeerId) {
+    /// A peer said that it holds nothing of a batch, or did not answer: a few times of that count as much.
+    pub(crate) fn missed(&mut self, id: BatchId, peer: PeerId, said_so: bool) {
         let Some(batch) = self.batches.get(&id) else { return };
         for asked in &batch.want.items {
             if let Some(item) = self.items.get_mut(&asked.prefix) {
-                item.missed_by.insert(peer);
+                let times = item.failed.entry(peer).or_default();
+                *times = if said_so { MAX_FAILURES } else { times.saturating_add(1) };
                 self.missed.insert(asked.prefix);
             }
         }
@@ -443,7 +454,7 @@ impl Walk {
         let Phase::Fetching(form) = item.phase else { return 0 };
         match answer {
             StateAnswer::Missing(_) => {
-                item.missed_by.insert(peer);
+                item.failed.insert(peer, MAX_FAILURES);
                 self.missed.insert(about.prefix);
                 self.set_phase(&about.prefix, Phase::Wanted(form));
                 0
