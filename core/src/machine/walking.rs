@@ -24,6 +24,9 @@ pub(super) const MEMORY_FACTOR: u64 = 2;
 const STAGE_BYTES: u64 = 4 << 20;
 /// … and this share of the budget, where that is less.
 const STAGE_SHARE_OF_BUDGET: u64 = 16;
+/// Share of the budget that a state may hold: a store in hash order needs memory of its own, and the disk is what a walk
+/// waits for.
+const STATE_SHARE_OF_BUDGET: u64 = 3;
 /// Store calls with leaves that are out at once: one is written while the next is waiting.
 const STAGE_CALLS: usize = 2;
 /// An answer that could have held more is needlessly small below this share of what was asked for.
@@ -103,7 +106,8 @@ impl Machine {
         // Room for a subtree that is larger than was estimated, or it would come as hashes.
         let most = most.max(want.bytes.saturating_mul(2)).min(u64::from(MAX_STATE_BYTES));
         let reserved = most.saturating_mul(MEMORY_FACTOR);
-        if !self.budget.reserve(reserved, head) {
+        let full = self.budget.used().saturating_add(reserved) > self.budget.limit() / STATE_SHARE_OF_BUDGET;
+        if (full && !head) || !self.budget.reserve(reserved, head) {
             return None;
         }
         let (form, items) = (want.form, want.items.clone());

@@ -32,6 +32,8 @@ pub(super) enum ToStore {
     Replay(Replay),
     State(StateCall),
     History(HistoryCall),
+    /// A higher block was proven.
+    Target(Height),
     /// The stored blocks begin elsewhere now: say what is missing below.
     HistoryGap,
     /// Nobody needs these blocks any more. Freeing megabytes takes a while, and the machine's thread has none.
@@ -143,6 +145,11 @@ impl Storing {
                 ToStore::State(call) => self.state(call),
                 ToStore::History(call) => self.add_history(&call),
                 ToStore::HistoryGap => self.say_history_gap(),
+                ToStore::Target(height) => {
+                    if let Some(staging) = &self.stores.staging {
+                        staging.note_target(height);
+                    }
+                }
                 ToStore::Free(apply) => drop(apply),
                 ToStore::Replay(replay) => {
                     let _ = self.to_execute.send(ToExecute::Replay(replay));

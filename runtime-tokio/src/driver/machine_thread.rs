@@ -167,8 +167,10 @@ impl MachineThread {
                     self.network.ban(peer, until.since(self.now()), &fault.to_string());
                 }
                 Output::Event(event) => {
-                    if matches!(event, Event::StateActive(_)) {
-                        self.appliers.send(ToStore::HistoryGap);
+                    match event {
+                        Event::StateActive(_) => self.appliers.send(ToStore::HistoryGap),
+                        Event::Target { height, .. } => self.appliers.send(ToStore::Target(height)),
+                        _ => {}
                     }
                     if matches!(event, Event::Reached(_) | Event::Halted(_)) {
                         notable = true;

@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -74,6 +75,8 @@ pub struct Snapshot {
 /// The snapshots of a store.
 pub(super) struct Snapshots {
     interval: NonZeroU64,
+    /// The height that the state is on its way to; zero where nothing was said.
+    target: AtomicU64,
     keeper: Mutex<Keeper>,
     /// As of the last commit, for readers that don't wait for the next one.
     published: RwLock<Arc<SnapshotsRecord>>,
@@ -102,11 +105,20 @@ impl Snapshots {
             seen: Seen::default(),
             deleted: None,
         };
-        Ok(Self { interval, keeper: Mutex::new(keeper), published })
+        Ok(Self { interval, target: AtomicU64::new(0), keeper: Mutex::new(keeper), published })
     }
 
     pub(super) fn interval(&self) -> NonZeroU64 {
         self.interval
+    }
+
+    /// The state is on its way to `target`: a snapshot that would be dropped before it is there isn't begun.
+    pub(super) fn note_target(&self, target: Height) {
+        self.target.store(target.get(), Ordering::Relaxed);
+    }
+
+    pub(super) fn target(&self) -> Height {
+        Height::new(self.target.load(Ordering::Relaxed))
     }
 
     /// The snapshots that are kept, lowest first.
@@ -191,7 +203,7 @@ impl Keeper {
     pub(super) fn plan_commit(
         &mut self,
         db: &Db,
-        interval: NonZeroU64,
+        (interval, target): (NonZeroU64, Height),
         (applied, height): (Height, Height),
         writes: &mut dyn Iterator<Item = StateWrite>,
     ) -> Result<Change, StoreFailure> {
@@ -201,7 +213,9 @@ impl Keeper {
             drop_all(record);
         }
         // First what is kept from now on: nothing is put aside for what goes with this very batch.
-        keep(record, interval, height);
+        if self.retention.outlives(height, target, interval) {
+            keep(record, interval, height);
+        }
         self.retention.apply(record, height);
         // A snapshot is what its height's last commit leaves.
         let below = record.layers.iter_mut().rfind(|layer| layer.height < height);
@@ -332,6 +346,12 @@ impl Keeper {
 }
 
 impl SnapshotRetention {
+    /// Whether a snapshot at `height` is still among the newest ones when the state is at `target`.
+    fn outlives(self, height: Height, target: Height, interval: NonZeroU64) -> bool {
+        let newest = target.get() / interval;
+        newest.saturating_sub(height.get() / interval) < u64::from(self.count)
+    }
+
     /// Drops what is too much or too old for a state at `height`.
     fn apply(self, record: &mut SnapshotsRecord, height: Height) {
         let mut left = self.count;

@@ -86,8 +86,11 @@ impl<C: Chain> StateStore for DiskStore<C> {
             let what = format!("a commit for height {height} came after the state of block {base} had been fetched");
             return Err(StoreFailure::RefusedState { path: self.dir.clone(), what });
         }
-        let mut change =
-            keeper.plan_commit(&self.db, self.snapshots.interval(), (StateStore::applied(self), height), writes)?;
+        let mut change = {
+            let heights = (StateStore::applied(self), height);
+            let snapshots = (self.snapshots.interval(), self.snapshots.target());
+            keeper.plan_commit(&self.db, snapshots, heights, writes)?
+        };
         change.rows.push((Space::Index, Bytes::from_static(key::APPLIED), Some(encode(&height))));
         self.snapshots.commit(&mut keeper, change, |rows| self.commit_rows(rows.into_iter(), false))?;
         self.applied.store(height.get(), Ordering::Release);
