@@ -34,12 +34,14 @@ const CACHE_BYTES: u64 = 16 << 20;
 const JOURNAL_BYTES: u64 = 64 << 20;
 /// A record of a few KiB is rewritten with every batch of blocks.
 const INDEX_MEMTABLE_BYTES: u64 = 2 << 20;
-/// Blocks near the tip, and whatever application state was not flushed yet. Up to three of these can be in memory for
-/// each keyspace.
-const MEMTABLE_BYTES: u64 = 8 << 20;
+/// Blocks near the tip that were not flushed yet.
+const TAIL_MEMTABLE_BYTES: u64 = 8 << 20;
+/// Application state that was not flushed yet. A state that is fetched fills these faster than they are flushed: with
+/// those that wait, all of them are in memory, and twice as large there, for small values.
+const STATE_MEMTABLE_BYTES: u64 = 4 << 20;
 /// Memtables that wait to be flushed before writers wait. fjall's own wait begins at four and never ends if its worker
 /// died of a full disk; ours asks whether it did.
-const MAX_WAITING_MEMTABLES: usize = 3;
+const MAX_WAITING_MEMTABLES: usize = 2;
 /// Table runs of the newest level that wait to be merged before writers wait; fjall's own halt begins at 30.
 const MAX_WAITING_TABLES: usize = 24;
 /// How long a writer waits for the flusher before it looks again.
@@ -115,7 +117,7 @@ impl Handles {
             .worker_threads(1)
             .open()?;
         let index = keyspace(&db, "index", INDEX_MEMTABLE_BYTES)?;
-        let tail = keyspace(&db, "tail", MEMTABLE_BYTES)?;
+        let tail = keyspace(&db, "tail", TAIL_MEMTABLE_BYTES)?;
         let generation = live_generation(&index)?;
         let handles = Self {
             live: open_live(&db, generation)?,
@@ -152,7 +154,7 @@ impl Handles {
         }
         let name = self.staging.pages.name().clone();
         self.db.delete_keyspace(self.staging.pages.clone())?;
-        self.staging.pages = keyspace(&self.db, &name, MEMTABLE_BYTES)?;
+        self.staging.pages = keyspace(&self.db, &name, STATE_MEMTABLE_BYTES)?;
         Ok(())
     }
 
@@ -174,12 +176,12 @@ fn keyspace(db: &Database, name: &str, memtable_bytes: u64) -> fjall::Result<Key
 }
 
 fn open_live(db: &Database, generation: u64) -> fjall::Result<Live> {
-    let open = |table| keyspace(db, &name_of(table, generation), MEMTABLE_BYTES);
+    let open = |table| keyspace(db, &name_of(table, generation), STATE_MEMTABLE_BYTES);
     Ok(Live { values: open("values")?, pages: open("pages")?, aside: open("aside")? })
 }
 
 fn open_staging(db: &Database, generation: u64) -> fjall::Result<Staging> {
-    let open = |table| keyspace(db, &name_of(table, generation), MEMTABLE_BYTES);
+    let open = |table| keyspace(db, &name_of(table, generation), STATE_MEMTABLE_BYTES);
     Ok(Staging { values: open("values")?, pages: open("pages")?, marks: open("marks")? })
 }
 

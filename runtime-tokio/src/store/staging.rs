@@ -30,8 +30,8 @@ const MAX_HASHED: usize = 4096;
 const MAX_COPIED: u64 = 64 << 10;
 
 /// Bytes of writes after which a batch is committed though more is to come: what a subtree may take in memory beside
-/// itself. Subtrees as they are fetched are far smaller; in tests some are not.
-const BATCH_BYTES: usize = if cfg!(test) { 16 << 10 } else { 8 << 20 };
+/// itself, and by how much a memtable grows beyond its size. Subtrees as they are fetched are far smaller; in tests some are not.
+const BATCH_BYTES: usize = if cfg!(test) { 16 << 10 } else { 1 << 20 };
 
 /// About what a write takes beside its key and value.
 const WRITE_OVERHEAD: usize = 96;
