@@ -65,6 +65,51 @@ fn a_demo_bans_the_liar_and_ends_with_equal_heads() {
 }
 
 #[test]
+fn a_fast_demo_fetches_a_state_and_bans_who_lies_about_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // These seeds pick the lies about states: a value, a key too few, one too many, and an older state.
+    for seed in ["6", "7", "8", "9"] {
+        let options = ["--strategy", "fast", "--blocks", "1300", "--snapshot-interval", "500", "--seed", seed];
+        let (demo, text) = demo(&folder, &[&options[..], &["--slow", "0", "--peers", "3"]].concat());
+        assert!(text.contains("(liar: state-"), "{text}");
+        assert!(text.contains("the state after block 1000 is live"), "{text}");
+        assert_eq!((&demo["ok"], &demo["head"]["height"]), (&true.into(), &1300.into()));
+        assert_eq!((&demo["start_height"], &demo["blocks"]), (&0.into(), &300.into()), "only blocks that are stored");
+        let state = &demo["state"];
+        let fields = "keys bytes seconds keys_per_second refetched_bytes prefixes moves";
+        assert_eq!(names(state), sorted(fields));
+        assert!(state["keys"].as_u64().unwrap() > 1000 && state["prefixes"].as_u64().unwrap() > 0, "{state}");
+        assert_eq!(state["moves"], 0);
+        let liars = with_role(&demo, "liar");
+        assert!(liars[0]["banned"].as_str().unwrap().contains("state"), "{demo}");
+        assert!(with_role(&demo, "honest").iter().all(|peer| peer["banned"].is_null()), "{demo}");
+    }
+    let none = complaint(&["demo", "--strategy", "fast", "--app", "none"]);
+    assert!(none.contains("only --app ledger has"), "{none}");
+    let short = complaint(&["demo", "--strategy", "fast", "--blocks", "100"]);
+    assert!(short.contains("--snapshot-interval"), "{short}");
+}
+
+#[test]
+fn a_measurement_of_small_states_has_every_figure() {
+    let rows = report(&["bench", "--entries", "500,3000", "--gaps", "200", "--peers", "2"]);
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        let fields = "entries state_bytes blocks payload_bytes parallel_seconds fast_seconds auto_seconds auto";
+        assert_eq!(names(row), sorted(fields));
+        assert!(row["parallel_seconds"].as_f64().unwrap() > 0.0 && row["fast_seconds"].as_f64().unwrap() > 0.0);
+        assert!(!row["auto"].as_array().unwrap().is_empty());
+    }
+    let state = report(&["bench", "state", "--entries", "20000", "--peers", "2"]);
+    assert_eq!((&state["entries"], &state["pair_bytes"]), (&20_000.into(), &(20_000 * 116).into()));
+    assert_eq!(state["download"]["keys"], 20_000);
+    let (received, delta) = (state["received_ratio"].as_f64().unwrap(), state["delta_share"].as_f64().unwrap());
+    assert!(1.0 < received && received <= 1.05, "{state}");
+    assert!(0.0 < delta && delta < 0.5, "{state}");
+}
+
+#[test]
 fn the_seed_picks_the_lie_and_every_part_can_be_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| demo(&folder, &[&["--blocks", "1500", "--app", "none"], arguments].concat());
@@ -154,6 +199,8 @@ fn payloads_come_from_real_files() {
     assert_eq!((&made["blocks"], &made["payload_bytes"]), (&4.into(), &3500.into()));
     let (shown, _) = demo(&folder, &cut);
     assert_eq!((&shown["ok"], &shown["payload_bytes"]), (&true.into(), &3500.into()));
+    let entries = complaint(&["gen", "--dir", "x", "--entries", "5"]);
+    assert!(entries.contains("--app ledger"), "{entries}");
     let missing = complaint(&["gen", "--dir", "x", "--from", "/no/such/file"]);
     assert!(missing.contains("/no/such/file") && missing.contains("name a file"), "{missing}");
 }
