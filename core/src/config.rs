@@ -94,7 +94,7 @@ impl Default for SyncConfig {
             status_interval: Duration::from_secs(3),
             ban_duration: Duration::from_secs(24 * 3600),
             suspect_self_groups: 3,
-            memory_budget: 48 << 20,
+            memory_budget: 32 << 20,
             full_audit: false,
             job_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(60),

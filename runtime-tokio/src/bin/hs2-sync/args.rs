@@ -180,7 +180,7 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
     /// Most memory for data on its way, in MiB
-    #[arg(long, default_value_t = 48, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
+    #[arg(long, default_value_t = 32, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
     pub(crate) budget_mib: u32,
     /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
     #[arg(long)]
