@@ -26,7 +26,7 @@ const STAGE_BYTES: u64 = 4 << 20;
 const STAGE_SHARE_OF_BUDGET: u64 = 16;
 /// Share of the budget that a state may hold: a store in hash order needs memory of its own, and the disk is what a walk
 /// waits for.
-const STATE_SHARE_OF_BUDGET: u64 = 3;
+const STATE_SHARE_OF_BUDGET: u64 = 2;
 /// Store calls with leaves that are out at once: one is written while the next is waiting.
 const STAGE_CALLS: usize = 2;
 /// An answer that could have held more is needlessly small below this share of what was asked for.
