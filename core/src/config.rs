@@ -52,6 +52,9 @@ pub struct SyncConfig {
     pub default_strategy: SyncStrategyType,
     /// What is fetched of the blocks below a fetched state.
     pub history: SyncHistory,
+    /// Time to the tip with blocks alone from which on `Auto` looks for a shorter way by state. At most 24 h. Half a minute:
+    /// a node that fetches a state has no older blocks to serve, and that is not worth a few seconds.
+    pub state_after: Duration,
     /// Gap in blocks up to which `Auto` follows the tip instead of downloading in parallel. 64 blocks of ordinary size
     /// fit in one answer.
     pub strategy_switch_threshold: u64,
@@ -87,6 +90,7 @@ impl Default for SyncConfig {
         Self {
             default_strategy: SyncStrategyType::Auto,
             history: SyncHistory::None,
+            state_after: Duration::from_secs(30),
             strategy_switch_threshold: 64,
             parallel_download_limit: 64,
             peer_timeout: Duration::from_secs(10),
@@ -130,6 +134,7 @@ impl SyncConfig {
             ("suspect_self_groups", "2..=1000", (2..=1000).contains(&self.suspect_self_groups)),
             ("memory_budget", "at least 8 MiB", self.memory_budget >= 8 << 20),
             ("job_timeout", "100 ms..=1 h", within(self.job_timeout, MS_100, HOUR)),
+            ("state_after", "at most 24 h", self.state_after <= DAY),
             ("call_timeout", "1 s..=24 h", within(self.call_timeout, SECOND, DAY)),
             ("stall_after", "100 ms..=1 h", within(self.stall_after, MS_100, HOUR)),
         ];

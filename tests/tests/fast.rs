@@ -422,7 +422,8 @@ fn auto_takes_the_state_where_that_is_shorter_and_says_why() {
     };
     // Slow peers, so that the blocks of the gap would take minutes; the state is small.
     let slow = || Honest { rate: 20_000, ..honest() };
-    let (mut world, host) = world_with(chain(20_500, 50), SyncConfig::default());
+    let config = SyncConfig { state_after: Duration::from_secs(10), ..SyncConfig::default() };
+    let (mut world, host) = world_with(chain(20_500, 50), config);
     world.join(1, slow());
     world.join(2, slow());
     world.start();

@@ -100,7 +100,7 @@ impl Machine {
             if !fetching && rate > 0 {
                 self.fast.block_rate = rate;
             }
-            self.fast.preferred = self.costs(gap).prefers_state(fetching);
+            self.fast.preferred = self.costs(gap).prefers_state(fetching, self.config.state_after);
         }
         self.fast.preferred && (fetching || self.offered_base().is_some())
     }

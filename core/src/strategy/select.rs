@@ -5,8 +5,6 @@ use core::time::Duration;
 
 /// A switch must promise to halve the time: estimates are rough, and what was begun is worth something.
 const HYSTERESIS: u32 = 2;
-/// A gap that takes no longer than this is closed with blocks, whatever a state would take.
-const SHORT: Duration = Duration::from_secs(10);
 /// Blocks a second that are assumed of an application before any were executed: more than most do, so that some are
 /// executed, and measured, before a state is thought to be shorter.
 const ASSUMED_BLOCKS_PER_SECOND: u64 = 20_000;
@@ -72,8 +70,9 @@ impl Costs {
         self
     }
 
-    /// Whether to fetch a state, where one is being fetched already or not.
-    pub(crate) fn prefers_state(&self, fetching: bool) -> bool {
+    /// Whether to fetch a state, where one is being fetched already or not. A gap that blocks cross in `short` is left to
+    /// them.
+    pub(crate) fn prefers_state(&self, fetching: bool, short: Duration) -> bool {
         if self.state_ms == 0 {
             return false;
         }
@@ -82,7 +81,7 @@ impl Costs {
             // Going on, unless blocks are clearly faster.
             blocks.saturating_mul(HYSTERESIS) >= state
         } else {
-            blocks > SHORT && state.saturating_mul(HYSTERESIS) < blocks
+            blocks > short && state.saturating_mul(HYSTERESIS) < blocks
         }
     }
 }
@@ -90,6 +89,8 @@ impl Costs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SHORT: Duration = Duration::from_secs(10);
 
     fn costs() -> Costs {
         Costs {
@@ -108,19 +109,19 @@ mod tests {
     fn a_long_gap_over_a_small_state_is_crossed_by_state_and_a_short_one_is_not() {
         let long = costs().estimated(None);
         assert_eq!((long.blocks_ms, long.state_ms), (100_000, 11_500));
-        assert!(long.prefers_state(false));
+        assert!(long.prefers_state(false, SHORT));
         let short = Costs { gap: 50_000, ..costs() }.estimated(None);
-        assert!(!short.prefers_state(false), "{short:?}");
+        assert!(!short.prefers_state(false, SHORT), "{short:?}");
         let large_state = Costs { state_bytes: 10_000_000_000, state_keys: 100_000_000, ..costs() }.estimated(None);
-        assert!(!large_state.prefers_state(false), "{large_state:?}");
-        assert!(!Costs { state_bytes: 0, state_keys: 0, ..costs() }.estimated(None).prefers_state(false));
+        assert!(!large_state.prefers_state(false, SHORT), "{large_state:?}");
+        assert!(!Costs { state_bytes: 0, state_keys: 0, ..costs() }.estimated(None).prefers_state(false, SHORT));
     }
 
     #[test]
     fn what_was_begun_is_left_only_for_half_the_time() {
         let near = |left| costs().estimated(Some(Duration::from_secs(left)));
-        assert!(near(150).prefers_state(true) && !near(150).prefers_state(false));
-        assert!(!near(250).prefers_state(true));
+        assert!(near(150).prefers_state(true, SHORT) && !near(150).prefers_state(false, SHORT));
+        assert!(!near(250).prefers_state(true, SHORT));
     }
 
     #[test]

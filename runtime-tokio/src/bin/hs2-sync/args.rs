@@ -173,6 +173,9 @@ pub(crate) struct SyncArgs {
     /// How to catch up
     #[arg(long, value_enum, default_value_t = Strategy::Auto)]
     pub(crate) strategy: Strategy,
+    /// With the strategy auto: fetch a state only where blocks alone would take longer than this
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86400))]
+    pub(crate) state_after: u64,
     /// What to fetch of the blocks below a fetched state, once the tip is reached (with --follow)
     #[arg(long, value_enum, default_value_t = History::None)]
     pub(crate) history: History,

@@ -15,6 +15,9 @@ use crate::genesis_file::GENESIS_FILE;
 use crate::report::{ServeReport, SyncReport, say, write_json};
 use crate::stop::stop_signal;
 
+/// `auto` is left to its estimates: by default it closes gaps of half a minute with blocks, whatever a state would take.
+const STATE_AFTER_SECONDS: u64 = 1;
+
 /// The newest state that is served stands at this share of the gap: blocks come after it too.
 const STATE_AT_PERCENT: u64 = 90;
 
@@ -163,6 +166,7 @@ impl Servers {
             report: &dir.join(format!("{name}.json")),
             strategy,
             app: App::Ledger,
+            state_after: Some(STATE_AFTER_SECONDS),
         };
         job.run(self.processes.iter().map(|(_, report)| report), stop).await
     }

@@ -44,6 +44,8 @@ pub(crate) struct SyncJob<'a> {
     pub(crate) report: &'a Path,
     pub(crate) strategy: Strategy,
     pub(crate) app: App,
+    /// Seconds that blocks alone must take before `auto` looks for a state, if not as by default.
+    pub(crate) state_after: Option<u64>,
 }
 
 impl SyncJob<'_> {
@@ -84,6 +86,9 @@ impl SyncJob<'_> {
             ("--app", name_of(&self.app)),
         ] {
             arguments.extend([option.to_owned(), value]);
+        }
+        if let Some(seconds) = self.state_after {
+            arguments.extend(["--state-after".to_owned(), seconds.to_string()]);
         }
         for ServeReport { address, peer_id, .. } in servers {
             arguments.extend(["--peer".to_owned(), format!("{address}/{peer_id}")]);

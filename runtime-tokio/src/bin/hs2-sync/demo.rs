@@ -74,6 +74,7 @@ async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
         report: &report_file,
         strategy: args.strategy,
         app: args.chain.app(),
+        state_after: None,
     };
     tokio::pin!(stop);
     let synced = job.run(servers.iter().map(|server| &server.report), stop).await;

@@ -113,6 +113,7 @@ fn start(
             History::Headers => SyncHistory::Headers,
             History::Blocks => SyncHistory::Blocks,
         },
+        state_after: Duration::from_secs(args.state_after),
         memory_budget: u64::from(args.budget_mib) << 20,
         full_audit: args.audit,
         ..SyncConfig::default()
