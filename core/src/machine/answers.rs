@@ -358,12 +358,32 @@ impl Machine {
     }
 
     /// The host can't now: the call comes again after a pause, which doubles each time.
-    pub(super) fn rest_call(&mut self, id: CallId) {
+    fn rest_call(&mut self, id: CallId) {
         let Some(pending) = self.calls.get_mut(&id) else { return };
         pending.resting = true;
         let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);
         pending.refusals = pending.refusals.saturating_add(1);
         self.timers.set(Timer::Call(id), self.now.after(rest));
+    }
+
+    /// A call is over: what it held of the budget goes back.
+    pub(super) fn end_call(&mut self, id: CallId) -> Option<Call> {
+        let pending = self.calls.remove(&id)?;
+        self.timers.cancel(Timer::Call(id));
+        self.budget.release(pending.held);
+        Some(pending.call)
+    }
+
+    /// The host could not store something: it is asked again after a pause, or this is the end.
+    pub(super) fn call_failed(&mut self, id: CallId, error: StoreError) {
+        if error == StoreError::Transient {
+            self.rest_call(id);
+            return;
+        }
+        self.end_call(id);
+        if self.phase != Phase::Halted {
+            self.halt(HaltReason::Store(error));
+        }
     }
 
     /// The host stored handovers, or could not.
@@ -379,18 +399,10 @@ impl Machine {
         };
         match result {
             Ok(()) => {
-                self.calls.remove(&id);
-                self.timers.cancel(Timer::Call(id));
+                self.end_call(id);
                 self.epochs.set_stored(stored);
             }
-            Err(StoreError::Transient) => self.rest_call(id),
-            Err(error) => {
-                self.calls.remove(&id);
-                self.timers.cancel(Timer::Call(id));
-                if self.phase != Phase::Halted {
-                    self.halt(HaltReason::Store(error));
-                }
-            }
+            Err(error) => self.call_failed(id, error),
         }
         self.unplanned = true;
     }

@@ -201,7 +201,7 @@ impl Machine {
     }
 
     /// When a request of `sent` counts as late against what `second` is expected to need.
-    pub(super) fn late_at(&self, sent: crate::time::Instant, second: PeerId, size: u64) -> crate::time::Instant {
+    pub(super) fn late_at(&self, sent: Instant, second: PeerId, size: u64) -> Instant {
         let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(size));
         sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER))
     }

@@ -45,13 +45,13 @@ pub(super) struct Fast {
     began: Option<Instant>,
     /// Whether a state was made live since the machine was made.
     pub(super) done: bool,
+    /// How that went.
+    pub(super) finished: Option<StateProgress>,
     /// When `Auto` looked last, and what it found.
     chosen_at: Option<Instant>,
     preferred: bool,
     /// Blocks a second when they were measured last; zero before.
     block_rate: u64,
-    /// How that went.
-    pub(super) finished: Option<StateProgress>,
 }
 
 impl Fast {
@@ -70,7 +70,7 @@ impl Machine {
             // Where all states that are served lie below, blocks are the way; where none is served at all, one is waited
             // for.
             SyncStrategyType::Fast if gap > self.config.strategy_switch_threshold => {
-                self.state_is_offered_above(self.applied) || self.state_peers().is_empty()
+                self.state_is_offered_above(self.applied) || !self.peers.usable().any(|(_, peer)| serves_state(peer))
             }
             SyncStrategyType::Fast => fetching,
             SyncStrategyType::Auto => self.auto_prefers_state(gap, fetching),
@@ -244,9 +244,7 @@ impl Machine {
             Some(walk) => {
                 let obsolete = walk.retarget(base);
                 self.fast.moves = self.fast.moves.saturating_add(1);
-                for source in obsolete {
-                    self.cancel_source(source);
-                }
+                self.cancel_sources(obsolete);
             }
         }
         self.fast.moving = false;
@@ -268,18 +266,16 @@ impl Machine {
         if self.fast.moving {
             return;
         }
+        // Most of the time nothing was missed, and nobody need be counted.
+        let Some(walk) = self.fast.walk.as_ref().filter(|walk| walk.was_missed()) else { return };
         let peers = self.state_peers();
-        let Some(walk) = &mut self.fast.walk else { return };
         if peers.is_empty() || !walk.is_lost(&peers) {
             return;
         }
         let height = walk.base().point.height;
-        let obsolete = walk.cancel();
+        self.cancel_walk();
         self.doubt_offers();
         self.fast.moving = true;
-        for source in obsolete {
-            self.cancel_source(source);
-        }
         self.emit(Event::StateLost { height });
         self.find_base();
     }
@@ -305,9 +301,7 @@ impl Machine {
     pub(super) fn cancel_walk(&mut self) {
         self.fast.wanted = None;
         let obsolete = self.fast.walk.as_mut().map(Walk::cancel).unwrap_or_default();
-        for source in obsolete {
-            self.cancel_source(source);
-        }
+        self.cancel_sources(obsolete);
     }
 
     /// How far the state is, while it is fetched and after.

@@ -3,10 +3,10 @@
 //! It never delays the tip: a cell is asked for only while everything proven is applied, one request at a time, and
 //! what is in flight when new blocks come takes no more than one answer's share of the budget.
 
-use crate::calls::{HistoryCall, HistoryDone, HistoryGap, StoreError};
+use crate::calls::{HistoryCall, HistoryDone, HistoryGap};
 use crate::config::SyncHistory;
-use crate::machine::output::{Event, HaltReason};
-use crate::machine::state::{Call, Machine, Phase};
+use crate::machine::output::Event;
+use crate::machine::state::{Call, Machine};
 use crate::requests::Kind;
 use crate::time::Instant;
 
@@ -30,13 +30,7 @@ impl Machine {
             return;
         }
         match answer.result {
-            Err(StoreError::Transient) => self.rest_call(answer.id),
-            Err(error) => {
-                self.end_call(answer.id);
-                if self.phase != Phase::Halted {
-                    self.halt(HaltReason::Store(error));
-                }
-            }
+            Err(error) => self.call_failed(answer.id, error),
             Ok(gap) => {
                 self.end_call(answer.id);
                 if gap.is_none() {
@@ -74,8 +68,6 @@ impl Machine {
     pub(super) fn drop_history(&mut self) {
         let (held, sources) = self.blocks.clear_history();
         self.budget.release(held);
-        for source in sources {
-            self.cancel_source(source);
-        }
+        self.cancel_sources(sources);
     }
 }

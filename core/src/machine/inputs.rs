@@ -141,13 +141,18 @@ impl Machine {
     pub(super) fn reset_blocks(&mut self) {
         let (held, sources) = self.blocks.clear();
         self.budget.release(held);
+        self.cancel_sources(sources);
+    }
+
+    /// Cancels requests and jobs that nobody needs any more.
+    pub(super) fn cancel_sources(&mut self, sources: alloc::vec::Vec<Source>) {
         for source in sources {
             self.cancel_source(source);
         }
     }
 
     /// Cancels a request or a job that nobody needs any more.
-    pub(super) fn cancel_source(&mut self, source: Source) {
+    fn cancel_source(&mut self, source: Source) {
         match source {
             Source::Request(id) => {
                 self.cancel_request(id);

@@ -204,9 +204,7 @@ impl Machine {
         if let Some(known) = self.peers.get_mut(peer).filter(|_| held > 0) {
             known.blocks = known.blocks.saturating_add(delivered);
         }
-        for source in obsolete {
-            self.cancel_source(source);
-        }
+        self.cancel_sources(obsolete);
     }
 
     fn take_bodies(&mut self, peer: PeerId, purpose: Purpose, frames: Vec<BodyFrame>, bytes: u64) {
@@ -218,9 +216,7 @@ impl Machine {
             return;
         };
         self.budget.release(freed);
-        for source in obsolete {
-            self.cancel_source(source);
-        }
+        self.cancel_sources(obsolete);
         self.vindicated(peer, Kind::Bodies, bytes);
         let small = delivered < asked.last() && slot_bytes.saturating_sub(freed) < slot_bytes / SMALL_ANSWER_SHARE;
         if let Some(known) = self.peers.get_mut(peer) {

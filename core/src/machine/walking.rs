@@ -4,13 +4,13 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, StateWork, StoreError};
+use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, StateWork};
 use crate::chain::Finalized;
 use crate::ids::{CallId, PeerId};
 use crate::limits::MAX_STATE_BYTES;
 use crate::machine::fast::serves_state;
 use crate::machine::output::{Event, HaltReason};
-use crate::machine::state::{Call, Machine, Phase, Timer};
+use crate::machine::state::{Call, Machine, Timer};
 use crate::peers::{Peer, Peers};
 use crate::requests::{BatchId, Kind, Purpose};
 use crate::state::StateAnswer;
@@ -159,9 +159,7 @@ impl Machine {
         };
         // It is here already; its request had reserved more.
         self.budget.reserve_forced(memory);
-        for source in obsolete {
-            self.cancel_source(source);
-        }
+        self.cancel_sources(obsolete);
         self.vindicated(peer, Kind::State, bytes);
         let small = answered < asked.0 && bytes < asked.1 / SMALL_ANSWER_SHARE;
         if small && let Some(known) = self.peers.get_mut(peer) {
@@ -183,34 +181,20 @@ impl Machine {
     /// The host did work on the staging area, or could not.
     pub fn handle_state(&mut self, now: Instant, answer: StateDone) {
         self.advance(now);
-        let call = match self.calls.get(&answer.id).map(|pending| &pending.call) {
-            Some(Call::State(call)) => call.clone(),
-            _ => {
-                self.counters.strays = self.counters.strays.saturating_add(1);
-                return;
-            }
-        };
+        let known = self.calls.get(&answer.id).is_some_and(|pending| matches!(pending.call, Call::State(_)));
+        if !known {
+            self.counters.strays = self.counters.strays.saturating_add(1);
+            return;
+        }
         match answer.result {
-            Err(StoreError::Transient) => self.rest_call(answer.id),
-            Err(error) => {
-                self.end_call(answer.id);
-                if self.phase != Phase::Halted {
-                    self.halt(HaltReason::Store(error));
-                }
-            }
+            Err(error) => self.call_failed(answer.id, error),
             Ok(reply) => {
-                self.end_call(answer.id);
-                self.take_state_reply(call.work, reply);
+                if let Some(Call::State(call)) = self.end_call(answer.id) {
+                    self.take_state_reply(call.work, reply);
+                }
             }
         }
         self.unplanned = true;
-    }
-
-    pub(super) fn end_call(&mut self, id: CallId) {
-        if let Some(pending) = self.calls.remove(&id) {
-            self.timers.cancel(Timer::Call(id));
-            self.budget.release(pending.held);
-        }
     }
 
     fn take_state_reply(&mut self, work: StateWork, reply: StateReply) {

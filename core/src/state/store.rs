@@ -1,12 +1,10 @@
 //! What the state needs from a store: three kinds of reads, and one batch of writes that it hands out. The store is
 //! trusted to return what it was given or an error; pages are checked against the tree's hashes all the same.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Deref};
 
 use bytes::Bytes;
 
@@ -30,40 +28,9 @@ pub trait StateReader {
     fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), Self::Error>;
 }
 
-impl<R: StateReader + ?Sized> StateReader for &R {
-    type Error = R::Error;
-
-    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, Self::Error> {
-        (**self).page(key)
-    }
-
-    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, Self::Error> {
-        (**self).record(key_hash)
-    }
-
-    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), Self::Error> {
-        (**self).scan(prefix, visit)
-    }
-}
-
-impl<R: StateReader + ?Sized> StateReader for Box<R> {
-    type Error = R::Error;
-
-    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, Self::Error> {
-        (**self).page(key)
-    }
-
-    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, Self::Error> {
-        (**self).record(key_hash)
-    }
-
-    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), Self::Error> {
-        (**self).scan(prefix, visit)
-    }
-}
-
-impl<R: StateReader + ?Sized> StateReader for Arc<R> {
-    type Error = R::Error;
+/// Whatever leads to a reader is one: a reference, a box, a shared one.
+impl<P: Deref<Target: StateReader>> StateReader for P {
+    type Error = <P::Target as StateReader>::Error;
 
     fn page(&self, key: &PageKey) -> Result<Option<Bytes>, Self::Error> {
         (**self).page(key)

@@ -345,6 +345,11 @@ impl Walk {
         !self.wanted.is_empty()
     }
 
+    /// Whether anything that is wanted was asked for in vain.
+    pub(crate) fn was_missed(&self) -> bool {
+        self.missed.intersection(&self.wanted).next().is_some()
+    }
+
     /// A subtree that every one of these peers said that it doesn't hold: the target is lost.
     pub(crate) fn is_lost(&self, peers: &BTreeSet<PeerId>) -> bool {
         let lost = |prefix: &Prefix| {

@@ -63,8 +63,8 @@ pub use failure::{OpenError, StoreFailure};
 pub use history::HistoryStore;
 pub use snapshots::{Snapshot, SnapshotRetention};
 pub use staging::{Activation, StateStaging};
-pub use state::{StateSpace, StateStore, StateWrite};
-pub use state_view::StateView;
+pub use state::{StateSpace, StateStore, StateWrite, state_rows};
+pub use state_view::{LiveState, StateView};
 
 /// A view of the state at one height, to serve from, whichever store it is in.
 pub type BoxedState = Box<dyn StateReader<Error = StoreFailure> + Send>;

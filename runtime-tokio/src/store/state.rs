@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::state::StateWrites;
 
 use super::db::Space;
 use super::disk::DiskStore;
@@ -39,6 +40,15 @@ impl StateSpace {
 
 /// One write: the table, the key, and the value, `None` to delete it.
 pub type StateWrite = (StateSpace, Bytes, Option<Bytes>);
+
+/// What a [`StateStore`] is given to hold the state that `writes` belong to.
+pub fn state_rows(writes: StateWrites) -> impl Iterator<Item = StateWrite> {
+    let pages = writes.pages.into_iter();
+    let pages = pages.map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), page.map(Bytes::from)));
+    let records = writes.records.into_iter();
+    let records = records.map(|(key, record)| (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), record));
+    pages.chain(records)
+}
 
 /// Where an application keeps its state. All calls may wait for the disk.
 ///
@@ -86,11 +96,9 @@ impl<C: Chain> StateStore for DiskStore<C> {
             let what = format!("a commit for height {height} came after the state of block {base} had been fetched");
             return Err(StoreFailure::RefusedState { path: self.dir.clone(), what });
         }
-        let mut change = {
-            let heights = (StateStore::applied(self), height);
-            let snapshots = (self.snapshots.interval(), self.snapshots.target());
-            keeper.plan_commit(&self.db, snapshots, heights, writes)?
-        };
+        let snapshots = (self.snapshots.interval(), self.snapshots.target());
+        let heights = (StateStore::applied(self), height);
+        let mut change = keeper.plan_commit(&self.db, snapshots, heights, writes)?;
         change.rows.push((Space::Index, Bytes::from_static(key::APPLIED), Some(encode(&height))));
         self.snapshots.commit(&mut keeper, change, |rows| self.commit_rows(rows.into_iter(), false))?;
         self.applied.store(height.get(), Ordering::Release);

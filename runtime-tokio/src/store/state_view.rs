@@ -55,6 +55,33 @@ impl StateView {
     }
 }
 
+/// The live state of a store, as an application reads it over [`KeyValueState`](hotstuff2_sync::state::KeyValueState).
+#[derive(Debug)]
+pub struct LiveState<C: Chain>(Arc<DiskStore<C>>);
+
+impl<C: Chain> LiveState<C> {
+    /// The live state of `store`.
+    pub fn new(store: Arc<DiskStore<C>>) -> Self {
+        Self(store)
+    }
+}
+
+impl<C: Chain> StateReader for LiveState<C> {
+    type Error = StoreFailure;
+
+    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, StoreFailure> {
+        self.0.read(StateSpace::Pages, &key.to_bytes())
+    }
+
+    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, StoreFailure> {
+        self.0.read(StateSpace::Values, key_hash.as_bytes())
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
+        self.0.live_state()?.scan(prefix, visit)
+    }
+}
+
 impl StateReader for StateView {
     type Error = StoreFailure;
 

@@ -11,15 +11,15 @@ use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Height, PeerId};
-use hotstuff2_sync::state::{MemoryStateStore, StateAnswer, StateItem, StateLeaves, StateWrites, Tree, decode_state};
+use hotstuff2_sync::state::{MemoryStateStore, StateAnswer, StateItem, StateLeaves, Tree, decode_state};
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::{Answer, Request, split_payloads};
 use hotstuff2_sync_testkit::chain::{ChainGenerator, ChainSpec, Entries, EntryPayloads, Piece};
 use hotstuff2_sync_testkit::ledger::Ledger;
 use hotstuff2_sync_tokio::net::{BoxFuture, Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{
-    Activation, BlockStore as _, DiskStore, StateSpace, StateStaging, StateStore as _, StateWrite, StoreAnchor,
-    StoreFailure,
+    Activation, BlockStore as _, DiskStore, StateStaging, StateStore as _, StateWrite, StoreAnchor, StoreFailure,
+    state_rows,
 };
 use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError, PeerAddress, StoreHandler, SyncBuilder, SyncHandle};
 
@@ -81,7 +81,7 @@ impl Source {
                 Piece::Handover(link) => {
                     let writes = self.ledger.take_writes();
                     self.ledger.store_mut().write(writes.clone());
-                    let writes = rows(writes);
+                    let writes: Vec<StateWrite> = state_rows(writes).collect();
                     for store in &self.stores {
                         store.put_handovers(std::slice::from_ref(&link)).unwrap();
                         store.commit(self.height, &mut writes.iter().cloned()).unwrap();
@@ -92,14 +92,6 @@ impl Source {
             }
         }
     }
-}
-
-fn rows(writes: StateWrites) -> Vec<StateWrite> {
-    let pages = writes.pages.into_iter();
-    let pages = pages.map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), page.map(Bytes::from)));
-    let records = writes.records.into_iter();
-    let records = records.map(|(key, record)| (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), record));
-    pages.chain(records).collect()
 }
 
 pub(crate) fn create(dir: &Path, genesis: &Genesis) -> Store {

@@ -3,17 +3,14 @@
 //! Its state root is compared with the header's after every block. What a crash takes from it, the driver executes
 //! again from the stored blocks.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
-use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::state::{EMPTY_ROOT, PageKey, Prefix, StateError, StateReader, StateWrites};
+use hotstuff2_sync::state::{EMPTY_ROOT, PageKey, StateError, StateReader};
 use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, LedgerError};
-use hotstuff2_sync_tokio::store::{DiskStore, StateSpace, StateStore as _, StateWrite, StoreFailure};
+use hotstuff2_sync_tokio::store::{DiskStore, LiveState, StateStore as _, StateWrite, StoreFailure, state_rows};
 use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError};
 
 use crate::error::CliError;
@@ -27,30 +24,12 @@ const MEMORY_BYTES: usize = 96 << 20;
 
 /// The ledger over a node's store.
 pub(crate) struct LedgerApp {
-    ledger: Ledger<LedgerStore>,
+    ledger: Ledger<LiveState<NativeChain>>,
     store: Arc<DiskStore<NativeChain>>,
     applied: Height,
     committed: Height,
     /// Writes that could not be made, and the height they belong to.
     unwritten: Option<(Height, Vec<StateWrite>)>,
-}
-
-struct LedgerStore(Arc<DiskStore<NativeChain>>);
-
-impl StateReader for LedgerStore {
-    type Error = StoreFailure;
-
-    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, StoreFailure> {
-        self.0.read(StateSpace::Pages, &key.to_bytes())
-    }
-
-    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, StoreFailure> {
-        self.0.read(StateSpace::Values, key_hash.as_bytes())
-    }
-
-    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
-        self.0.live_state()?.scan(prefix, visit)
-    }
 }
 
 impl LedgerApp {
@@ -61,7 +40,7 @@ impl LedgerApp {
         genesis_file: &Path,
     ) -> Result<Self, CliError> {
         let other_app = || CliError::OtherApp { path: genesis_file.to_owned(), app: "ledger", other: "none" };
-        let reader = LedgerStore(Arc::clone(store));
+        let reader = LiveState::new(Arc::clone(store));
         let new = reader.page(&PageKey::ROOT)?.is_none();
         let applied = store.applied();
         let accounts = if genesis.header().state_root == EMPTY_ROOT { 0 } else { DEFAULT_ACCOUNTS };
@@ -88,7 +67,7 @@ impl LedgerApp {
     /// Writes the state after the last executed block. After a failure the next call goes on with it.
     fn commit(&mut self) -> Result<(), StoreFailure> {
         self.write_unwritten()?;
-        self.unwritten = Some((self.applied, rows(self.ledger.take_writes())));
+        self.unwritten = Some((self.applied, state_rows(self.ledger.take_writes()).collect()));
         self.write_unwritten()?;
         self.ledger.evict(MEMORY_BYTES);
         Ok(())
@@ -104,14 +83,6 @@ impl LedgerApp {
     }
 }
 
-fn rows(writes: StateWrites) -> Vec<StateWrite> {
-    let pages = writes.pages.into_iter();
-    let pages = pages.map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), page.map(Bytes::from)));
-    let records = writes.records.into_iter();
-    let records = records.map(|(key, record)| (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), record));
-    pages.chain(records).collect()
-}
-
 fn failed(failure: StoreFailure) -> ExecuteError {
     if failure.is_transient() {
         ExecuteError::Transient(Box::new(failure))
@@ -123,7 +94,7 @@ fn failed(failure: StoreFailure) -> ExecuteError {
 impl LedgerApp {
     /// Goes on from the state that the store holds.
     fn reload(&mut self, height: Height) -> Result<(), ExecuteError> {
-        self.ledger = Ledger::open(LedgerStore(Arc::clone(&self.store))).map_err(|error| match error {
+        self.ledger = Ledger::open(LiveState::new(Arc::clone(&self.store))).map_err(|error| match error {
             LedgerError::State(StateError::Store(failure)) => failed(failure),
             error => ExecuteError::Permanent(Box::new(error)),
         })?;

@@ -278,8 +278,8 @@ fn state_commit_rate() {
     use hotstuff2_sync::rng::Rng;
     use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, TOUCHED_KEYS, transfers};
 
-    use super::snapshots::{Live, rows};
     use crate::store::{DiskStore, SnapshotRetention, StoreAnchor};
+    use crate::store::{LiveState, state_rows};
 
     const BLOCKS: u64 = 20_000;
     const COMMIT_BLOCKS: u64 = 2048;
@@ -293,10 +293,10 @@ fn state_commit_rate() {
         };
         let store = Arc::new(DiskStore::create(dir.path(), Arc::new(super::toy::ToyChain), &anchor).unwrap());
         store.set_snapshot_retention(SnapshotRetention { count, max_age: None }).unwrap();
-        let mut ledger = Ledger::genesis(Live(store.clone()), DEFAULT_ACCOUNTS).unwrap();
+        let mut ledger = Ledger::genesis(LiveState::new(store.clone()), DEFAULT_ACCOUNTS).unwrap();
         let (mut executing, mut committing, mut committed) = (Duration::ZERO, Duration::ZERO, 0);
-        let commit = |ledger: &mut Ledger<Live>, height: u64| {
-            let writes = rows(ledger.take_writes());
+        let commit = |ledger: &mut Ledger<LiveState<_>>, height: u64| {
+            let writes: Vec<_> = state_rows(ledger.take_writes()).collect();
             let start = cpu_time();
             store.commit(Height::new(height), &mut writes.into_iter()).unwrap();
             let took = cpu_time() - start;

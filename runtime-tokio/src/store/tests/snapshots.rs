@@ -10,9 +10,7 @@ use bytes::Bytes;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::rng::Rng;
-use hotstuff2_sync::state::{
-    EMPTY_ROOT, KeyValueState, PageKey, Prefix, Record, StateReader, StateWrites, Tree, key_hash,
-};
+use hotstuff2_sync::state::{EMPTY_ROOT, KeyValueState, Prefix, Record, StateReader, Tree, key_hash};
 
 use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::wire::SnapshotClaim;
@@ -21,39 +19,14 @@ use super::crash::copy;
 use super::{Store, create, open, toy};
 use crate::store::db::Space;
 use crate::store::steps::Step;
-use crate::store::{Snapshot, SnapshotRetention, StateSpace, StateStore as _, StateView, StateWrite, StoreFailure};
+use crate::store::{
+    LiveState, Snapshot, SnapshotRetention, StateSpace, StateStore as _, StateView, StoreFailure, state_rows,
+};
 
 /// As in the toy chain's genesis.
 const INTERVAL: u64 = 100;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// The live state of a store.
-pub(super) struct Live(pub(super) Arc<Store>);
-
-impl StateReader for Live {
-    type Error = StoreFailure;
-
-    fn page(&self, key: &PageKey) -> Result<Option<Bytes>, StoreFailure> {
-        self.0.read(StateSpace::Pages, &key.to_bytes())
-    }
-
-    fn record(&self, key_hash: &Hash) -> Result<Option<Bytes>, StoreFailure> {
-        self.0.read(StateSpace::Values, key_hash.as_bytes())
-    }
-
-    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
-        self.0.live_state()?.scan(prefix, visit)
-    }
-}
-
-pub(super) fn rows(writes: StateWrites) -> Vec<StateWrite> {
-    let pages = writes.pages.into_iter();
-    let pages = pages.map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), page.map(Bytes::from)));
-    let records = writes.records.into_iter();
-    let records = records.map(|(key, record)| (StateSpace::Values, Bytes::copy_from_slice(key.as_bytes()), record));
-    pages.chain(records).collect()
-}
 
 /// Changes of `keys` keys, one in four a deletion.
 fn random_changes(rng: &mut Rng, keys: u64, count: u64) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
@@ -66,9 +39,9 @@ fn random_changes(rng: &mut Rng, keys: u64, count: u64) -> BTreeMap<Vec<u8>, Opt
 }
 
 fn commit(store: &Arc<Store>, height: u64, changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Result<(), StoreFailure> {
-    let mut state = KeyValueState::load(Live(store.clone())).unwrap();
+    let mut state = KeyValueState::load(LiveState::new(store.clone())).unwrap();
     state.apply(changes.iter().map(|(key, value)| (&key[..], value.as_deref()))).unwrap();
-    store.commit(Height::new(height), &mut rows(state.take_writes()).into_iter())
+    store.commit(Height::new(height), &mut state_rows(state.take_writes()))
 }
 
 fn change_map(map: &mut Map, changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
