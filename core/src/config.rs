@@ -58,8 +58,34 @@ pub struct SyncConfig {
     /// Gap in blocks up to which `Auto` follows the tip instead of downloading in parallel. 64 blocks of ordinary size
     /// fit in one answer.
     pub strategy_switch_threshold: u64,
+    /// Blocks behind the proven tip from which on a validator leaves consensus to synchronize. Range 1..=1,000,000. 64, the
+    /// gap that one answer closes: below it consensus itself brings a node along faster than a change of modes.
+    pub max_behind_blocks: u64,
+    /// Most peers that are asked at a time; further ones stand by. Range 1..=10,000. 64: more connections than that add no
+    /// bandwidth to any link that one process can fill.
+    pub max_sync_peers: usize,
+    /// How often the peers that deliver least change places with those that stand by. Range 1 s..=24 h. A minute: long
+    /// against what it takes to know a peer's pace, short against a sync.
+    pub peer_rotation_interval: Duration,
     /// Most requests in flight over all peers. Range 1..=4096. 64 keep a 1 Gbit/s, 100 ms path busy at 256 KiB each.
     pub parallel_download_limit: usize,
+    /// Most blocks that one request asks for. Range 1..=1024, the heights of one cell of the grid, which is also the
+    /// default: one certificate is checked for each cell, whatever part of it is asked for.
+    pub block_batch_size: usize,
+    /// Most verification jobs that are given out at a time. Range 1..=4096. 256 are more than any number of cores needs,
+    /// and few enough that a thread pool's queue stays short.
+    pub validation_pipeline_size: usize,
+    /// Most bytes a second that are asked for, over all peers; 0 for no limit. Else at least 16 KiB a second, below which
+    /// a single header segment would take longer than its time-out.
+    pub max_download_bandwidth: u64,
+    /// Longest time that a dial and its handshake may take. Range 100 ms..=1 h. Ten seconds outlast three lost packets.
+    pub connection_timeout: Duration,
+    /// Dials in a row that may fail before an address rests for long and others are tried first. Range 1..=1000.
+    pub retry_attempts: u32,
+    /// How often progress is reported. Range 10 ms..=1 h. A fifth of a second looks smooth to people.
+    pub progress_report_interval: Duration,
+    /// Whether durations, bytes and errors are recorded for a metrics collector.
+    pub performance_monitoring: bool,
     /// Longest time that a request may take. Range 100 ms..=1 h. Slower peers get smaller requests, so ten seconds is
     /// ample.
     pub peer_timeout: Duration,
@@ -92,7 +118,17 @@ impl Default for SyncConfig {
             history: SyncHistory::None,
             state_after: Duration::from_secs(30),
             strategy_switch_threshold: 64,
+            max_behind_blocks: 64,
+            max_sync_peers: 64,
+            peer_rotation_interval: Duration::from_secs(60),
             parallel_download_limit: 64,
+            block_batch_size: 1024,
+            validation_pipeline_size: 256,
+            max_download_bandwidth: 0,
+            connection_timeout: Duration::from_secs(10),
+            retry_attempts: 3,
+            progress_report_interval: Duration::from_millis(200),
+            performance_monitoring: true,
             peer_timeout: Duration::from_secs(10),
             follow_timeout: Duration::from_secs(30),
             status_interval: Duration::from_secs(3),
@@ -120,13 +156,27 @@ pub struct ConfigError {
 impl SyncConfig {
     /// Checks every field.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        const MS_10: Duration = Duration::from_millis(10);
         const MS_100: Duration = Duration::from_millis(100);
         const SECOND: Duration = Duration::from_secs(1);
         const HOUR: Duration = Duration::from_secs(3600);
         const DAY: Duration = Duration::from_secs(24 * 3600);
         let within = |value: Duration, low: Duration, high: Duration| low <= value && value <= high;
         let checks = [
+            ("max_behind_blocks", "1..=1000000", (1..=1_000_000).contains(&self.max_behind_blocks)),
+            ("max_sync_peers", "1..=10000", (1..=10_000).contains(&self.max_sync_peers)),
+            ("peer_rotation_interval", "1 s..=24 h", within(self.peer_rotation_interval, SECOND, DAY)),
             ("parallel_download_limit", "1..=4096", (1..=4096).contains(&self.parallel_download_limit)),
+            ("block_batch_size", "1..=1024", (1..=1024).contains(&self.block_batch_size)),
+            ("validation_pipeline_size", "1..=4096", (1..=4096).contains(&self.validation_pipeline_size)),
+            (
+                "max_download_bandwidth",
+                "0, or at least 16 KiB a second",
+                self.max_download_bandwidth == 0 || self.max_download_bandwidth >= 16 << 10,
+            ),
+            ("connection_timeout", "100 ms..=1 h", within(self.connection_timeout, MS_100, HOUR)),
+            ("retry_attempts", "1..=1000", (1..=1000).contains(&self.retry_attempts)),
+            ("progress_report_interval", "10 ms..=1 h", within(self.progress_report_interval, MS_10, HOUR)),
             ("peer_timeout", "100 ms..=1 h", within(self.peer_timeout, MS_100, HOUR)),
             ("follow_timeout", "1 s..=1 h", within(self.follow_timeout, SECOND, HOUR)),
             ("status_interval", "100 ms..=1 h", within(self.status_interval, MS_100, HOUR)),
