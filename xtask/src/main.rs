@@ -11,6 +11,7 @@ mod guards;
 mod no_std;
 mod steps;
 mod tools;
+mod wan;
 mod workspace;
 
 use std::process::ExitCode;
@@ -26,18 +27,22 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Request::Test(selected)) => {
-            let outcome = Workspace::find().and_then(|workspace| steps::run_all(&workspace, &selected));
-            match outcome {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(message) => {
-                    eprintln!("xtask: {message}");
-                    ExitCode::FAILURE
-                }
-            }
+            finish(Workspace::find().and_then(|workspace| steps::run_all(&workspace, &selected)))
         }
+        Ok(Request::Wan(arguments)) => finish(Workspace::find().and_then(|workspace| wan::run(&workspace, &arguments))),
         Err(message) => {
             eprintln!("xtask: {message}\n\n{}", help());
             ExitCode::from(2)
+        }
+    }
+}
+
+fn finish(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -46,6 +51,8 @@ fn main() -> ExitCode {
 enum Request {
     Help,
     Test(Vec<Step>),
+    /// With what goes on to the program.
+    Wan(Vec<String>),
 }
 
 fn parse(arguments: &[String]) -> Result<Request, String> {
@@ -53,6 +60,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
     match words.next() {
         None | Some("help" | "--help" | "-h") => return Ok(Request::Help),
         Some("test") => {}
+        Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => return Err(format!("there is no command `{other}`")),
     }
     let mut selected = Vec::new();
@@ -81,6 +89,11 @@ fn help() -> String {
     for step in Step::ALL {
         text.push_str(&format!("  {:<11} {}\n", step.name(), step.purpose()));
     }
+    text.push_str(
+        "\n       cargo xtask wan SCENARIO [OPTION]...\n\n\
+         Runs the command over an emulated wide area network; needs root. `cargo xtask wan --help` lists\n\
+         the scenarios.\n",
+    );
     text
 }
 

@@ -1,0 +1,139 @@
+//! Ten peers on lines of 20 Mbit/s, 50 ms each way and one packet in a thousand lost; one of the lines a hundred times as
+//! slow. How much of what a plain QUIC download gets there does a synchronization get?
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::hosts::Hosts;
+use crate::link::Link;
+use crate::node::{ChainSize, Process, Server, generate, serve, sync};
+use crate::plain::Download;
+use crate::{Common, Failure};
+
+/// The port of plain downloads.
+const PLAIN_PORT: u16 = 7001;
+/// The host that syncs; its line has room for all peers together.
+const LATE: usize = 0;
+
+#[derive(Debug, Args)]
+pub(crate) struct PacedArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Peers
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    peers: usize,
+    /// Rate of each peer's line, in Mbit/s
+    #[arg(long, default_value_t = 20, value_name = "MBIT")]
+    mbit: u64,
+    /// Delay of each peer's line, one way, in ms
+    #[arg(long, default_value_t = 50, value_name = "MS")]
+    delay_ms: u64,
+    /// Packets in a million that are lost
+    #[arg(long, default_value_t = 1000, value_name = "PPM")]
+    loss_ppm: u32,
+    /// Blocks to sync
+    #[arg(long, default_value_t = 300_000, value_name = "N")]
+    blocks: u64,
+    /// Bytes of each block's payload
+    #[arg(long, default_value_t = 1024, value_name = "BYTES")]
+    payload_bytes: u32,
+    /// Plain downloads and syncs, in turn
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    rounds: u32,
+}
+
+/// One plain download and one sync.
+#[derive(Debug, Serialize)]
+struct Round {
+    plain_bytes_per_second: f64,
+    sync_bytes_per_second: f64,
+    ratio: f64,
+    duplicate_share: f64,
+    sync: Value,
+}
+
+pub(crate) fn run(args: &PacedArgs) -> Result<(), Failure> {
+    let folder = tempfile::Builder::new().prefix("hs2-wan-").tempdir()?;
+    let chain = folder.path().join("chain");
+    let size = ChainSize { blocks: args.blocks, payload_bytes: args.payload_bytes, validators: 4 };
+    generate(&args.common, &chain, &size)?;
+
+    let delay = Duration::from_millis(args.delay_ms);
+    let line = |bits: u64| {
+        // Half a second of queue, as home routers have.
+        Link { rate: bits, delay, loss_ppm: args.loss_ppm, queue: (bits / 16).max(64 << 10) }
+    };
+    let slow = line(args.mbit * 10_000);
+    let mut links = vec![Link::FREE];
+    links.extend((1..=args.peers).map(|peer| if peer == args.peers { slow } else { line(args.mbit * 1_000_000) }));
+    let hosts = Hosts::new(&links, args.common.seed)?;
+
+    let this = std::env::current_exe()?;
+    let mut servers: Vec<Server> = Vec::new();
+    let (mut plain, mut addresses) = (Vec::new(), Vec::new());
+    for host in 1..=args.peers {
+        let dir = folder.path().join(format!("server-{host}"));
+        servers.push(serve(&args.common, &hosts, host, &chain, &dir, &[])?);
+        let address = SocketAddr::from((hosts.address(host), PLAIN_PORT));
+        plain.push(Process::start(hosts.command(host, &this).args(["plain-serve", &address.to_string()]))?);
+        addresses.push(address.to_string());
+    }
+
+    let mut rounds = Vec::new();
+    for number in 1..=args.rounds {
+        let bytes = args.blocks * u64::from(args.payload_bytes);
+        let mut command = hosts.command(LATE, &this);
+        command.args(["plain-get", &bytes.to_string()]).args(&addresses);
+        let download = download(&mut command)?;
+        let dir = folder.path().join(format!("late-{number}"));
+        let report = sync(&args.common, &hosts, LATE, &chain.join("genesis.json"), &dir, &servers, &[])?;
+        fs::remove_dir_all(&dir)?;
+        let round = Round::new(download, report)?;
+        println!(
+            "round {number}: plain {:.1} Mbit/s, sync {:.1} Mbit/s, {:.1} % of it; duplicates {:.2} %",
+            round.plain_bytes_per_second * 8.0 / 1e6,
+            round.sync_bytes_per_second * 8.0 / 1e6,
+            round.ratio * 100.0,
+            round.duplicate_share * 100.0,
+        );
+        rounds.push(round);
+    }
+    let mut ratios: Vec<f64> = rounds.iter().map(|round| round.ratio).collect();
+    ratios.sort_by(f64::total_cmp);
+    if let Some(median) = ratios.get(ratios.len() / 2) {
+        println!("median: a sync gets {:.1} % of a plain QUIC download", median * 100.0);
+    }
+    if let Some(path) = &args.common.json {
+        fs::write(path, serde_json::to_string(&rounds)?)?;
+    }
+    Ok(())
+}
+
+fn download(command: &mut Command) -> Result<Download, Failure> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("the plain download ended with {}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+impl Round {
+    fn new(plain: Download, sync: Value) -> Result<Self, Failure> {
+        let number = |name: &str| sync[name].as_f64().ok_or_else(|| format!("the report has no `{name}`"));
+        let plain_bytes_per_second = plain.bytes as f64 / plain.seconds;
+        let sync_bytes_per_second = number("useful_bytes")? / number("seconds")?;
+        Ok(Self {
+            plain_bytes_per_second,
+            sync_bytes_per_second,
+            ratio: sync_bytes_per_second / plain_bytes_per_second,
+            duplicate_share: number("duplicate_bytes")? / number("wire_bytes_received")?,
+            sync,
+        })
+    }
+}
