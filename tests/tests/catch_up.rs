@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{BlockPoint, Event, Start};
+use hotstuff2_sync::machine::{BlockPoint, Event, NewMachineError, Start};
 use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Honest, World};
@@ -88,4 +88,25 @@ fn stored_blocks_are_replayed_before_anything_is_downloaded() {
     let bulk = |request: &Request| matches!(request, Request::Segment { .. } | Request::Bodies { .. });
     assert!(!world.requests.iter().any(|(_, _, request)| bulk(request)), "what is here is not downloaded");
     assert!(world.run_to_tip(Duration::from_secs(60)), "{:?}", world.events);
+}
+
+#[test]
+fn the_strategy_may_change_at_any_moment() {
+    let strategies = [SyncStrategyType::Parallel, SyncStrategyType::Incremental, SyncStrategyType::Auto];
+    for moment in [0, 1, 3, 7, 20] {
+        let mut world = World::new(chain(9000, 3), SyncConfig::default()).unwrap();
+        world.join(1, Honest::default());
+        world.join(2, Honest::default());
+        world.start();
+        for strategy in strategies.iter().cycle().take(6) {
+            world.run_until(Duration::from_millis(moment), |_| false);
+            world.machine.use_strategy(world.now(), *strategy).unwrap();
+        }
+        assert!(world.run_to_tip(Duration::from_secs(60)), "{moment}: {:?}", world.machine.progress());
+        assert_eq!(world.applied, heights(9000), "{moment}");
+        let fast = world.machine.use_strategy(world.now(), SyncStrategyType::Fast);
+        assert_eq!(fast, Err(NewMachineError::NoStaging), "this host can't stage a state");
+        world.machine.stop(world.now());
+        assert_eq!(world.machine.progress().buffered_bytes, 0, "{moment}");
+    }
 }

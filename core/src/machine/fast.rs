@@ -59,6 +59,11 @@ impl Fast {
     pub(super) fn new(possible: bool) -> Self {
         Self { possible, ..Self::default() }
     }
+
+    /// Whether the host can stage a state.
+    pub(super) fn is_possible(&self) -> bool {
+        self.possible
+    }
 }
 
 impl Machine {

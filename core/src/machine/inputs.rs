@@ -1,9 +1,10 @@
 //! Inputs: peers, time, commands, and the drain.
 
 use crate::chain::Fault;
+use crate::config::SyncStrategyType;
 use crate::ids::{Height, PeerId, RequestId};
 use crate::machine::output::{Event, HaltReason, Output, Penalty};
-use crate::machine::state::{Machine, Phase, Timer};
+use crate::machine::state::{Machine, NewMachineError, Phase, Timer};
 use crate::peers::Standing;
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Source;
@@ -98,6 +99,21 @@ impl Machine {
             self.phase = Phase::Stopped;
             self.cancel_everything();
         }
+    }
+
+    /// Catches up with `strategy` from here on, whether or not the machine runs: in the place of
+    /// [`SyncConfig::default_strategy`](crate::config::SyncConfig::default_strategy). What is verified or staged stays.
+    ///
+    /// # Errors
+    /// Where the strategy needs a staging area and the host has none: then everything stays as it is.
+    pub fn use_strategy(&mut self, now: Instant, strategy: SyncStrategyType) -> Result<(), NewMachineError> {
+        self.advance(now);
+        if strategy == SyncStrategyType::Fast && !self.fast.is_possible() {
+            return Err(NewMachineError::NoStaging);
+        }
+        self.config.default_strategy = strategy;
+        self.unplanned = true;
+        Ok(())
     }
 
     /// The next thing to do. [`Output::Wait`] comes last.

@@ -43,6 +43,7 @@
 mod advert;
 mod anchor;
 mod assemble;
+mod block;
 pub mod build;
 mod certificate;
 mod codec;
@@ -58,6 +59,7 @@ mod segment;
 mod signature;
 mod skip;
 mod tip;
+mod validator;
 mod validators;
 mod vote;
 
@@ -65,6 +67,7 @@ pub use advert::{ADVERT_TAG, Advert, MAX_ADVERT_BYTES};
 pub use anchor::{
     AnchorError, AnchorFacts, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_CLOCK_ERROR_MS, TrustAnchor, check_age,
 };
+pub use block::{Block, BlockHeader};
 pub use certificate::{CertificateError, QuorumCertificate};
 pub use codec::Version;
 pub use epoch::{EpochInfo, MAX_EPOCH_BYTES};
@@ -79,6 +82,7 @@ pub use segment::{AuditTrail, CompactHeader, MAX_SEGMENT_HEADERS, NotASegment, S
 pub use signature::{ParseValidatorKeyError, Signature, ValidatorKey};
 pub use skip::{Skip, SkipCheck};
 pub use tip::FinalizedHeader;
+pub use validator::{BlockError, BlockValidator, ConsensusValidator, SignatureValidator, StateValidator};
 pub use validators::{Validator, ValidatorSet, ValidatorSetError};
 pub use vote::{Phase, VOTE_BYTES, VOTE_TAG, Vote};
 
