@@ -83,7 +83,7 @@ impl Apply {
 }
 
 /// Blocks that the store holds and the application has not executed: to execute from the host's own disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Replay {
     /// The call, as the answer must name it.
     pub id: CallId,
@@ -92,7 +92,7 @@ pub struct Replay {
 }
 
 /// The answer to [`Apply`] or [`Replay`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Applied {
     /// The call.
     pub id: CallId,
@@ -103,7 +103,7 @@ pub struct Applied {
 }
 
 /// Why blocks were not applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum ApplyError {
     /// It may work later (a busy or full disk): tried again, with growing pauses.
     #[error("the store or the application can't take blocks now")]
@@ -126,7 +126,7 @@ pub struct StoreCall {
 }
 
 /// Why a store call failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum StoreError {
     /// It may work later: tried again, with growing pauses.
     #[error("the store can't write now")]
@@ -173,7 +173,7 @@ pub struct SnapshotBase {
 }
 
 /// What the staging area holds of a subtree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Holding {
     /// All of it, with this very hash. An empty subtree is always held once what was there is deleted.
     Held,
@@ -228,7 +228,7 @@ pub struct StateDone {
 }
 
 /// What came of a [`StateCall`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum StateReply {
     /// To [`StateWork::Survey`]: one for each item, in order.
     Surveyed(Vec<Holding>),

@@ -36,5 +36,6 @@ pub mod state;
 mod strategy;
 pub mod time;
 mod timers;
+pub mod trace;
 pub mod verify;
 pub mod wire;

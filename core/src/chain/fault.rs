@@ -3,7 +3,9 @@
 use crate::ids::Height;
 
 /// A provable fault in an answer: whoever holds the same bytes and the same anchor comes to the same result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error, serde::Serialize, serde::Deserialize,
+)]
 pub enum Fault {
     /// The bytes are no encoding of what was asked for.
     #[error("malformed answer")]

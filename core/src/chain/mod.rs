@@ -90,7 +90,7 @@ pub trait Chain: Send + Sync + 'static {
 }
 
 /// How the last header of a segment is known to be final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub enum SegmentEnd {
     /// The segment ends exactly where asked and carries a finality proof for its last header.
     Certified,
@@ -101,7 +101,7 @@ pub enum SegmentEnd {
 }
 
 /// What was asked for, and so what an answer must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct SegmentClaim {
     /// The heights. Within one cell of the grid.
     pub range: HeightRange,
@@ -114,7 +114,7 @@ pub struct SegmentClaim {
 }
 
 /// What a verified segment says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SegmentFacts {
     /// The heights that it holds.
     pub range: HeightRange,
@@ -144,7 +144,7 @@ pub struct HandoverFacts {
 }
 
 /// A block that was proven final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct TipFacts {
     /// The block's height.
     pub height: Height,
@@ -157,7 +157,7 @@ pub struct TipFacts {
 }
 
 /// Result of checking a tip against one epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum TipCheck {
     /// Proven.
     Final(TipFacts),
@@ -166,7 +166,7 @@ pub enum TipCheck {
 }
 
 /// What an application needs to know of a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct HeaderFacts {
     /// The block's id.
     pub id: Hash,

@@ -72,6 +72,11 @@ impl SegmentRef {
         self.0.epoch
     }
 
+    /// What was verified of it.
+    pub fn facts(&self) -> &SegmentFacts {
+        &self.0.facts
+    }
+
     /// The heights that it holds.
     pub fn range(&self) -> HeightRange {
         self.0.facts.range

@@ -11,7 +11,7 @@ use crate::strategy::Source;
 use crate::time::Instant;
 
 /// News of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum PeerEvent {
     /// A connection to the peer stands.
     Connected {
@@ -29,7 +29,7 @@ pub enum PeerEvent {
 }
 
 /// Why a request has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum RequestFailure {
     /// The answer passes the size that an honest answer can have. Provably false.
     #[error("the answer is longer than an honest one can be")]

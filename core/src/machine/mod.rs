@@ -20,6 +20,7 @@ mod conflict;
 mod download;
 mod fast;
 mod history;
+mod input;
 mod inputs;
 mod output;
 mod plan;
@@ -36,6 +37,7 @@ pub use crate::calls::{
     SnapshotBase, Start, StateCall, StateDone, StateReply, StateWork, StoreCall, StoreError,
 };
 pub use crate::strategy::Costs;
+pub use input::Input;
 pub use inputs::{PeerEvent, RequestFailure};
 pub use output::{Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Progress, StallReason, StateProgress};
 pub use state::{Machine, NewMachineError};

@@ -65,7 +65,7 @@ pub enum Output {
 }
 
 /// A consequence for a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub enum Penalty {
     /// It gave a provably false answer: disconnect, and refuse it until then.
     Ban {
@@ -77,7 +77,7 @@ pub enum Penalty {
 }
 
 /// Something that the user may want to know.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[non_exhaustive]
 pub enum Event {
     /// A higher block was proven final.
@@ -157,7 +157,7 @@ pub enum Event {
 }
 
 /// Why there is no progress. The next step is the same each time: whoever can help is asked as soon as they may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize)]
 pub enum StallReason {
     /// Nobody to ask.
     #[error("no peer is connected that may be asked; waiting for one")]
@@ -192,7 +192,7 @@ pub enum StallReason {
 }
 
 /// Why the sync has stopped for good.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize)]
 pub enum HaltReason {
     /// Two different blocks of one height were proven final: more than a third of the power broke its promise. The
     /// evidence can be checked by anyone. Decide by hand which chain is yours.
@@ -203,6 +203,7 @@ pub enum HaltReason {
         /// The height.
         height: Height,
         /// Both proofs, as the chain encodes them; empty where the older one was no longer at hand.
+        #[serde(serialize_with = "as_bytes")]
         evidence: Bytes,
     },
     /// The host refuses blocks.
@@ -228,6 +229,10 @@ pub enum HaltReason {
     /// The host refuses handovers or a state.
     #[error("storing handovers or a state failed: {0}")]
     Store(StoreError),
+}
+
+fn as_bytes<S: serde::Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 /// What the sync waits for most.

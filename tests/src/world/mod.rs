@@ -9,4 +9,4 @@ mod world;
 
 pub use behaviour::{Behaviour, Elsewhere, Honest, Reply, Scripted};
 pub use state_host::{Held, StateHost};
-pub use world::{Applier, Tamper, World};
+pub use world::{Applier, Tamper, World, WorldTrace};

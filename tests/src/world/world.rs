@@ -6,13 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
-    Applied, Apply, Event, HistoryCall, HistoryDone, HistoryGap, Machine, NewMachineError, Output, PeerEvent, Penalty,
-    Replay, RequestFailure, Start, StateCall, StateDone, StateReply, StoreCall, StoreError,
+    Applied, Apply, Event, HistoryCall, HistoryDone, HistoryGap, Input, Machine, NewMachineError, Output, PeerEvent,
+    Penalty, Replay, RequestFailure, Start, StateCall, StateDone, StateReply, StoreCall, StoreError,
 };
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::trace::{RecordedStep, Recorder, TraceHeader, TraceWriter};
 use hotstuff2_sync::verify::{Job, Verdict};
 use hotstuff2_sync::wire::Request;
 
@@ -46,6 +48,43 @@ pub trait Applier {
     /// refuses it.
     fn history(&mut self, _: &HistoryCall) -> Option<(Duration, Result<Option<HistoryGap>, StoreError>)> {
         Some((Duration::from_millis(1), Err(StoreError::Permanent)))
+    }
+}
+
+/// Feeds the machine's choices.
+const SEED: u64 = 7;
+
+/// A trace in memory.
+#[derive(Debug)]
+pub struct WorldTrace {
+    writer: TraceWriter,
+    bytes: Vec<u8>,
+    failed: bool,
+}
+
+impl WorldTrace {
+    fn new(header: &TraceHeader) -> Self {
+        match TraceWriter::begin(header) {
+            Ok((writer, bytes)) => Self { writer, bytes, failed: false },
+            Err(error) => unreachable!("a world's head is small: {error}"),
+        }
+    }
+
+    fn step(&mut self, step: RecordedStep) {
+        match self.writer.step(step) {
+            Ok(bytes) if !self.failed => self.bytes.extend_from_slice(&bytes),
+            _ => self.failed = true,
+        }
+    }
+
+    /// The trace as a file has it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The digest of all outputs.
+    pub fn digest(&self) -> Hash {
+        self.writer.digest()
     }
 }
 
@@ -88,6 +127,10 @@ pub struct World {
     pub lose_jobs: BTreeSet<u64>,
     /// Changes verdicts on their way to the machine, as a flipped bit would.
     pub tamper: Option<Tamper>,
+    /// What the machine was made from.
+    header: TraceHeader,
+    recorder: Option<Recorder>,
+    trace: Option<WorldTrace>,
     chain: NativeChain,
     host: Box<dyn Applier>,
     now: Instant,
@@ -107,8 +150,12 @@ impl World {
 
     /// A node that stands at `start`.
     pub fn from(source: TestChain, config: SyncConfig, start: Start) -> Result<Self, NewMachineError> {
-        let machine = Machine::new(config, start, 7, Instant::ZERO)?;
+        let header = TraceHeader::new(&config, &start, SEED, Instant::ZERO);
+        let machine = Machine::new(config, start, SEED, Instant::ZERO)?;
         Ok(Self {
+            header,
+            recorder: None,
+            trace: None,
             machine,
             chain: source.chain(),
             source,
@@ -130,6 +177,17 @@ impl World {
         })
     }
 
+    /// Records everything from here on; to be called before anything happens.
+    pub fn record(&mut self) {
+        self.recorder = Some(Recorder::default());
+        self.trace = Some(WorldTrace::new(&self.header));
+    }
+
+    /// The trace so far, if one is recorded.
+    pub fn trace(&self) -> Option<&WorldTrace> {
+        self.trace.as_ref()
+    }
+
     /// Lets `host` answer calls.
     pub fn set_host(&mut self, host: impl Applier + 'static) {
         self.host = Box::new(host);
@@ -139,7 +197,7 @@ impl World {
     pub fn join(&mut self, name: u8, behaviour: impl Behaviour + 'static) -> PeerId {
         let peer = PeerId::from_bytes([name; 32]);
         self.peers.insert(peer, Box::new(behaviour));
-        self.machine.handle_peer(self.now, PeerEvent::Connected { peer, group: u64::from(name) });
+        self.input(Input::Peer(PeerEvent::Connected { peer, group: u64::from(name) }));
         self.drain();
         peer
     }
@@ -147,7 +205,7 @@ impl World {
     /// A peer goes away; what it was asked is never answered.
     pub fn leave(&mut self, peer: PeerId) {
         self.peers.remove(&peer);
-        self.machine.handle_peer(self.now, PeerEvent::Disconnected { peer });
+        self.input(Input::Peer(PeerEvent::Disconnected { peer }));
         self.drain();
     }
 
@@ -158,13 +216,13 @@ impl World {
 
     /// Starts the machine.
     pub fn start(&mut self) {
-        self.machine.start(self.now, None);
+        self.input(Input::Start(None));
         self.drain();
     }
 
     /// Stops the machine.
     pub fn stop(&mut self) {
-        self.machine.stop(self.now);
+        self.input(Input::Stop);
         self.drain();
     }
 
@@ -194,7 +252,7 @@ impl World {
                         self.happen(happening);
                     }
                 }
-                _ => self.machine.handle_timeout(self.now),
+                _ => self.input(Input::Timeout),
             }
             self.drain();
         }
@@ -203,7 +261,7 @@ impl World {
 
     /// The host says what is missing below its blocks.
     pub fn offer_history(&mut self, gap: HistoryGap) {
-        self.machine.handle_history_gap(self.now, Some(gap));
+        self.input(Input::HistoryGap(Some(gap)));
         self.drain();
     }
 
@@ -235,7 +293,7 @@ impl World {
         match happening {
             Happening::Response(id, answer) => {
                 if self.open.remove(&id) {
-                    self.machine.handle_response(self.now, id, answer);
+                    self.input(Input::Response(id, answer));
                 }
             }
             Happening::Verdict(job) => {
@@ -244,19 +302,31 @@ impl World {
                     Some(tamper) => tamper(&job, verdict),
                     None => verdict,
                 };
-                self.machine.handle_verdict(self.now, verdict);
+                self.input(Input::Verdict(verdict));
             }
-            Happening::Applied(answer) => self.machine.handle_applied(self.now, answer),
-            Happening::Stored(id, result) => self.machine.handle_stored(self.now, id, result),
-            Happening::State(answer) => self.machine.handle_state(self.now, answer),
-            Happening::History(answer) => self.machine.handle_history(self.now, answer),
-            Happening::Peer(event) => self.machine.handle_peer(self.now, event),
+            Happening::Applied(answer) => self.input(Input::Applied(answer)),
+            Happening::Stored(id, result) => self.input(Input::Stored(id, result)),
+            Happening::State(answer) => self.input(Input::State(answer)),
+            Happening::History(answer) => self.input(Input::History(answer)),
+            Happening::Peer(event) => self.input(Input::Peer(event)),
         }
+    }
+
+    fn input(&mut self, input: Input) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(&self.machine, self.now, &input);
+        }
+        self.machine.handle(self.now, input);
     }
 
     fn drain(&mut self) {
         loop {
-            match self.machine.poll_output() {
+            let output = self.machine.poll_output();
+            let step = self.recorder.as_mut().and_then(|recorder| recorder.output(&output));
+            if let (Some(step), Some(trace)) = (step, &mut self.trace) {
+                trace.step(step);
+            }
+            match output {
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return;

@@ -1,0 +1,453 @@
+//! Inputs as a trace has them, on the way in and on the way out.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::blob::{Blob, Memory};
+use crate::chain::{EpochRef, Fault, Finalized, HeaderFacts, Memo, SegmentFacts, SegmentRef, TipCheck};
+use crate::config::SyncConfig;
+use crate::hash::Hash;
+use crate::ids::{CallId, Epoch, Height, JobId, RequestId};
+use crate::machine::{
+    Applied, BlockPoint, HistoryDone, HistoryGap, Input, Machine, PeerEvent, RequestFailure, Start, StateDone,
+    StateReply, StoreError,
+};
+use crate::ranges::HeightRange;
+use crate::state::{StateAnswer, StateItem, StateLeaves};
+use crate::time::Instant;
+use crate::verify::{Claim, HandoverLink, Outcome, Verdict};
+use crate::wire::BodyFrame;
+
+/// Memory that the replay sets against each record of a state: a hash and a handle.
+const RECORD_BYTES: u64 = 64;
+
+/// Everything that a machine is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceHeader {
+    /// The version of the program that wrote the trace. Another one may do other things with the same inputs.
+    pub software: String,
+    /// The settings.
+    pub config: SyncConfig,
+    /// Where the node stood.
+    pub start: TraceStart,
+    /// The seed of the machine's choices.
+    pub seed: u64,
+    /// The time at which the machine was made.
+    pub now: Instant,
+}
+
+/// Where a node stood. See [`Start`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceStart {
+    chain_id: Hash,
+    stored: BlockPoint,
+    stored_proof: Option<TraceProof>,
+    applied: Height,
+    stages_state: bool,
+    epochs: Vec<TraceEpoch>,
+}
+
+impl TraceHeader {
+    /// The head of a trace of a machine that is made from these.
+    pub fn new(config: &SyncConfig, start: &Start, seed: u64, now: Instant) -> Self {
+        Self {
+            software: env!("CARGO_PKG_VERSION").into(),
+            config: config.clone(),
+            start: TraceStart {
+                chain_id: start.chain_id,
+                stored: start.stored,
+                stored_proof: start.stored_proof.as_ref().map(TraceProof::new),
+                applied: start.applied,
+                stages_state: start.stages_state,
+                epochs: start.epochs.iter().map(TraceEpoch::new).collect(),
+            },
+            seed,
+            now,
+        }
+    }
+
+    /// The height at which the node stood.
+    pub fn height(&self) -> Height {
+        self.start.stored.height
+    }
+
+    /// The chain.
+    pub fn chain_id(&self) -> Hash {
+        self.start.chain_id
+    }
+}
+
+impl TraceStart {
+    /// The start that it stands for. `None` where that takes too much memory.
+    pub(super) fn stand_in(self, memory: &mut Memory) -> Option<Start> {
+        let stored_proof = match self.stored_proof {
+            Some(proof) => Some(proof.stand_in(memory)?),
+            None => None,
+        };
+        let epochs: Option<Vec<EpochRef>> = self.epochs.into_iter().map(|epoch| epoch.stand_in(memory)).collect();
+        Some(Start {
+            chain_id: self.chain_id,
+            stored: self.stored,
+            stored_proof,
+            applied: self.applied,
+            stages_state: self.stages_state,
+            epochs: epochs?,
+        })
+    }
+}
+
+/// One input. See [`Input`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceInput {
+    /// A peer came or went.
+    Peer(PeerEvent),
+    /// An answer.
+    Response(RequestId, Result<Blob, RequestFailure>),
+    /// A verdict.
+    Verdict {
+        /// The job.
+        job: JobId,
+        /// Certificates that were checked.
+        quorum_checks: u32,
+        /// What was found; `None` where the job was not out, or the verdict answers another question: the machine looks
+        /// no further then.
+        outcome: Option<Result<TraceOutcome, Fault>>,
+    },
+    /// Blocks were applied, or not.
+    Applied(Applied),
+    /// Handovers were stored, or not.
+    Stored(CallId, Result<(), StoreError>),
+    /// Work on a state is done.
+    State(CallId, Result<StateReply, StoreError>),
+    /// A piece of history is stored.
+    History(CallId, Result<Option<TraceGap>, StoreError>),
+    /// What is missing below.
+    HistoryGap(Option<TraceGap>),
+    /// Time passed.
+    Timeout,
+    /// The command to start.
+    Start(Option<Height>),
+    /// The command to stop.
+    Stop,
+}
+
+impl TraceInput {
+    /// What the trace of `machine`, which is about to take it, has of `input`.
+    pub(super) fn new(machine: &Machine, input: &Input) -> Self {
+        match input {
+            Input::Peer(event) => Self::Peer(*event),
+            Input::Response(id, Ok(bytes)) if machine.reads_answer(*id) => Self::Response(*id, Ok(Blob::whole(bytes))),
+            Input::Response(id, answer) => {
+                Self::Response(*id, answer.as_ref().map(|it| Blob::ends(it)).map_err(|it| *it))
+            }
+            Input::Verdict(verdict) => {
+                let asked = machine.claim_of(verdict.job()) == Some(verdict.claim());
+                let outcome = || verdict.outcome().as_ref().map(TraceOutcome::new).map_err(|fault| *fault);
+                Self::Verdict {
+                    job: verdict.job(),
+                    quorum_checks: verdict.quorum_checks(),
+                    outcome: asked.then(outcome),
+                }
+            }
+            Input::Applied(answer) => Self::Applied(*answer),
+            Input::Stored(id, result) => Self::Stored(*id, *result),
+            Input::State(done) => Self::State(done.id, done.result.clone()),
+            Input::History(done) => Self::History(
+                done.id,
+                done.result.as_ref().map(|gap| gap.as_ref().map(TraceGap::new)).map_err(|it| *it),
+            ),
+            Input::HistoryGap(gap) => Self::HistoryGap(gap.as_ref().map(TraceGap::new)),
+            Input::Timeout => Self::Timeout,
+            Input::Start(until) => Self::Start(*until),
+            Input::Stop => Self::Stop,
+        }
+    }
+
+    /// The input that it stands for, for `machine`. `None` where that takes too much memory or can't be.
+    pub(super) fn stand_in(self, machine: &Machine, memory: &mut Memory) -> Option<Input> {
+        Some(match self {
+            Self::Peer(event) => Input::Peer(event),
+            Self::Response(id, Ok(blob)) => Input::Response(id, Ok(blob.stand_in(memory)?)),
+            Self::Response(id, Err(failure)) => Input::Response(id, Err(failure)),
+            Self::Verdict { job, quorum_checks, outcome } => {
+                let asked = machine.claim_of(job);
+                let (claim, outcome) = match (asked, outcome) {
+                    (Some(claim), Some(Ok(outcome))) => (claim, Ok(outcome.stand_in(memory)?)),
+                    (Some(claim), Some(Err(fault))) => (claim, Err(fault)),
+                    // Another question than any that a machine asks.
+                    (_, _) => (Claim::Conflict { epoch: Epoch::MAX }, Err(Fault::NoConflict)),
+                };
+                Input::Verdict(Verdict::new(job, claim, outcome, quorum_checks))
+            }
+            Self::Applied(answer) => Input::Applied(answer),
+            Self::Stored(id, result) => Input::Stored(id, result),
+            Self::State(id, result) => Input::State(StateDone { id, result }),
+            Self::History(id, result) => {
+                let result = match result {
+                    Ok(Some(gap)) => Ok(Some(gap.stand_in(memory)?)),
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                Input::History(HistoryDone { id, result })
+            }
+            Self::HistoryGap(Some(gap)) => Input::HistoryGap(Some(gap.stand_in(memory)?)),
+            Self::HistoryGap(None) => Input::HistoryGap(None),
+            Self::Timeout => Input::Timeout,
+            Self::Start(until) => Input::Start(until),
+            Self::Stop => Input::Stop,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct TraceEpoch {
+    epoch: Epoch,
+    range: HeightRange,
+    bytes: Blob,
+}
+
+impl TraceEpoch {
+    fn new(epoch: &EpochRef) -> Self {
+        Self { epoch: epoch.epoch(), range: epoch.range(), bytes: Blob::ends(epoch.bytes()) }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<EpochRef> {
+        Some(EpochRef::trusted(self.epoch, self.range, self.bytes.stand_in(memory)?))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum TraceProof {
+    Segment(Blob, Height),
+    Anchored { segment: Blob, tip: Blob, height: Height },
+    Tip(Blob),
+    Handover(Blob),
+}
+
+impl TraceProof {
+    fn new(proof: &Finalized) -> Self {
+        match proof {
+            Finalized::Segment(bytes, height) => Self::Segment(Blob::ends(bytes), *height),
+            Finalized::Anchored { segment, tip, height } => {
+                Self::Anchored { segment: Blob::ends(segment), tip: Blob::ends(tip), height: *height }
+            }
+            // Tips are compared with each other.
+            Finalized::Tip(bytes) => Self::Tip(Blob::whole(bytes)),
+            Finalized::Handover(bytes) => Self::Handover(Blob::ends(bytes)),
+        }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<Finalized> {
+        Some(match self {
+            Self::Segment(bytes, height) => Finalized::Segment(bytes.stand_in(memory)?, height),
+            Self::Anchored { segment, tip, height } => {
+                Finalized::Anchored { segment: segment.stand_in(memory)?, tip: tip.stand_in(memory)?, height }
+            }
+            Self::Tip(bytes) => Finalized::Tip(bytes.stand_in(memory)?),
+            Self::Handover(bytes) => Finalized::Handover(bytes.stand_in(memory)?),
+        })
+    }
+}
+
+/// What is missing below the stored blocks. See [`HistoryGap`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceGap {
+    range: HeightRange,
+    last_id: Hash,
+    epoch: TraceEpoch,
+}
+
+impl TraceGap {
+    fn new(gap: &HistoryGap) -> Self {
+        Self { range: gap.range, last_id: gap.last_id, epoch: TraceEpoch::new(&gap.epoch) }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<HistoryGap> {
+        Some(HistoryGap { range: self.range, last_id: self.last_id, epoch: self.epoch.stand_in(memory)? })
+    }
+}
+
+/// What a job proved. See [`Outcome`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceOutcome {
+    /// Handovers.
+    Handovers(Vec<TraceLink>, Option<Fault>),
+    /// A tip.
+    Tip(TipCheck, Blob),
+    /// Headers, and payloads that came with them.
+    Segment(TraceSegment, Vec<TraceFrame>),
+    /// Payloads.
+    Bodies(Vec<TraceFrame>),
+    /// What follows the tip.
+    Follow(TraceSegment, Vec<TraceFrame>),
+    /// Subtrees of a state.
+    State(Vec<TraceState>),
+    /// Headers that a state stands on.
+    Base(TraceSegment, HeaderFacts),
+    /// Evidence.
+    Conflict(Blob),
+}
+
+impl TraceOutcome {
+    fn new(outcome: &Outcome) -> Self {
+        let frames = |frames: &[BodyFrame]| frames.iter().map(TraceFrame::new).collect();
+        match outcome {
+            Outcome::Handovers { links, fault } => Self::Handovers(links.iter().map(TraceLink::new).collect(), *fault),
+            Outcome::Tip(check, bytes) => Self::Tip(*check, Blob::whole(bytes)),
+            Outcome::Segment { segment, frames: with } => Self::Segment(TraceSegment::new(segment), frames(with)),
+            Outcome::Bodies(all) => Self::Bodies(frames(all)),
+            Outcome::Follow { segment, frames: with } => Self::Follow(TraceSegment::new(segment), frames(with)),
+            Outcome::State(answers) => Self::State(answers.iter().map(TraceState::new).collect()),
+            Outcome::Base { segment, header } => Self::Base(TraceSegment::new(segment), *header),
+            // An event carries it out, and whoever replays may want it.
+            Outcome::Conflict(evidence) => Self::Conflict(Blob::whole(evidence)),
+        }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<Outcome> {
+        Some(match self {
+            Self::Handovers(links, fault) => {
+                let links: Option<Vec<HandoverLink>> = links.into_iter().map(|link| link.stand_in(memory)).collect();
+                Outcome::Handovers { links: links?, fault }
+            }
+            Self::Tip(check, bytes) => Outcome::Tip(check, bytes.stand_in(memory)?),
+            Self::Segment(segment, frames) => {
+                Outcome::Segment { segment: segment.stand_in(memory)?, frames: stand_ins(frames, memory)? }
+            }
+            Self::Bodies(frames) => Outcome::Bodies(stand_ins(frames, memory)?),
+            Self::Follow(segment, frames) => {
+                Outcome::Follow { segment: segment.stand_in(memory)?, frames: stand_ins(frames, memory)? }
+            }
+            Self::State(answers) => {
+                let answers: Option<Vec<StateAnswer>> = answers.into_iter().map(|it| it.stand_in(memory)).collect();
+                Outcome::State(answers?)
+            }
+            Self::Base(segment, header) => Outcome::Base { segment: segment.stand_in(memory)?, header },
+            Self::Conflict(evidence) => Outcome::Conflict(evidence.stand_in(memory)?),
+        })
+    }
+}
+
+/// A handover. See [`HandoverLink`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceLink {
+    ended: Epoch,
+    boundary: Height,
+    boundary_id: Hash,
+    epoch: TraceEpoch,
+    bytes: Blob,
+}
+
+impl TraceLink {
+    fn new(link: &HandoverLink) -> Self {
+        Self {
+            ended: link.ended,
+            boundary: link.boundary,
+            boundary_id: link.boundary_id,
+            epoch: TraceEpoch::new(&link.epoch),
+            bytes: Blob::ends(&link.bytes),
+        }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<HandoverLink> {
+        Some(HandoverLink {
+            ended: self.ended,
+            boundary: self.boundary,
+            boundary_id: self.boundary_id,
+            epoch: self.epoch.stand_in(memory)?,
+            bytes: self.bytes.stand_in(memory)?,
+        })
+    }
+}
+
+/// Headers. See [`SegmentRef`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceSegment {
+    epoch: Epoch,
+    facts: SegmentFacts,
+    bytes: Blob,
+    audit: Blob,
+}
+
+impl TraceSegment {
+    fn new(segment: &SegmentRef) -> Self {
+        Self {
+            epoch: segment.epoch(),
+            facts: segment.facts().clone(),
+            bytes: Blob::ends(segment.bytes()),
+            audit: Blob::ends(segment.audit()),
+        }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<SegmentRef> {
+        let Self { epoch, facts, bytes, audit } = self;
+        // As verification leaves it: a length for each height.
+        (u64::try_from(facts.payload_lens.len()) == Ok(facts.range.count())).then_some(())?;
+        Some(SegmentRef::trusted(epoch, facts, bytes.stand_in(memory)?, audit.stand_in(memory)?, Memo::default()))
+    }
+}
+
+/// Payloads. See [`BodyFrame`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceFrame {
+    range: HeightRange,
+    wire: Blob,
+    raw: Blob,
+}
+
+impl TraceFrame {
+    fn new(frame: &BodyFrame) -> Self {
+        Self { range: frame.range, wire: Blob::ends(&frame.wire), raw: Blob::ends(&frame.raw) }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<BodyFrame> {
+        Some(BodyFrame { range: self.range, wire: self.wire.stand_in(memory)?, raw: self.raw.stand_in(memory)? })
+    }
+}
+
+fn stand_ins(frames: Vec<TraceFrame>, memory: &mut Memory) -> Option<Vec<BodyFrame>> {
+    frames.into_iter().map(|frame| frame.stand_in(memory)).collect()
+}
+
+/// A subtree of a state. See [`StateAnswer`]. Its hash says what its records are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceState {
+    /// All of its records: so many, of so many bytes.
+    Leaves(StateItem, u32, u64),
+    /// Its top.
+    Tree(StateItem, Vec<StateItem>),
+    /// Not there.
+    Missing(StateItem),
+}
+
+impl TraceState {
+    fn new(answer: &StateAnswer) -> Self {
+        match answer {
+            StateAnswer::Leaves(leaves) => {
+                let records = u32::try_from(leaves.records.len()).unwrap_or(u32::MAX);
+                Self::Leaves(leaves.item, records, leaves.bytes())
+            }
+            StateAnswer::Tree { item, below } => Self::Tree(*item, below.clone()),
+            StateAnswer::Missing(item) => Self::Missing(*item),
+        }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<StateAnswer> {
+        Some(match self {
+            Self::Leaves(item, records, bytes) => {
+                memory.take(bytes.checked_add(u64::from(records).checked_mul(RECORD_BYTES)?)?)?;
+                // The first stands for the bytes of all.
+                let first = alloc::vec![0; usize::try_from(bytes).ok()?];
+                let rest = core::iter::repeat_with(|| (Hash::ZERO, Bytes::new()));
+                let all = core::iter::once((Hash::ZERO, Bytes::from(first))).chain(rest);
+                let records = all.take(usize::try_from(records).ok()?).collect();
+                StateAnswer::Leaves(StateLeaves { item, records })
+            }
+            Self::Tree(item, below) => StateAnswer::Tree { item, below },
+            Self::Missing(item) => StateAnswer::Missing(item),
+        })
+    }
+}
