@@ -5,6 +5,7 @@
 //! machine: the namespaces have no way out.
 
 mod hosts;
+mod liars;
 mod link;
 mod node;
 mod paced;
@@ -31,6 +32,8 @@ struct Cli {
 enum Scenario {
     /// Ten peers on lines of 20 Mbit/s, one of them a hundred times as slow, against a plain QUIC download
     Paced(paced::PacedArgs),
+    /// Fifty peers, of which one is honest
+    Liars(liars::LiarsArgs),
     /// Send to whoever connects (started by the other scenarios)
     #[command(hide = true)]
     PlainServe { address: SocketAddr },
@@ -56,6 +59,7 @@ struct Common {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().scenario {
         Scenario::Paced(args) => paced::run(&args),
+        Scenario::Liars(args) => liars::run(&args),
         Scenario::PlainServe { address } => blocking(plain::serve(address)),
         Scenario::PlainGet { bytes, servers } => blocking(async move {
             println!("{}", serde_json::to_string(&plain::get(&servers, bytes).await?)?);

@@ -5,10 +5,12 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::hosts::Hosts;
+use crate::link::Link;
 use crate::{Common, Failure};
 
 /// The port that every node listens on.
@@ -51,6 +53,35 @@ pub(crate) struct Server {
     _process: Process,
     /// Address and id, as `--peer` takes them.
     pub(crate) peer: String,
+    pub(crate) id: String,
+}
+
+/// The line of each peer.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Line {
+    /// Rate of each peer's line, in Mbit/s
+    #[arg(long, default_value_t = 20, value_name = "MBIT")]
+    pub(crate) mbit: u64,
+    /// Delay of each peer's line, one way, in ms
+    #[arg(long, default_value_t = 50, value_name = "MS")]
+    delay_ms: u64,
+    /// Packets in a million that are lost
+    #[arg(long, default_value_t = 1000, value_name = "PPM")]
+    loss_ppm: u32,
+}
+
+impl Line {
+    /// A line as it was asked for.
+    pub(crate) fn link(&self) -> Link {
+        self.with_rate(self.mbit * 1_000_000)
+    }
+
+    /// The same with so many bits a second.
+    pub(crate) fn with_rate(&self, rate: u64) -> Link {
+        // Half a second of queue, as home routers have.
+        let queue = (rate / 16).max(64 << 10);
+        Link { rate, delay: Duration::from_millis(self.delay_ms), loss_ppm: self.loss_ppm, queue }
+    }
 }
 
 /// The chain to generate.
@@ -96,8 +127,8 @@ pub(crate) fn serve(
     command.arg("--dir").arg(dir).args(more);
     let mut process = Process::start(&mut command)?;
     let report = process.first_line()?;
-    let id = report["peer_id"].as_str().ok_or("a server that names no peer id")?;
-    Ok(Server { peer: format!("{listen}/{id}"), _process: process })
+    let id = report["peer_id"].as_str().ok_or("a server that names no peer id")?.to_owned();
+    Ok(Server { peer: format!("{listen}/{id}"), id, _process: process })
 }
 
 /// Syncs on `host` into `dir` from `servers`, and returns the report.

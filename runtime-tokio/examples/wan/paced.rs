@@ -4,7 +4,6 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -12,7 +11,7 @@ use serde_json::Value;
 
 use crate::hosts::Hosts;
 use crate::link::Link;
-use crate::node::{ChainSize, Process, Server, generate, serve, sync};
+use crate::node::{ChainSize, Line, Process, Server, generate, serve, sync};
 use crate::plain::Download;
 use crate::{Common, Failure};
 
@@ -28,15 +27,11 @@ pub(crate) struct PacedArgs {
     /// Peers
     #[arg(long, default_value_t = 10, value_name = "N")]
     peers: usize,
-    /// Rate of each peer's line, in Mbit/s
-    #[arg(long, default_value_t = 20, value_name = "MBIT")]
-    mbit: u64,
-    /// Delay of each peer's line, one way, in ms
-    #[arg(long, default_value_t = 50, value_name = "MS")]
-    delay_ms: u64,
-    /// Packets in a million that are lost
-    #[arg(long, default_value_t = 1000, value_name = "PPM")]
-    loss_ppm: u32,
+    /// How many of them are a hundred times as slow
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    slow: usize,
+    #[command(flatten)]
+    line: Line,
     /// Blocks to sync
     #[arg(long, default_value_t = 300_000, value_name = "N")]
     blocks: u64,
@@ -64,14 +59,9 @@ pub(crate) fn run(args: &PacedArgs) -> Result<(), Failure> {
     let size = ChainSize { blocks: args.blocks, payload_bytes: args.payload_bytes, validators: 4 };
     generate(&args.common, &chain, &size)?;
 
-    let delay = Duration::from_millis(args.delay_ms);
-    let line = |bits: u64| {
-        // Half a second of queue, as home routers have.
-        Link { rate: bits, delay, loss_ppm: args.loss_ppm, queue: (bits / 16).max(64 << 10) }
-    };
-    let slow = line(args.mbit * 10_000);
+    let slow = args.line.with_rate(args.line.mbit * 10_000);
     let mut links = vec![Link::FREE];
-    links.extend((1..=args.peers).map(|peer| if peer == args.peers { slow } else { line(args.mbit * 1_000_000) }));
+    links.extend((1..=args.peers).map(|peer| if peer + args.slow > args.peers { slow } else { args.line.link() }));
     let hosts = Hosts::new(&links, args.common.seed)?;
 
     let this = std::env::current_exe()?;

@@ -13,6 +13,7 @@ use hotstuff2_sync_testkit::ledger::{MAX_TRANSACTIONS, TOUCHED_KEYS};
 use hotstuff2_sync_tokio::store::SnapshotRetention;
 
 use crate::lie::Lie;
+use crate::nuisance::Nuisance;
 use crate::snapshot_args::SnapshotCommand;
 
 /// Brings a node that is behind to where a HotStuff-2 network is, from peers that nobody trusts.
@@ -138,6 +139,9 @@ pub(crate) struct ServeArgs {
     /// Play a liar, to see it caught
     #[arg(long, value_enum, hide = true)]
     pub(crate) lie: Option<Lie>,
+    /// Be of no use, to see what that costs
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) nuisance: Option<Nuisance>,
     /// Answer only after so many milliseconds
     #[arg(long, default_value_t = 0, hide = true)]
     pub(crate) delay_ms: u64,

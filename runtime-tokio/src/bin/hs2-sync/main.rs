@@ -15,6 +15,7 @@ mod genesis_file;
 mod inspect;
 mod ledger_app;
 mod lie;
+mod nuisance;
 mod progress;
 mod report;
 mod serve;

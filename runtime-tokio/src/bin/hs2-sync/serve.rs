@@ -8,13 +8,14 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::state::{StateItem, subtree};
 use hotstuff2_sync_tokio::StoreHandler;
-use hotstuff2_sync_tokio::net::{Identity, Network as _, QuicLimits, QuicNetwork};
+use hotstuff2_sync_tokio::net::{Handler, Identity, Network as _, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
 
 use crate::args::ServeArgs;
 use crate::error::CliError;
 use crate::inspect::open_store;
 use crate::lie::Staged;
+use crate::nuisance::Nuisant;
 use crate::report::{ServeReport, say, write_json};
 use crate::stop::stop_signal;
 
@@ -52,8 +53,12 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         delay: Duration::from_millis(args.delay_ms),
         rate: args.rate,
     };
-    let (network, mut events) =
-        QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(Arc::new(staged)))?;
+    let staged: Arc<dyn Handler> = Arc::new(staged);
+    let handler = match args.nuisance {
+        Some(kind) => Arc::new(Nuisant::new(staged, kind)),
+        None => staged,
+    };
+    let (network, mut events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     let report = ServeReport {
         address: network
             .local_addr()
