@@ -52,3 +52,6 @@ pub const MAX_STATE_BYTES: u32 = 4 << 20;
 /// A request for state allows at least so many bytes: the largest record and the largest pruned tree fit in, so there
 /// is always an answer.
 pub const MIN_STATE_BYTES: u32 = 128 << 10;
+
+/// Most addresses of peers in one answer: a few KiB, and enough to find others when most of them are gone.
+pub const MAX_PEER_ADDRESSES: usize = 64;

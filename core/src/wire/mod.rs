@@ -4,6 +4,7 @@
 //! check before they allocate, and accept one encoding of each value only.
 
 mod bodies;
+mod peers;
 mod reads;
 mod request;
 mod response;
@@ -11,11 +12,14 @@ mod sections;
 mod status;
 
 #[cfg(test)]
+mod peers_tests;
+#[cfg(test)]
 mod reads_tests;
 #[cfg(test)]
 mod tests;
 
 pub use bodies::{BodyFrame, cut_frame, decode_bodies, encode_frame, frame_lens, frame_sizes, split_payloads};
+pub use peers::{KnownPeer, decode_peers, encode_peers};
 pub use reads::{encode_read, verify_read};
 pub use request::{PROTOCOL_VERSION, Request, RequestError};
 pub use response::{Answer, Refusal, encode_answer, encode_refusal};

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::peers::MAX_PEERS_BYTES;
 use super::reads::MAX_READ_BYTES;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
@@ -80,6 +81,15 @@ pub enum Request {
         /// Hash of the key.
         key_hash: Hash,
     },
+    /// Addresses of other peers: see [`decode_peers`](super::decode_peers).
+    Peers {
+        /// Most addresses to answer with; more than [`MAX_PEER_ADDRESSES`](crate::limits::MAX_PEER_ADDRESSES) counts as
+        /// that.
+        max: u32,
+        /// The port at which the asker can be connected to, at the address that the connection shows; 0 where nobody
+        /// can. A claim, worth a try.
+        port: u16,
+    },
 }
 
 /// A request that can't be read.
@@ -144,6 +154,7 @@ impl Request {
             Self::Follow { max_bytes, audit, .. } => at_least_one(max_bytes).saturating_add(segment(audit)),
             Self::State { max_bytes, .. } => max_bytes.clamp(MIN_STATE_BYTES, MAX_STATE_BYTES),
             Self::Proof { .. } => MAX_READ_BYTES,
+            Self::Peers { .. } => MAX_PEERS_BYTES,
         };
         content.saturating_add(OVERHEAD)
     }

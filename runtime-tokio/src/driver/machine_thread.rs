@@ -16,10 +16,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::Input;
 use super::apply::{Appliers, ToStore};
 use super::handle::{Events, SyncEvent};
 use super::pool::Pool;
-use super::{Input, group_of};
+use crate::net::address::group_of;
 use crate::net::{Network, ResponseError};
 
 /// While blocks are downloaded in bulk, inputs are gathered for so long before they go in together. Each time that this
@@ -169,6 +170,8 @@ impl MachineThread {
                 Output::Event(event) => {
                     match event {
                         Event::StateActive(_) => self.appliers.send(ToStore::HistoryGap),
+                        // The network's bans rest on the same verdicts that are doubted now.
+                        Event::SuspectSelf { .. } => self.network.lift_bans(),
                         Event::Target { height, .. } => self.appliers.send(ToStore::Target(height)),
                         _ => {}
                     }

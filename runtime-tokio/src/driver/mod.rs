@@ -18,7 +18,7 @@ pub use dialer::PeerAddress;
 pub use handle::{SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub use state_sync::{StateSync, StateSyncError};
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
@@ -39,18 +39,4 @@ enum Input {
     Start(Option<Height>),
     Stop,
     Shutdown,
-}
-
-/// What peers share that may be one operator's: the /16 of an IPv4 address, the /32 of an IPv6 address.
-fn group_of(address: SocketAddr) -> u64 {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            u64::from(u16::from_be_bytes([a, b]))
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, ..] = ip.segments();
-            1 << 32 | u64::from(a) << 16 | u64::from(b)
-        }
-    }
 }

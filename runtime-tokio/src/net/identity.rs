@@ -93,6 +93,13 @@ impl Identity {
         self.peer_id
     }
 
+    /// A number that follows from the key and that only this node knows: for choices that peers must not foresee.
+    pub fn seed(&self) -> u64 {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_pkcs8_der());
+        let seed = hmac::sign(&secret, b"hs2-sync/1 choices");
+        seed.as_ref().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
     pub(super) fn key(&self) -> PrivatePkcs8KeyDer<'static> {
         self.key.clone_key()
     }

@@ -17,6 +17,9 @@ pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 pub struct QuicLimits {
     /// Connections that peers may open to this node; further ones are refused. Own dials are not counted.
     pub max_inbound_connections: usize,
+    /// Connections that may come from one address prefix (/24 of IPv4, /48 of IPv6, a single address of a private
+    /// network), so that one host can't take all that are accepted. Those from this machine are not counted.
+    pub max_inbound_per_prefix: usize,
     /// Requests that one peer may have open on one connection. Further ones wait at the asker.
     pub max_streams_per_connection: u32,
     /// Answers that are made or sent to one connection at a time, so that one slow reader can't hold all of
@@ -43,6 +46,7 @@ impl Default for QuicLimits {
     fn default() -> Self {
         Self {
             max_inbound_connections: 256,
+            max_inbound_per_prefix: 64,
             max_streams_per_connection: 64,
             max_answers_per_connection: 16,
             max_handlers: 4,

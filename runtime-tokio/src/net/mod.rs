@@ -3,8 +3,10 @@
 //! [`Network`] and [`Handler`] are the seam: a node with a network of its own implements the first over it.
 //! [`QuicNetwork`] is the default. Nothing here knows what the bytes mean; whoever asks checks what comes back.
 
+pub(crate) mod address;
 mod error;
 mod identity;
+mod inbound;
 mod limits;
 mod network;
 mod peers;
@@ -19,5 +21,5 @@ mod tests;
 pub use error::{BindError, ConnectError, DisconnectReason, ResponseError, StreamCode};
 pub use identity::{Identity, IdentityError};
 pub use limits::{MAX_REQUEST_BYTES, QuicLimits};
-pub use network::{BoxFuture, Handler, Network, NetworkEvent};
+pub use network::{BoxFuture, Handler, Network, NetworkEvent, PeerLink};
 pub use quic::QuicNetwork;

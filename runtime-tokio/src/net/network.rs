@@ -30,6 +30,16 @@ pub trait Network: Send + Sync + 'static {
         expected: Option<PeerId>,
     ) -> BoxFuture<'static, Result<PeerId, ConnectError>>;
 
+    /// Finds out whether `expected` answers at `address`, by a handshake and no more, also where that peer is connected
+    /// already.
+    fn verify(&self, address: SocketAddr, expected: PeerId) -> BoxFuture<'static, Result<(), ConnectError>>;
+
+    /// The connected peers.
+    fn links(&self) -> Vec<PeerLink>;
+
+    /// The port at which peers can connect to this node and are answered, where there is one.
+    fn port(&self) -> Option<u16>;
+
     /// Asks a connected peer. An answer longer than `max_response_bytes` is cut off. The request is sent when the future
     /// is first polled; dropping the future cancels it on both sides. There is no time-out but the connection's.
     fn request(
@@ -45,6 +55,9 @@ pub trait Network: Send + Sync + 'static {
     /// Closes all connections to `peer`, telling it `reason`, and refuses it for `duration` in both directions.
     fn ban(&self, peer: PeerId, duration: Duration, reason: &str);
 
+    /// Ends all bans.
+    fn lift_bans(&self);
+
     /// Bytes that the streams of answers have received from all peers, those cut off or cancelled included.
     fn wire_bytes_received(&self) -> u64;
 
@@ -53,6 +66,18 @@ pub trait Network: Send + Sync + 'static {
 
     /// Stops accepting, closes every connection, and waits for the peers to notice, for a bounded time.
     fn close(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A connected peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerLink {
+    /// Its key, proven.
+    pub peer: PeerId,
+    /// Where it is now.
+    pub address: SocketAddr,
+    /// Whether this node dialled it. Anyone can make connections to this node; those that it has made itself are its own
+    /// choice.
+    pub dialled: bool,
 }
 
 /// Answers requests of peers.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
 
 use super::error::DisconnectReason;
-use super::network::NetworkEvent;
+use super::network::{NetworkEvent, PeerLink};
 use super::stream::Received;
 use hotstuff2_sync::ids::PeerId;
 
@@ -47,6 +47,8 @@ struct State {
 #[derive(Debug)]
 struct Link {
     connection: Connection,
+    /// Whether this node dialled.
+    dialled: bool,
     /// What this node said when it closed it.
     farewell: Option<String>,
 }
@@ -66,6 +68,7 @@ impl Peers {
         &self,
         peer: PeerId,
         connection: &Connection,
+        dialled: bool,
         event: Option<Permit<'_, NetworkEvent>>,
     ) -> Result<(), NotAdmitted> {
         let mut state = self.lock();
@@ -82,7 +85,7 @@ impl Peers {
         {
             oldest.close("replaced by a newer connection");
         }
-        links.push(Link { connection: connection.clone(), farewell: None });
+        links.push(Link { connection: connection.clone(), dialled, farewell: None });
         if first && let Some(event) = event {
             event.send(NetworkEvent::Connected { peer, address: connection.remote_address() });
         }
@@ -119,7 +122,19 @@ impl Peers {
         self.lock().live(peer).cloned()
     }
 
-    /// The same, with the counters of what it receives.
+    /// All peers with a live connection. One counts as dialled while any of its connections is.
+    pub(super) fn links(&self) -> Vec<PeerLink> {
+        let state = self.lock();
+        let links = state.links.iter().filter_map(|(&peer, links)| {
+            let mut live = links.iter().filter(|link| link.connection.close_reason().is_none());
+            let dialled = live.clone().any(|link| link.dialled);
+            let address = live.next_back()?.connection.remote_address();
+            Some(PeerLink { peer, address, dialled })
+        });
+        links.collect()
+    }
+
+    /// The newest live connection to `peer`, with the counters of what it receives.
     pub(super) fn link(&self, peer: PeerId) -> Option<(Connection, Received)> {
         let mut state = self.lock();
         let connection = state.live(peer)?.clone();
@@ -153,6 +168,11 @@ impl Peers {
         // A ban is never shortened by a later, lesser one.
         let end = state.banned.entry(peer).or_insert(until);
         *end = (*end).max(until);
+    }
+
+    /// Ends all bans.
+    pub(super) fn lift_bans(&self) {
+        self.lock().banned.clear();
     }
 
     /// True while `peer` is banned.
@@ -227,6 +247,9 @@ mod tests {
         assert!(peers.is_banned(peer(1)), "a lesser ban does not shorten it");
         assert!(!peers.is_banned(peer(2)));
         tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!peers.is_banned(peer(1)));
+        peers.ban(peer(1), Instant::now() + Duration::from_secs(60));
+        peers.lift_bans();
         assert!(!peers.is_banned(peer(1)));
     }
 

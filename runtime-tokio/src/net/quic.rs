@@ -11,13 +11,14 @@ use quinn::udp::{UdpSockRef, UdpSocketState};
 use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TokioRuntime, TransportConfig,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
 use super::identity::Identity;
+use super::inbound::{Inbound, Slot};
 use super::limits::{QuicLimits, SOCKET_BUFFER_BYTES};
-use super::network::{BoxFuture, Handler, Network, NetworkEvent};
+use super::network::{BoxFuture, Handler, Network, NetworkEvent, PeerLink};
 use super::peers::{CLOSE_CODE, NotAdmitted, Peers};
 use super::service::Service;
 use super::stream::ask;
@@ -132,6 +133,24 @@ impl Network for QuicNetwork {
         Box::pin(Arc::clone(&self.shared).connect(address, expected))
     }
 
+    fn verify(&self, address: SocketAddr, expected: PeerId) -> BoxFuture<'static, Result<(), ConnectError>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let connection = shared.dial(address, Some(expected)).await?;
+            connection.close(CLOSE_CODE, b"found");
+            Ok(())
+        })
+    }
+
+    fn links(&self) -> Vec<PeerLink> {
+        self.shared.peers.links()
+    }
+
+    fn port(&self) -> Option<u16> {
+        let serves = self.shared.service.serves();
+        self.local_addr().ok().filter(|_| serves).map(|address| address.port())
+    }
+
     fn request(
         &self,
         peer: PeerId,
@@ -156,6 +175,10 @@ impl Network for QuicNetwork {
         self.shared.peers.disconnect(peer, reason);
     }
 
+    fn lift_bans(&self) {
+        self.shared.peers.lift_bans();
+    }
+
     fn wire_bytes_received(&self) -> u64 {
         self.shared.peers.received()
     }
@@ -177,15 +200,15 @@ impl Network for QuicNetwork {
 
 impl Shared {
     async fn accept(self: Arc<Self>) {
-        let most = self.limits.max_inbound_connections.min(Semaphore::MAX_PERMITS);
-        let slots = Arc::new(Semaphore::new(most));
+        let QuicLimits { max_inbound_connections, max_inbound_per_prefix, .. } = self.limits;
+        let inbound = Arc::new(Inbound::new(max_inbound_connections, max_inbound_per_prefix));
         while let Some(incoming) = self.endpoint.accept().await {
-            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            let Some(slot) = inbound.take(incoming.remote_address().ip()) else {
                 incoming.refuse();
                 continue;
             };
             // While room is scarce, a handshake is not begun for an address that may be forged.
-            if slots.available_permits() < most / 2 && incoming.may_retry() && !incoming.remote_address_validated() {
+            if slot.is_scarce() && incoming.may_retry() && !incoming.remote_address_validated() {
                 // It is one that may be retried, as just checked.
                 let _ = incoming.retry();
                 continue;
@@ -198,7 +221,7 @@ impl Shared {
         if address.ip().to_canonical().is_loopback() { &self.loopback } else { &self.remote }
     }
 
-    async fn welcome(self: Arc<Self>, incoming: Incoming, slot: OwnedSemaphorePermit) {
+    async fn welcome(self: Arc<Self>, incoming: Incoming, slot: Slot) {
         let address = incoming.remote_address();
         let config = Arc::clone(&self.transport(address).accepted);
         let connecting = match incoming.accept_with(config) {
@@ -232,6 +255,13 @@ impl Shared {
                 return Ok(peer);
             }
         }
+        let connection = self.dial(address, expected).await?;
+        self.establish(connection, None).await
+    }
+
+    /// Connects to `address`, where `expected` must be, and proves that somebody's key is there.
+    async fn dial(&self, address: SocketAddr, expected: Option<PeerId>) -> Result<Connection, ConnectError> {
+        let own = self.identity.peer_id();
         let key = Arc::new(ServerKey::new(own, expected));
         let bad = |reason: String| ConnectError::BadAddress { address, reason };
         let crypto = tls::client_config(&self.identity, Arc::clone(&key)).map_err(|error| bad(error.to_string()))?;
@@ -243,7 +273,7 @@ impl Shared {
         })?;
         let after = self.limits.connect_timeout;
         match timeout(after, connecting).await {
-            Ok(Ok(connection)) => self.establish(connection, None).await,
+            Ok(Ok(connection)) => Ok(connection),
             Err(_) | Ok(Err(ConnectionError::TimedOut)) => Err(ConnectError::Timeout { address, after }),
             Ok(Err(ConnectionError::LocallyClosed)) => Err(ConnectError::Closed),
             Ok(Err(error)) => Err(match (key.found(), expected) {
@@ -257,11 +287,7 @@ impl Shared {
     }
 
     /// Enters a connection whose handshake is done, and serves it from then on.
-    async fn establish(
-        self: Arc<Self>,
-        connection: Connection,
-        slot: Option<OwnedSemaphorePermit>,
-    ) -> Result<PeerId, ConnectError> {
+    async fn establish(self: Arc<Self>, connection: Connection, slot: Option<Slot>) -> Result<PeerId, ConnectError> {
         let address = connection.remote_address();
         let Some(peer) = tls::peer_of(&connection) else {
             connection.close(CLOSE_CODE, b"another protocol");
@@ -270,7 +296,7 @@ impl Shared {
         };
         // An error means that nobody listens to events any more.
         let event = self.events.reserve().await.ok();
-        if let Err(refusal) = self.peers.admit(peer, &connection, event) {
+        if let Err(refusal) = self.peers.admit(peer, &connection, slot.is_none(), event) {
             let (words, error) = match refusal {
                 NotAdmitted::Banned => ("banned", ConnectError::Banned { address, peer }),
                 NotAdmitted::Closed => ("closing", ConnectError::Closed),

@@ -48,6 +48,11 @@ impl Service {
         }
     }
 
+    /// Whether anyone is answered.
+    pub(super) fn serves(&self) -> bool {
+        self.handler.is_some()
+    }
+
     /// Answers whatever `peer` asks over `connection`, until that ends.
     pub(super) async fn serve(self: Arc<Self>, connection: Connection, peer: PeerId) -> ConnectionError {
         let turns = self.limits.max_answers_per_connection.clamp(1, Semaphore::MAX_PERMITS);

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::super::{BindError, ConnectError, DisconnectReason, MAX_REQUEST_BYTES, ResponseError, StreamCode};
+use super::super::{BindError, ConnectError, DisconnectReason, MAX_REQUEST_BYTES, PeerLink, ResponseError, StreamCode};
 use super::*;
 
 #[tokio::test]
@@ -280,4 +280,24 @@ async fn closing_is_bounded_even_where_the_peer_is_gone() {
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert!(matches!(client.network.connect(server.address, None).await, Err(ConnectError::Closed)));
     drop(server);
+}
+
+#[tokio::test]
+async fn a_key_is_found_at_an_address_whether_or_not_its_peer_is_connected() {
+    let (mut server, mut client) = (Node::serving(Echo), Node::asking());
+    let elsewhere = Node::serving(Echo);
+    client.meet(&mut server).await;
+    let link = PeerLink { peer: server.peer, address: server.address, dialled: true };
+    assert_eq!(client.network.links(), [link]);
+    assert_eq!(
+        server.network.links(),
+        [PeerLink { peer: client.peer, address: client.address, dialled: false }],
+        "who dialled is known on both sides"
+    );
+    client.network.verify(server.address, server.peer).await.unwrap();
+    let error = client.network.verify(elsewhere.address, server.peer).await.unwrap_err();
+    assert!(matches!(error, ConnectError::WrongPeer { found, .. } if found == elsewhere.peer), "{error}");
+    assert_eq!(client.network.links(), [link], "nothing stays of it");
+    assert_eq!(server.network.port(), Some(server.address.port()));
+    assert_eq!(client.network.port(), None, "who answers nobody tells nobody where");
 }
