@@ -1,6 +1,7 @@
-//! Chain generator, demo ledger and test worlds.
+//! Chain generator, demo ledger, reference replica and test worlds.
 
 pub mod chain;
 pub mod ledger;
+pub mod replica;
 pub mod sim;
 pub mod world;

@@ -97,10 +97,10 @@ pub struct ChainGenerator {
     done: bool,
 }
 
-struct Block {
-    header: Header,
-    id: Hash,
-    payload: Vec<u8>,
+pub(super) struct Block {
+    pub(super) header: Header,
+    pub(super) id: Hash,
+    pub(super) payload: Vec<u8>,
 }
 
 impl ChainGenerator {
@@ -319,7 +319,7 @@ impl ChainGenerator {
 }
 
 /// Packs the payloads of `blocks` into frames.
-fn frames(blocks: &[Block], mut lens: &[u32]) -> Option<Vec<BodyFrame>> {
+pub(super) fn frames(blocks: &[Block], mut lens: &[u32]) -> Option<Vec<BodyFrame>> {
     let mut frames = Vec::new();
     let mut rest = blocks;
     while let (Some(first), false) = (rest.first(), lens.is_empty()) {

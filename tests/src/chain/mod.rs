@@ -2,6 +2,7 @@
 //!
 //! [`ChainGenerator`] streams a chain of any length; [`TestChain`] holds a small one in memory, and answers from it.
 
+mod agreed;
 mod entry_payload;
 mod generator;
 mod ledger_payload;
@@ -11,6 +12,7 @@ mod spec;
 mod states;
 mod test_chain;
 
+pub use agreed::AgreedChain;
 pub use entry_payload::{Entries, EntryPayloads};
 pub use generator::{Blocks, ChainGenerator, GenerateError, HeaderHook, Piece};
 pub use ledger_payload::LedgerPayloads;

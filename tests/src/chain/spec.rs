@@ -97,7 +97,7 @@ impl ChainSpec {
         HeightRange::new(Height::new(first), Height::new(last)).unwrap_or(HeightRange::single(Height::new(first)))
     }
 
-    pub(super) fn check(&self) -> Result<(), SpecError> {
+    pub(crate) fn check(&self) -> Result<(), SpecError> {
         if self.blocks == 0 {
             return Err(SpecError::NoBlocks);
         }

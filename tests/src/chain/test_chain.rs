@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use hotstuff2_sync::calls::{ApplyPart, BlockPoint, Start};
 use hotstuff2_sync::chain::native::{
-    EpochContext, EpochInfo, FinalityProof, FinalizedHeader, Genesis, Header, NativeChain, Phase, Segment, build,
+    EpochContext, EpochInfo, FinalityProof, FinalizedHeader, Genesis, Header, NativeChain, Phase, QuorumCertificate,
+    Segment, build,
 };
 use hotstuff2_sync::chain::{EpochRef, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
@@ -17,6 +18,7 @@ use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::verify::HandoverLink;
 use hotstuff2_sync::wire::{BodyFrame, PeerStatus, Refusal, Request, cut_frame, encode_refusal};
 
+use super::agreed::Certificates;
 use super::generator::{ChainGenerator, GenerateError, HeaderHook, Piece};
 use super::ledger_payload::LedgerPayloads;
 use super::payload::{Payloads, RandomPayloads};
@@ -31,24 +33,33 @@ const PAYLOAD_BYTES: u32 = 100;
 /// A whole chain in memory. Unlike a store it can prove every height, because it holds the keys.
 #[derive(Clone, Debug)]
 pub struct TestChain {
-    spec: ChainSpec,
-    genesis: Genesis,
-    epochs: Vec<SigningEpoch>,
+    pub(super) spec: ChainSpec,
+    pub(super) genesis: Genesis,
+    pub(super) epochs: Vec<SigningEpoch>,
     /// From genesis to the tip.
-    headers: Vec<Header>,
-    /// Empty headers above the last block of each epoch, or above the tip: they only prove.
-    closing: Vec<Vec<Header>>,
-    parts: Vec<ApplyPart>,
-    handovers: Vec<HandoverLink>,
-    contents: Contents,
-    states: States,
+    pub(super) headers: Vec<Header>,
+    /// Headers above the last block of each epoch, or above the tip: they only prove.
+    pub(super) closing: Vec<Vec<Header>>,
+    pub(super) parts: Vec<ApplyPart>,
+    pub(super) handovers: Vec<HandoverLink>,
+    pub(super) contents: Contents,
+    pub(super) states: States,
+    /// The certificates of a chain that was agreed on; others are signed when they are asked for.
+    pub(super) certificates: Option<Certificates>,
 }
 
 /// What is in the blocks.
 #[derive(Clone, Copy, Debug)]
-enum Contents {
-    Random { bytes: u32 },
-    Ledger { accounts: u32, bytes: u32 },
+pub(super) enum Contents {
+    /// Whatever was agreed on.
+    Agreed,
+    Random {
+        bytes: u32,
+    },
+    Ledger {
+        accounts: u32,
+        bytes: u32,
+    },
 }
 
 /// Why a test chain can't be made.
@@ -66,6 +77,12 @@ pub enum TestChainError {
     /// The ledger's states are not those that the headers name.
     #[error("the state after block {0} is not the one in its header")]
     State(Height),
+    /// Agreement didn't come as far as the chain should.
+    #[error("the chain was not agreed on to its end")]
+    Unfinished,
+    /// Another history of a chain that came out of agreement would have to be agreed on.
+    #[error("the chain was agreed on and can't be generated again")]
+    NotGenerated,
 }
 
 impl TestChain {
@@ -122,6 +139,7 @@ impl TestChain {
 
     fn make(spec: ChainSpec, contents: Contents, hook: Option<HeaderHook>) -> Result<Self, TestChainError> {
         let payloads: Box<dyn Payloads + Send> = match contents {
+            Contents::Agreed => return Err(TestChainError::NotGenerated),
             Contents::Random { bytes } => Box::new(RandomPayloads::new(spec.seed, bytes)),
             Contents::Ledger { accounts, bytes } => {
                 Box::new(LedgerPayloads::new(spec.seed, accounts, bytes).map_err(GenerateError::Payload)?)
@@ -141,6 +159,7 @@ impl TestChain {
             handovers: Vec::new(),
             contents,
             states: States::default(),
+            certificates: None,
             spec,
         };
         while let Some(piece) = generator.next_piece()? {
@@ -256,18 +275,25 @@ impl TestChain {
     }
 
     /// A proof for the block at `height`: the first two blocks in consecutive views at or above it, the upper one
-    /// certified.
+    /// certified; or a certificate of phase two where one was made.
     pub fn proof(&self, height: Height) -> Option<FinalityProof> {
         let epoch = self.epoch_of(height)?;
         let index = usize::try_from(height.get()).ok()?;
         let end = usize::try_from(epoch.info().range().last().min(self.tip_height()).get()).ok()?;
         let closing = self.closing.get(usize::try_from(epoch.info().epoch().get()).ok()?)?;
-        let mut before = self.headers.get(index)?.view;
+        let block = self.headers.get(index)?;
+        if let Some(qc) = self.double_certificate(block) {
+            return Some(FinalityProof::DoubleCertificate { descendants: Vec::new(), qc });
+        }
+        let mut before = block.view;
         let mut descendants = Vec::new();
         for header in self.headers.get(index + 1..=end)?.iter().chain(closing) {
             descendants.push(header.clone());
             if header.view.is_next_of(before) {
-                return Some(FinalityProof::TwoChain { qc: epoch.certify(Phase::One, header), descendants });
+                return Some(FinalityProof::TwoChain { qc: self.certificate(epoch, header)?, descendants });
+            }
+            if let Some(qc) = self.double_certificate(header) {
+                return Some(FinalityProof::DoubleCertificate { descendants, qc });
             }
             before = header.view;
         }
@@ -295,7 +321,8 @@ impl TestChain {
         let epoch = self.epoch_of(range.first())?;
         let index = |height: Height| usize::try_from(height.get()).ok();
         let headers = self.headers.get(index(range.first())?..=index(range.last())?)?;
-        Some(build::audit_trail(headers.iter().map(|header| epoch.certify(Phase::One, header)).collect()).into())
+        let certificates = headers.iter().map(|header| self.certificate(epoch, header)).collect::<Option<_>>()?;
+        Some(build::audit_trail(certificates).into())
     }
 
     /// The state after the block at `height`, a snapshot height of a chain with a ledger.
@@ -317,6 +344,17 @@ impl TestChain {
     /// The answer of a server that holds everything.
     pub fn respond(&self, request: &Request) -> Bytes {
         self.view(Height::new(1), self.tip_height()).respond(request)
+    }
+
+    fn certificate(&self, epoch: &SigningEpoch, header: &Header) -> Option<QuorumCertificate> {
+        match &self.certificates {
+            Some(made) => made.one.get(&header.id()).cloned(),
+            None => Some(epoch.certify(Phase::One, header)),
+        }
+    }
+
+    fn double_certificate(&self, header: &Header) -> Option<QuorumCertificate> {
+        self.certificates.as_ref()?.two.get(&header.id()).cloned()
     }
 
     fn frame(&self, height: Height) -> Option<(&ApplyPart, &BodyFrame)> {

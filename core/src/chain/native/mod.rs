@@ -21,7 +21,8 @@
 //! 2. chain id, epoch, epoch hash, height, proposer, payload hash and length are right, the timestamp is not before the
 //!    parent's nor far ahead of its own clock, and executing the payload gave the header's state root;
 //! 3. its lock, the highest view of a certificate that it has seen, is not above `justify_view`; it raises the lock to
-//!    the highest justification that it sees and never lowers it;
+//!    the highest justification that it sees and never lowers it, but for this: when an epoch begins, the lock is the
+//!    view of the last block of the epoch before, as certificates of closing headers above that final block bind nobody;
 //! 4. it has not voted in this view and phase before, by a record that survives a crash;
 //! 5. a header that begins an epoch came with the proof that the last block of the epoch before is final;
 //! 6. a header above an epoch's last block, but of that epoch, is an empty closing header.

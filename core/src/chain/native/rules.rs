@@ -134,6 +134,16 @@ impl EpochContext {
         self.hash
     }
 
+    /// Checks a proposal as a voter must: as the child of `parent`, whose id is `parent_id` and which was checked before
+    /// or is known by its id. Above the epoch's last block that is a closing header. What takes the payload, the state,
+    /// a clock or certificates to check is left: see what voters [promise](super).
+    ///
+    /// # Errors
+    /// With the rule that the proposal breaks.
+    pub fn check_proposal(&self, parent: &Header, parent_id: Hash, proposal: &Header) -> Result<(), Rule> {
+        self.check_child(parent, parent_id, proposal, Place::Proof)
+    }
+
     /// Checks what a header must be by itself to belong to this epoch.
     pub(crate) fn check_header(&self, header: &Header, place: Place) -> Result<(), Rule> {
         if header.chain_id != self.chain_id {
