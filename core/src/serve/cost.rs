@@ -44,6 +44,7 @@ pub fn estimate(request: &Request) -> Cost {
             (bytes, items.saturating_mul(100).saturating_add(bytes >> READ))
         }
         Request::Proof { .. } => (16 << 10, 200),
+        Request::Peers { .. } => (2 << 10, 20),
     };
     Cost { bytes, work: (bytes >> READ).saturating_add(work) }
 }
