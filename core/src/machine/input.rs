@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::calls::{Applied, HistoryDone, HistoryGap, StateDone, StoreError};
+use crate::config::SyncStrategyType;
 use crate::ids::{CallId, Height, JobId, RequestId};
 use crate::machine::inputs::{PeerEvent, RequestFailure};
 use crate::machine::state::Machine;
@@ -35,6 +36,8 @@ pub enum Input {
     Start(Option<Height>),
     /// For [`Machine::stop`].
     Stop,
+    /// For [`Machine::use_strategy`].
+    Strategy(SyncStrategyType),
 }
 
 impl Machine {
@@ -52,6 +55,8 @@ impl Machine {
             Input::Timeout => self.handle_timeout(now),
             Input::Start(until) => self.start(now, until),
             Input::Stop => self.stop(now),
+            // Whoever needs to know that the host can't do it asks for it by name.
+            Input::Strategy(strategy) => drop(self.use_strategy(now, strategy)),
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::{Blob, Memory};
 use crate::chain::{EpochRef, Fault, Finalized, HeaderFacts, Memo, SegmentFacts, SegmentRef, TipCheck};
-use crate::config::SyncConfig;
+use crate::config::{SyncConfig, SyncStrategyType};
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, RequestId};
 use crate::machine::{
@@ -16,7 +16,7 @@ use crate::machine::{
     StateReply, StoreError,
 };
 use crate::ranges::HeightRange;
-use crate::state::{StateAnswer, StateItem, StateLeaves};
+use crate::state::{Prefix, StateAnswer, StateItem, StateLeaves};
 use crate::time::Instant;
 use crate::verify::{Claim, HandoverLink, Outcome, Verdict};
 use crate::wire::BodyFrame;
@@ -132,6 +132,8 @@ pub enum TraceInput {
     Start(Option<Height>),
     /// The command to stop.
     Stop,
+    /// The command to use a strategy.
+    Strategy(SyncStrategyType),
 }
 
 impl TraceInput {
@@ -163,6 +165,7 @@ impl TraceInput {
             Input::Timeout => Self::Timeout,
             Input::Start(until) => Self::Start(*until),
             Input::Stop => Self::Stop,
+            Input::Strategy(strategy) => Self::Strategy(*strategy),
         }
     }
 
@@ -198,6 +201,7 @@ impl TraceInput {
             Self::Timeout => Input::Timeout,
             Self::Start(until) => Input::Start(until),
             Self::Stop => Input::Stop,
+            Self::Strategy(strategy) => Input::Strategy(strategy),
         })
     }
 }
@@ -416,11 +420,11 @@ fn stand_ins(frames: Vec<TraceFrame>, memory: &mut Memory) -> Option<Vec<BodyFra
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceState {
     /// All of its records: so many, of so many bytes.
-    Leaves(StateItem, u32, u64),
+    Leaves(TraceItem, u32, u64),
     /// Its top.
-    Tree(StateItem, Vec<StateItem>),
+    Tree(TraceItem, Vec<TraceItem>),
     /// Not there.
-    Missing(StateItem),
+    Missing(TraceItem),
 }
 
 impl TraceState {
@@ -428,10 +432,12 @@ impl TraceState {
         match answer {
             StateAnswer::Leaves(leaves) => {
                 let records = u32::try_from(leaves.records.len()).unwrap_or(u32::MAX);
-                Self::Leaves(leaves.item, records, leaves.bytes())
+                Self::Leaves(TraceItem::new(&leaves.item), records, leaves.bytes())
             }
-            StateAnswer::Tree { item, below } => Self::Tree(*item, below.clone()),
-            StateAnswer::Missing(item) => Self::Missing(*item),
+            StateAnswer::Tree { item, below } => {
+                Self::Tree(TraceItem::new(item), below.iter().map(TraceItem::new).collect())
+            }
+            StateAnswer::Missing(item) => Self::Missing(TraceItem::new(item)),
         }
     }
 
@@ -444,10 +450,36 @@ impl TraceState {
                 let rest = core::iter::repeat_with(|| (Hash::ZERO, Bytes::new()));
                 let all = core::iter::once((Hash::ZERO, Bytes::from(first))).chain(rest);
                 let records = all.take(usize::try_from(records).ok()?).collect();
-                StateAnswer::Leaves(StateLeaves { item, records })
+                StateAnswer::Leaves(StateLeaves { item: item.stand_in()?, records })
             }
-            Self::Tree(item, below) => StateAnswer::Tree { item, below },
-            Self::Missing(item) => StateAnswer::Missing(item),
+            Self::Tree(item, below) => {
+                let below: Option<Vec<StateItem>> = below.into_iter().map(TraceItem::stand_in).collect();
+                StateAnswer::Tree { item: item.stand_in()?, below: below? }
+            }
+            Self::Missing(item) => StateAnswer::Missing(item.stand_in()?),
         })
+    }
+}
+
+/// A place in a state and its hash, without the zeros behind a short path. See [`StateItem`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceItem {
+    depth: u16,
+    path: Vec<u8>,
+    hash: Hash,
+}
+
+impl TraceItem {
+    fn new(item: &StateItem) -> Self {
+        let depth = item.prefix.depth();
+        let bytes = usize::from(depth.div_ceil(8));
+        let path = item.prefix.first().as_bytes().get(..bytes).unwrap_or_default().to_vec();
+        Self { depth, path, hash: item.hash }
+    }
+
+    fn stand_in(self) -> Option<StateItem> {
+        let mut path = [0; 32];
+        path.get_mut(..self.path.len())?.copy_from_slice(&self.path);
+        Some(StateItem { prefix: Prefix::new(Hash::from_bytes(path), self.depth)?, hash: self.hash })
     }
 }

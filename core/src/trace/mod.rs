@@ -14,7 +14,8 @@
 //! the length and both ends, from which the replay makes a [stand-in](Blob) of the same length. Outputs are digested by
 //! the same measure: of bytes the length and both ends count. What the machine reads itself (claims, tips, the other side
 //! of a contest) is written whole. So a trace takes some kilobytes for each thousand blocks, whatever their size, and
-//! recording neither copies nor hashes what is downloaded. A verdict's facts are written, not what they were found in: a
+//! recording neither copies nor hashes what is downloaded; a state takes what its trees do, whose hashes are facts that
+//! the machine works with. A verdict's facts are written, not what they were found in: a
 //! replay runs no jobs.
 //!
 //! # What it trusts

@@ -108,15 +108,21 @@ impl Appliers {
     }
 }
 
-impl Drop for Appliers {
+impl Appliers {
     /// Waits until what was handed over is stored, and what was executed is persisted. Blocks that are stored and not yet
     /// executed are left for the next start, so that stopping takes no longer than a batch.
-    fn drop(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.stopping.store(true, Ordering::Release);
         self.to_store = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Appliers {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

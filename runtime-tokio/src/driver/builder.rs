@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
@@ -12,6 +13,7 @@ use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::machine::{Machine, NewMachineError, Start};
 use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::trace::{TraceError, TraceHeader};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
@@ -21,6 +23,7 @@ use super::dialer::{self, PeerAddress};
 use super::handle::{Events, SyncHandle};
 use super::machine_thread::MachineThread;
 use super::pool::Pool;
+use super::record::Recording;
 use crate::application::{Application, NoApplication};
 use crate::net::{Network, NetworkEvent};
 use crate::store::{BlockStore, HistoryStore, StateStaging, StoreFailure};
@@ -37,6 +40,17 @@ pub enum StartError {
     /// The operating system gives no thread.
     #[error("a thread can't be started: {0}; free memory or raise the limit on threads")]
     Thread(#[from] io::Error),
+    /// The file for the trace can't be written.
+    #[error("the trace can't be written to {}: {source}; name a file in a folder that can be written to", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What the trace begins with is more than a trace can hold.
+    #[error("the trace can't begin: {0}")]
+    Trace(#[from] TraceError),
 }
 
 /// A sync to be started: chain, store and network, and what is optional.
@@ -48,6 +62,7 @@ pub struct SyncBuilder<C> {
     application: Option<Box<dyn Application>>,
     config: SyncConfig,
     peers: Vec<PeerAddress>,
+    record: Option<PathBuf>,
     seed: u64,
     verify_threads: usize,
 }
@@ -68,6 +83,7 @@ impl<C: Chain> SyncBuilder<C> {
             application: None,
             config: SyncConfig::default(),
             peers: Vec::new(),
+            record: None,
             seed: 0,
             verify_threads: thread::available_parallelism().map_or(1, NonZero::get),
         }
@@ -105,6 +121,13 @@ impl<C: Chain> SyncBuilder<C> {
         self
     }
 
+    /// Writes a trace of the run to the file at `path`, to be replayed later: see [`hotstuff2_sync::trace`]. What is there
+    /// is overwritten.
+    pub fn with_recording(mut self, path: impl Into<PathBuf>) -> Self {
+        self.record = Some(path.into());
+        self
+    }
+
     /// Feeds the machine's choices. Two syncs with the same seed and the same inputs do the same.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -130,10 +153,15 @@ impl<C: Chain> SyncBuilder<C> {
             epochs: self.stores.blocks.epochs()?,
         };
         let clock = Clock::now();
+        let header = self.record.as_ref().map(|_| TraceHeader::new(&self.config, &start, self.seed, Instant::ZERO));
         let machine = Machine::new(self.config, start, self.seed, Instant::ZERO)?;
         let (inputs, work) = channel();
         let (event_sender, events) = mpsc::unbounded_channel();
         let event_sender = Events(event_sender);
+        let recording = match (self.record, header) {
+            (Some(path), Some(header)) => Some(Recording::start(path, &header, &event_sender)?),
+            _ => None,
+        };
         let (progress_sender, progress) = watch::channel(machine.progress());
         let cpu_micros = Arc::new(AtomicU64::new(0));
         let pool = Pool::start(&self.chain, self.verify_threads, &inputs)?;
@@ -142,6 +170,7 @@ impl<C: Chain> SyncBuilder<C> {
         forward(self.network_events, inputs.clone());
         let thread = MachineThread {
             machine,
+            recording,
             clock,
             runtime: Handle::current(),
             network: Arc::clone(&self.network),

@@ -24,6 +24,8 @@ pub enum SyncEvent {
     Dial(String),
     /// The store or the application failed: what, and what to do, in one line.
     Host(String),
+    /// The trace can't be written: what, and what to do, in one line. The sync goes on without.
+    Trace(String),
 }
 
 /// Where events go. Nobody has to listen.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant as Clock};
 
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::{CallId, PeerId, RequestId};
-use hotstuff2_sync::machine::{Apply, Event, Machine, Output, PeerEvent, Penalty, Progress, RequestFailure};
+use hotstuff2_sync::machine::{
+    Apply, Event, Input as MachineInput, Machine, Output, PeerEvent, Penalty, Progress, RequestFailure,
+};
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
 use tokio::runtime::Handle;
@@ -20,6 +22,7 @@ use super::Input;
 use super::apply::{Appliers, ToStore};
 use super::handle::{Events, SyncEvent};
 use super::pool::Pool;
+use super::record::Recording;
 use crate::net::address::group_of;
 use crate::net::{Network, ResponseError};
 
@@ -34,6 +37,8 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) struct MachineThread {
     pub(super) machine: Machine,
+    /// Writes down what the machine is told and what it asks for, where that is wanted.
+    pub(super) recording: Option<Recording>,
     /// The start of the machine's time.
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
@@ -67,7 +72,7 @@ impl MachineThread {
                 Some(at) => match work.recv_timeout(at.since(self.now())) {
                     Ok(input) => input,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.machine.handle_timeout(self.now());
+                        self.feed(MachineInput::Timeout);
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => break,
@@ -82,19 +87,22 @@ impl MachineThread {
                 break;
             }
         }
-        self.machine.stop(self.now());
+        self.feed(MachineInput::Stop);
         self.drain();
         // What was handed over is stored, and what was executed persisted, before the last word on progress.
-        drop(self.appliers);
+        self.appliers.finish();
         while let Ok(input) = work.try_recv() {
-            let now = Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX));
             match input {
-                Input::Applied(answer) => self.machine.handle_applied(now, answer),
-                Input::State(answer) => self.machine.handle_state(now, answer),
-                Input::History(answer) => self.machine.handle_history(now, answer),
+                Input::Applied(answer) => self.feed(MachineInput::Applied(answer)),
+                Input::State(answer) => self.feed(MachineInput::State(answer)),
+                Input::History(answer) => self.feed(MachineInput::History(answer)),
                 _ => {}
             }
         }
+        // Nobody is left to do what it asks for now.
+        while !matches!(self.poll(), Output::Wait(_)) {}
+        // Waits until the trace is written.
+        self.recording = None;
         self.progress.send_replace(self.machine.progress());
     }
 
@@ -109,32 +117,48 @@ impl MachineThread {
         self.progress.send_replace(self.machine.progress());
     }
 
+    /// All inputs of the machine come this way, so that a trace has all of them.
+    fn feed(&mut self, input: MachineInput) {
+        let now = self.now();
+        if let Some(recording) = &mut self.recording {
+            recording.input(&self.machine, now, &input);
+        }
+        self.machine.handle(now, input);
+    }
+
+    fn poll(&mut self) -> Output {
+        let output = self.machine.poll_output();
+        if let Some(recording) = &mut self.recording {
+            recording.output(&output);
+        }
+        output
+    }
+
     /// Brings one input to the machine. False when it is time to go.
     fn take(&mut self, input: Input) -> bool {
-        let now = self.now();
         match input {
             Input::Connected(peer, address) => {
-                self.machine.handle_peer(now, PeerEvent::Connected { peer, group: group_of(address) });
+                self.feed(MachineInput::Peer(PeerEvent::Connected { peer, group: group_of(address) }));
             }
-            Input::Disconnected(peer) => self.machine.handle_peer(now, PeerEvent::Disconnected { peer }),
+            Input::Disconnected(peer) => self.feed(MachineInput::Peer(PeerEvent::Disconnected { peer })),
             Input::Response(id, answer) => {
                 self.requests.remove(&id);
-                self.machine.handle_response(now, id, answer);
+                self.feed(MachineInput::Response(id, answer));
             }
-            Input::Verdict(verdict) => self.machine.handle_verdict(now, *verdict),
+            Input::Verdict(verdict) => self.feed(MachineInput::Verdict(*verdict)),
             Input::Applied(answer) => {
                 let done = self.applies.remove(&answer.id);
-                self.machine.handle_applied(now, answer);
+                self.feed(MachineInput::Applied(answer));
                 if let Some(done) = done {
                     self.appliers.send(ToStore::Free(done));
                 }
             }
-            Input::Stored(id, result) => self.machine.handle_stored(now, id, result),
-            Input::State(answer) => self.machine.handle_state(now, answer),
-            Input::History(answer) => self.machine.handle_history(now, answer),
-            Input::HistoryGap(gap) => self.machine.handle_history_gap(now, gap),
-            Input::Start(until) => self.machine.start(now, until),
-            Input::Stop => self.machine.stop(now),
+            Input::Stored(id, result) => self.feed(MachineInput::Stored(id, result)),
+            Input::State(answer) => self.feed(MachineInput::State(answer)),
+            Input::History(answer) => self.feed(MachineInput::History(answer)),
+            Input::HistoryGap(gap) => self.feed(MachineInput::HistoryGap(gap)),
+            Input::Start(until) => self.feed(MachineInput::Start(until)),
+            Input::Stop => self.feed(MachineInput::Stop),
             Input::Shutdown => return false,
         }
         true
@@ -145,7 +169,7 @@ impl MachineThread {
     fn drain(&mut self) -> (Option<Instant>, bool) {
         let mut notable = false;
         loop {
-            match self.machine.poll_output() {
+            match self.poll() {
                 Output::Request { id, peer, request, max_response_bytes } => {
                     self.request(id, peer, &request, max_response_bytes);
                 }

@@ -11,6 +11,7 @@ mod dialer;
 mod handle;
 mod machine_thread;
 mod pool;
+mod record;
 mod state_sync;
 
 pub use builder::{StartError, SyncBuilder};

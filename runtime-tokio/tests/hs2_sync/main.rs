@@ -5,4 +5,5 @@ mod common;
 mod demo;
 mod full_disk;
 mod kill_nine;
+mod replay;
 mod snapshot_file;

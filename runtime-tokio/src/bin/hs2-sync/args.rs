@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Check a store and say what it holds
     Inspect(InspectArgs),
+    /// Play a recorded sync again, without network and store, and check that it does the same
+    Replay(ReplayArgs),
     /// Move a state in a file that proves itself, without a network
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -204,8 +206,23 @@ pub(crate) struct SyncArgs {
     /// Keep following the network after it was caught up with, until stopped
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Write a trace to FILE, which `replay` plays again: what happened and what was done, not what was downloaded
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) parent: Parent,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The trace, as `sync --record` wrote it
+    #[arg(value_name = "FILE")]
+    pub(crate) trace: PathBuf,
+    /// Show what happened, line by line
+    #[arg(long)]
+    pub(crate) timeline: bool,
     #[command(flatten)]
     pub(crate) json: Json,
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hotstuff2_sync::chain::native::{AnchorError, GenesisError};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::trace::{Difference, TraceError};
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
 use hotstuff2_sync_tokio::snapshot_file::{ExportError, ImportError, SnapshotFileError};
@@ -103,6 +104,12 @@ pub(crate) enum CliError {
     /// The snapshot file can't be taken in.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// The trace can't be replayed.
+    #[error("{path}: {source}", path = path.display())]
+    Trace { path: PathBuf, source: TraceError },
+    /// The replay does something else than was recorded.
+    #[error("{path}: {difference}; where the trace was written by another version (this is {version}), replay it with that one, else report this as a defect", path = path.display(), version = env!("CARGO_PKG_VERSION"))]
+    Different { path: PathBuf, difference: Box<Difference> },
     /// The application refuses blocks.
     #[error(transparent)]
     Execute(ExecuteError),

@@ -17,6 +17,7 @@ mod ledger_app;
 mod lie;
 mod nuisance;
 mod progress;
+mod replay;
 mod report;
 mod serve;
 mod snapshot;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Snapshot(command) => snapshot::run(&command),
     };
     match result {

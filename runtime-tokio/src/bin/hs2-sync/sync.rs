@@ -125,6 +125,10 @@ fn start(
             .with_history(Arc::clone(store) as _)
             .with_peers(peers)
             .with_seed(seed);
+    let builder = match &args.record {
+        Some(path) => builder.with_recording(path),
+        None => builder,
+    };
     let builder = match args.app {
         App::None => builder,
         App::Ledger => {

@@ -140,6 +140,7 @@ impl Watch {
                 }
                 self.host = Some(text);
             }
+            SyncEvent::Trace(text) => self.line.say(&text),
             SyncEvent::Machine(Event::Reached(_)) if !self.follow => return Some(End::Reached),
             SyncEvent::Machine(Event::Strategy { strategy, .. }) => {
                 let name = strategy.to_string();
