@@ -10,6 +10,7 @@
 pub mod application;
 pub mod driver;
 mod light_read;
+pub mod manager;
 pub mod net;
 pub mod serve;
 pub mod snapshot_file;
@@ -25,6 +26,9 @@ pub use driver::{
     PeerAddress, StartError, StateSync, StateSyncError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage,
 };
 pub use light_read::{ReadError, read_state};
+pub use manager::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncStatus, TokioSyncManager};
+
+pub use hotstuff2_sync::machine::Progress as SyncProgress;
 pub use serve::StoreHandler;
 pub use state_validator::{StateManager, SyncStateValidator, ValidationResult};
 

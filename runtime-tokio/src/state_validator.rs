@@ -23,7 +23,7 @@ pub type SharedState = Arc<dyn StateReader<Error = StoreFailure> + Send + Sync>;
 pub type StateSnapshot = hotstuff2_sync::state::StateSnapshot<SharedState>;
 
 /// Whether something is what it should be, or why not.
-pub type ValidationResult = Result<(), ValidationError<StoreFailure>>;
+pub type ValidationResult<E = ValidationError<StoreFailure>> = Result<(), E>;
 
 /// Where the validator gets headers and states from. All calls may wait for the disk.
 pub trait StateManager: Send + Sync + 'static {
@@ -134,6 +134,15 @@ impl SyncStateValidator {
             StateSnapshot { id: SnapshotId::of(height, &header), state: state_at(states, height)? }.validate()
         })
         .await
+    }
+
+    /// The same as an answer: an error only where there is nothing to compare, or it can't be read.
+    pub async fn is_consistent(&self, height: Height) -> Result<bool, ValidationError<StoreFailure>> {
+        match self.validate_state_at(height).await {
+            Ok(()) => Ok(true),
+            Err(error @ (ValidationError::NotStored(_) | ValidationError::State(_))) => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     pub(crate) async fn blocking(

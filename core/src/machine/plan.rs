@@ -275,7 +275,9 @@ impl Machine {
     /// Says so once when everything that can be proven is applied.
     fn check_reached(&mut self) {
         let walking = self.strategy == SyncStrategyType::Fast;
-        if self.reached.is_some() || walking || !self.blocks.is_idle() || !self.calls.is_empty() {
+        // Said before, unless that was at the tip and short of where downloads end.
+        let said = self.reached.is_some_and(|at| self.until.is_none_or(|until| at >= until || self.applied < until));
+        if said || walking || !self.blocks.is_idle() || !self.calls.is_empty() {
             return;
         }
         let known = self.target().unwrap_or(self.applied);

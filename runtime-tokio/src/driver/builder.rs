@@ -142,6 +142,39 @@ impl<C: Chain> SyncBuilder<C> {
 
     /// Starts everything. Must be called within a tokio runtime.
     pub fn start(self) -> Result<SyncHandle, StartError> {
+        let handle = self.spawn()?;
+        handle.start(None);
+        Ok(handle)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn BlockStore> {
+        &self.stores.blocks
+    }
+
+    pub(crate) fn network(&self) -> &Arc<dyn Network> {
+        &self.network
+    }
+
+    pub(crate) fn config(&self) -> &SyncConfig {
+        &self.config
+    }
+
+    pub(crate) fn stages_state(&self) -> bool {
+        self.stores.staging.is_some()
+    }
+
+    /// The peers, which the caller dials from here on.
+    pub(crate) fn take_peers(&mut self) -> Vec<PeerAddress> {
+        std::mem::take(&mut self.peers)
+    }
+
+    /// Puts another source of news in the place of the network's own, which the caller passes on from here on.
+    pub(crate) fn replace_events(&mut self, events: mpsc::Receiver<NetworkEvent>) -> mpsc::Receiver<NetworkEvent> {
+        std::mem::replace(&mut self.network_events, events)
+    }
+
+    /// Starts all threads, and downloads nothing yet.
+    pub(crate) fn spawn(self) -> Result<SyncHandle, StartError> {
         let stored = self.stores.blocks.stored();
         let application = self.application.unwrap_or_else(|| Box::new(NoApplication::new(stored.height)));
         let start = Start {
@@ -171,6 +204,8 @@ impl<C: Chain> SyncBuilder<C> {
         let thread = MachineThread {
             machine,
             recording,
+            until: None,
+            at_end: false,
             clock,
             runtime: Handle::current(),
             network: Arc::clone(&self.network),
@@ -184,7 +219,6 @@ impl<C: Chain> SyncBuilder<C> {
             applies: std::collections::HashMap::new(),
         };
         let thread = thread::Builder::new().name("hs2-machine".to_owned()).spawn(move || thread.run(&work))?;
-        let _ = inputs.send(Input::Start(None));
         Ok(SyncHandle {
             inputs,
             progress,

@@ -31,12 +31,14 @@ pub struct PeerAddress {
 pub(super) fn start(network: &Arc<dyn Network>, peers: Vec<PeerAddress>, events: &Events) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for peer in peers {
-        tasks.spawn(keep(Arc::clone(network), peer, events.clone()));
+        let events = events.clone();
+        tasks.spawn(keep(Arc::clone(network), peer, move |text| events.send(SyncEvent::Dial(text))));
     }
     tasks
 }
 
-async fn keep(network: Arc<dyn Network>, peer: PeerAddress, events: Events) {
+/// Keeps a connection to `peer`; tells `complain` once each time that it can't be had.
+pub(crate) async fn keep(network: Arc<dyn Network>, peer: PeerAddress, complain: impl Fn(String) + Send) {
     let mut pause = FIRST_PAUSE;
     let mut known = peer.id;
     let mut complained = false;
@@ -52,7 +54,7 @@ async fn keep(network: Arc<dyn Network>, peer: PeerAddress, events: Events) {
                 // A ban was reported when it was made.
                 if !complained && !matches!(error, ConnectError::Banned { .. }) {
                     complained = true;
-                    events.send(SyncEvent::Dial(error.to_string()));
+                    complain(error.to_string());
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(MAX_PAUSE);

@@ -11,7 +11,7 @@ use hotstuff2_sync::machine::{Event, Progress};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::Input;
+use super::{CallNumber, Input, StartCall};
 use crate::net::Network;
 
 /// Something that the user may want to know.
@@ -26,6 +26,20 @@ pub enum SyncEvent {
     Host(String),
     /// The trace can't be written: what, and what to do, in one line. The sync goes on without.
     Trace(String),
+    /// Downloads were started, or go on.
+    Started {
+        /// Where they end, if anywhere.
+        until: Option<Height>,
+        /// The number of the call that did it, for whoever numbers calls; else 0.
+        call: u64,
+    },
+    /// Downloads were stopped.
+    Stopped {
+        /// The number of the call that did it, for whoever numbers calls; else 0.
+        call: u64,
+    },
+    /// A subscriber was too slow for so many events, which are lost to it.
+    Missed(u64),
 }
 
 /// Where events go. Nobody has to listen.
@@ -75,14 +89,27 @@ pub struct SyncHandle {
 
 impl SyncHandle {
     /// Starts, or goes on after [`stop`](Self::stop). With `until`, downloads end with the first proven segment that
-    /// holds that height.
+    /// holds that height, and the sync stops when it is applied.
     pub fn start(&self, until: Option<Height>) {
-        let _ = self.inputs.send(Input::Start(until));
+        self.send_start(StartCall { until, ..StartCall::default() });
     }
 
     /// Stops downloading. Blocks that were handed on are still stored and executed.
     pub fn stop(&self) {
-        let _ = self.inputs.send(Input::Stop);
+        self.send_stop(0);
+    }
+
+    pub(crate) fn send_start(&self, call: StartCall) {
+        let _ = self.inputs.send(Input::Start(call));
+    }
+
+    pub(crate) fn send_stop(&self, call: CallNumber) {
+        let _ = self.inputs.send(Input::Stop(call));
+    }
+
+    /// Hands the events to another listener; [`next_event`](Self::next_event) has none from here on.
+    pub(crate) fn take_events(&mut self) -> mpsc::UnboundedReceiver<SyncEvent> {
+        std::mem::replace(&mut self.events, mpsc::unbounded_channel().1)
     }
 
     /// How far the sync is, as it changes; at most some milliseconds old.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant as Clock};
 
 use hotstuff2_sync::config::SyncStrategyType;
-use hotstuff2_sync::ids::{CallId, PeerId, RequestId};
+use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
     Apply, Event, Input as MachineInput, Machine, Output, PeerEvent, Penalty, Progress, RequestFailure,
 };
@@ -18,11 +18,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::Input;
 use super::apply::{Appliers, ToStore};
 use super::handle::{Events, SyncEvent};
 use super::pool::Pool;
 use super::record::Recording;
+use super::{Input, StartCall};
 use crate::net::address::group_of;
 use crate::net::{Network, ResponseError};
 
@@ -39,6 +39,10 @@ pub(super) struct MachineThread {
     pub(super) machine: Machine,
     /// Writes down what the machine is told and what it asks for, where that is wanted.
     pub(super) recording: Option<Recording>,
+    /// Where the sync stops by itself, once it was reached.
+    pub(super) until: Option<Height>,
+    /// Whether that is now.
+    pub(super) at_end: bool,
     /// The start of the machine's time.
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
@@ -58,7 +62,11 @@ impl MachineThread {
     pub(super) fn run(mut self, work: &Receiver<Input>) {
         let mut published = self.clock;
         loop {
-            let (deadline, reached) = self.drain();
+            let (mut deadline, reached) = self.drain();
+            if std::mem::take(&mut self.at_end) {
+                self.feed(MachineInput::Stop);
+                deadline = self.drain().0;
+            }
             if reached || published.elapsed() >= PUBLISH_EVERY {
                 published = Clock::now();
                 self.publish();
@@ -157,8 +165,18 @@ impl MachineThread {
             Input::State(answer) => self.feed(MachineInput::State(answer)),
             Input::History(answer) => self.feed(MachineInput::History(answer)),
             Input::HistoryGap(gap) => self.feed(MachineInput::HistoryGap(gap)),
-            Input::Start(until) => self.feed(MachineInput::Start(until)),
-            Input::Stop => self.feed(MachineInput::Stop),
+            Input::Start(StartCall { call, until, strategy }) => {
+                if let Some(strategy) = strategy {
+                    self.feed(MachineInput::Strategy(strategy));
+                }
+                self.until = until;
+                self.feed(MachineInput::Start(until));
+                self.events.send(SyncEvent::Started { until, call });
+            }
+            Input::Stop(call) => {
+                self.feed(MachineInput::Stop);
+                self.events.send(SyncEvent::Stopped { call });
+            }
             Input::Shutdown => return false,
         }
         true
@@ -202,6 +220,11 @@ impl MachineThread {
                     if matches!(event, Event::Reached(_) | Event::Halted(_)) {
                         notable = true;
                         self.publish();
+                    }
+                    if let Event::Reached(point) = event
+                        && self.until.is_some_and(|until| point.height >= until)
+                    {
+                        self.at_end = true;
                     }
                     self.events.send(SyncEvent::Machine(event));
                 }

@@ -7,7 +7,7 @@
 
 mod apply;
 mod builder;
-mod dialer;
+pub(crate) mod dialer;
 mod handle;
 mod machine_thread;
 mod pool;
@@ -22,6 +22,7 @@ pub use state_sync::{StateSync, StateSyncError};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{Applied, HistoryDone, HistoryGap, RequestFailure, StateDone, StoreError};
 use hotstuff2_sync::verify::Verdict;
@@ -37,7 +38,20 @@ enum Input {
     State(StateDone),
     History(HistoryDone),
     HistoryGap(Option<HistoryGap>),
-    Start(Option<Height>),
-    Stop,
+    Start(StartCall),
+    Stop(CallNumber),
     Shutdown,
+}
+
+/// Names a start or a stop, so that its event can be told from others. Zero for callers that don't wait for it.
+pub(crate) type CallNumber = u64;
+
+/// A start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StartCall {
+    pub(crate) call: CallNumber,
+    /// Where downloads end.
+    pub(crate) until: Option<Height>,
+    /// The strategy from here on; the one in use where there is none.
+    pub(crate) strategy: Option<SyncStrategyType>,
 }

@@ -9,7 +9,7 @@ use hotstuff2_sync::machine::Progress;
 use hotstuff2_sync::state::{SnapshotId, ValidationError};
 use tokio::sync::watch;
 
-use super::{Input, SyncHandle};
+use super::{Input, StartCall, SyncHandle};
 use crate::state_validator::{StateManager, SyncStateValidator};
 use crate::store::StoreFailure;
 
@@ -54,7 +54,7 @@ impl StateSync {
     /// Lets the sync go on, and waits until the state stands at `height` or above it.
     pub async fn sync_state_to_height(&self, height: Height) -> Result<(), StateSyncError> {
         // Without an end: where it would have one, the machine fetches no state.
-        let _ = self.inputs.send(Input::Start(None));
+        let _ = self.inputs.send(Input::Start(StartCall::default()));
         let mut progress = self.progress.clone();
         if progress.wait_for(|progress| progress.current >= height).await.is_ok() {
             return Ok(());
@@ -75,13 +75,8 @@ impl StateSync {
     /// Whether the state that is kept for `height` is, record for record, the one that the block's header names. An error
     /// where there is nothing to compare, or it can't be read.
     pub async fn verify_state_consistency(&self, height: Height) -> Result<bool, StateSyncError> {
-        match self.validator.validate_state_at(height).await {
-            Ok(()) => Ok(true),
-            Err(source @ (ValidationError::NotStored(_) | ValidationError::State(_))) => {
-                Err(StateSyncError::Invalid { height, source })
-            }
-            Err(_) => Ok(false),
-        }
+        let consistent = self.validator.is_consistent(height).await;
+        consistent.map_err(|source| StateSyncError::Invalid { height, source })
     }
 }
 

@@ -1,0 +1,164 @@
+//! [`SyncManagerBuilder`]: a manager from a genesis document and a folder, with a default for everything else.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hotstuff2_sync::chain::native::{Genesis, NativeChain};
+use hotstuff2_sync::config::SyncConfig;
+
+use super::TokioSyncManager;
+use crate::application::Application;
+use crate::driver::{PeerAddress, StartError, SyncBuilder};
+use crate::net::{BindError, Identity, IdentityError, Network, QuicLimits, QuicNetwork};
+use crate::serve::StoreHandler;
+use crate::store::{DiskStore, OpenError, StoreAnchor};
+
+/// Name of the file with a node's key, in its folder.
+const IDENTITY_FILE: &str = "identity.key";
+
+/// Why a manager can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store can't be opened or made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The node's key can't be read or made.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The address can't be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The sync can't be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Puts a manager together: a durable store and a key in one folder, QUIC, and a server for what was verified, so that a
+/// node gives while it takes. For a network or a store of another kind there is
+/// [`SyncBuilder::manage`](crate::SyncBuilder::manage).
+pub struct SyncManagerBuilder {
+    genesis: Genesis,
+    chain: Arc<NativeChain>,
+    store: Arc<DiskStore<NativeChain>>,
+    dir: PathBuf,
+    config: SyncConfig,
+    peers: Vec<PeerAddress>,
+    listen: SocketAddr,
+    limits: QuicLimits,
+    application: Option<Box<dyn Application>>,
+    stages_state: bool,
+}
+
+impl SyncManagerBuilder {
+    /// Opens the store in the folder `dir`, or makes it where there is none. Waits for the disk.
+    ///
+    /// # Errors
+    /// Where that can't be done, or the store is of another chain.
+    pub fn open(genesis: &Genesis, dir: impl AsRef<Path>) -> Result<Self, BuildError> {
+        let dir = dir.as_ref().to_owned();
+        let chain = Arc::new(NativeChain::new(genesis));
+        let store = match DiskStore::open(&dir, Arc::clone(&chain), Some(genesis.chain_id())) {
+            Err(OpenError::Missing(_)) => DiskStore::create(&dir, Arc::clone(&chain), &StoreAnchor::from(genesis)),
+            opened => opened,
+        };
+        Ok(Self::over(genesis, Arc::new(store?), dir))
+    }
+
+    /// The same over a store that is open already; the node's key is in the folder `dir`.
+    pub fn over(genesis: &Genesis, store: Arc<DiskStore<NativeChain>>, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            genesis: genesis.clone(),
+            chain: Arc::new(NativeChain::new(genesis)),
+            store,
+            dir: dir.into(),
+            config: SyncConfig::default(),
+            peers: Vec::new(),
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            limits: QuicLimits::default(),
+            application: None,
+            stages_state: false,
+        }
+    }
+
+    /// The store: for an application that keeps its state in it, and for whoever reads blocks.
+    pub fn store(&self) -> &Arc<DiskStore<NativeChain>> {
+        &self.store
+    }
+
+    /// Dials these peers and keeps the connections.
+    #[must_use]
+    pub fn with_peers(mut self, peers: impl IntoIterator<Item = PeerAddress>) -> Self {
+        self.peers.extend(peers);
+        self
+    }
+
+    /// Uses these settings.
+    #[must_use]
+    pub fn with_config(mut self, config: SyncConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Answers peers at this address, while catching up too. By default any free port on all interfaces.
+    #[must_use]
+    pub fn with_listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Uses these limits of the network.
+    #[must_use]
+    pub fn with_limits(mut self, limits: QuicLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Executes blocks with `application`, whose state is its own: all blocks are fetched.
+    #[must_use]
+    pub fn with_application(mut self, application: Box<dyn Application>) -> Self {
+        self.application = Some(application);
+        self
+    }
+
+    /// Executes blocks with `application`, whose state is in [`store`](Self::store): a state may be fetched instead of
+    /// executing all blocks.
+    #[must_use]
+    pub fn with_stored_application(mut self, application: Box<dyn Application>) -> Self {
+        self.application = Some(application);
+        self.stages_state = true;
+        self
+    }
+
+    /// Opens the network and puts everything together, stopped. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the key, the address or a setting can't be used.
+    pub fn build(self) -> Result<TokioSyncManager, BuildError> {
+        let identity = Identity::load_or_generate(self.dir.join(IDENTITY_FILE))?;
+        // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
+        let id = identity.peer_id();
+        let seed = id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let handler = Arc::new(StoreHandler::new(Arc::clone(&self.store)));
+        let (network, events) = QuicNetwork::bind(self.listen, identity, self.limits, Some(handler))?;
+        let network: Arc<dyn Network> = Arc::new(network);
+        let mut builder = SyncBuilder::new(self.chain, Arc::clone(&self.store) as _, network, events)
+            .with_config(self.config)
+            .with_history(Arc::clone(&self.store) as _)
+            .with_peers(self.peers)
+            .with_seed(seed);
+        if let Some(application) = self.application {
+            builder = builder.with_application(application);
+        }
+        if self.stages_state {
+            builder = builder.with_staging(Arc::clone(&self.store) as _);
+        }
+        Ok(builder.manage(&self.genesis, self.store)?)
+    }
+}
+
+impl std::fmt::Debug for SyncManagerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncManagerBuilder").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}

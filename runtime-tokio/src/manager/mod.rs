@@ -1,0 +1,39 @@
+//! [`SyncManager`]: what a node calls. [`TokioSyncManager`] implements it over one running sync, for a native chain;
+//! [`SyncManagerBuilder`] puts that together from a genesis document and a folder.
+//!
+//! A manager is a handle: its clones share one sync, and any of them may start, stop or ask at any moment. The sync is
+//! the driver's, which is also there by itself ([`SyncBuilder`](crate::SyncBuilder)) for chains of another kind.
+//!
+//! # What it trusts
+//! The genesis document and the store that belongs to it. Blocks that peers give for a single request are proven here as
+//! those of a sync are.
+
+mod blocks;
+mod builder;
+mod error;
+mod peers;
+mod pump;
+mod requester;
+mod status;
+mod strategies;
+mod sync_manager;
+mod tokio_manager;
+mod validator;
+
+#[cfg(all(test, feature = "cli"))]
+mod strategies_tests;
+#[cfg(all(test, feature = "cli"))]
+mod tests;
+
+pub use builder::{BuildError, SyncManagerBuilder};
+pub use error::{SyncError, SyncResult};
+pub use pump::SyncEvents;
+pub use requester::BlockRequester;
+pub use status::SyncStatus;
+pub use strategies::{
+    BlockDownloader, BlockProcessingPipeline, DependencyResolver, FastSyncStrategy, IncrementalSyncStrategy,
+    ParallelSyncStrategy, PlannedRange, SnapshotDownloader, StateApplier, StateVerifier, SyncStrategy,
+};
+pub use sync_manager::SyncManager;
+pub use tokio_manager::{MAX_BLOCKS_PER_CALL, MAX_BYTES_PER_CALL, TokioSyncManager};
+pub use validator::{BlockCheckError, SyncBlockValidator};

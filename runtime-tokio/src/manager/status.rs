@@ -1,0 +1,88 @@
+//! [`SyncStatus`]: what a sync is doing, as its events say it.
+
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{BlockPoint, Event, HaltReason, StallReason};
+
+use crate::driver::SyncEvent;
+
+/// What a sync is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SyncStatus {
+    /// Nothing: it was not started yet, or was stopped. Blocks that were handed on before are still stored and executed.
+    Stopped,
+    /// It catches up.
+    Syncing,
+    /// It catches up, and nothing has moved for a while.
+    Stalled {
+        /// Why. The reason says the next step too.
+        reason: StallReason,
+    },
+    /// It has caught up, and follows the network.
+    Following {
+        /// The block that was the tip then.
+        at: BlockPoint,
+    },
+    /// It has reached the height where it was to end, and stands still.
+    Done {
+        /// The last block: the asked height or one above it, since a proof covers whole segments.
+        at: BlockPoint,
+    },
+    /// It has stopped for good.
+    Halted(HaltReason),
+    /// It was shut down, and everything is durable.
+    ShutDown,
+}
+
+impl SyncStatus {
+    /// Whether it catches up.
+    pub fn is_syncing(&self) -> bool {
+        matches!(self, Self::Syncing | Self::Stalled { .. })
+    }
+}
+
+/// The status with what it takes to go on to the next one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The last call that was carried out.
+    pub(super) call: u64,
+    /// Where downloads end.
+    pub(super) until: Option<Height>,
+    pub(super) status: SyncStatus,
+}
+
+impl Seen {
+    pub(super) fn new() -> Self {
+        Self { call: 0, until: None, status: SyncStatus::Stopped }
+    }
+
+    /// Takes in an event. Events come in the order in which things happened.
+    pub(super) fn take(&mut self, event: &SyncEvent) {
+        let over = matches!(self.status, SyncStatus::Halted(_) | SyncStatus::ShutDown);
+        match event {
+            SyncEvent::Started { call, until } => {
+                self.call = self.call.max(*call);
+                if !over {
+                    self.until = *until;
+                    self.status = SyncStatus::Syncing;
+                }
+            }
+            SyncEvent::Stopped { call } => {
+                self.call = self.call.max(*call);
+                if !over {
+                    self.status = SyncStatus::Stopped;
+                }
+            }
+            SyncEvent::Machine(Event::Halted(reason)) => self.status = SyncStatus::Halted(reason.clone()),
+            SyncEvent::Machine(Event::Reached(at)) if !over => {
+                let ends = self.until.is_some_and(|until| at.height >= until);
+                self.status = if ends { SyncStatus::Done { at: *at } } else { SyncStatus::Following { at: *at } };
+            }
+            SyncEvent::Machine(Event::Stalled { reason, .. }) if self.status.is_syncing() => {
+                self.status = SyncStatus::Stalled { reason: *reason };
+            }
+            SyncEvent::Machine(Event::Resumed) if self.status.is_syncing() => self.status = SyncStatus::Syncing,
+            _ => {}
+        }
+    }
+}
