@@ -27,6 +27,7 @@ pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod machine;
+pub mod participation;
 mod peers;
 pub mod ranges;
 mod requests;

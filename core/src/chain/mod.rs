@@ -22,7 +22,7 @@ pub use memo::Memo;
 pub use refs::{EpochRef, SegmentRef};
 
 use crate::hash::Hash;
-use crate::ids::{Epoch, Height};
+use crate::ids::{Epoch, Height, View};
 use crate::ranges::HeightRange;
 use crate::time::UnixMillis;
 
@@ -87,6 +87,50 @@ pub trait Chain: Send + Sync + 'static {
     /// Makes portable evidence from two verified proofs of different blocks at one height: anyone who holds the
     /// validator set can check it. An error where the two don't conflict.
     fn evidence(&self, epoch: &Self::Epoch, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault>;
+
+    /// Checks that a validator of `epoch` signed `advert`. A chain whose validators sign none refuses all, and its nodes
+    /// know that they have caught up by the freshness of the tip alone.
+    fn verify_advert(&self, epoch: &Self::Epoch, advert: &[u8]) -> Result<AdvertFacts, Fault> {
+        let _ = (epoch, advert);
+        Err(Fault::Malformed)
+    }
+
+    /// What a verified tip, or a verified certified segment, shows above the block that it proves final; `None` where it
+    /// shows nothing that consensus can begin with.
+    fn certified_suffix(&self, proof: &Finalized) -> Option<CertifiedSuffix> {
+        let _ = proof;
+        None
+    }
+}
+
+/// What a validator says of itself, its signature checked. Proves nothing about any block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct AdvertFacts {
+    /// Its key, or another name that is its alone in this set.
+    pub validator: Hash,
+    /// Its voting power.
+    pub power: u64,
+    /// The power of all validators of the set together.
+    pub total_power: u128,
+    /// Height of its highest finalized block.
+    pub height: Height,
+    /// Id of that block.
+    pub id: Hash,
+    /// The view that it is in.
+    pub view: View,
+    /// When it was said, by the validator's clock.
+    pub timestamp: UnixMillis,
+    /// What the asker had sent along.
+    pub challenge: Hash,
+}
+
+/// Headers that are certified and not final yet, and the certificate of the last: where consensus goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CertifiedSuffix {
+    /// The headers above the final block as the chain encodes them, in order.
+    pub headers: Vec<Bytes>,
+    /// The certificate for the last of them, or for the final block itself where there is none.
+    pub certificate: Bytes,
 }
 
 /// How the last header of a segment is known to be final.

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 6] = [
     &["wire", "verify", "state"],
     &["peers", "requests", "bandwidth", "budget", "timers", "calls"],
     &["strategy"],
-    &["machine", "serve", "light", "trace"],
+    &["machine", "serve", "light", "trace", "participation"],
 ];
 
 /// The place of the table, for the messages.

@@ -1,8 +1,9 @@
-//! A validator's signed word on how far its chain goes.
+//! A validator's signed word on how far its chain goes, and in which view it is.
 //!
-//! No proof of anything: a node that holds the proven tip uses adverts of more than two thirds of the power to tell "the
-//! chain stands still" from "nobody shows me what is newer". The signed bytes begin with a tag of their own, so that an
-//! advert can't pass for a vote, whatever its fields are.
+//! No proof of any block: a node that holds the proven tip uses adverts of more than two thirds of the power to tell "the
+//! chain stands still" from "nobody shows me what is newer", and a validator that has lost its record of votes to learn
+//! from which view on it can't have voted (see [`participation`](crate::participation)). The signed bytes begin with a tag
+//! of their own, so that an advert can't pass for a vote, whatever its fields are.
 
 use alloc::vec::Vec;
 
@@ -12,37 +13,48 @@ use serde::{Deserialize, Serialize};
 use super::codec::{self, Version};
 use super::rules::EpochContext;
 use super::signature::{Signature, ValidatorKey, verify_all};
-use crate::chain::Fault;
+use crate::chain::{AdvertFacts, Fault};
 use crate::hash::Hash;
-use crate::ids::Height;
+use crate::ids::{Height, View};
 use crate::time::UnixMillis;
 
 /// Begins the signed bytes of every advert.
 pub const ADVERT_TAG: [u8; 16] = *b"hs2-sync/1 head\n";
 
-/// Largest encoded advert, in bytes: the version, a key, a hash, two numbers and a signature.
-pub const MAX_ADVERT_BYTES: usize = 1 + 32 + 10 + 32 + 10 + 64;
+/// Largest encoded advert, in bytes: the version, a key, what it says, and a signature.
+pub const MAX_ADVERT_BYTES: usize = 1 + 32 + 10 + 32 + 10 + 10 + 32 + 64;
 
-/// What a validator says its highest finalized block is.
+/// What a validator says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AdvertClaim {
+    /// Height of its highest finalized block.
+    pub height: Height,
+    /// Id of that block.
+    pub block: Hash,
+    /// The view that it is in, by a record that survives a crash: it votes in no lower one any more.
+    pub view: View,
+    /// When it was said, by the validator's clock.
+    pub timestamp: UnixMillis,
+    /// What the asker sent along, so that it knows that this was said after it asked; zero where nobody asked.
+    pub challenge: Hash,
+}
+
+/// A validator's claim with its signature.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Advert {
     version: Version,
     /// Who says it.
     pub key: ValidatorKey,
-    /// The block's height.
-    pub height: Height,
-    /// The block's id.
-    pub block: Hash,
-    /// When it was said, by the validator's clock.
-    pub timestamp: UnixMillis,
+    /// What it says.
+    pub claim: AdvertClaim,
     signature: Signature,
 }
 
 impl Advert {
     /// Signs an advert for the chain `chain_id`.
-    pub fn sign(key: &SigningKey, chain_id: Hash, height: Height, block: Hash, timestamp: UnixMillis) -> Self {
-        let signature = key.sign(&bytes(chain_id, height, block, timestamp)).into();
-        Self { version: Version, key: key.into(), height, block, timestamp, signature }
+    pub fn sign(key: &SigningKey, chain_id: Hash, claim: AdvertClaim) -> Self {
+        let signature = key.sign(&bytes(chain_id, &claim)).into();
+        Self { version: Version, key: key.into(), claim, signature }
     }
 
     /// The signature.
@@ -60,26 +72,37 @@ impl Advert {
         codec::decode(bytes, MAX_ADVERT_BYTES)
     }
 
-    /// Checks that a validator of `epoch` signed this, and returns its power.
-    pub fn verify(&self, epoch: &EpochContext) -> Result<u64, Fault> {
+    /// Checks that a validator of `epoch` signed this, and says what it counts for.
+    pub fn verify(&self, epoch: &EpochContext) -> Result<AdvertFacts, Fault> {
         let set = epoch.validators();
         let validator =
             set.index_of(&self.key).and_then(|index| set.validators().get(index)).ok_or(Fault::BadCertificate)?;
-        let signed = bytes(epoch.chain_id(), self.height, self.block, self.timestamp);
-        if verify_all(&signed, core::iter::once((&self.key, &self.signature))) {
-            Ok(validator.power)
-        } else {
-            Err(Fault::BadCertificate)
+        let signed = bytes(epoch.chain_id(), &self.claim);
+        if !verify_all(&signed, core::iter::once((&self.key, &self.signature))) {
+            return Err(Fault::BadCertificate);
         }
+        let AdvertClaim { height, block, view, timestamp, challenge } = self.claim;
+        Ok(AdvertFacts {
+            validator: Hash::from_bytes(*self.key.as_bytes()),
+            power: validator.power,
+            total_power: set.total_power(),
+            height,
+            id: block,
+            view,
+            timestamp,
+            challenge,
+        })
     }
 }
 
-/// The bytes to sign: tag, chain id, height, block id, timestamp; each of fixed length.
-pub(super) fn bytes(chain_id: Hash, height: Height, block: Hash, timestamp: UnixMillis) -> Vec<u8> {
+/// The bytes to sign: tag, chain id, height, block id, view, timestamp, challenge; each of fixed length.
+pub(super) fn bytes(chain_id: Hash, claim: &AdvertClaim) -> Vec<u8> {
     let mut bytes = ADVERT_TAG.to_vec();
     bytes.extend_from_slice(chain_id.as_bytes());
-    bytes.extend_from_slice(&height.get().to_le_bytes());
-    bytes.extend_from_slice(block.as_bytes());
-    bytes.extend_from_slice(&timestamp.get().to_le_bytes());
+    bytes.extend_from_slice(&claim.height.get().to_le_bytes());
+    bytes.extend_from_slice(claim.block.as_bytes());
+    bytes.extend_from_slice(&claim.view.get().to_le_bytes());
+    bytes.extend_from_slice(&claim.timestamp.get().to_le_bytes());
+    bytes.extend_from_slice(claim.challenge.as_bytes());
     bytes
 }

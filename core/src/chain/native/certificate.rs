@@ -10,9 +10,10 @@ use super::rules::EpochContext;
 use super::signature::{Signature, ValidatorKey, verify_all};
 use super::validators::{Validator, ValidatorSet, sum};
 use super::vote::{Phase, Vote};
+use crate::chain::Fault;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, View};
-use crate::limits::MAX_VALIDATORS;
+use crate::limits::{MAX_TIP_BYTES, MAX_VALIDATORS};
 
 const MAX_BITMAP_BYTES: usize = MAX_VALIDATORS / 8;
 
@@ -69,6 +70,16 @@ pub enum CertificateError {
 }
 
 impl QuorumCertificate {
+    /// The canonical encoding, as consensus gets it to begin with.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Decodes a certificate; nothing is checked.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        codec::decode(bytes, MAX_TIP_BYTES as usize)
+    }
+
     /// Checks that a quorum of `epoch` signed for `header` in `phase`. All cheap checks come before the signatures.
     pub fn verify(&self, phase: Phase, header: &Header, epoch: &EpochContext) -> Result<(), CertificateError> {
         if self.height == Height::ZERO || self.view == View::ZERO {

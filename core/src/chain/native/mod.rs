@@ -64,7 +64,7 @@ mod validator;
 mod validators;
 mod vote;
 
-pub use advert::{ADVERT_TAG, Advert, MAX_ADVERT_BYTES};
+pub use advert::{ADVERT_TAG, Advert, AdvertClaim, MAX_ADVERT_BYTES};
 pub use anchor::{
     AnchorError, AnchorFacts, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_CLOCK_ERROR_MS, TrustAnchor, check_age,
 };

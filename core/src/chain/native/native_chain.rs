@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::advert::Advert;
 use super::anchor::{AnchorFacts, AnchorPoint};
 use super::assemble::assemble;
 use super::epoch::EpochInfo;
@@ -13,7 +14,8 @@ use super::rules::EpochContext;
 use super::segment::Segment;
 use super::tip::FinalizedHeader;
 use crate::chain::{
-    Chain, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim, SegmentEnd, SegmentFacts, TipCheck,
+    AdvertFacts, CertifiedSuffix, Chain, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim, SegmentEnd,
+    SegmentFacts, TipCheck,
 };
 use crate::hash::Hash;
 use crate::ids::Height;
@@ -121,5 +123,27 @@ impl Chain for NativeChain {
         let evidence = ConflictEvidence::new(epoch, one, other)?;
         evidence.verify(epoch)?;
         Ok(evidence.encode().into())
+    }
+
+    fn verify_advert(&self, epoch: &EpochContext, advert: &[u8]) -> Result<AdvertFacts, Fault> {
+        Advert::decode(advert)?.verify(epoch)
+    }
+
+    fn certified_suffix(&self, proof: &Finalized) -> Option<CertifiedSuffix> {
+        let proof = match proof {
+            Finalized::Tip(tip) => FinalizedHeader::decode(tip).ok()?.proof,
+            Finalized::Segment(segment, height) => {
+                let segment = Segment::decode(segment).ok()?;
+                if segment.headers().last()?.height != *height {
+                    return None;
+                }
+                segment.proof().clone()
+            }
+            Finalized::Anchored { tip, .. } => FinalizedHeader::decode(tip).ok()?.proof,
+            // Above an epoch's last block stand closing headers, which no consensus goes on from.
+            Finalized::Handover(_) => return None,
+        };
+        let headers = proof.descendants().iter().map(|header| header.encode().into()).collect();
+        Some(CertifiedSuffix { headers, certificate: proof.certificate()?.encode().into() })
     }
 }

@@ -86,11 +86,9 @@ fn adverts_are_not_votes() {
     let net = Net::new(&Shape::default());
     let epoch = net.context(0);
     let header = net.header(9);
-    let adverts: Vec<Advert> = net.keys[0]
-        .iter()
-        .map(|key| Advert::sign(key, header.chain_id, header.height, header.id(), header.timestamp))
-        .collect();
-    assert!(adverts.iter().all(|advert| advert.verify(&epoch) == Ok(1)));
+    let claim = net.advert_claim(header);
+    let adverts: Vec<Advert> = net.keys[0].iter().map(|key| Advert::sign(key, header.chain_id, claim)).collect();
+    assert!(adverts.iter().all(|advert| advert.verify(&epoch).unwrap().power == 1));
     let votes = adverts.iter().map(|advert| (advert.key, advert.signature()));
     let qc = QuorumCertificate::collect(Phase::One, header, epoch.validators(), votes);
     assert_eq!(qc.verify(Phase::One, header, &epoch), Err(CertificateError::Signature));
@@ -98,16 +96,25 @@ fn adverts_are_not_votes() {
     let vote = vote_for(header, Phase::One).bytes();
     assert_ne!(VOTE_TAG, ADVERT_TAG);
     assert!(vote.starts_with(&VOTE_TAG));
-    let signed = super::super::advert::bytes(header.chain_id, header.height, header.id(), header.timestamp);
+    let signed = super::super::advert::bytes(header.chain_id, &claim);
     assert!(signed.starts_with(&ADVERT_TAG));
     assert_ne!(signed.len(), vote.len());
     // An advert is bound to its chain, its fields and its signer.
-    let other = Advert::sign(&net.keys[0][0], Hash::ZERO, header.height, header.id(), header.timestamp);
+    let other = Advert::sign(&net.keys[0][0], Hash::ZERO, claim);
     assert_eq!(other.verify(&epoch), Err(Fault::BadCertificate));
-    let mut higher = adverts[0].clone();
-    higher.height = header.height.next();
-    assert_eq!(higher.verify(&epoch), Err(Fault::BadCertificate));
-    let stranger = Advert::sign(&net.keys[1][0], header.chain_id, header.height, header.id(), header.timestamp);
+    let changes: [fn(&mut AdvertClaim); 5] = [
+        |claim| claim.height = claim.height.next(),
+        |claim| claim.block = Hash::ZERO,
+        |claim| claim.view = claim.view.next(),
+        |claim| claim.timestamp = UnixMillis::new(claim.timestamp.get() + 1),
+        |claim| claim.challenge = Hash::from_bytes([1; 32]),
+    ];
+    for change in changes {
+        let mut changed = adverts[0].clone();
+        change(&mut changed.claim);
+        assert_eq!(changed.verify(&epoch), Err(Fault::BadCertificate), "{changed:?}");
+    }
+    let stranger = Advert::sign(&net.keys[1][0], header.chain_id, claim);
     assert_eq!(stranger.verify(&epoch), Err(Fault::BadCertificate));
 }
 

@@ -16,7 +16,7 @@ fn messages(net: &Net) -> Vec<(&'static str, Vec<u8>, Decode)> {
     let header = net.header(9);
     let trail = build::audit_trail((7..=9).map(|number| net.certify(net.header(number), Phase::One)).collect());
     let checkpoint = Checkpoint { header: header.clone(), epoch: net.epochs[0].clone() }.encode();
-    let advert = Advert::sign(&net.keys[0][0], header.chain_id, header.height, header.id(), header.timestamp);
+    let advert = Advert::sign(&net.keys[0][0], header.chain_id, net.advert_claim(header));
     vec![
         ("header", header.encode(), |bytes| Header::decode(bytes).map(|value| value.encode())),
         ("epoch", net.epochs[0].encode(), |bytes| EpochInfo::decode(bytes).map(|value| value.encode())),

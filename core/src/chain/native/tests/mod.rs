@@ -110,6 +110,17 @@ pub(super) fn document(keys: &[SigningKey], powers: &[u64], last_height: u64) ->
 }
 
 impl Net {
+    /// What a validator that stands at `header` says of itself.
+    pub(super) fn advert_claim(&self, header: &Header) -> AdvertClaim {
+        AdvertClaim {
+            height: header.height,
+            block: header.id(),
+            view: header.view,
+            timestamp: header.timestamp,
+            challenge: Hash::ZERO,
+        }
+    }
+
     pub(super) fn new(shape: &Shape) -> Self {
         let keys: Vec<Vec<SigningKey>> = (0..shape.last_heights.len())
             .map(|epoch| keys(&format!("epoch {}", if shape.same_keys { 0 } else { epoch }), shape.powers.len()))
