@@ -55,3 +55,7 @@ pub const MIN_STATE_BYTES: u32 = 128 << 10;
 
 /// Most addresses of peers in one answer: a few KiB, and enough to find others when most of them are gone.
 pub const MAX_PEER_ADDRESSES: usize = 64;
+
+/// Largest signed word of a validator on where it stands, in bytes. The native chain's takes 191; a chain of its own may
+/// sign with another scheme.
+pub const MAX_ADVERT_BYTES: u32 = 4 << 10;

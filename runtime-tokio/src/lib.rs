@@ -8,6 +8,7 @@
 //! Nothing that comes over the network.
 
 pub mod application;
+pub mod consensus;
 pub mod driver;
 mod light_read;
 pub mod manager;

@@ -158,6 +158,7 @@ fn kind(request: &Request) -> u32 {
         Request::Follow { .. } => 5,
         Request::State { .. } => 6,
         Request::Proof { .. } => 7,
+        Request::Peers { .. } | Request::Advert { .. } => 8,
     }
 }
 

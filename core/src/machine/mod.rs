@@ -39,5 +39,7 @@ pub use crate::calls::{
 pub use crate::strategy::Costs;
 pub use input::Input;
 pub use inputs::{PeerEvent, RequestFailure};
-pub use output::{Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Progress, StallReason, StateProgress};
+pub use output::{
+    Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Position, Progress, StallReason, StateProgress,
+};
 pub use state::{Machine, NewMachineError};

@@ -6,7 +6,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::calls::{Apply, ApplyError, BlockPoint, HistoryCall, Replay, StateCall, StoreCall, StoreError};
-use crate::chain::Fault;
+use crate::chain::{EpochRef, Fault, Finalized, TipFacts};
 use crate::config::SyncStrategyType;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId, PeerId, RequestId};
@@ -247,6 +247,17 @@ pub enum Bottleneck {
     Apply,
     /// Somebody to ask.
     Peers,
+}
+
+/// Where the node stands, for whoever decides by it: a consensus engine, a light client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The highest block that is stored and executed; `None` while stored blocks wait for their execution.
+    pub applied: Option<BlockPoint>,
+    /// The highest block that was proven final, with its proof; `None` before there is one.
+    pub proven: Option<(TipFacts, Finalized)>,
+    /// The epoch of the next block, as far as it is known.
+    pub epoch: EpochRef,
 }
 
 /// How far the sync is. Counts since the machine was made.

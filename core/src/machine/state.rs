@@ -12,7 +12,7 @@ use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::fast::Fast;
-use crate::machine::output::{Bottleneck, Output, PeerReport, Progress, StallReason};
+use crate::machine::output::{Bottleneck, Output, PeerReport, Position, Progress, StallReason};
 use crate::peers::{Peers, Standing};
 use crate::requests::{Purpose, Requests};
 use crate::rng::Rng;
@@ -291,6 +291,16 @@ impl Machine {
     /// Whether the machine has stopped for good.
     pub fn is_halted(&self) -> bool {
         self.phase == Phase::Halted
+    }
+
+    /// Where the node stands: what is executed, what is proven, and who decides over the next block.
+    pub fn position(&self) -> Position {
+        let next = self.epochs.of_height(self.applied.next());
+        Position {
+            applied: self.applied_id.map(|id| BlockPoint { height: self.applied, id }),
+            proven: self.target.as_ref().map(|target| (target.facts, target.proof.clone())),
+            epoch: next.unwrap_or_else(|| self.epochs.newest()).clone(),
+        }
     }
 
     /// How far the sync is.

@@ -144,6 +144,12 @@ impl ParticipationGate {
         self.record = Some(record);
     }
 
+    /// This validator in the set that is in force, with its power; `None` where it isn't one.
+    pub fn handle_validator(&mut self, own: Option<(Hash, u64)>) {
+        self.own_power = own.map_or(0, |(_, power)| power);
+        self.roll.set_own(own.map(|(validator, _)| validator));
+    }
+
     /// Where the sync stands now, at `wall` by the host's clock. Words of another epoch's validators are forgotten.
     pub fn handle_sync(&mut self, wall: UnixMillis, facts: SyncFacts) {
         self.wall = wall;

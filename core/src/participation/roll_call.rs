@@ -23,6 +23,14 @@ impl RollCall {
         Self { words: BTreeMap::new(), own }
     }
 
+    /// Whose words don't count from here on.
+    pub fn set_own(&mut self, own: Option<Hash>) {
+        self.own = own;
+        if let Some(own) = own {
+            self.words.remove(&own);
+        }
+    }
+
     /// Takes a word in, if it is newer than the one before of the same validator. The words must be of one set: begin anew
     /// with the next.
     pub fn hear(&mut self, word: AdvertFacts) {

@@ -45,6 +45,8 @@ pub fn estimate(request: &Request) -> Cost {
         }
         Request::Proof { .. } => (16 << 10, 200),
         Request::Peers { .. } => (2 << 10, 20),
+        // One signature, and a record of the view on disk.
+        Request::Advert { .. } => (512, 100),
     };
     Cost { bytes, work: (bytes >> READ).saturating_add(work) }
 }

@@ -103,8 +103,8 @@ fn blocks<R: ChainReader>(request: &Request, reader: &R) -> Result<Option<Vec<u8
         }
         Request::Bodies { range, max_bytes } => bodies(reader, range, max_bytes)?,
         Request::Follow { after, max_bytes, audit } => follow(reader, after, max_bytes, audit)?,
-        // Addresses are the network's: a host that has some answers before it comes here.
-        Request::State { .. } | Request::Proof { .. } | Request::Peers { .. } => None,
+        // Addresses are the network's, and adverts the validator's: a host that has some answers before it comes here.
+        Request::State { .. } | Request::Proof { .. } | Request::Peers { .. } | Request::Advert { .. } => None,
     };
     Ok(answer)
 }

@@ -9,8 +9,8 @@ use super::reads::MAX_READ_BYTES;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 use crate::limits::{
-    MAX_AUDIT_BYTES, MAX_BODIES_BYTES, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUEST_BYTES, MAX_SEGMENT_BYTES,
-    MAX_STATE_BYTES, MAX_STATE_ITEMS, MAX_TIP_BYTES, MIN_STATE_BYTES,
+    MAX_ADVERT_BYTES, MAX_AUDIT_BYTES, MAX_BODIES_BYTES, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUEST_BYTES,
+    MAX_SEGMENT_BYTES, MAX_STATE_BYTES, MAX_STATE_ITEMS, MAX_TIP_BYTES, MIN_STATE_BYTES,
 };
 use crate::ranges::HeightRange;
 use crate::state::{MAX_TREE_DEPTH, StateForm, StateItem};
@@ -90,6 +90,11 @@ pub enum Request {
         /// can. A claim, worth a try.
         port: u16,
     },
+    /// A validator's signed word on where it stands; from nodes that are no validators it is not available.
+    Advert {
+        /// Comes back under the signature, so that the asker knows that it was given after it asked.
+        challenge: Hash,
+    },
 }
 
 /// A request that can't be read.
@@ -155,6 +160,7 @@ impl Request {
             Self::State { max_bytes, .. } => max_bytes.clamp(MIN_STATE_BYTES, MAX_STATE_BYTES),
             Self::Proof { .. } => MAX_READ_BYTES,
             Self::Peers { .. } => MAX_PEERS_BYTES,
+            Self::Advert { .. } => MAX_ADVERT_BYTES,
         };
         content.saturating_add(OVERHEAD)
     }

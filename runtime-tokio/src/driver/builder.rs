@@ -196,6 +196,7 @@ impl<C: Chain> SyncBuilder<C> {
             _ => None,
         };
         let (progress_sender, progress) = watch::channel(machine.progress());
+        let (position_sender, position) = watch::channel(machine.position());
         let cpu_micros = Arc::new(AtomicU64::new(0));
         let pool = Pool::start(&self.chain, self.verify_threads, &inputs)?;
         let appliers = Appliers::start(&self.chain, self.stores, application, &inputs, &event_sender)?;
@@ -214,6 +215,7 @@ impl<C: Chain> SyncBuilder<C> {
             inputs: inputs.clone(),
             events: event_sender,
             progress: progress_sender,
+            position: position_sender,
             cpu_micros: Arc::clone(&cpu_micros),
             requests: std::collections::HashMap::new(),
             applies: std::collections::HashMap::new(),
@@ -222,6 +224,7 @@ impl<C: Chain> SyncBuilder<C> {
         Ok(SyncHandle {
             inputs,
             progress,
+            position,
             events,
             cpu_micros,
             network: self.network,

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock};
 
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Event, Progress};
+use hotstuff2_sync::machine::{Event, Position, Progress};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -78,6 +78,7 @@ pub struct SyncEnd {
 pub struct SyncHandle {
     pub(super) inputs: Sender<Input>,
     pub(super) progress: watch::Receiver<Progress>,
+    pub(super) position: watch::Receiver<Position>,
     pub(super) events: mpsc::UnboundedReceiver<SyncEvent>,
     pub(super) cpu_micros: Arc<AtomicU64>,
     pub(super) network: Arc<dyn Network>,
@@ -115,6 +116,19 @@ impl SyncHandle {
     /// How far the sync is, as it changes; at most some milliseconds old.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// Where the node stands, as it changes: what is executed, what is proven, and who decides over the next block.
+    pub fn position(&self) -> watch::Receiver<Position> {
+        self.position.clone()
+    }
+
+    pub(crate) fn network(&self) -> Arc<dyn Network> {
+        Arc::clone(&self.network)
+    }
+
+    pub(crate) fn inputs(&self) -> Sender<Input> {
+        self.inputs.clone()
     }
 
     /// The next event; `None` when the sync has ended.

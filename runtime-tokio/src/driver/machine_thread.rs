@@ -10,7 +10,7 @@ use std::time::{Duration, Instant as Clock};
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
-    Apply, Event, Input as MachineInput, Machine, Output, PeerEvent, Penalty, Progress, RequestFailure,
+    Apply, Event, Input as MachineInput, Machine, Output, PeerEvent, Penalty, Position, Progress, RequestFailure,
 };
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
@@ -52,6 +52,7 @@ pub(super) struct MachineThread {
     pub(super) inputs: Sender<Input>,
     pub(super) events: Events,
     pub(super) progress: watch::Sender<Progress>,
+    pub(super) position: watch::Sender<Position>,
     pub(super) cpu_micros: Arc<AtomicU64>,
     pub(super) requests: HashMap<RequestId, AbortHandle>,
     /// Calls that are out. Kept so that their blocks are freed elsewhere.
@@ -67,6 +68,7 @@ impl MachineThread {
                 self.feed(MachineInput::Stop);
                 deadline = self.drain().0;
             }
+            self.publish_position();
             if reached || published.elapsed() >= PUBLISH_EVERY {
                 published = Clock::now();
                 self.publish();
@@ -116,6 +118,21 @@ impl MachineThread {
 
     fn now(&self) -> Instant {
         Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Says where the node stands, if that has changed.
+    fn publish_position(&self) {
+        let position = self.machine.position();
+        let height = |position: &Position| position.proven.as_ref().map(|(facts, _)| facts.height);
+        self.position.send_if_modified(|known| {
+            let same = known.applied == position.applied
+                && height(known) == height(&position)
+                && known.epoch.epoch() == position.epoch.epoch();
+            if !same {
+                *known = position;
+            }
+            !same
+        });
     }
 
     fn publish(&self) {

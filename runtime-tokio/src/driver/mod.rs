@@ -28,7 +28,7 @@ use hotstuff2_sync::machine::{Applied, HistoryDone, HistoryGap, RequestFailure, 
 use hotstuff2_sync::verify::Verdict;
 
 /// What reaches the machine's thread.
-enum Input {
+pub(crate) enum Input {
     Connected(PeerId, SocketAddr),
     Disconnected(PeerId),
     Response(RequestId, Result<Bytes, RequestFailure>),

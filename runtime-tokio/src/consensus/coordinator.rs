@@ -1,0 +1,268 @@
+//! [`ConsensusCoordinator`]: carries out what the gate orders.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::{Height, PeerId};
+use hotstuff2_sync::limits::MAX_ADVERT_BYTES;
+use hotstuff2_sync::machine::{Position, Progress};
+use hotstuff2_sync::participation::{GateOutput, GateSettings, ParticipationGate, SyncFacts, WaitReason};
+use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::wire::{Answer, Request};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::ConsensusControl;
+use crate::driver::{Input, SyncHandle};
+use crate::net::Network;
+
+/// How often the gate is asked though nothing came in: words grow old, and clocks go on.
+const TICK: Duration = Duration::from_millis(500);
+/// How long a validator may take to give its word.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Requests that wait for the coordinator.
+const QUEUE: usize = 16;
+
+/// Whether this node takes part in consensus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsensusMode {
+    /// It doesn't, for this reason.
+    Syncing(WaitReason),
+    /// It does.
+    Participating,
+}
+
+/// Why a hand-over did not take place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConsensusError {
+    /// The sync has not reached the height that it was said to have.
+    #[error("the sync stands at height {at} and not at {wanted}: wait for it, its progress says what it waits for")]
+    SyncIncomplete {
+        /// Where it stands.
+        at: Height,
+        /// Where it was said to stand.
+        wanted: Height,
+    },
+    /// The operating system gives no random bytes, without which words of long ago can't be told from new ones.
+    #[error("the system gives no random numbers, and a validator can't do without: check /dev/urandom")]
+    NoRandomness,
+    /// The coordinator has ended, as the sync has.
+    #[error("the sync has ended: start it again")]
+    Ended,
+}
+
+enum Call {
+    Completed(Height, oneshot::Sender<Result<(), ConsensusError>>),
+    Behind(Height, oneshot::Sender<()>),
+}
+
+/// Drives a consensus engine by where the sync stands. Dropped, it pauses nothing more and resumes nothing more: drop the
+/// engine first.
+pub struct ConsensusCoordinator {
+    calls: mpsc::Sender<Call>,
+    mode: watch::Receiver<ConsensusMode>,
+    /// Ends with this.
+    _task: JoinSet<()>,
+}
+
+impl ConsensusCoordinator {
+    /// Watches `sync`, and tells `control` when to take part. Must be called within a tokio runtime.
+    pub fn start<C: Chain>(
+        sync: &SyncHandle,
+        chain: Arc<C>,
+        control: Arc<dyn ConsensusControl>,
+        settings: GateSettings,
+    ) -> Result<Self, ConsensusError> {
+        let mut challenge = [0; 32];
+        SystemRandom::new().fill(&mut challenge).map_err(|_| ConsensusError::NoRandomness)?;
+        let position = sync.position();
+        let own = control.validator(position.borrow().epoch.epoch());
+        let mut gate = ParticipationGate::new(settings, own, Hash::from_bytes(challenge));
+        gate.handle_vote_record(control.vote_record());
+        let (mode_sender, mode) = watch::channel(ConsensusMode::Syncing(WaitReason::NotKnownToBeCaughtUp));
+        let (calls, queue) = mpsc::channel(QUEUE);
+        let task = Task {
+            gate,
+            chain,
+            control,
+            network: sync.network(),
+            inputs: sync.inputs(),
+            position,
+            progress: sync.progress(),
+            mode: mode_sender,
+            words: JoinSet::new(),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task.run(queue));
+        Ok(Self { calls, mode, _task: tasks })
+    }
+
+    /// Whether the node takes part, as it changes.
+    pub fn mode(&self) -> watch::Receiver<ConsensusMode> {
+        self.mode.clone()
+    }
+
+    /// The sync says that it has reached `final_height`. Returns once the engine takes part: at once where the tip is known
+    /// to be the network's, else when that is shown. An error where the sync stands elsewhere.
+    pub async fn handle_sync_completion(&self, final_height: Height) -> Result<(), ConsensusError> {
+        let (answer, outcome) = oneshot::channel();
+        self.calls.send(Call::Completed(final_height, answer)).await.map_err(|_| ConsensusError::Ended)?;
+        outcome.await.map_err(|_| ConsensusError::Ended)??;
+        let mut mode = self.mode.clone();
+        mode.wait_for(|mode| *mode == ConsensusMode::Participating).await.map_err(|_| ConsensusError::Ended)?;
+        Ok(())
+    }
+
+    /// The engine has verified that the network stands at `network_height` and misses what leads there. Where that is more
+    /// than `max_behind_blocks` away, participation is paused and the sync goes on to there; returns when no vote leaves
+    /// any more. Never call it with what a peer merely claims.
+    pub async fn handle_falling_behind(&self, network_height: Height) -> Result<(), ConsensusError> {
+        let (answer, done) = oneshot::channel();
+        self.calls.send(Call::Behind(network_height, answer)).await.map_err(|_| ConsensusError::Ended)?;
+        done.await.map_err(|_| ConsensusError::Ended)
+    }
+}
+
+impl std::fmt::Debug for ConsensusCoordinator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConsensusCoordinator").field("mode", &*self.mode.borrow()).finish_non_exhaustive()
+    }
+}
+
+struct Task<C> {
+    gate: ParticipationGate,
+    chain: Arc<C>,
+    control: Arc<dyn ConsensusControl>,
+    network: Arc<dyn Network>,
+    inputs: Sender<Input>,
+    position: watch::Receiver<Position>,
+    progress: watch::Receiver<Progress>,
+    mode: watch::Sender<ConsensusMode>,
+    /// Words that are on their way.
+    words: JoinSet<Option<Bytes>>,
+}
+
+impl<C: Chain> Task<C> {
+    async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+        let mut tick = tokio::time::interval(TICK);
+        self.look();
+        loop {
+            self.obey().await;
+            tokio::select! {
+                changed = self.position.changed() => match changed {
+                    Ok(()) => self.look(),
+                    // The sync has ended.
+                    Err(_) => {
+                        self.gate.close();
+                        self.obey().await;
+                        return;
+                    }
+                },
+                Some(word) = self.words.join_next() => {
+                    if let Ok(Some(word)) = word {
+                        self.hear(&word);
+                    }
+                }
+                call = calls.recv() => match call {
+                    Some(call) => self.take(call).await,
+                    None => return,
+                },
+                _ = tick.tick() => self.gate.handle_time(wall()),
+            }
+        }
+    }
+
+    /// Brings to the gate where the sync stands.
+    fn look(&mut self) {
+        let Position { applied, proven, epoch } = self.position.borrow_and_update().clone();
+        let suffix = proven.as_ref().and_then(|(_, proof)| self.chain.certified_suffix(proof));
+        let proven = proven.map(|(facts, _)| facts);
+        let epoch = epoch.epoch();
+        self.gate.handle_validator(self.control.validator(epoch));
+        self.gate.handle_sync(wall(), SyncFacts { applied, proven, epoch, suffix });
+    }
+
+    fn hear(&mut self, word: &[u8]) {
+        let epoch = self.position.borrow().epoch.clone();
+        let Ok(decoded) = epoch.decoded(&*self.chain) else { return };
+        // A word that doesn't hold is nobody's provable fault: the set may have changed on its way.
+        if let Ok(facts) = self.chain.verify_advert(decoded, word) {
+            self.gate.handle_advert(wall(), facts);
+        }
+    }
+
+    async fn take(&mut self, call: Call) {
+        match call {
+            Call::Completed(wanted, answer) => {
+                self.look();
+                let at = self.position.borrow().applied.map_or(Height::ZERO, |head| head.height);
+                let outcome = if at == wanted { Ok(()) } else { Err(ConsensusError::SyncIncomplete { at, wanted }) };
+                // Whoever asked may have gone.
+                let _ = answer.send(outcome);
+            }
+            Call::Behind(height, answer) => {
+                if self.gate.fall_behind(height) {
+                    self.obey().await;
+                    let _ = self.inputs.send(Input::Start(None));
+                }
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    /// Carries out what the gate orders.
+    async fn obey(&mut self) {
+        loop {
+            match self.gate.poll_output() {
+                GateOutput::Pause(reason) => {
+                    tracing::info!(%reason, "consensus paused");
+                    self.control.pause_consensus_participation(reason).await;
+                    self.control.transition_to_sync_mode().await;
+                    self.gate.handle_vote_record(self.control.vote_record());
+                }
+                GateOutput::Resume(permit) => {
+                    tracing::info!(head = %permit.head.height, above = %permit.vote_above, "consensus resumed");
+                    self.control.transition_to_normal_mode().await;
+                    self.control.start_consensus_participation(permit).await;
+                    self.control.transition_to_consensus_mode().await;
+                    self.mode.send_replace(ConsensusMode::Participating);
+                }
+                GateOutput::Ask(challenge) => self.ask(challenge),
+                GateOutput::Wait(reason) => {
+                    let mode = reason.map_or(ConsensusMode::Participating, ConsensusMode::Syncing);
+                    self.mode.send_if_modified(|known| std::mem::replace(known, mode) != mode);
+                    return;
+                }
+                other => tracing::warn!(?other, "the gate orders something unknown"),
+            }
+        }
+    }
+
+    /// Asks everyone who is connected: who is no validator says so.
+    fn ask(&mut self, challenge: Hash) {
+        let request: Bytes = Request::Advert { challenge }.encode().into();
+        let peers: Vec<PeerId> =
+            self.progress.borrow().peers.iter().filter(|peer| peer.connected).map(|peer| peer.id).collect();
+        for peer in peers {
+            let answer = self.network.request(peer, request.clone(), MAX_ADVERT_BYTES as usize);
+            self.words.spawn(async move {
+                let answer = tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()?;
+                match Answer::decode(answer) {
+                    Ok(Answer::Data(word)) => Some(word),
+                    _ => None,
+                }
+            });
+        }
+    }
+}
+
+fn wall() -> UnixMillis {
+    // A clock before 1970 shows nothing as fresh.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

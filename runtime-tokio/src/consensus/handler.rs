@@ -1,0 +1,49 @@
+//! [`ConsensusHandler`]: answers those who ask for this validator's word, and leaves the rest to another handler.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::wire::{Refusal, Request, encode_answer, encode_refusal};
+
+use super::ConsensusControl;
+use crate::net::{BoxFuture, Handler};
+
+/// A handler of a node that may be a validator.
+pub struct ConsensusHandler<H> {
+    inner: H,
+    control: Arc<dyn ConsensusControl>,
+}
+
+impl<H> ConsensusHandler<H> {
+    /// Answers for `control`, and from `inner` what is not about consensus.
+    pub fn new(inner: H, control: Arc<dyn ConsensusControl>) -> Self {
+        Self { inner, control }
+    }
+}
+
+impl<H: Handler> Handler for ConsensusHandler<H> {
+    fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
+        self.inner.ready(peer, request)
+    }
+
+    fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
+        let Ok(Request::Advert { challenge }) = Request::decode(&request) else {
+            return self.inner.handle(peer, request);
+        };
+        match self.control.advert(challenge) {
+            Some(advert) => {
+                let mut answer = encode_answer(advert.len());
+                answer.extend_from_slice(&advert);
+                answer.into()
+            }
+            None => encode_refusal(Refusal::NotAvailable),
+        }
+    }
+}
+
+impl<H> std::fmt::Debug for ConsensusHandler<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConsensusHandler").finish_non_exhaustive()
+    }
+}
