@@ -347,6 +347,7 @@ fn kind(request: &Request) -> &'static str {
         Request::State { .. } => "state",
         Request::Proof { .. } => "proof",
         Request::Peers { .. } => "peers",
+        Request::Advert { .. } => "advert",
     }
 }
 
