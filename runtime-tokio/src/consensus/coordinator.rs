@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::ConsensusControl;
-use crate::driver::{Input, SyncHandle};
+use crate::driver::{Input, StartCall, SyncHandle};
 use crate::net::Network;
 
 /// How often the gate is asked though nothing came in: words grow old, and clocks go on.
@@ -208,7 +208,7 @@ impl<C: Chain> Task<C> {
             Call::Behind(height, answer) => {
                 if self.gate.fall_behind(height) {
                     self.obey().await;
-                    let _ = self.inputs.send(Input::Start(None));
+                    let _ = self.inputs.send(Input::Start(StartCall::default()));
                 }
                 let _ = answer.send(());
             }
