@@ -1,6 +1,8 @@
 //! [`Hosts`]: network namespaces as hosts, connected by the [`switch`](crate::switch).
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -41,6 +43,14 @@ impl Hosts {
         address(host)
     }
 
+    /// Lets `name` stand for the address of `other` on a host. Processes that run see the change, as the file stays the
+    /// same and its content is replaced.
+    pub(crate) fn name(&self, host: usize, name: &str, other: usize) -> Result<(), Failure> {
+        let folder = names(host);
+        fs::create_dir_all(&folder)?;
+        Ok(fs::write(folder.join("hosts"), format!("127.0.0.1 localhost\n{} {name}\n", address(other)))?)
+    }
+
     /// `program`, to be run on a host.
     pub(crate) fn command(&self, host: usize, program: &std::path::Path) -> Command {
         assert!(host < self.count, "there is no host {host}");
@@ -54,6 +64,11 @@ impl Drop for Hosts {
     fn drop(&mut self) {
         remove_all();
     }
+}
+
+/// Where `ip netns exec` looks for the files that it puts in the place of those in /etc.
+fn names(host: usize) -> PathBuf {
+    PathBuf::from("/etc/netns").join(name(host))
 }
 
 fn name(host: usize) -> String {
@@ -99,5 +114,6 @@ fn remove_all() {
     for name in list.split_whitespace().filter(|word| word.starts_with(NAME)) {
         // One that is gone already needs nothing.
         let _ = ip(&["netns", "delete", name]);
+        let _ = fs::remove_dir_all(PathBuf::from("/etc/netns").join(name));
     }
 }

@@ -11,6 +11,7 @@ mod node;
 mod paced;
 mod plain;
 mod switch;
+mod vanish;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ enum Scenario {
     Paced(paced::PacedArgs),
     /// Fifty peers, of which one is honest
     Liars(liars::LiarsArgs),
+    /// All peers vanish and come back at other addresses
+    Vanish(vanish::VanishArgs),
     /// Send to whoever connects (started by the other scenarios)
     #[command(hide = true)]
     PlainServe { address: SocketAddr },
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().scenario {
         Scenario::Paced(args) => paced::run(&args),
         Scenario::Liars(args) => liars::run(&args),
+        Scenario::Vanish(args) => vanish::run(&args),
         Scenario::PlainServe { address } => blocking(plain::serve(address)),
         Scenario::PlainGet { bytes, servers } => blocking(async move {
             println!("{}", serde_json::to_string(&plain::get(&servers, bytes).await?)?);

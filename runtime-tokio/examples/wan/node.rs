@@ -30,6 +30,11 @@ impl Process {
         Ok(Self { child, _stdin: stdin })
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> Result<bool, Failure> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// The first line that it prints, as JSON.
     pub(crate) fn first_line(&mut self) -> Result<Value, Failure> {
         let stdout = self.child.stdout.take().ok_or("the process has no output")?;
