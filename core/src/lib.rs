@@ -29,6 +29,7 @@ pub mod limits;
 pub mod machine;
 pub mod participation;
 mod peers;
+pub mod progress;
 pub mod ranges;
 mod requests;
 pub mod rng;

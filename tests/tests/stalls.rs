@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::{Event, StallReason};
+use hotstuff2_sync::machine::{Event, StallReason, StallStep};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Honest, Reply, Scripted, World};
@@ -21,19 +21,24 @@ fn world(blocks: u64) -> World {
 fn stall(world: &mut World) -> StallReason {
     let reason = |world: &World| {
         world.events.iter().rev().find_map(|(_, event)| match event {
-            Event::Stalled { reason, since, next } => {
-                assert!(since < next, "it says since when, and when it looks again");
+            Event::Stalled { reason, since, step, next } => {
+                assert!(since < next, "it says since when, and by when it does something");
+                assert_eq!(*step == StallStep::AwaitPeer, *reason == StallReason::NoPeers, "{reason} {step}");
                 Some(*reason)
             }
             _ => None,
         })
     };
     assert!(world.run_until(MINUTE, |world| reason(world).is_some()), "{:#?}", world.events);
-    reason(world).unwrap()
+    // Who looks later sees it too.
+    let shown = world.machine.progress().stall.unwrap();
+    assert_eq!(Some(shown.reason), reason(world));
+    shown.reason
 }
 
 fn assert_recovers(world: &mut World) {
     assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
+    assert_eq!(world.machine.progress().stall, None);
     assert!(world.events.iter().any(|(_, event)| *event == Event::Resumed), "{:#?}", world.events);
     assert!(world.bans.is_empty());
 }
@@ -63,6 +68,15 @@ fn all_peers_gone() {
     }
     assert!(world.machine.applied() < world.source.tip_height());
     assert_eq!(stall(&mut world), StallReason::NoPeers);
+    // It is said again, less and less often.
+    let said = |world: &World| {
+        let stalls = world.events.iter().filter(|(_, event)| matches!(event, Event::Stalled { .. }));
+        stalls.map(|&(at, _)| at).collect::<Vec<_>>()
+    };
+    world.run_until(MINUTE * 10, |_| false);
+    let times = said(&world);
+    assert!((10..20).contains(&times.len()), "{times:?}");
+    assert!(times.windows(3).all(|times| times[1].since(times[0]) <= times[2].since(times[1])), "{times:?}");
     // They come back under other names.
     world.join(3, Honest::default());
     assert_recovers(&mut world);

@@ -60,6 +60,11 @@ impl Fast {
         Self { possible, ..Self::default() }
     }
 
+    /// Blocks a second when they were measured last; zero before.
+    pub(super) fn block_rate(&self) -> u64 {
+        self.block_rate
+    }
+
     /// Whether the host can stage a state.
     pub(super) fn is_possible(&self) -> bool {
         self.possible

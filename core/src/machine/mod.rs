@@ -19,6 +19,7 @@ mod answers;
 mod conflict;
 mod download;
 mod fast;
+mod forecast;
 mod history;
 mod input;
 mod inputs;
@@ -40,6 +41,7 @@ pub use crate::strategy::Costs;
 pub use input::Input;
 pub use inputs::{PeerEvent, RequestFailure};
 pub use output::{
-    Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Position, Progress, StallReason, StateProgress,
+    Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Position, Progress, Stall, StallReason, StallStep,
+    StateProgress,
 };
 pub use state::{Machine, NewMachineError};

@@ -10,6 +10,7 @@ use crate::chain::{EpochRef, Fault, Finalized, TipFacts};
 use crate::config::SyncStrategyType;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId, PeerId, RequestId};
+use crate::progress::Eta;
 use crate::ranges::HeightRange;
 use crate::strategy::Costs;
 use crate::time::Instant;
@@ -132,7 +133,9 @@ pub enum Event {
         reason: StallReason,
         /// Since when.
         since: Instant,
-        /// When the machine looks again, at the latest.
+        /// What the machine does next.
+        step: StallStep,
+        /// When it does so, at the latest.
         next: Instant,
     },
     /// Progress again after [`Event::Stalled`].
@@ -156,8 +159,43 @@ pub enum Event {
     Halted(HaltReason),
 }
 
-/// Why there is no progress. The next step is the same each time: whoever can help is asked as soon as they may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize)]
+/// What the sync waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Stall {
+    /// Why there is no progress.
+    pub reason: StallReason,
+    /// When there was progress last.
+    pub since: Instant,
+    /// What the machine does next.
+    pub step: StallStep,
+    /// When it does so, at the latest: unless something comes before.
+    pub deadline: Instant,
+}
+
+/// What the machine does next where there is no progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StallStep {
+    /// Says again that it needs a peer; one that comes is asked at once.
+    #[error("needs a peer")]
+    AwaitPeer,
+    /// Asks peers what they have, and whoever can help for what is missing.
+    #[error("asks peers what they have")]
+    AskPeers,
+    /// Gives up requests that are late, and asks others.
+    #[error("asks other peers")]
+    AskOthers,
+    /// Gives out a verification job again.
+    #[error("verifies again")]
+    VerifyAgain,
+    /// Gives out a call into the store or the application again.
+    #[error("calls the store or the application again")]
+    CallAgain,
+}
+
+/// Why there is no progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StallReason {
     /// Nobody to ask.
     #[error("no peer is connected that may be asked; waiting for one")]
@@ -277,8 +315,13 @@ pub struct Progress {
     pub state: Option<StateProgress>,
     /// Blocks a second over the last seconds, and since the start where that is shorter.
     pub blocks_per_second: u64,
-    /// Time to the target at that rate; `None` while there is no rate.
+    /// The likely time that is left: [`Eta::likely`].
     pub remaining: Option<Duration>,
+    /// Time that is left, a state that is fetched included. `None` while there is no rate, or while the target moves away
+    /// as fast as it is approached.
+    pub eta: Option<Eta>,
+    /// Why nothing moves, once nothing has moved for [`stall_after`](crate::config::SyncConfig::stall_after).
+    pub stall: Option<Stall>,
     /// What it waits for most, over the whole time so far.
     pub bottleneck: Bottleneck,
     /// Payload bytes applied.

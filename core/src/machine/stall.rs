@@ -1,10 +1,21 @@
-//! The watch on progress: what the sync waits for, and why nothing moves.
+//! The watch on progress: what the sync waits for, why nothing moves, and what happens next.
+//!
+//! While the machine runs and is not at its goal there is always an answer ([`Machine::waiting`]), and its deadline is a
+//! timer of the machine: by then it asks, verifies or calls again, or says again that it can't do anything alone.
+
+use core::time::Duration;
 
 use crate::config::SyncStrategyType;
-use crate::machine::output::{Bottleneck, Event, StallReason};
+use crate::machine::output::{Bottleneck, Event, Stall, StallReason, StallStep};
 use crate::machine::plan::APPLY_CALLS;
 use crate::machine::state::{Call, Machine, Phase, Timer};
-use crate::requests::Kind;
+use crate::requests::{Kind, Purpose};
+use crate::time::Instant;
+
+/// Where there is nobody to ask that is said again after pauses that double, up to this.
+const MAX_REMINDER: Duration = Duration::from_secs(60);
+/// Doublings after which that is reached, whatever the first pause.
+const MAX_DOUBLINGS: u32 = 10;
 
 impl Machine {
     /// Notes what the sync waits for now, and keeps the watch on progress.
@@ -22,17 +33,36 @@ impl Machine {
         };
     }
 
-    /// There was no progress for a while: say why, unless there is nothing to do.
-    pub(super) fn check_stall(&mut self) {
-        let next = self.now.after(self.config.stall_after);
-        self.timers.set(Timer::Stall, next);
-        if self.phase != Phase::Running || self.reached.is_some() {
-            return;
+    /// What the machine waits for, if it runs and has not reached its goal: why, since when, and what it does by when.
+    /// True after a drain.
+    pub fn waiting(&self) -> Option<Stall> {
+        let idle = self.phase != Phase::Running || self.reached.is_some();
+        if idle {
+            return None;
         }
         let reason = self.stall_reason();
-        if self.stalled != Some(reason) {
+        let (step, deadline) = self.next_step(reason);
+        // The watch itself runs as long as the machine does.
+        let deadline = deadline.or(self.timers.at(Timer::Stall)).unwrap_or(self.now);
+        Some(Stall { reason, since: self.progressed_at, step, deadline })
+    }
+
+    /// There was no progress for a while: say why, unless there is nothing to do.
+    pub(super) fn check_stall(&mut self) {
+        let pause = match self.waiting() {
+            Some(Stall { step: StallStep::AwaitPeer, .. }) => {
+                let doubled = self.config.stall_after.saturating_mul(1 << self.stall_checks.min(MAX_DOUBLINGS));
+                doubled.min(MAX_REMINDER.max(self.config.stall_after))
+            }
+            _ => self.config.stall_after,
+        };
+        self.timers.set(Timer::Stall, self.now.after(pause));
+        let Some(Stall { reason, since, step, deadline: next }) = self.waiting() else { return };
+        self.stall_checks = self.stall_checks.saturating_add(1);
+        let alone = step == StallStep::AwaitPeer || self.next_step(reason).1.is_none();
+        if self.stalled != Some(reason) || alone {
             self.stalled = Some(reason);
-            self.emit(Event::Stalled { reason, since: self.progressed_at, next });
+            self.emit(Event::Stalled { reason, since, step, next });
         }
     }
 
@@ -63,5 +93,39 @@ impl Machine {
             Some((range, _, _)) => StallReason::BlocksMissing(range),
             None => StallReason::NoTarget(self.applied),
         }
+    }
+
+    /// What the machine does next, and when that is due by a timer of its own.
+    fn next_step(&self, reason: StallReason) -> (StallStep, Option<Instant>) {
+        match reason {
+            StallReason::HostBusy | StallReason::HostLate => {
+                let due = self.calls.keys().filter_map(|&id| self.timers.at(Timer::Call(id)));
+                (StallStep::CallAgain, due.min())
+            }
+            StallReason::VerifyLate => {
+                let due = self.jobs.keys().filter_map(|&id| self.timers.at(Timer::Job(id)));
+                (StallStep::VerifyAgain, due.min())
+            }
+            StallReason::PeersSlow => (StallStep::AskOthers, self.next_timeout()),
+            StallReason::NoPeers => (StallStep::AwaitPeer, self.timers.at(Timer::Stall)),
+            StallReason::NoTarget(_)
+            | StallReason::HandoverMissing(_)
+            | StallReason::BlocksMissing(_)
+            | StallReason::NoSnapshot(_)
+            | StallReason::StateMissing(_) => {
+                // Who is being asked is not asked again at the same time.
+                let asked = |id| {
+                    self.requests.iter().any(|(_, request)| request.peer == id && request.purpose == Purpose::Status)
+                };
+                let usable = self.peers.usable().filter(|&(id, _)| !asked(id));
+                let due = usable.filter_map(|(id, _)| self.timers.at(Timer::Status(id)));
+                (StallStep::AskPeers, due.chain(self.next_timeout()).min())
+            }
+        }
+    }
+
+    /// When the first request is given up.
+    fn next_timeout(&self) -> Option<Instant> {
+        self.requests.iter().filter_map(|(id, _)| self.timers.at(Timer::Request(id))).min()
     }
 }

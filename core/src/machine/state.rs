@@ -12,6 +12,7 @@ use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::fast::Fast;
+use crate::machine::forecast::Forecast;
 use crate::machine::output::{Bottleneck, Output, PeerReport, Position, Progress, StallReason};
 use crate::peers::{Peers, Standing};
 use crate::requests::{Purpose, Requests};
@@ -181,6 +182,9 @@ pub struct Machine {
     pub(super) reached: Option<Height>,
     pub(super) progressed_at: Instant,
     pub(super) stalled: Option<StallReason>,
+    /// Looks since the last progress that found none.
+    pub(super) stall_checks: u32,
+    pub(super) forecast: Forecast,
     pub(super) counters: Counters,
     pub(super) waits: BTreeMap<Bottleneck, u64>,
     pub(super) waiting_for: Bottleneck,
@@ -266,6 +270,8 @@ impl Machine {
             reached: None,
             progressed_at: now,
             stalled: None,
+            stall_checks: 0,
+            forecast: Forecast::default(),
             counters: Counters::default(),
             waits: BTreeMap::new(),
             waiting_for: Bottleneck::Peers,
@@ -307,7 +313,7 @@ impl Machine {
     pub fn progress(&self) -> Progress {
         let rate = self.blocks_per_second();
         let target = self.target().unwrap_or(self.applied).max(self.applied);
-        let remaining = target.above(self.applied).saturating_mul(1_000_000).checked_div(rate);
+        let eta = self.eta();
         Progress {
             start: self.start,
             current: self.applied,
@@ -316,7 +322,9 @@ impl Machine {
             strategy: self.strategy,
             state: self.state_progress(),
             blocks_per_second: rate,
-            remaining: remaining.map(Duration::from_micros),
+            remaining: eta.map(|eta| eta.likely),
+            eta,
+            stall: self.stalled.and_then(|_| self.waiting()),
             bottleneck: self.bottleneck(),
             payload_bytes: self.counters.payload_bytes,
             useful_bytes: self.counters.useful_bytes,
@@ -354,6 +362,8 @@ impl Machine {
     /// Notes progress: the applied head, the target or the trusted epoch moved.
     pub(super) fn progressed(&mut self) {
         self.progressed_at = self.now;
+        self.stall_checks = 0;
+        self.note_pace();
         self.timers.set(Timer::Stall, self.now.after(self.config.stall_after));
         if self.stalled.take().is_some() {
             self.emit(super::Event::Resumed);

@@ -168,6 +168,7 @@ impl Machine {
                 if facts.height > self.applied {
                     self.reached = None;
                     self.emit(Event::Target { height: facts.height, epoch: facts.epoch });
+                    self.note_target(&facts, &proof);
                     self.progressed();
                 }
                 self.target = Some(Target { facts, proof });

@@ -245,6 +245,7 @@ impl Machine {
         self.applied_id = Some(id);
         self.reached = None;
         self.samples.clear();
+        self.forecast.restart();
         self.epochs.forget_below(height);
         self.claims_changed = true;
         self.emit(Event::StateActive(base.point));

@@ -7,7 +7,7 @@ use core::time::Duration;
 const HYSTERESIS: u32 = 2;
 /// Blocks a second that are assumed of an application before any were executed: more than most do, so that some are
 /// executed, and measured, before a state is thought to be shorter.
-const ASSUMED_BLOCKS_PER_SECOND: u64 = 20_000;
+pub(crate) const ASSUMED_BLOCKS_PER_SECOND: u64 = 20_000;
 /// Bytes of a block's payload that are assumed before any were seen.
 const ASSUMED_BLOCK_BYTES: u64 = 1_024;
 /// Keys a second that are verified, stored and hashed again, assumed before any were: what a disk does in hash order.

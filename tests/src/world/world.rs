@@ -14,7 +14,7 @@ use hotstuff2_sync::machine::{
 };
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::trace::{RecordedStep, Recorder, TraceHeader, TraceWriter};
+use hotstuff2_sync::trace::{PlayError, RecordedStep, Recorder, Replayer, TraceFrames, TraceHeader, TraceWriter};
 use hotstuff2_sync::verify::{Job, Verdict};
 use hotstuff2_sync::wire::Request;
 
@@ -85,6 +85,20 @@ impl WorldTrace {
     /// The digest of all outputs.
     pub fn digest(&self) -> Hash {
         self.writer.digest()
+    }
+
+    /// Plays it on a new machine, as long as that gives the same outputs.
+    pub fn replay(&self) -> Result<Replayer, PlayError> {
+        let mut frames = TraceFrames::default();
+        frames.push(&self.bytes);
+        let head = frames.take().map_err(PlayError::Trace)?.unwrap_or_default();
+        let (mut replayer, _) = Replayer::new(head).map_err(PlayError::Trace)?;
+        while let Some(frame) = frames.take().map_err(PlayError::Trace)? {
+            let step = replayer.read(frame).map_err(PlayError::Trace)?;
+            replayer.play(step)?;
+        }
+        frames.finish().map_err(PlayError::Trace)?;
+        Ok(replayer)
     }
 }
 
