@@ -21,7 +21,7 @@ impl Machine {
     /// Notes what the sync waits for now, and keeps the watch on progress.
     pub(super) fn watch(&mut self) {
         let out = self.calls.values().filter(|pending| !matches!(pending.call, Call::Store(_))).count();
-        let nobody = self.peers.usable().next().is_none();
+        let nobody = self.peers.active().next().is_none();
         self.waiting_for = if out >= APPLY_CALLS || (out > 0 && self.requests.len() == 0 && self.jobs.is_empty()) {
             Bottleneck::Apply
         } else if nobody {
@@ -77,7 +77,7 @@ impl Machine {
         if !self.jobs.is_empty() {
             return StallReason::VerifyLate;
         }
-        if self.peers.usable().next().is_none() {
+        if self.peers.active().next().is_none() {
             return StallReason::NoPeers;
         }
         if self.requests.any(|purpose| purpose.kind() != Kind::Follow && purpose.kind() != Kind::Status) {
