@@ -345,8 +345,9 @@ impl SyncPeerManager {
         }
     }
 
-    /// A peer connected, for the first time or again. A ban outlives a reconnection.
-    pub(crate) fn connected(&mut self, now: Instant, id: PeerId, group: u64) {
+    /// A peer connected, for the first time or again; `group` is what it shares with others that may be one operator. A
+    /// ban outlives a reconnection.
+    pub fn connected(&mut self, now: Instant, id: PeerId, group: u64) {
         self.shift(id, Place::Nowhere, now);
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(group, now));
         if !peer.connected {
@@ -360,8 +361,8 @@ impl SyncPeerManager {
         self.review(id, now);
     }
 
-    /// A peer went away.
-    pub(crate) fn disconnected(&mut self, now: Instant, id: PeerId) {
+    /// A peer went away. What is known of it is kept, within a bound.
+    pub fn disconnected(&mut self, now: Instant, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.connected) else { return };
         peer.connected = false;
         peer.gone_at = now;
@@ -509,7 +510,7 @@ impl SyncPeerManager {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.pause(kind, until);
         }
-        if kind.is_bulk() {
+        if !matches!(kind, Kind::Follow | Kind::Status) {
             self.step_aside(id, now);
         }
         until

@@ -17,6 +17,9 @@ mod places;
 mod quality;
 mod trust;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use choice::Ask;
 pub use manager::{PeerSettings, SyncPeerManager};
 pub(crate) use peer::{Peer, Standing};
