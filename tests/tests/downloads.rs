@@ -44,7 +44,7 @@ fn asked(world: &World, peer: PeerId, matches: impl Fn(&Request) -> bool) -> usi
 
 #[test]
 fn nine_fast_peers_and_a_slow_one_fill_their_lines() {
-    let blocks = 40_000;
+    let blocks = 100_000;
     let mut world = World::new(chain(blocks, 1024), parallel()).unwrap();
     let mut lines = Vec::new();
     for name in 1..=10 {

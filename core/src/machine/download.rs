@@ -35,6 +35,8 @@ const HEDGE_PATIENCE: Duration = Duration::from_secs(2);
 const PRESSING_SHARE: u64 = 4;
 /// … and the head of line is pressing in any case after this time.
 const PRESSING_AFTER: Duration = Duration::from_secs(1);
+/// What nobody was asked for is looked at again after this time.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Things that nobody can be asked for now, after which no more are looked at.
 const MOST_REFUSED: u32 = 16;
 
@@ -44,7 +46,7 @@ impl Machine {
         let Some(target) = self.target() else { return };
         let limit = self.until.map_or(target, |until| target.min(until));
         let mut from = Height::ZERO;
-        let mut refused = 0;
+        let mut refused = 0u32;
         while self.may_ask_more() && self.budget.room(true) > 0 {
             let Some(want) = self.blocks.next_want(from) else {
                 if self.blocks.planned() >= limit || !self.has_room_for_a_cell() || !self.open_cell() {
@@ -56,11 +58,15 @@ impl Machine {
             from = want.range().first();
             if !self.ask_for(&want) {
                 from = want.range().last().next();
-                refused += 1;
+                refused = refused.saturating_add(1);
                 if self.budget.room(false) == 0 || refused >= MOST_REFUSED {
                     break;
                 }
             }
+        }
+        if refused > 0 && self.requests.len() > 0 {
+            // Perhaps a better peer is waited for; it may turn out to be late.
+            self.timers.set_sooner(Timer::Tokens, self.now.after(LOOK_AGAIN_AFTER));
         }
         self.requests.set_missing(self.blocks.unasked_bytes());
         self.hedge();

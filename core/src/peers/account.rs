@@ -33,8 +33,8 @@ impl Default for Account {
 }
 
 fn smooth(old: u64, sample: u64) -> u64 {
-    let weight = u64::from(SMOOTHING);
-    if old == 0 { sample } else { old.saturating_sub(old / weight).saturating_add(sample / weight).max(1) }
+    const WEIGHT: u64 = SMOOTHING as u64;
+    if old == 0 { sample } else { old.saturating_sub(old / WEIGHT).saturating_add(sample / WEIGHT).max(1) }
 }
 
 impl Account {

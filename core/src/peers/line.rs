@@ -53,9 +53,14 @@ impl Line {
         // Latency is an estimate: what came sooner than that says little of throughput.
         let elapsed = micros(elapsed).max(micros(now.since(sent)) / 4).max(1);
         let sample = self.bytes.saturating_mul(MICROS_PER_SECOND).checked_div(elapsed).unwrap_or(0);
-        let weight = if sample > self.bytes_per_second { RISE } else { FALL };
-        let kept = self.bytes_per_second.saturating_sub(self.bytes_per_second / weight);
-        let smooth = if first { sample } else { kept.saturating_add(sample / weight) };
+        let before = self.bytes_per_second;
+        let smooth = if first {
+            sample
+        } else if sample > before {
+            before.saturating_sub(before / RISE).saturating_add(sample / RISE)
+        } else {
+            before.saturating_sub(before / FALL).saturating_add(sample / FALL)
+        };
         self.bytes_per_second = smooth.max(LEAST_BYTES_PER_SECOND);
         self.since = now;
         self.bytes = 0;

@@ -27,6 +27,7 @@ const LINK_SETTLES: Duration = Duration::from_secs(1);
 const ROTATED_ONE_IN: usize = 8;
 /// Peers that went away and are remembered: enough for every network that this is for, little memory.
 const MAX_GONE: usize = 4096;
+
 /// What the manager goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerSettings {
@@ -243,7 +244,7 @@ impl SyncPeerManager {
     /// Those that deliver least change places with those that stand by: one in eight, at least one, of those that have had
     /// the time to show what they can. Returns who went and who came.
     pub fn rotate_sync_peers(&mut self, now: Instant) -> Vec<(PeerId, PeerId)> {
-        let seasoned = |peer: &Peer| now.since(peer.placed_at) >= self.settings.rotation_interval / 2;
+        let seasoned = |peer: &Peer| now.since(peer.placed_at).saturating_mul(2) >= self.settings.rotation_interval;
         let mut least: Vec<(u64, PeerId)> =
             self.active().filter(|(_, peer)| seasoned(peer)).map(|(id, peer)| (peer.recent_bytes, id)).collect();
         least.sort_unstable();

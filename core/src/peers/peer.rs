@@ -139,7 +139,7 @@ impl Peer {
 
     /// Requests that may be in flight to it: as many as keep its line busy, and fewer after time-outs.
     pub(crate) fn capacity(&self) -> u32 {
-        let under_way = micros(self.line.latency()) / micros(TARGET_TIME).max(1);
+        let under_way = micros(self.line.latency()).checked_div(micros(TARGET_TIME)).unwrap_or(0);
         let enough = SHORT_WINDOW.saturating_add(u32::try_from(under_way).unwrap_or(MAX_WINDOW));
         self.window.min(enough)
     }
