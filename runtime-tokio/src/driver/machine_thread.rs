@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 use super::apply::{Appliers, ToStore};
 use super::handle::{Events, SyncEvent};
 use super::pool::Pool;
+use crate::discovery::Discovery;
 use super::record::Recording;
 use super::{Input, StartCall};
 use crate::net::address::group_of;
@@ -47,6 +48,7 @@ pub(super) struct MachineThread {
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
     pub(super) network: Arc<dyn Network>,
+    pub(super) discovery: Discovery,
     pub(super) pool: Pool,
     pub(super) appliers: Appliers,
     pub(super) inputs: Sender<Input>,
@@ -224,13 +226,18 @@ impl MachineThread {
                 Output::State(call) => self.appliers.send(ToStore::State(call)),
                 Output::History(call) => self.appliers.send(ToStore::History(call)),
                 Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {
-                    self.network.ban(peer, until.since(self.now()), &fault.to_string());
+                    let duration = until.since(self.now());
+                    self.network.ban(peer, duration, &fault.to_string());
+                    self.discovery.ban(peer, duration);
                 }
                 Output::Event(event) => {
                     match event {
                         Event::StateActive(_) => self.appliers.send(ToStore::HistoryGap),
                         // The network's bans rest on the same verdicts that are doubted now.
-                        Event::SuspectSelf { .. } => self.network.lift_bans(),
+                        Event::SuspectSelf { .. } => {
+                            self.network.lift_bans();
+                            self.discovery.lift_bans();
+                        }
                         Event::Target { height, .. } => self.appliers.send(ToStore::Target(height)),
                         _ => {}
                     }

@@ -7,7 +7,6 @@
 
 mod apply;
 mod builder;
-pub(crate) mod dialer;
 mod handle;
 mod machine_thread;
 mod pool;
@@ -15,7 +14,6 @@ mod record;
 mod state_sync;
 
 pub use builder::{StartError, SyncBuilder};
-pub use dialer::PeerAddress;
 pub use handle::{SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub use state_sync::{StateSync, StateSyncError};
 
