@@ -22,6 +22,8 @@ use crate::net::address::group_of;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Doublings after which any limit is reached.
 const MAX_DOUBLINGS: u32 = 10;
+/// How often a rest doubles.
+const MAX_REST_DOUBLINGS: u32 = 6;
 /// A pause is up to a quarter longer, by chance, so that nodes that lost the same peer don't come back to it all at once.
 const JITTER_SHARE: u64 = 4;
 /// Dials on their way at a time.
@@ -249,7 +251,13 @@ impl Plan {
                 let rests = tries.failures >= self.attempts;
                 // One that failed often rests for long; but who has nobody tries everyone.
                 let rests_long = rests && !alone;
-                let pause = if rests_long { self.settings.rest } else { tries.growing(self.settings.retry_interval) };
+                let pause = if rests_long {
+                    // Longer each time, up to an hour or so: most of those that were ever known are gone for good.
+                    let doublings = tries.failures.saturating_sub(self.attempts).min(MAX_REST_DOUBLINGS);
+                    self.settings.rest.saturating_mul(1 << doublings)
+                } else {
+                    tries.growing(self.settings.retry_interval)
+                };
                 if !tries.is_due(now, pause) {
                     continue;
                 }

@@ -291,7 +291,9 @@ async fn who_fails_rests_for_long_unless_there_is_nobody_else() {
     assert_eq!(all(&mut plan, &book, &others), []);
     assert_eq!(all(&mut plan, &book, &[]), [dial], "with nobody else, a known address is tried soon");
     plan.failed(dial, Instant::now());
-    tokio::time::advance(Duration::from_secs(80)).await;
+    tokio::time::advance(Duration::from_secs(100)).await;
+    assert_eq!(all(&mut plan, &book, &others), [], "it rests longer each time");
+    tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(all(&mut plan, &book, &others), [dial]);
 }
 
