@@ -21,9 +21,9 @@ use tokio::task::AbortHandle;
 use super::apply::{Appliers, ToStore};
 use super::handle::{Events, SyncEvent};
 use super::pool::Pool;
-use crate::discovery::Discovery;
 use super::record::Recording;
 use super::{Input, StartCall};
+use crate::discovery::Discovery;
 use crate::net::address::group_of;
 use crate::net::{Network, ResponseError};
 
