@@ -40,6 +40,11 @@ impl BootstrapPeer {
         self.id
     }
 
+    /// Whether both are at one place, whoever must be there.
+    pub(super) fn is_at_the_place_of(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+
     /// Where it is now: one address, or all that its name stands for.
     ///
     /// # Errors

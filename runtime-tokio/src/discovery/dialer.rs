@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hotstuff2_sync::chain::Fault;
@@ -19,7 +19,7 @@ use super::book::AddressBook;
 use super::bootstrap::BootstrapPeer;
 use super::exchange;
 use super::file::BookError;
-use super::handle::{Shared, unix_now};
+use super::handle::{Order, Shared, unix_now};
 use super::plan::{Dial, Plan};
 use crate::net::{ConnectError, Network, PeerLink};
 
@@ -112,6 +112,7 @@ impl Dialer {
     pub(super) async fn run(mut self) {
         loop {
             let wanted = self.shared.wanted.load(Ordering::Relaxed);
+            self.obey();
             let now = Instant::now();
             let links = self.network.links();
             self.dial(&links, now);
@@ -131,6 +132,33 @@ impl Dialer {
                 Some(ended) = self.save.join_next() => self.take_saved(ended),
                 () = shared.wake.notified() => {}
                 () = tokio::time::sleep(CHECK) => {}
+            }
+        }
+    }
+
+    /// Takes in what the operator has said.
+    fn obey(&mut self) {
+        let orders = std::mem::take(&mut *self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        for order in orders {
+            match order {
+                Order::Add(peer) => {
+                    let id = peer.id();
+                    if let Some(id) = id {
+                        self.plan.rejoin(id);
+                    }
+                    match self.bootstrap.iter().position(|named| named.peer.is_at_the_place_of(&peer)) {
+                        Some(number) => {
+                            self.bootstrap[number] = Named { peer, complained: false };
+                            self.plan.hurry(number, id);
+                        }
+                        None => {
+                            self.bootstrap.push(Named { peer, complained: false });
+                            self.plan.add(id);
+                        }
+                    }
+                }
+                Order::Leave(id) => self.plan.leave(id),
+                Order::Rejoin(id) => self.plan.rejoin(id),
             }
         }
     }
@@ -178,6 +206,11 @@ impl Dialer {
 
     fn found(&mut self, dial: Dial, peer: KnownPeer) {
         self.plan.succeeded(dial, peer.id);
+        // Found out only now, by an address without an id; or left meanwhile.
+        if self.plan.is_left(peer.id) {
+            self.network.disconnect(peer.id, "not wanted by this node's operator");
+            return;
+        }
         // A dial is not made where the peer has connected by itself meanwhile, which says nothing about the address.
         let verified = matches!(dial, Dial::Trial { keep: false, .. });
         let is_there = |link: &PeerLink| link.peer == peer.id && link.address == peer.address;

@@ -18,6 +18,9 @@ use super::book::{AddressBook, BookAddress, BookEntry, MAX_ADDRESSES, MAX_BANS, 
 use super::candidates::{Candidate, Source};
 use crate::net::address::scope_of;
 
+/// Name of the address book in a node's folder.
+pub const BOOK_FILE: &str = "peers.book";
+
 /// First bytes of the file, with the version of what follows.
 const MAGIC: &[u8; 12] = b"hs2-peers/1\n";
 /// Bytes of the checksum behind the magic: xxh3, little-endian. It finds damage, not malice.

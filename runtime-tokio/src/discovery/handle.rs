@@ -79,11 +79,23 @@ pub(super) struct Shared {
     pub(super) settings: DiscoverySettings,
     /// The network, once the task has started. It may hold the handler below, so it isn't held here.
     network: Mutex<Option<Weak<dyn Network>>>,
+    /// What the operator has said since the task last looked, in order.
+    pub(super) orders: Mutex<Vec<Order>>,
     pub(super) wake: Notify,
     /// How often somebody wanted everyone to be asked.
     pub(super) wanted: AtomicU64,
     /// Which of those has been carried out, and whether something is still on its way.
     pub(super) done: watch::Sender<(u64, bool)>,
+}
+
+/// What the operator says while it runs.
+pub(super) enum Order {
+    /// Keep a connection to this peer.
+    Add(BootstrapPeer),
+    /// Dial it no more, whoever names it.
+    Leave(PeerId),
+    /// It may be dialled again.
+    Rejoin(PeerId),
 }
 
 /// Runs a discovery until it is dropped; [`stop`](Self::stop) does so and waits until the address book is saved.
@@ -104,6 +116,7 @@ impl Discovery {
             book: Mutex::new(book),
             settings,
             network: Mutex::new(None),
+            orders: Mutex::default(),
             wake: Notify::new(),
             wanted: AtomicU64::new(0),
             done: watch::Sender::new((0, false)),
@@ -150,6 +163,39 @@ impl Discovery {
         let waited = done.wait_for(|&(carried_out, busy)| carried_out >= wanted && !busy);
         let _ = tokio::time::timeout(DISCOVER_PATIENCE, waited).await;
         self.network().map_or_else(Vec::new, |network| network.links().iter().map(|link| link.peer).collect())
+    }
+
+    /// Keeps a connection to this peer from now on, as to those of [`DiscoverySettings::bootstrap`].
+    pub fn add(&self, peer: BootstrapPeer) {
+        self.order(Order::Add(peer));
+    }
+
+    /// Dials `peer` no more, whoever names it, until [`rejoin`](Self::rejoin). A connection that is there stays.
+    pub fn leave(&self, peer: PeerId) {
+        self.order(Order::Leave(peer));
+    }
+
+    /// Takes [`leave`](Self::leave) back.
+    pub fn rejoin(&self, peer: PeerId) {
+        self.order(Order::Rejoin(peer));
+    }
+
+    fn order(&self, order: Order) {
+        self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        self.wake();
+    }
+
+    /// Whether an address of `peer` is known that has answered, or that the operator named.
+    pub fn knows(&self, peer: PeerId) -> bool {
+        self.book().peers.contains_key(&peer)
+            || self.0.settings.bootstrap.iter().any(|named| named.id() == Some(peer))
+            || self
+                .0
+                .orders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .any(|order| matches!(order, Order::Add(named) if named.id() == Some(peer)))
     }
 
     /// The address book, as it is now.

@@ -30,5 +30,5 @@ mod vanish_tests;
 
 pub use book::{AddressBook, BookAddress, BookEntry};
 pub use bootstrap::{BootstrapPeer, ParseBootstrapError, PeerAddress};
-pub use file::{BookError, BookFound};
+pub use file::{BOOK_FILE, BookError, BookFound};
 pub use handle::{Discovery, DiscoveryHandler, DiscoverySettings, DiscoveryTask};

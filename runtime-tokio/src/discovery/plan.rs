@@ -53,6 +53,8 @@ pub(super) struct Plan {
     attempts: u32,
     rng: Rng,
     bootstrap: Vec<Bootstrap>,
+    /// Peers that the operator does not want.
+    left: BTreeSet<PeerId>,
     tries: HashMap<KnownPeer, Tries>,
     /// When a host was tried that was only heard of.
     trials: HashMap<Host, Instant>,
@@ -126,11 +128,39 @@ impl Plan {
             attempts,
             rng: Rng::new(seed),
             bootstrap,
+            left: BTreeSet::new(),
             tries: HashMap::new(),
             trials: HashMap::new(),
             last_trial: None,
             out: Vec::new(),
         }
+    }
+
+    /// One more of the operator's peers, behind the others.
+    pub(super) fn add(&mut self, id: Option<PeerId>) {
+        self.bootstrap.push(Bootstrap { id, tries: Tries::default() });
+    }
+
+    /// Dials an operator's peer at once that is there already.
+    pub(super) fn hurry(&mut self, number: usize, id: Option<PeerId>) {
+        if let Some(peer) = self.bootstrap.get_mut(number) {
+            *peer = Bootstrap { id, tries: Tries::default() };
+        }
+    }
+
+    /// Dials this peer no more.
+    pub(super) fn leave(&mut self, id: PeerId) {
+        self.left.insert(id);
+    }
+
+    /// Takes that back.
+    pub(super) fn rejoin(&mut self, id: PeerId) {
+        self.left.remove(&id);
+    }
+
+    /// Whether the operator does not want this peer.
+    pub(super) fn is_left(&self, id: PeerId) -> bool {
+        self.left.contains(&id)
     }
 
     /// How often the operator's peer of this number has failed in a row: which of its addresses is next.
@@ -206,6 +236,7 @@ impl Plan {
         let most = self.settings.retry_interval;
         let wanted = |number: usize, peer: &Bootstrap| {
             !self.out.contains(&Dial::Bootstrap(number))
+                && !peer.id.is_some_and(|id| self.left.contains(&id))
                 && !links.iter().any(|link| Some(link.peer) == peer.id)
                 && peer.tries.is_due(now, peer.tries.growing(most))
         };
@@ -242,7 +273,8 @@ impl Plan {
         there.chain(on_their_way).for_each(|address| *groups.entry(group_of(address)).or_default() += 1);
         let mut best = None;
         for (id, entry) in book.peers() {
-            if id == own || connected.contains(&id) || self.is_out(id) || book.is_banned(id) {
+            if id == own || connected.contains(&id) || self.is_out(id) || book.is_banned(id) || self.left.contains(&id)
+            {
                 continue;
             }
             for at in &entry.addresses {
@@ -283,7 +315,8 @@ impl Plan {
         let mut rng = self.rng.clone();
         let candidate = book.candidates.choose(&mut rng, |candidate| {
             let KnownPeer { id, address } = candidate.peer;
-            id != own && !self.is_out(id) && !book.is_banned(id) && rested(Host::of(address))
+            let fits = id != own && !self.left.contains(&id) && !book.is_banned(id);
+            fits && !self.is_out(id) && rested(Host::of(address))
         })?;
         self.rng = rng;
         self.last_trial = Some(now);

@@ -172,11 +172,6 @@ impl<C: Chain> SyncBuilder<C> {
         self.stores.staging.is_some()
     }
 
-    /// The peers, which the caller dials from here on.
-    pub(crate) fn take_peers(&mut self) -> Vec<PeerAddress> {
-        std::mem::take(&mut self.peers)
-    }
-
     /// Puts another source of news in the place of the network's own, which the caller passes on from here on.
     pub(crate) fn replace_events(&mut self, events: mpsc::Receiver<NetworkEvent>) -> mpsc::Receiver<NetworkEvent> {
         std::mem::replace(&mut self.network_events, events)
@@ -216,6 +211,7 @@ impl<C: Chain> SyncBuilder<C> {
         let tell = event_sender.clone();
         let dialer =
             discovery.start(&self.network, &dialling, self.peers, move |text| tell.send(SyncEvent::Dial(text)));
+        let known = discovery.clone();
         forward(self.network_events, inputs.clone(), discovery.clone());
         let thread = MachineThread {
             machine,
@@ -246,6 +242,7 @@ impl<C: Chain> SyncBuilder<C> {
             network: self.network,
             thread: Some(thread),
             dialer,
+            discovery: known,
             begin: clock,
             ended: None,
         })

@@ -11,7 +11,7 @@ use hotstuff2_sync::machine::{Event, Position, Progress};
 use tokio::sync::{mpsc, watch};
 
 use super::{CallNumber, Input, StartCall};
-use crate::discovery::DiscoveryTask;
+use crate::discovery::{Discovery, DiscoveryTask};
 use crate::net::Network;
 
 /// Something that the user may want to know.
@@ -84,6 +84,7 @@ pub struct SyncHandle {
     pub(super) network: Arc<dyn Network>,
     pub(super) thread: Option<JoinHandle<()>>,
     pub(super) dialer: DiscoveryTask,
+    pub(super) discovery: Discovery,
     pub(super) begin: Clock,
     pub(super) ended: Option<Clock>,
 }
@@ -134,6 +135,11 @@ impl SyncHandle {
     /// The next event; `None` when the sync has ended.
     pub async fn next_event(&mut self) -> Option<SyncEvent> {
         self.events.recv().await
+    }
+
+    /// What finds its peers.
+    pub fn discovery(&self) -> &Discovery {
+        &self.discovery
     }
 
     /// What the sync has used so far.

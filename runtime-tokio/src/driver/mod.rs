@@ -13,6 +13,7 @@ mod pool;
 mod record;
 mod state_sync;
 
+pub use crate::discovery::PeerAddress;
 pub use builder::{StartError, SyncBuilder};
 pub use handle::{SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub use state_sync::{StateSync, StateSyncError};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hotstuff2_sync_tokio::discovery::{BookEntry, BookFound};
+use hotstuff2_sync_tokio::discovery::{BOOK_FILE, BookEntry, BookFound};
 use hotstuff2_sync_tokio::{AddressBook, Discovery, DiscoverySettings};
 use serde::Serialize;
 
@@ -10,9 +10,6 @@ use crate::args::{PeerArgs, PeersArgs};
 use crate::error::CliError;
 use crate::generate::now;
 use crate::report::{say, write_json};
-
-/// Name of the address book in a node's folder.
-const BOOK_FILE: &str = "peers.book";
 
 #[derive(Serialize)]
 struct PeersReport {
