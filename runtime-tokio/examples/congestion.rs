@@ -10,9 +10,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
+use hotstuff2_sync_tokio::net::WestwoodConfig;
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{AckFrequencyConfig, ClientConfig, Endpoint, ServerConfig, TransportConfig};
+use quinn::{ClientConfig, Endpoint, ServerConfig, TransportConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
@@ -44,7 +45,7 @@ async fn main() -> Result<(), Failure> {
             loss_ppm: loss,
             queue_bytes: usize::try_from(mbit * 125 * queue_ms)?,
         };
-        for name in ["cubic", "reno", "bbr", "bbr, initial window 32", "bbr, ack frequency"] {
+        for name in ["cubic", "bbr", "westwood"] {
             let (rate, lost, rtt) = measure(line, name, Duration::from_secs(seconds)).await?;
             println!(
                 "queue {queue_ms} ms, {name}: {:.1} Mbit/s of payload ({:.0} %), {:.2} % of packets lost, rtt {} ms",
@@ -62,22 +63,14 @@ fn transport(name: &str) -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     let controller: Arc<dyn ControllerFactory + Send + Sync> = match name {
         "cubic" => Arc::new(CubicConfig::default()),
-        "reno" => Arc::new(NewRenoConfig::default()),
-        "bbr, initial window 32" => {
-            let mut config = BbrConfig::default();
-            config.initial_window(32 * 1200);
-            Arc::new(config)
-        }
-        _ => Arc::new(BbrConfig::default()),
+        "bbr" => Arc::new(BbrConfig::default()),
+        _ => Arc::new(WestwoodConfig::default()),
     };
     transport
         .congestion_controller_factory(controller)
         .stream_receive_window((2_u32 << 20).into())
         .receive_window((16_u32 << 20).into())
         .send_window(16 << 20);
-    if name.ends_with("ack frequency") {
-        transport.ack_frequency_config(Some(AckFrequencyConfig::default()));
-    }
     Arc::new(transport)
 }
 
