@@ -9,6 +9,7 @@
 
 pub mod application;
 pub mod consensus;
+pub mod discovery;
 pub mod driver;
 mod light_read;
 pub mod manager;
@@ -23,9 +24,8 @@ pub mod store;
 mod test_world;
 
 pub use application::{AppBlock, Application, ExecuteError, NoApplication};
-pub use driver::{
-    PeerAddress, StartError, StateSync, StateSyncError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage,
-};
+pub use discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings, PeerAddress};
+pub use driver::{StartError, StateSync, StateSyncError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub use light_read::{ReadError, read_state};
 pub use manager::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncStatus, TokioSyncManager};
 

@@ -19,12 +19,12 @@ use tokio::sync::{mpsc, watch};
 
 use super::Input;
 use super::apply::{Appliers, Stores};
-use super::dialer::{self, PeerAddress};
-use super::handle::{Events, SyncHandle};
+use super::handle::{Events, SyncEvent, SyncHandle};
 use super::machine_thread::MachineThread;
 use super::pool::Pool;
 use super::record::Recording;
 use crate::application::{Application, NoApplication};
+use crate::discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings};
 use crate::net::{Network, NetworkEvent};
 use crate::store::{BlockStore, HistoryStore, StateStaging, StoreFailure};
 
@@ -61,7 +61,8 @@ pub struct SyncBuilder<C> {
     network_events: mpsc::Receiver<NetworkEvent>,
     application: Option<Box<dyn Application>>,
     config: SyncConfig,
-    peers: Vec<PeerAddress>,
+    peers: Vec<BootstrapPeer>,
+    discovery: Option<Discovery>,
     record: Option<PathBuf>,
     seed: u64,
     verify_threads: usize,
@@ -83,6 +84,7 @@ impl<C: Chain> SyncBuilder<C> {
             application: None,
             config: SyncConfig::default(),
             peers: Vec::new(),
+            discovery: None,
             record: None,
             seed: 0,
             verify_threads: thread::available_parallelism().map_or(1, NonZero::get),
@@ -116,8 +118,15 @@ impl<C: Chain> SyncBuilder<C> {
     }
 
     /// Dials these peers and keeps the connections.
-    pub fn with_peers(mut self, peers: Vec<PeerAddress>) -> Self {
-        self.peers = peers;
+    pub fn with_peers(mut self, peers: Vec<impl Into<BootstrapPeer>>) -> Self {
+        self.peers = peers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Finds peers with `discovery`, which has its own bootstrap peers and perhaps an address book with a file. Without
+    /// it, peers are found all the same and forgotten at the end.
+    pub fn with_discovery(mut self, discovery: Discovery) -> Self {
+        self.discovery = Some(discovery);
         self
     }
 
@@ -163,11 +172,6 @@ impl<C: Chain> SyncBuilder<C> {
         self.stores.staging.is_some()
     }
 
-    /// The peers, which the caller dials from here on.
-    pub(crate) fn take_peers(&mut self) -> Vec<PeerAddress> {
-        std::mem::take(&mut self.peers)
-    }
-
     /// Puts another source of news in the place of the network's own, which the caller passes on from here on.
     pub(crate) fn replace_events(&mut self, events: mpsc::Receiver<NetworkEvent>) -> mpsc::Receiver<NetworkEvent> {
         std::mem::replace(&mut self.network_events, events)
@@ -186,6 +190,7 @@ impl<C: Chain> SyncBuilder<C> {
             epochs: self.stores.blocks.epochs()?,
         };
         let clock = Clock::now();
+        let dialling = self.config.clone();
         let header = self.record.as_ref().map(|_| TraceHeader::new(&self.config, &start, self.seed, Instant::ZERO));
         let machine = Machine::new(self.config, start, self.seed, Instant::ZERO)?;
         let (inputs, work) = channel();
@@ -200,8 +205,14 @@ impl<C: Chain> SyncBuilder<C> {
         let cpu_micros = Arc::new(AtomicU64::new(0));
         let pool = Pool::start(&self.chain, self.verify_threads, &inputs)?;
         let appliers = Appliers::start(&self.chain, self.stores, application, &inputs, &event_sender)?;
-        let dialer = dialer::start(&self.network, self.peers, &event_sender);
-        forward(self.network_events, inputs.clone());
+        let seed = self.seed;
+        let discovery =
+            self.discovery.unwrap_or_else(|| Discovery::new(AddressBook::new(seed), DiscoverySettings::default()));
+        let tell = event_sender.clone();
+        let dialer =
+            discovery.start(&self.network, &dialling, self.peers, move |text| tell.send(SyncEvent::Dial(text)));
+        let known = discovery.clone();
+        forward(self.network_events, inputs.clone(), discovery.clone());
         let thread = MachineThread {
             machine,
             recording,
@@ -210,6 +221,7 @@ impl<C: Chain> SyncBuilder<C> {
             clock,
             runtime: Handle::current(),
             network: Arc::clone(&self.network),
+            discovery,
             pool,
             appliers,
             inputs: inputs.clone(),
@@ -230,6 +242,7 @@ impl<C: Chain> SyncBuilder<C> {
             network: self.network,
             thread: Some(thread),
             dialer,
+            discovery: known,
             begin: clock,
             ended: None,
         })
@@ -237,9 +250,10 @@ impl<C: Chain> SyncBuilder<C> {
 }
 
 /// Brings news of peers to the machine's thread until either end is gone.
-fn forward(mut network: mpsc::Receiver<NetworkEvent>, inputs: std::sync::mpsc::Sender<Input>) {
+fn forward(mut network: mpsc::Receiver<NetworkEvent>, inputs: std::sync::mpsc::Sender<Input>, discovery: Discovery) {
     tokio::spawn(async move {
         while let Some(event) = network.recv().await {
+            discovery.wake();
             let input = match event {
                 NetworkEvent::Connected { peer, address } => Input::Connected(peer, address),
                 NetworkEvent::Disconnected { peer, .. } => Input::Disconnected(peer),

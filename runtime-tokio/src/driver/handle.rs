@@ -9,9 +9,9 @@ use std::time::{Duration, Instant as Clock};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Event, Position, Progress};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
 use super::{CallNumber, Input, StartCall};
+use crate::discovery::{Discovery, DiscoveryTask};
 use crate::net::Network;
 
 /// Something that the user may want to know.
@@ -83,7 +83,8 @@ pub struct SyncHandle {
     pub(super) cpu_micros: Arc<AtomicU64>,
     pub(super) network: Arc<dyn Network>,
     pub(super) thread: Option<JoinHandle<()>>,
-    pub(super) dialer: JoinSet<()>,
+    pub(super) dialer: DiscoveryTask,
+    pub(super) discovery: Discovery,
     pub(super) begin: Clock,
     pub(super) ended: Option<Clock>,
 }
@@ -136,6 +137,11 @@ impl SyncHandle {
         self.events.recv().await
     }
 
+    /// What finds its peers.
+    pub fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
     /// What the sync has used so far.
     pub fn usage(&self) -> SyncUsage {
         SyncUsage {
@@ -148,7 +154,7 @@ impl SyncHandle {
     /// Stops, waits until everything that was handed on is stored and everything executed is durable, and closes the
     /// network. Blocks that are stored and not executed yet are executed by the next start.
     pub async fn shutdown(mut self) -> SyncEnd {
-        self.dialer.abort_all();
+        self.dialer.stop().await;
         let _ = self.inputs.send(Input::Shutdown);
         if let Some(thread) = self.thread.take() {
             // Joining blocks; the runtime's threads are needed to end the requests.

@@ -23,6 +23,7 @@ use super::handle::{Events, SyncEvent};
 use super::pool::Pool;
 use super::record::Recording;
 use super::{Input, StartCall};
+use crate::discovery::Discovery;
 use crate::net::address::group_of;
 use crate::net::{Network, ResponseError};
 
@@ -47,6 +48,7 @@ pub(super) struct MachineThread {
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
     pub(super) network: Arc<dyn Network>,
+    pub(super) discovery: Discovery,
     pub(super) pool: Pool,
     pub(super) appliers: Appliers,
     pub(super) inputs: Sender<Input>,
@@ -228,13 +230,18 @@ impl MachineThread {
                         Penalty::Ban { fault, until } => (fault.to_string(), until),
                         Penalty::Exclude { reason, until } => (reason.to_string(), until),
                     };
-                    self.network.ban(peer, until.since(self.now()), &reason);
+                    let duration = until.since(self.now());
+                    self.network.ban(peer, duration, &reason);
+                    self.discovery.ban(peer, duration);
                 }
                 Output::Event(event) => {
                     match event {
                         Event::StateActive(_) => self.appliers.send(ToStore::HistoryGap),
                         // The network's bans rest on the same verdicts that are doubted now.
-                        Event::SuspectSelf { .. } => self.network.lift_bans(),
+                        Event::SuspectSelf { .. } => {
+                            self.network.lift_bans();
+                            self.discovery.lift_bans();
+                        }
                         Event::Target { height, .. } => self.appliers.send(ToStore::Target(height)),
                         _ => {}
                     }

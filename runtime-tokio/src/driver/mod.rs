@@ -7,15 +7,14 @@
 
 mod apply;
 mod builder;
-pub(crate) mod dialer;
 mod handle;
 mod machine_thread;
 mod pool;
 mod record;
 mod state_sync;
 
+pub use crate::discovery::PeerAddress;
 pub use builder::{StartError, SyncBuilder};
-pub use dialer::PeerAddress;
 pub use handle::{SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub use state_sync::{StateSync, StateSyncError};
 

@@ -9,7 +9,8 @@ use hotstuff2_sync::config::SyncConfig;
 
 use super::TokioSyncManager;
 use crate::application::Application;
-use crate::driver::{PeerAddress, StartError, SyncBuilder};
+use crate::discovery::{AddressBook, BOOK_FILE, BookError, BootstrapPeer, Discovery, DiscoverySettings};
+use crate::driver::{StartError, SyncBuilder};
 use crate::net::{BindError, Identity, IdentityError, Network, QuicLimits, QuicNetwork};
 use crate::serve::StoreHandler;
 use crate::store::{DiskStore, OpenError, StoreAnchor};
@@ -29,6 +30,9 @@ pub enum BuildError {
     /// The address can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The address book can't be had.
+    #[error(transparent)]
+    Book(#[from] BookError),
     /// The sync can't be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -43,7 +47,7 @@ pub struct SyncManagerBuilder {
     store: Arc<DiskStore<NativeChain>>,
     dir: PathBuf,
     config: SyncConfig,
-    peers: Vec<PeerAddress>,
+    peers: Vec<BootstrapPeer>,
     listen: SocketAddr,
     limits: QuicLimits,
     application: Option<Box<dyn Application>>,
@@ -86,10 +90,10 @@ impl SyncManagerBuilder {
         &self.store
     }
 
-    /// Dials these peers and keeps the connections.
+    /// Dials these peers and keeps the connections. Those that they lead to are remembered in the folder.
     #[must_use]
-    pub fn with_peers(mut self, peers: impl IntoIterator<Item = PeerAddress>) -> Self {
-        self.peers.extend(peers);
+    pub fn with_peers(mut self, peers: impl IntoIterator<Item = impl Into<BootstrapPeer>>) -> Self {
+        self.peers.extend(peers.into_iter().map(Into::into));
         self
     }
 
@@ -137,15 +141,19 @@ impl SyncManagerBuilder {
     pub fn build(self) -> Result<TokioSyncManager, BuildError> {
         let identity = Identity::load_or_generate(self.dir.join(IDENTITY_FILE))?;
         // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
-        let id = identity.peer_id();
-        let seed = id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let handler = Arc::new(StoreHandler::new(Arc::clone(&self.store)));
+        let seed = identity.seed();
+        let file = self.dir.join(BOOK_FILE);
+        let (book, found) = AddressBook::open(&file, seed)?;
+        tracing::info!(file = %file.display(), ?found, "address book");
+        let settings = DiscoverySettings { bootstrap: self.peers, file: Some(file), ..DiscoverySettings::default() };
+        let discovery = Discovery::new(book, settings);
+        let handler = Arc::new(discovery.handler(Arc::new(StoreHandler::new(Arc::clone(&self.store)))));
         let (network, events) = QuicNetwork::bind(self.listen, identity, self.limits, Some(handler))?;
         let network: Arc<dyn Network> = Arc::new(network);
         let mut builder = SyncBuilder::new(self.chain, Arc::clone(&self.store) as _, network, events)
             .with_config(self.config)
             .with_history(Arc::clone(&self.store) as _)
-            .with_peers(self.peers)
+            .with_discovery(discovery)
             .with_seed(seed);
         if let Some(application) = self.application {
             builder = builder.with_application(application);

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotstuff2_sync::ids::PeerId;
-use tokio::sync::{broadcast, mpsc};
-use tokio::task::AbortHandle;
+use tokio::sync::mpsc;
 
 use super::{SyncError, SyncResult};
-use crate::driver::{PeerAddress, SyncEvent, dialer};
+use crate::discovery::{BootstrapPeer, Discovery, PeerAddress};
 use crate::net::{Network, NetworkEvent};
 
 /// What a peer that is removed is told.
@@ -18,8 +17,7 @@ const REMOVED: &str = "removed by this node's operator";
 /// The peers of a manager.
 pub(super) struct SyncPeers {
     network: Arc<dyn Network>,
-    events: broadcast::WeakSender<SyncEvent>,
-    runtime: tokio::runtime::Handle,
+    discovery: Discovery,
     table: Mutex<Table>,
 }
 
@@ -28,26 +26,11 @@ struct Table {
     connected: BTreeMap<PeerId, SocketAddr>,
     /// Not to be used, with the address where it was.
     removed: BTreeMap<PeerId, Option<SocketAddr>>,
-    /// Whom to keep a connection to: the peer that must be there, if any will not do, and what keeps it.
-    dialled: BTreeMap<SocketAddr, (Option<PeerId>, AbortHandle)>,
-}
-
-impl Table {
-    fn stop_dialling(&mut self, stop: impl Fn(SocketAddr, Option<PeerId>) -> bool) {
-        self.dialled.retain(|&address, (id, task)| {
-            let stops = stop(address, *id);
-            if stops {
-                task.abort();
-            }
-            !stops
-        });
-    }
 }
 
 impl SyncPeers {
-    /// Must be called within a tokio runtime.
-    pub(super) fn new(network: Arc<dyn Network>, events: broadcast::WeakSender<SyncEvent>) -> Self {
-        Self { network, events, runtime: tokio::runtime::Handle::current(), table: Mutex::default() }
+    pub(super) fn new(network: Arc<dyn Network>, discovery: Discovery) -> Self {
+        Self { network, discovery, table: Mutex::default() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -60,52 +43,43 @@ impl SyncPeers {
         self.table().connected.keys().copied().collect()
     }
 
-    /// Keeps a connection to whoever is at this address.
-    pub(super) fn add_address(&self, peer: PeerAddress) {
-        let mut table = self.table();
-        if let Some(id) = peer.id {
-            table.removed.remove(&id);
+    /// What finds peers.
+    pub(super) fn discovery(&self) -> &Discovery {
+        &self.discovery
+    }
+
+    /// Keeps a connection to whoever is there.
+    pub(super) fn add_address(&self, peer: BootstrapPeer) {
+        if let Some(id) = peer.id() {
+            self.table().removed.remove(&id);
         }
-        table.stop_dialling(|address, _| address == peer.address);
-        let events = self.events.clone();
-        let complain = move |text| {
-            if let Some(events) = events.upgrade() {
-                let _ = events.send(SyncEvent::Dial(text));
-            }
-        };
-        let task = self.runtime.spawn(dialer::keep(Arc::clone(&self.network), peer, complain));
-        table.dialled.insert(peer.address, (peer.id, task.abort_handle()));
+        self.discovery.add(peer);
     }
 
     /// Uses a peer whose address is known.
     pub(super) fn add(&self, peer: PeerId) -> SyncResult<()> {
         let mut table = self.table();
         let was = table.removed.get(&peer).copied();
-        let address = match was {
-            Some(address) => address,
-            None => table.connected.get(&peer).copied(),
-        };
-        if let Some(address) = address {
-            table.removed.remove(&peer);
-            drop(table);
-            self.add_address(PeerAddress { address, id: Some(peer) });
-            return Ok(());
+        let address = was.unwrap_or_else(|| table.connected.get(&peer).copied());
+        if address.is_none() && !self.discovery.knows(peer) {
+            return Err(SyncError::UnknownAddress(peer));
         }
-        if table.dialled.values().any(|(id, _)| *id == Some(peer)) {
-            return Ok(());
+        table.removed.remove(&peer);
+        drop(table);
+        match address {
+            Some(address) => self.add_address(PeerAddress { address, id: Some(peer) }.into()),
+            None => self.discovery.rejoin(peer),
         }
-        Err(SyncError::UnknownAddress(peer))
+        Ok(())
     }
 
     /// Uses a peer no more.
     pub(super) fn remove(&self, peer: PeerId) {
         let mut table = self.table();
-        let dialled = table.dialled.iter().find(|(_, (id, _))| *id == Some(peer)).map(|(&address, _)| address);
-        let at = table.connected.remove(&peer).or(dialled);
-        let at = at.or_else(|| table.removed.get(&peer).copied().flatten());
+        let at = table.connected.remove(&peer).or_else(|| table.removed.get(&peer).copied().flatten());
         table.removed.insert(peer, at);
-        table.stop_dialling(|address, id| id == Some(peer) || Some(address) == at);
         drop(table);
+        self.discovery.leave(peer);
         self.network.disconnect(peer, REMOVED);
     }
 
@@ -124,7 +98,6 @@ impl SyncPeers {
             NetworkEvent::Connected { peer, address } => {
                 if let Some(at) = table.removed.get_mut(&peer) {
                     *at = Some(address);
-                    table.stop_dialling(|dialled, _| dialled == address);
                     drop(table);
                     self.network.disconnect(peer, REMOVED);
                     return false;
@@ -137,11 +110,5 @@ impl SyncPeers {
             }
         }
         true
-    }
-}
-
-impl Drop for SyncPeers {
-    fn drop(&mut self) {
-        self.table().stop_dialling(|_, _| true);
     }
 }

@@ -21,7 +21,8 @@ use super::status::Seen;
 use super::validator::{BlockCheckError, SyncBlockValidator};
 use super::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncStatus};
 use crate::SyncProgress;
-use crate::driver::{PeerAddress, StartCall, StartError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
+use crate::discovery::BootstrapPeer;
+use crate::driver::{StartCall, StartError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 use crate::state_validator::{StateManager, SyncStateValidator};
 
 /// Most blocks that [`SyncManager::sync_blocks`] returns at once: headers of about 350 bytes each come with them.
@@ -82,7 +83,6 @@ impl SyncBuilder<NativeChain> {
         let network = Arc::clone(self.network());
         let config = Arc::new(self.config().clone());
         let stages_state = self.stages_state();
-        let addresses = self.take_peers();
         let (to, from) = mpsc::channel(NEWS);
         let news = self.replace_events(from);
         let mut handle = self.spawn()?;
@@ -95,12 +95,9 @@ impl SyncBuilder<NativeChain> {
         let progress = handle.progress();
         tokio::spawn(pump.run(handle.take_events(), progress.clone()));
 
-        let peers = Arc::new(SyncPeers::new(Arc::clone(&network), events.clone()));
+        let peers = Arc::new(SyncPeers::new(Arc::clone(&network), handle.discovery().clone()));
         let mut watching = JoinSet::new();
         watching.spawn(Arc::clone(&peers).watch(news, to));
-        for address in addresses {
-            peers.add_address(address);
-        }
         let requester = BlockRequester { network, peers: Arc::clone(&peers), blocks, config: Arc::clone(&config) };
         Ok(TokioSyncManager(Arc::new(Inner {
             running: Mutex::new(Running { handle: Some(handle), calls: 0 }),
@@ -174,8 +171,13 @@ impl TokioSyncManager {
 
     /// Keeps a connection to whoever is at this address, and uses that peer. An address that is kept already is taken
     /// anew.
-    pub fn add_peer_address(&self, peer: PeerAddress) {
-        self.0.peers.add_address(peer);
+    pub fn add_peer_address(&self, peer: impl Into<BootstrapPeer>) {
+        self.0.peers.add_address(peer.into());
+    }
+
+    /// Asks connected peers for others, tries what they name, and says who is connected then. Takes ten seconds at most.
+    pub async fn discover_sync_peers(&self) -> Vec<PeerId> {
+        self.0.peers.discovery().discover_sync_peers().await
     }
 
     /// Asks peers for single blocks.

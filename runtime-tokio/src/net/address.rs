@@ -61,7 +61,6 @@ fn scope_of_v6(ip: Ipv6Addr) -> Option<Scope> {
     }
 }
 
-#[cfg(test)]
 /// Whether a peer at `from` may name `address`, or be told it: it must be reachable from there.
 pub(crate) fn is_reachable_from(address: SocketAddr, from: IpAddr) -> bool {
     match (scope_of(address.ip()), scope_of(from)) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
+use super::congestion::WestwoodConfig;
 use super::identity::Identity;
 
 /// Longest request in bytes. Requests name ranges and prefixes; a batch of prefixes is the longest.
@@ -36,7 +37,8 @@ pub struct QuicLimits {
     pub answer_timeout: Duration,
     /// How long a dial and its handshake may take.
     pub connect_timeout: Duration,
-    /// A connection that is silent for this long is dead. Keep-alives are sent three times as often.
+    /// A connection that is silent for this long is dead. Keep-alives are sent three times as often: three lost in a row
+    /// are a line that is gone.
     pub idle_timeout: Duration,
     /// How long [`close`](super::Network::close) waits for peers to acknowledge.
     pub close_timeout: Duration,
@@ -54,7 +56,7 @@ impl Default for QuicLimits {
             request_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(3),
         }
     }
@@ -95,6 +97,10 @@ impl QuicLimits {
             // What does not fit QUIC's integer is longer than any connection: no time-out then.
             .max_idle_timeout(self.idle_timeout.try_into().ok())
             .keep_alive_interval(Some(self.idle_timeout / 3));
+        if !loopback {
+            // Nothing is lost on this machine but by a full buffer, which is what quinn's default is made for.
+            transport.congestion_controller_factory(Arc::new(WestwoodConfig::default()));
+        }
         Arc::new(transport)
     }
 

@@ -4,6 +4,7 @@
 //! [`QuicNetwork`] is the default. Nothing here knows what the bytes mean; whoever asks checks what comes back.
 
 pub(crate) mod address;
+mod congestion;
 mod error;
 mod identity;
 mod inbound;
@@ -18,6 +19,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use congestion::{Westwood, WestwoodConfig};
 pub use error::{BindError, ConnectError, DisconnectReason, ResponseError, StreamCode};
 pub use identity::{Identity, IdentityError};
 pub use limits::{MAX_REQUEST_BYTES, QuicLimits};

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
 use hotstuff2_sync::state::MAX_VALUE_BYTES;
 use hotstuff2_sync_testkit::chain::{Entries, SNAPSHOT_INTERVAL};
 use hotstuff2_sync_testkit::ledger::{MAX_TRANSACTIONS, TOUCHED_KEYS};
+use hotstuff2_sync_tokio::BootstrapPeer;
 use hotstuff2_sync_tokio::store::SnapshotRetention;
 
 use crate::lie::Lie;
@@ -41,6 +40,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Play a recorded sync again, without network and store, and check that it does the same
     Replay(ReplayArgs),
+    /// List the peers that a node has found, and those that it has banned
+    Peers(PeersArgs),
     /// Move a state in a file that proves itself, without a network
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -138,6 +139,8 @@ pub(crate) struct ServeArgs {
     /// Keep and serve at most so many snapshots of the state, the newest; what is dropped is deleted from the store
     #[arg(long, default_value_t = SnapshotRetention::default().count, value_name = "N")]
     pub(crate) snapshots: u32,
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
     /// Play a liar, to see it caught
     #[arg(long, value_enum, hide = true)]
     pub(crate) lie: Option<Lie>,
@@ -157,6 +160,34 @@ pub(crate) struct ServeArgs {
     pub(crate) json: Option<PathBuf>,
 }
 
+/// How peers are found.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeerArgs {
+    /// A peer to connect to: an address or a host name, and the peer's id where only that peer will do (repeatable).
+    /// Peers tell of others, and those that were found are remembered
+    #[arg(long = "peer", value_name = "HOST:PORT[/PEERID]")]
+    pub(crate) named: Vec<BootstrapPeer>,
+    /// File with the addresses of peers that were found [default: DIR/peers.book]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) peers_file: Option<PathBuf>,
+    /// Port that peers are told to connect to, where it is not the one of --listen, as behind a router that forwards it;
+    /// 0 tells none
+    #[arg(long, value_name = "PORT")]
+    pub(crate) advertise: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeersArgs {
+    /// The node's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// File with the addresses [default: DIR/peers.book]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) peers_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
 /// For processes that the demo starts: they must not outlive it, however it ends.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Parent {
@@ -173,9 +204,8 @@ pub(crate) struct SyncArgs {
     /// Folder for this node's store
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// A peer to ask: its address, and its id where only that peer will do (repeatable)
-    #[arg(long = "peer", required = true, value_name = "ADDR[/PEERID]")]
-    pub(crate) peers: Vec<PeerAddress>,
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
     /// How to catch up
     #[arg(long, value_enum, default_value_t = Strategy::Auto)]
     pub(crate) strategy: Strategy,
@@ -354,38 +384,6 @@ pub(crate) fn name_of(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-/// Where a peer is, and who must be there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PeerAddress {
-    pub(crate) address: SocketAddr,
-    pub(crate) id: Option<PeerId>,
-}
-
-/// A text that names no peer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerAddressError {
-    /// The part before the slash.
-    #[error("`{0}` is no address: write IP:PORT, as in 127.0.0.1:7000 or [::1]:7000")]
-    Address(String),
-    /// The part behind the slash.
-    #[error("`{0}` is no peer id: it is the 64 hexadecimal digits that `serve` prints")]
-    Id(String),
-}
-
-impl FromStr for PeerAddress {
-    type Err = PeerAddressError;
-
-    fn from_str(text: &str) -> Result<Self, PeerAddressError> {
-        let (address, id) = match text.split_once('/') {
-            Some((address, id)) => (address, Some(id)),
-            None => (text, None),
-        };
-        let address = address.parse().map_err(|_| PeerAddressError::Address(address.to_owned()))?;
-        let id = id.map(|id| id.parse().map_err(|_| PeerAddressError::Id(id.to_owned()))).transpose()?;
-        Ok(Self { address, id })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,15 +392,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn peers_are_named_by_address_and_id() {
-        let id = "ab".repeat(32);
-        let peer: PeerAddress = format!("127.0.0.1:7000/{id}").parse().unwrap();
-        assert_eq!((peer.address.port(), peer.id), (7000, Some(id.parse().unwrap())));
-        assert_eq!("[::1]:7".parse::<PeerAddress>().unwrap().id, None);
-        assert!(matches!("localhost".parse::<PeerAddress>(), Err(PeerAddressError::Address(_))));
-        assert!(matches!("127.0.0.1:7/xyz".parse::<PeerAddress>(), Err(PeerAddressError::Id(_))));
     }
 }

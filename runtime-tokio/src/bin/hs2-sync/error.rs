@@ -8,6 +8,7 @@ use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::trace::{Difference, TraceError};
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
+use hotstuff2_sync_tokio::discovery::BookError;
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
 use hotstuff2_sync_tokio::snapshot_file::{ExportError, ImportError, SnapshotFileError};
 use hotstuff2_sync_tokio::store::{OpenError, StoreFailure};
@@ -66,6 +67,9 @@ pub(crate) enum CliError {
     /// The identity can't be had.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The address book can't be had.
+    #[error(transparent)]
+    Book(#[from] BookError),
     /// The address can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),

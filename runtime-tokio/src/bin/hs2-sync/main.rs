@@ -16,6 +16,7 @@ mod inspect;
 mod ledger_app;
 mod lie;
 mod nuisance;
+mod peers;
 mod progress;
 mod replay;
 mod report;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Gen(args) => generate::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),
+        Command::Peers(args) => peers::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Snapshot(command) => snapshot::run(&command),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::state::{StateItem, subtree};
 use hotstuff2_sync_tokio::StoreHandler;
-use hotstuff2_sync_tokio::net::{Handler, Identity, Network as _, QuicLimits, QuicNetwork};
+use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
 
 use crate::args::ServeArgs;
@@ -16,8 +17,12 @@ use crate::error::CliError;
 use crate::inspect::open_store;
 use crate::lie::Staged;
 use crate::nuisance::Nuisant;
+use crate::peers::discovery;
 use crate::report::{ServeReport, say, write_json};
 use crate::stop::stop_signal;
+
+/// Most connections that a serving node makes by itself: enough to hear of others and to tell of them.
+const OWN_CONNECTIONS: usize = 8;
 
 /// Name of the key file in a node's folder.
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
@@ -44,6 +49,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     store.set_snapshot_retention(SnapshotRetention { count: args.snapshots, max_age: None })?;
     let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
     let identity = Identity::load_or_generate(identity_file)?;
+    let discovery = discovery(&args.peers, &args.dir, identity.seed(), 0)?;
     let height = store.status().tip.get();
     let store = Arc::new(store);
     let staged = Staged {
@@ -58,6 +64,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         Some(kind) => Arc::new(Nuisant::new(staged, kind)),
         None => staged,
     };
+    let handler = Arc::new(discovery.handler(handler));
     let (network, mut events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     let report = ServeReport {
         address: network
@@ -74,11 +81,18 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     if let Some(path) = &args.json {
         write_json(&report, path)?;
     }
-    // Whoever comes and goes is of no interest, but the queue must not fill up.
+    let network: Arc<dyn Network> = Arc::new(network);
+    let config = SyncConfig { max_sync_peers: OWN_CONNECTIONS, ..SyncConfig::default() };
+    let mut finding = discovery.start(&network, &config, Vec::new(), |text| eprintln!("{text}"));
     tokio::select! {
         () = stop => {}
-        () = async { while events.recv().await.is_some() {} } => {}
+        () = async {
+            while events.recv().await.is_some() {
+                discovery.wake();
+            }
+        } => {}
     }
+    finding.stop().await;
     network.close().await;
     Ok(())
 }

@@ -8,9 +8,10 @@ use hotstuff2_sync::chain::native::{Genesis, NativeChain, check_age};
 use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Progress;
+use hotstuff2_sync_tokio::DiscoverySettings;
 use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor};
-use hotstuff2_sync_tokio::{PeerAddress, StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncUsage};
+use hotstuff2_sync_tokio::{StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncUsage};
 
 use crate::args::{App, History, Strategy, SyncArgs};
 use crate::error::CliError;
@@ -18,6 +19,7 @@ use crate::generate::now;
 use crate::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
 use crate::inspect::{head_of, header_at};
 use crate::ledger_app::LedgerApp;
+use crate::peers::discovery;
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
 use crate::serve::IDENTITY_FILE;
 use crate::stop::stop_signal;
@@ -98,9 +100,14 @@ fn start(
 ) -> Result<(SyncHandle, Arc<dyn Network>), CliError> {
     let identity = Identity::load_or_generate(args.dir.join(IDENTITY_FILE))?;
     // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
-    let id = identity.peer_id();
-    let seed = id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let handler = Arc::new(StoreHandler::new(Arc::clone(store)));
+    let seed = identity.seed();
+    let discovery = discovery(&args.peers, &args.dir, seed, DiscoverySettings::default().min_peers)?;
+    if args.peers.named.is_empty() && discovery.snapshot().is_empty() {
+        return Err(CliError::Options(
+            "no peer is known yet: name one with --peer HOST:PORT; those that it leads to are remembered",
+        ));
+    }
+    let handler = Arc::new(discovery.handler(Arc::new(StoreHandler::new(Arc::clone(store)))));
     let (network, events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     let network: Arc<dyn Network> = Arc::new(network);
     let config = SyncConfig {
@@ -120,12 +127,11 @@ fn start(
         full_audit: args.audit,
         ..SyncConfig::default()
     };
-    let peers = args.peers.iter().map(|peer| PeerAddress { address: peer.address, id: peer.id }).collect();
     let builder =
         SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, Arc::clone(&network), events)
             .with_config(config)
             .with_history(Arc::clone(store) as _)
-            .with_peers(peers)
+            .with_discovery(discovery)
             .with_seed(seed);
     let builder = match &args.record {
         Some(path) => builder.with_recording(path),

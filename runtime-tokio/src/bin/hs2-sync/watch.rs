@@ -12,7 +12,7 @@ use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
 use hotstuff2_sync_tokio::net::Network;
 use hotstuff2_sync_tokio::{SyncEvent, SyncHandle};
 
-use crate::args::{PeerAddress, SyncArgs};
+use crate::args::SyncArgs;
 use crate::progress::{ProgressLine, Snapshot, StateShare, WHOLE_PPM};
 use crate::report::{ratio, short};
 
@@ -56,7 +56,7 @@ pub(crate) struct Watch {
     /// The node's folder, for evidence.
     dir: PathBuf,
     /// Whom to ask.
-    peers: Vec<PeerAddress>,
+    peers: Vec<String>,
     /// Whether being caught up is no end.
     follow: bool,
     /// What a disk or an address said last: what to tell if nothing moves.
@@ -79,7 +79,7 @@ impl Watch {
             base: None,
             chain_id,
             dir: args.dir.clone(),
-            peers: args.peers.clone(),
+            peers: args.peers.named.iter().map(ToString::to_string).collect(),
             follow: args.follow,
             host: None,
             said: None,
@@ -205,8 +205,12 @@ impl Watch {
             // What an address or a disk said is more use than that nobody answers.
             (Some(text), _) => text,
             (None, _) if progress.peers.iter().all(|peer| !peer.connected) => {
-                let addresses: Vec<String> = self.peers.iter().map(|peer| peer.address.to_string()).collect();
-                format!("{} did not answer; check the address, and that a node serves there", addresses.join(", "))
+                let named = if self.peers.is_empty() {
+                    "no known peer answered".to_owned()
+                } else {
+                    format!("{} did not answer", self.peers.join(", "))
+                };
+                format!("{named}; check the address, and that a node serves there")
             }
             (None, Some(reason)) => reason.to_string(),
             (None, None) => "no peer proved a higher block".to_owned(),

@@ -1,0 +1,116 @@
+//! `peers`: what a node's address book holds; and how the other commands open it.
+
+use std::path::{Path, PathBuf};
+
+use hotstuff2_sync_tokio::discovery::{BOOK_FILE, BookEntry, BookFound};
+use hotstuff2_sync_tokio::{AddressBook, Discovery, DiscoverySettings};
+use serde::Serialize;
+
+use crate::args::{PeerArgs, PeersArgs};
+use crate::error::CliError;
+use crate::generate::now;
+use crate::report::{say, write_json};
+
+#[derive(Serialize)]
+struct PeersReport {
+    peers: Vec<KnownReport>,
+    /// Addresses that others named and where nobody has answered yet.
+    candidates: Vec<CandidateReport>,
+    bans: Vec<BanReport>,
+}
+
+#[derive(Serialize)]
+struct KnownReport {
+    id: String,
+    /// Whether it was named with `--peer`.
+    named: bool,
+    addresses: Vec<AddressReport>,
+}
+
+#[derive(Serialize)]
+struct AddressReport {
+    address: String,
+    /// When it last answered, in milliseconds since 1970.
+    last_success: u64,
+    /// Dials that failed since.
+    failures: u32,
+}
+
+#[derive(Serialize)]
+struct CandidateReport {
+    id: String,
+    address: String,
+}
+
+#[derive(Serialize)]
+struct BanReport {
+    id: String,
+    /// In milliseconds since 1970.
+    until: u64,
+}
+
+pub(crate) fn run(args: &PeersArgs) -> Result<(), CliError> {
+    let path = args.peers_file.clone().unwrap_or_else(|| args.dir.join(BOOK_FILE));
+    // Nothing is chosen here, so any seed will do.
+    let report = report(&AddressBook::load(path, 0)?);
+    let json = args.json.path.as_deref();
+    let now = now().get();
+    for peer in &report.peers {
+        for at in &peer.addresses {
+            let named = if peer.named { ", named by --peer" } else { "" };
+            let since = now.saturating_sub(at.last_success) / 1000;
+            let failed = if at.failures == 0 { String::new() } else { format!(", {} dials failed since", at.failures) };
+            say(json, format_args!("{}/{}: answered {since} s ago{failed}{named}", at.address, peer.id));
+        }
+    }
+    report.bans.iter().for_each(|ban| {
+        say(json, format_args!("{} is banned for another {} s", ban.id, ban.until.saturating_sub(now) / 1000));
+    });
+    say(json, format_args!("{} peers, {} addresses not tried yet", report.peers.len(), report.candidates.len()));
+    json.map_or(Ok(()), |path| write_json(&report, path))
+}
+
+fn report(book: &AddressBook) -> PeersReport {
+    let addresses = |entry: &BookEntry| {
+        let address = entry.addresses.iter().map(|at| AddressReport {
+            address: at.address.to_string(),
+            last_success: at.last_success.get(),
+            failures: at.failures,
+        });
+        address.collect()
+    };
+    let peer = |(id, entry): (_, &BookEntry)| -> KnownReport {
+        let id: hotstuff2_sync::ids::PeerId = id;
+        KnownReport { id: id.to_string(), named: entry.bootstrap, addresses: addresses(entry) }
+    };
+    let candidate = |peer: hotstuff2_sync::wire::KnownPeer| CandidateReport {
+        id: peer.id.to_string(),
+        address: peer.address.to_string(),
+    };
+    PeersReport {
+        peers: book.peers().map(peer).collect(),
+        candidates: book.candidates().map(candidate).collect(),
+        bans: book.bans().map(|(id, until)| BanReport { id: id.to_string(), until: until.get() }).collect(),
+    }
+}
+
+/// The discovery of the node in `dir`, with its address book. `min_peers` is what it wants at least.
+pub(crate) fn discovery(args: &PeerArgs, dir: &Path, seed: u64, min_peers: usize) -> Result<Discovery, CliError> {
+    let file: PathBuf = args.peers_file.clone().unwrap_or_else(|| dir.join(BOOK_FILE));
+    let (book, found) = AddressBook::open(&file, seed)?;
+    if let BookFound::PutAside(aside) = found {
+        eprintln!(
+            "{} is damaged and was moved to {}; peers are found again from those that --peer names",
+            file.display(),
+            aside.display()
+        );
+    }
+    let settings = DiscoverySettings {
+        bootstrap: args.named.clone(),
+        file: Some(file),
+        port: args.advertise,
+        min_peers,
+        ..DiscoverySettings::default()
+    };
+    Ok(Discovery::new(book, settings))
+}
