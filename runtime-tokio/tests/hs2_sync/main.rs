@@ -6,4 +6,5 @@ mod demo;
 mod full_disk;
 mod kill_nine;
 mod replay;
+mod siege;
 mod snapshot_file;
