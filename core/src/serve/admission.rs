@@ -97,6 +97,8 @@ pub struct ServeStats {
     pub handshakes_refused: u64,
     /// Most bytes of answers that were in memory at a time.
     pub peak_memory: u64,
+    /// How much of the total rates may be spent now, in percent: less than 100 while the node is behind itself.
+    pub percent: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,7 +168,7 @@ impl Admission {
 
     /// What was given so far.
     pub fn stats(&self) -> ServeStats {
-        self.stats
+        ServeStats { percent: u8::try_from(self.percent).unwrap_or(100), ..self.stats }
     }
 
     /// Peers that are kept account of.
@@ -204,7 +206,8 @@ impl Admission {
         entry.allowance.take(spend);
         self.last = self.last.saturating_add(1);
         let ticket = Ticket(self.last);
-        let memory = cost.bytes.min(limits.peer_memory);
+        // Something, also where it isn't known: where all memory is taken, nothing fits in.
+        let memory = cost.bytes.clamp(1, limits.peer_memory.max(1));
         let stage = Stage::Waiting(now.after(limits.max_wait));
         self.open.insert(ticket, Open { peer, group: group_id, spend, memory, stage });
         self.waiting.insert(ticket);

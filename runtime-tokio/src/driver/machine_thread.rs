@@ -27,6 +27,13 @@ use crate::discovery::Discovery;
 use crate::net::address::group_of;
 use crate::net::{Network, ResponseError};
 
+/// Blocks behind the proven tip up to which a node serves others as much as it may: what one answer closes.
+const SERVES_FULLY_WITHIN: u64 = 64;
+
+/// What it may spend on others while it is further behind, in percent: it needs its disk and its CPUs more urgently, and
+/// the sooner it is there, the sooner it serves well.
+const SERVES_WHILE_BEHIND: u8 = 50;
+
 /// While blocks are downloaded in bulk, inputs are gathered for so long before they go in together. Each time that this
 /// thread wakes costs about as much as an input, the caches being cold; and it is little against the time that a request
 /// takes, or what is in flight would last.
@@ -141,7 +148,10 @@ impl MachineThread {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let micros = time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000);
         self.cpu_micros.store(u64::try_from(micros).unwrap_or(0), Ordering::Relaxed);
-        self.progress.send_replace(self.machine.progress());
+        let progress = self.machine.progress();
+        let is_behind = progress.target.above(progress.current) > SERVES_FULLY_WITHIN;
+        self.network.set_serving_percent(if is_behind { SERVES_WHILE_BEHIND } else { 100 });
+        self.progress.send_replace(progress);
     }
 
     /// All inputs of the machine come this way, so that a trace has all of them.

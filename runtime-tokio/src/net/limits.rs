@@ -9,9 +9,11 @@ use quinn_proto::HashedConnectionIdGenerator;
 
 use super::congestion::WestwoodConfig;
 use super::identity::Identity;
+use hotstuff2_sync::limits::{MAX_BODIES_BYTES, MAX_SEGMENT_BYTES};
+use hotstuff2_sync::serve::{ServeLimits, ServeLimitsError};
 
 /// Longest request in bytes. Requests name ranges and prefixes; a batch of prefixes is the longest.
-pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
+pub const MAX_REQUEST_BYTES: usize = hotstuff2_sync::limits::MAX_REQUEST_BYTES;
 
 /// Bounds of a [`QuicNetwork`](super::QuicNetwork). The defaults suit a node with two cores and 1 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,18 +25,17 @@ pub struct QuicLimits {
     pub max_inbound_per_prefix: usize,
     /// Requests that one peer may have open on one connection. Further ones wait at the asker.
     pub max_streams_per_connection: u32,
-    /// Answers that are made or sent to one connection at a time, so that one slow reader can't hold all of
-    /// [`max_answer_bytes`](Self::max_answer_bytes).
-    pub max_answers_per_connection: usize,
-    /// Answers that are made at a time over all connections: threads that read the disk.
-    pub max_handlers: usize,
-    /// Bytes of finished answers that wait for slow readers, over all connections. At most
-    /// [`max_handlers`](Self::max_handlers) answers come on top of it.
-    pub max_answer_bytes: usize,
+    /// What is given to those who ask: requests, bytes, CPU time and memory, of each peer and of all together.
+    pub serve: ServeLimits,
     /// How long a peer may take to send a request whole.
     pub request_timeout: Duration,
     /// How long a peer may take to receive an answer whole, before it is reset to free its memory.
     pub answer_timeout: Duration,
+    /// Bytes a second that a peer must take of its answers, over any whole [`slow_window`](Self::slow_window) in which it
+    /// is owed some; else they are given up. Little enough for a modem, so that what is left is no reader.
+    pub min_answer_rate: u64,
+    /// See [`min_answer_rate`](Self::min_answer_rate). Long enough for a lost connection to come back.
+    pub slow_window: Duration,
     /// How long a dial and its handshake may take.
     pub connect_timeout: Duration,
     /// A connection that is silent for this long is dead. Keep-alives are sent three times as often: three lost in a row
@@ -49,12 +50,13 @@ impl Default for QuicLimits {
         Self {
             max_inbound_connections: 256,
             max_inbound_per_prefix: 64,
-            max_streams_per_connection: 64,
-            max_answers_per_connection: 16,
-            max_handlers: 4,
-            max_answer_bytes: 64 << 20,
+            max_streams_per_connection: 32,
+            // Half of two cores.
+            serve: ServeLimits::with_work(1_000_000),
             request_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(60),
+            min_answer_rate: 4 << 10,
+            slow_window: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(3),
@@ -66,7 +68,9 @@ impl Default for QuicLimits {
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// Bytes on the way on one connection: 160 MB/s at 100 ms of round trip. It also bounds what a peer can make this node
 /// buffer, since what is unread counts.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// The same on a connection that a peer has opened, as long as this node asks nothing of it: a few requests.
+const REQUESTS_WINDOW_BYTES: u32 = 64 << 10;
 /// Bytes handed to a connection that the peer has not acknowledged yet.
 const SEND_WINDOW_BYTES: u64 = 16 << 20;
 /// Largest datagram that path discovery tries: quinn hands the kernel ten of a size at once, and such a batch must stay
@@ -76,10 +80,65 @@ const MAX_DATAGRAM_BYTES: u16 = 6_500;
 const MAX_LOOPBACK_DATAGRAM_BYTES: u16 = 65_527;
 /// Kernel buffers of the socket, in bytes, as far as the system grants them: a burst must fit while the node computes.
 pub(super) const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// What waits while a handshake is accepted: the first packets of one, and of all of them.
+pub(super) const INCOMING_BUFFER_BYTES: u64 = 64 << 10;
+/// See [`INCOMING_BUFFER_BYTES`].
+pub(super) const INCOMING_BUFFERS_BYTES: u64 = 4 << 20;
+/// State of a connection, with keys and timers, measured: 41 KiB, and some for what grows.
+const CONNECTION_STATE_BYTES: u64 = 96 << 10;
+/// State of a stream and of the task that serves it, beside the request.
+const STREAM_STATE_BYTES: u64 = 2 << 10;
+/// Largest answer that is made whole in memory, but for audits of very large validator sets.
+const LARGEST_ANSWER_BYTES: u64 = MAX_BODIES_BYTES as u64 + MAX_SEGMENT_BYTES as u64;
 
 impl QuicLimits {
+    /// Checks the bounds on serving.
+    ///
+    /// # Errors
+    /// The first that is out of range.
+    pub fn validate(&self) -> Result<(), ServeLimitsError> {
+        self.serve.validate()
+    }
+
+    /// The most memory in bytes that those who connect to this node can make it use, whatever they do, beside what the
+    /// store and the handler have for themselves:
+    ///
+    /// ```text
+    /// max_inbound_connections × (state of a connection + unread requests
+    ///                            + max_streams_per_connection × (state of a stream + longest request))
+    /// + serve.memory + serve.max_running × largest answer
+    /// + serve.max_peers × state of an account + first packets of handshakes + socket buffers
+    /// ```
+    pub fn memory_bound(&self) -> u64 {
+        const ACCOUNT_BYTES: u64 = 1 << 10;
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let stream = STREAM_STATE_BYTES.saturating_add(count(MAX_REQUEST_BYTES));
+        let connection = CONNECTION_STATE_BYTES
+            .saturating_add(u64::from(REQUESTS_WINDOW_BYTES))
+            .saturating_add(u64::from(self.max_streams_per_connection).saturating_mul(stream));
+        let handshakes = INCOMING_BUFFERS_BYTES.saturating_add(count(SOCKET_BUFFER_BYTES).saturating_mul(2));
+        count(self.max_inbound_connections)
+            .saturating_mul(connection)
+            .saturating_add(self.serve.memory)
+            .saturating_add(count(self.serve.max_running).saturating_mul(LARGEST_ANSWER_BYTES))
+            .saturating_add(count(self.serve.max_peers).saturating_mul(ACCOUNT_BYTES))
+            .saturating_add(handshakes)
+    }
+
+    /// The parameters of a connection that a peer opens.
+    pub(super) fn accepted(&self, loopback: bool) -> Arc<TransportConfig> {
+        let mut transport = self.parameters(loopback);
+        transport.receive_window(REQUESTS_WINDOW_BYTES.into());
+        Arc::new(transport)
+    }
+
+    /// The parameters of a connection that this node opens.
+    pub(super) fn dialled(&self, loopback: bool) -> Arc<TransportConfig> {
+        Arc::new(self.parameters(loopback))
+    }
+
     /// The parameters of a connection, which differ where the peer is on this machine.
-    pub(super) fn transport(&self, loopback: bool) -> Arc<TransportConfig> {
+    fn parameters(&self, loopback: bool) -> TransportConfig {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(if loopback { MAX_LOOPBACK_DATAGRAM_BYTES } else { MAX_DATAGRAM_BYTES });
         let mut transport = TransportConfig::default();
@@ -101,7 +160,7 @@ impl QuicLimits {
             // Nothing is lost on this machine but by a full buffer, which is what quinn's default is made for.
             transport.congestion_controller_factory(Arc::new(WestwoodConfig::default()));
         }
-        Arc::new(transport)
+        transport
     }
 
     pub(super) fn endpoint(&self, identity: &Identity) -> EndpointConfig {

@@ -12,6 +12,8 @@ use bytes::Bytes;
 
 use super::error::{ConnectError, DisconnectReason, ResponseError};
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::serve::Cost;
+use hotstuff2_sync::wire::{Refusal, encode_refusal};
 
 /// A future on the heap, so that the traits here can be used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -58,6 +60,12 @@ pub trait Network: Send + Sync + 'static {
     /// Ends all bans.
     fn lift_bans(&self);
 
+    /// Spends only so much of what it may spend on answers from now on: 100 is all. A node that catches up needs its disk
+    /// and its CPUs more urgently than those who ask it. Networks without such a limit do nothing.
+    fn set_serving_percent(&self, percent: u8) {
+        let _ = percent;
+    }
+
     /// Bytes that the streams of answers have received from all peers, those cut off or cancelled included.
     fn wire_bytes_received(&self) -> u64;
 
@@ -87,6 +95,18 @@ pub trait Handler: Send + Sync + 'static {
     fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
         let _ = (peer, request);
         Box::pin(future::ready(()))
+    }
+
+    /// What the answer may cost, before anything is read for it. What it really costs is measured and settled. Little by
+    /// default, for a handler whose answers all cost about the same.
+    fn cost(&self, request: &Bytes) -> Cost {
+        let _ = request;
+        Cost::default()
+    }
+
+    /// The answer that says: this node is busy, ask again after so many milliseconds.
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        encode_refusal(Refusal::Busy { retry_after_ms })
     }
 
     /// Makes the answer. Called on a thread that may block, for a bounded number of requests at a time.

@@ -14,16 +14,18 @@ use quinn::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use super::address::group_of;
 use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
 use super::identity::Identity;
 use super::inbound::{Inbound, Slot};
-use super::limits::{QuicLimits, SOCKET_BUFFER_BYTES};
+use super::limits::{INCOMING_BUFFER_BYTES, INCOMING_BUFFERS_BYTES, QuicLimits, SOCKET_BUFFER_BYTES};
 use super::network::{BoxFuture, Handler, Network, NetworkEvent, PeerLink};
 use super::peers::{CLOSE_CODE, NotAdmitted, Peers};
 use super::service::Service;
 use super::stream::ask;
 use super::tls::{self, SERVER_NAME, ServerKey};
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::serve::{Handshake, ServeStats};
 
 /// Events that wait for the driver. Where it lags further, new connections wait to be let in.
 const EVENT_QUEUE: usize = 1024;
@@ -57,10 +59,10 @@ struct Transport {
 }
 
 impl Transport {
-    fn new(dialled: Arc<TransportConfig>, server: &ServerConfig) -> Self {
+    fn new(limits: &QuicLimits, loopback: bool, server: &ServerConfig) -> Self {
         let mut accepted = server.clone();
-        accepted.transport_config(Arc::clone(&dialled));
-        Self { dialled, accepted: Arc::new(accepted) }
+        accepted.transport_config(limits.accepted(loopback));
+        Self { dialled: limits.dialled(loopback), accepted: Arc::new(accepted) }
     }
 }
 
@@ -84,9 +86,12 @@ impl QuicNetwork {
         handler: Option<Arc<dyn Handler>>,
     ) -> Result<(Self, mpsc::Receiver<NetworkEvent>), BindError> {
         let mut server = ServerConfig::with_crypto(Arc::new(tls::server_config(&identity)?));
-        server.max_incoming(limits.max_inbound_connections);
-        let remote = Transport::new(limits.transport(false), &server);
-        let loopback = Transport::new(limits.transport(true), &server);
+        server
+            .max_incoming(limits.max_inbound_connections)
+            .incoming_buffer_size(INCOMING_BUFFER_BYTES)
+            .incoming_buffer_size_total(INCOMING_BUFFERS_BYTES);
+        let remote = Transport::new(&limits, false, &server);
+        let loopback = Transport::new(&limits, true, &server);
         let endpoint = open_socket(address)
             .and_then(|socket| Endpoint::new(limits.endpoint(&identity), Some(server), socket, Arc::new(TokioRuntime)))
             .map_err(|source| BindError::new(address, source))?;
@@ -103,6 +108,11 @@ impl QuicNetwork {
         });
         tokio::spawn(Arc::clone(&shared).accept());
         Ok((Self { shared }, receiver))
+    }
+
+    /// What was given to those who asked, and what was not.
+    pub fn serve_stats(&self) -> ServeStats {
+        self.shared.service.stats()
     }
 
     /// Where the endpoint listens, with the port that the system chose.
@@ -179,6 +189,10 @@ impl Network for QuicNetwork {
         self.shared.peers.lift_bans();
     }
 
+    fn set_serving_percent(&self, percent: u8) {
+        self.shared.service.set_percent(percent);
+    }
+
     fn wire_bytes_received(&self) -> u64 {
         self.shared.peers.received()
     }
@@ -207,11 +221,22 @@ impl Shared {
                 incoming.refuse();
                 continue;
             };
+            let proven = incoming.remote_address_validated();
             // While room is scarce, a handshake is not begun for an address that may be forged.
-            if slot.is_scarce() && incoming.may_retry() && !incoming.remote_address_validated() {
-                // It is one that may be retried, as just checked.
-                let _ = incoming.retry();
-                continue;
+            let scarce = slot.is_scarce() && !proven;
+            let group = group_of(incoming.remote_address());
+            let next = if scarce { Handshake::Prove } else { self.service.handshake(group, proven) };
+            match next {
+                Handshake::Begin => {}
+                Handshake::Prove if incoming.may_retry() => {
+                    // It is one that may be retried, as just checked.
+                    let _ = incoming.retry();
+                    continue;
+                }
+                Handshake::Prove | Handshake::Ignore => {
+                    incoming.ignore();
+                    continue;
+                }
             }
             tokio::spawn(Arc::clone(&self).welcome(incoming, slot));
         }
@@ -305,7 +330,7 @@ impl Shared {
             return Err(error);
         }
         tokio::spawn(async move {
-            let error = Arc::clone(&self.service).serve(connection.clone(), peer).await;
+            let error = Arc::clone(&self.service).serve(connection.clone(), peer, group_of(address)).await;
             // The slot is free as soon as the connection is, whether or not the driver keeps up.
             drop(slot);
             let event = self.events.reserve().await.ok();

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
 
 use super::error::{DisconnectReason, ResponseError, StreamCode};
-use super::limits::MAX_REQUEST_BYTES;
+use super::limits::{CONNECTION_WINDOW_BYTES, MAX_REQUEST_BYTES};
 use hotstuff2_sync::ids::PeerId;
 
 /// Pieces taken from a stream under one lock: a full read of large datagrams.
 const PIECES_PER_READ: usize = 32;
 
-/// First size of a buffer in bytes, where its limit allows. It doubles from there as bytes really arrive.
+/// First size of a buffer in bytes, where its limit is much larger. It doubles from there as bytes really arrive.
 const FIRST_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Counters of what the streams of answers received.
@@ -51,6 +51,10 @@ pub(super) async fn ask(
         return Err(ResponseError::RequestTooLarge { bytes: request.len(), limit: MAX_REQUEST_BYTES });
     }
     let gone = |error: &ConnectionError| ResponseError::Disconnected { peer, reason: DisconnectReason::from(error) };
+    if connection.side().is_server() {
+        // Until now it had no reason to send more than requests.
+        connection.set_receive_window(CONNECTION_WINDOW_BYTES.into());
+    }
     let (send, recv) = connection.open_bi().await.map_err(|error| gone(&error))?;
     let mut call = Call { send, recv, received, done: false };
     match call.exchange(request, limit).await {
@@ -177,7 +181,8 @@ impl Buffer {
             return Err(Broken::TooLong);
         }
         if len > self.bytes.capacity() {
-            let size = self.bytes.capacity().saturating_mul(2).max(FIRST_BUFFER_BYTES).min(self.limit).max(len);
+            let first = FIRST_BUFFER_BYTES.min(self.limit / 8);
+            let size = self.bytes.capacity().saturating_mul(2).max(first).min(self.limit).max(len);
             self.bytes.reserve_exact(size.saturating_sub(self.bytes.len()));
         }
         self.bytes.extend_from_slice(piece);

@@ -80,6 +80,8 @@ pub struct DiskStore<C: Chain> {
     pub(super) identity: StoreRecord,
     pub(super) genesis: Bytes,
     pub(super) view: RwLock<Arc<View>>,
+    /// How many views there were.
+    pub(super) version: AtomicU64,
     pub(super) tip: watch::Sender<Height>,
     pub(super) applied: AtomicU64,
     pub(super) snapshots: Snapshots,
@@ -171,6 +173,7 @@ impl<C: Chain> DiskStore<C> {
             segments,
             db,
             genesis,
+            version: AtomicU64::new(0),
             tip: watch::Sender::new(view.tip.height),
             view: RwLock::new(Arc::new(view)),
             applied: AtomicU64::new(applied.get()),
@@ -223,6 +226,8 @@ impl<C: Chain> DiskStore<C> {
     pub(super) fn publish(&self, view: View) {
         let tip = view.tip.height;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        // Before anyone is told, and after there is something new to read.
+        self.version.fetch_add(1, Ordering::AcqRel);
         self.tip.send_if_modified(|height| std::mem::replace(height, tip) != tip);
     }
 

@@ -45,6 +45,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::Ordering;
+
 use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{Chain, EpochRef, Finalized};
 use hotstuff2_sync::hash::Hash;
@@ -98,6 +100,10 @@ pub trait BlockStore: ChainReader<Error = StoreFailure, State = BoxedState> + Se
     /// of payload, but at least one. `None` where the first isn't stored.
     fn read(&self, range: HeightRange, max_bytes: u64) -> Result<Option<ApplyPart>, StoreFailure>;
 
+    /// Rises with every change of what is served: blocks, handovers, proofs, snapshots. An answer made after it was read
+    /// is not older than it.
+    fn version(&self) -> u64;
+
     /// The height of the newest served proof of finality, as it moves.
     fn subscribe(&self) -> watch::Receiver<Height>;
 }
@@ -129,6 +135,11 @@ impl<C: Chain> BlockStore for DiskStore<C> {
 
     fn read(&self, range: HeightRange, max_bytes: u64) -> Result<Option<ApplyPart>, StoreFailure> {
         self.on_view(|view| self.read_part(view, range, max_bytes))
+    }
+
+    fn version(&self) -> u64 {
+        // Both only rise.
+        self.version.load(Ordering::Acquire).saturating_add(self.snapshots.version())
     }
 
     fn subscribe(&self) -> watch::Receiver<Height> {

@@ -80,6 +80,8 @@ pub(super) struct Snapshots {
     keeper: Mutex<Keeper>,
     /// As of the last commit, for readers that don't wait for the next one.
     published: RwLock<Arc<SnapshotsRecord>>,
+    /// How many were published.
+    version: AtomicU64,
 }
 
 /// What whoever changes the state holds while it does.
@@ -105,7 +107,13 @@ impl Snapshots {
             seen: Seen::default(),
             deleted: None,
         };
-        Ok(Self { interval, target: AtomicU64::new(0), keeper: Mutex::new(keeper), published })
+        Ok(Self {
+            interval,
+            target: AtomicU64::new(0),
+            keeper: Mutex::new(keeper),
+            published,
+            version: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn interval(&self) -> NonZeroU64 {
@@ -177,6 +185,12 @@ impl Snapshots {
     fn publish(&self, keeper: &mut Keeper, record: SnapshotsRecord) {
         keeper.record = record.clone();
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(record);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Rises with every change.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 }
 

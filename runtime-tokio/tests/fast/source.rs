@@ -11,6 +11,7 @@ use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Height, PeerId};
+use hotstuff2_sync::serve::{Cost, ServeLimits};
 use hotstuff2_sync::state::{MemoryStateStore, StateAnswer, StateItem, StateLeaves, Tree, decode_state};
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::{Answer, Request, split_payloads};
@@ -119,6 +120,10 @@ impl Handler for Counting {
         self.inner.ready(peer, request)
     }
 
+    fn cost(&self, request: &Bytes) -> Cost {
+        self.inner.cost(request)
+    }
+
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
         let answer = self.inner.handle(peer, request.clone());
         if let Ok(Request::State { form, items, .. }) = Request::decode(&request)
@@ -145,7 +150,8 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn start(stores: &[Arc<Store>], bytes_per_second: u64) -> Self {
         let given = Arc::new(Mutex::new(Vec::new()));
-        let limits = QuicLimits { max_handlers: 1, ..QuicLimits::default() };
+        let serve = ServeLimits { max_running: 1, ..ServeLimits::default() };
+        let limits = QuicLimits { serve, ..QuicLimits::default() };
         let networks: Vec<QuicNetwork> = stores
             .iter()
             .map(|store| {

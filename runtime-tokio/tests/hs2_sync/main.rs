@@ -7,4 +7,5 @@ mod full_disk;
 mod kill_nine;
 mod peers;
 mod replay;
+mod siege;
 mod snapshot_file;

@@ -9,6 +9,7 @@ use hotstuff2_sync::state::MAX_VALUE_BYTES;
 use hotstuff2_sync_testkit::chain::{Entries, SNAPSHOT_INTERVAL};
 use hotstuff2_sync_testkit::ledger::{MAX_TRANSACTIONS, TOUCHED_KEYS};
 use hotstuff2_sync_tokio::BootstrapPeer;
+use hotstuff2_sync_tokio::net::QuicLimits;
 use hotstuff2_sync_tokio::store::SnapshotRetention;
 
 use crate::lie::Lie;
@@ -19,6 +20,9 @@ use crate::snapshot_args::SnapshotCommand;
 #[derive(Debug, Parser)]
 #[command(name = "hs2-sync", version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// Run on this core alone, for measurements
+    #[arg(long, hide = true, global = true, value_name = "N")]
+    pub(crate) core: Option<usize>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -42,6 +46,9 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// List the peers that a node has found, and those that it has banned
     Peers(PeersArgs),
+    /// Attack a node on this machine, for `bench siege`
+    #[command(hide = true)]
+    Besiege(BesiegeArgs),
     /// Move a state in a file that proves itself, without a network
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -141,6 +148,18 @@ pub(crate) struct ServeArgs {
     pub(crate) snapshots: u32,
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
+    /// CPU time that may be spent on serving, in percent of one core [default: 50 for each core]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) serve_cpu: Option<u64>,
+    /// Bytes a second of answers, in MiB, over all who ask [default: 512]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) serve_mib: Option<u64>,
+    /// Connections that may come from others; what they can make this node use of memory is said in the JSON
+    #[arg(long, default_value_t = QuicLimits::default().max_inbound_connections, value_name = "N")]
+    pub(crate) max_connections: usize,
+    /// Write what was served as JSON to FILE when stopped
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
     /// Play a liar, to see it caught
     #[arg(long, value_enum, hide = true)]
     pub(crate) lie: Option<Lie>,
@@ -302,6 +321,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchWhat {
     /// Measure the download of a state against loading it locally, and of what changed in it
     State(BenchStateArgs),
+    /// Measure what many attackers get of a serving node, and what they cost an honest one beside them
+    Siege(BenchSiegeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -330,6 +351,50 @@ pub(crate) struct BenchStateArgs {
     pub(crate) servers: BenchServers,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchSiegeArgs {
+    /// How many connections attack, each with a key of its own
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) connections: u16,
+    /// From how many networks (an IPv4 /16 each) they come
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250))]
+    pub(crate) networks: u8,
+    /// CPU time that the server may spend on serving, in percent of its core
+    #[arg(long, default_value_t = 50, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) serve_cpu: u64,
+    /// How long the server's CPU time is measured while there are attackers alone
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub(crate) seconds: u64,
+    /// Blocks that the honest node is behind
+    #[arg(long, default_value_t = 50_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..))]
+    pub(crate) blocks: u64,
+    /// Bytes of each block's payload
+    #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_PAYLOAD_BYTES)))]
+    pub(crate) payload_bytes: u32,
+    /// How often the honest node syncs, alone and besieged; the shortest time counts
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) runs: u32,
+    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BesiegeArgs {
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) peer: PeerAddress,
+    #[arg(long, value_name = "N")]
+    pub(crate) connections: usize,
+    #[arg(long, value_name = "N")]
+    pub(crate) networks: u8,
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: PathBuf,
+    #[command(flatten)]
+    pub(crate) parent: Parent,
 }
 
 /// From where a measurement downloads.

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::args::{App, BenchArgs, BenchServers, BenchWhat, ChainArgs, CrossoverArgs, Parent, Strategy};
+use crate::bench_siege;
 use crate::bench_state;
 use crate::child::Child;
 use crate::cluster::{Folder, SyncJob, serve_copy};
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         .build()
         .map_err(|source| CliError::System { what: "threads can't be started", source })?;
     match &args.what {
+        Some(BenchWhat::Siege(siege)) => runtime.block_on(bench_siege::measure(siege)),
         Some(BenchWhat::State(state)) => runtime.block_on(bench_state::measure(state)),
         None => runtime.block_on(crossover(&args.crossover)),
     }
@@ -167,6 +169,7 @@ impl Servers {
             strategy,
             app: App::Ledger,
             state_after: Some(STATE_AFTER_SECONDS),
+            core: None,
         };
         job.run(self.processes.iter().map(|(_, report)| report), stop).await
     }

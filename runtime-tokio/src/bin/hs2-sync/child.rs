@@ -39,6 +39,11 @@ impl Child {
         Ok(Self { what, process, stdin })
     }
 
+    /// The process, as the operating system numbers it.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The first line that the process prints, as JSON.
     pub(crate) fn first_line<T: DeserializeOwned>(&mut self, patience: Duration) -> Result<T, CliError> {
         let failed = |what: &str, source| CliError::ChildReport { what: what.to_owned(), source };

@@ -46,6 +46,8 @@ pub(crate) struct SyncJob<'a> {
     pub(crate) app: App,
     /// Seconds that blocks alone must take before `auto` looks for a state, if not as by default.
     pub(crate) state_after: Option<u64>,
+    /// The core that it stays on, if any.
+    pub(crate) core: Option<usize>,
 }
 
 impl SyncJob<'_> {
@@ -86,6 +88,9 @@ impl SyncJob<'_> {
             ("--app", name_of(&self.app)),
         ] {
             arguments.extend([option.to_owned(), value]);
+        }
+        if let Some(core) = self.core {
+            arguments.extend(["--core".to_owned(), core.to_string()]);
         }
         if let Some(seconds) = self.state_after {
             arguments.extend(["--state-after".to_owned(), seconds.to_string()]);

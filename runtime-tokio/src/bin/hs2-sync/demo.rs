@@ -75,6 +75,7 @@ async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
         strategy: args.strategy,
         app: args.chain.app(),
         state_after: None,
+        core: None,
     };
     tokio::pin!(stop);
     let synced = job.run(servers.iter().map(|server| &server.report), stop).await;

@@ -37,6 +37,9 @@ pub(crate) enum CliError {
     /// A file or folder can't be used.
     #[error("{path} can't be {action}: {source}; check that the path is right, writable, and that its disk has room", path = path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
+    /// An attack is for measuring one's own nodes.
+    #[error("{0} is not on this machine, and nothing else is attacked")]
+    NotLoopback(std::net::SocketAddr),
     /// A folder is to be filled and holds something already.
     #[error("{path} is not empty; name a new folder, or remove that one", path = .0.display())]
     NotEmpty(PathBuf),

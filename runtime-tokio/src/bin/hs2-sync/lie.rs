@@ -10,6 +10,7 @@ use hotstuff2_sync::chain::native::{
 };
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::state::{PLACEHOLDER, StateItem};
 use hotstuff2_sync::wire::{Answer, Request, Sections, encode_answer, put_section};
 use hotstuff2_sync_tokio::net::{BoxFuture, Handler};
@@ -211,6 +212,10 @@ impl Handler for Staged {
             inner.await;
             tokio::time::sleep(self.delay).await;
         })
+    }
+
+    fn cost(&self, request: &Bytes) -> Cost {
+        self.inner.cost(request)
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {

@@ -5,7 +5,9 @@
 
 mod args;
 mod bench;
+mod bench_siege;
 mod bench_state;
+mod besiege;
 mod child;
 mod cluster;
 mod demo;
@@ -36,9 +38,14 @@ use clap::Parser as _;
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let Cli { core, command } = Cli::parse();
+    if let Some(core) = core {
+        usage::stay_on(core);
+    }
+    let result = match command {
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(&args),
+        Command::Besiege(args) => besiege::run(&args),
         Command::Gen(args) => generate::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),

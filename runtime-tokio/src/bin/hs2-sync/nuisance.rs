@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use hotstuff2_sync::ids::{Epoch, Height, PeerId};
 use hotstuff2_sync::limits::GRID;
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::wire::{Answer, PeerStatus, Refusal, Request, encode_answer, encode_refusal, put_section};
 use hotstuff2_sync_tokio::net::{BoxFuture, Handler};
 
@@ -147,6 +148,10 @@ impl Handler for Nuisant {
             inner.await;
             tokio::time::sleep(pause).await;
         })
+    }
+
+    fn cost(&self, request: &Bytes) -> Cost {
+        self.inner.cost(request)
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {

@@ -205,6 +205,12 @@ pub(crate) struct ServeReport {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) peer_id: String,
     pub(crate) height: u64,
+    /// Microseconds of CPU time a second that may be spent on serving.
+    pub(crate) work_per_second: u64,
+    /// Bytes of answers a second.
+    pub(crate) bytes_per_second: u64,
+    /// The most memory that this process should ever have resident, whoever connects.
+    pub(crate) memory_bound_bytes: u64,
 }
 
 /// Writes `report` on one line to the file at `path`, or to standard output for "-".

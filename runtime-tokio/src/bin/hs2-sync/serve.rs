@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
-use hotstuff2_sync::serve::ChainReader as _;
+use hotstuff2_sync::serve::{ChainReader as _, ServeLimits, ServeRates};
 use hotstuff2_sync::state::{StateItem, subtree};
 use hotstuff2_sync_tokio::StoreHandler;
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
 
 use crate::args::ServeArgs;
+use crate::bench_siege::ServedReport;
 use crate::error::CliError;
 use crate::inspect::open_store;
 use crate::lie::Staged;
@@ -26,6 +27,25 @@ const OWN_CONNECTIONS: usize = 8;
 
 /// Name of the key file in a node's folder.
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
+
+/// What a process takes that serves nobody: program, threads, database, open files, and the cache of answers.
+const NODE_BYTES: u64 = 80 << 20;
+
+/// Connections that may come from one address prefix, as a part of all: a server is for many, of which some share one.
+const PREFIX_PART: usize = 4;
+
+/// Bounds for so much of one core in percent, so many MiB a second, and so many connections.
+fn limits(cpu: Option<u64>, mib: Option<u64>, connections: usize) -> QuicLimits {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let mut serve = ServeLimits::with_work(cpu.unwrap_or(cores.saturating_mul(50)).saturating_mul(10_000));
+    if let Some(mib) = mib {
+        let total = ServeRates { bytes: mib.saturating_mul(1 << 20), ..serve.total };
+        serve = ServeLimits { total, group: total.part(3, 4), peer: total.part(1, 2), ..serve };
+    }
+    let default = QuicLimits::default();
+    let per_prefix = default.max_inbound_per_prefix.max(connections / PREFIX_PART);
+    QuicLimits { serve, max_inbound_connections: connections, max_inbound_per_prefix: per_prefix, ..default }
+}
 
 pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -52,8 +72,9 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let discovery = discovery(&args.peers, &args.dir, identity.seed(), 0)?;
     let height = store.status().tip.get();
     let store = Arc::new(store);
+    let answers = Arc::new(StoreHandler::new(Arc::clone(&store)));
     let staged = Staged {
-        inner: Arc::new(StoreHandler::new(Arc::clone(&store))),
+        inner: Arc::clone(&answers) as _,
         older: Some(Box::new(move |item| older_subtree(&store, item))),
         lie: args.lie,
         delay: Duration::from_millis(args.delay_ms),
@@ -65,13 +86,18 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         None => staged,
     };
     let handler = Arc::new(discovery.handler(handler));
-    let (network, mut events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
+    let limits = limits(args.serve_cpu, args.serve_mib, args.max_connections);
+    let (network, mut events) = QuicNetwork::bind(args.listen, identity, limits, Some(handler))?;
+    let begin = Instant::now();
     let report = ServeReport {
         address: network
             .local_addr()
             .map_err(|source| CliError::System { what: "the listening address can't be read", source })?,
         peer_id: network.local_peer().to_string(),
         height,
+        work_per_second: limits.serve.total.work,
+        bytes_per_second: limits.serve.total.bytes,
+        memory_bound_bytes: limits.memory_bound().saturating_add(NODE_BYTES),
     };
     // A demo says it in its own words.
     if !args.parent.until_stdin_closes {
@@ -81,7 +107,8 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     if let Some(path) = &args.json {
         write_json(&report, path)?;
     }
-    let network: Arc<dyn Network> = Arc::new(network);
+    let quic = Arc::new(network);
+    let network: Arc<dyn Network> = Arc::clone(&quic) as _;
     let config = SyncConfig { max_sync_peers: OWN_CONNECTIONS, ..SyncConfig::default() };
     let mut finding = discovery.start(&network, &config, Vec::new(), |text| eprintln!("{text}"));
     tokio::select! {
@@ -94,5 +121,10 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     }
     finding.stop().await;
     network.close().await;
-    Ok(())
+    let served = ServedReport {
+        seconds: begin.elapsed().as_secs_f64(),
+        served: quic.serve_stats(),
+        cache: answers.cache_stats(),
+    };
+    args.stats.map_or(Ok(()), |path| write_json(&served, &path))
 }

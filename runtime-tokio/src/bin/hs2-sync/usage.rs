@@ -6,6 +6,41 @@ pub(crate) fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
+/// CPU microseconds of another process; zero where the system doesn't say.
+pub(crate) fn cpu_micros_of(process: u32) -> u64 {
+    std::fs::read_to_string(format!("/proc/{process}/stat")).ok().and_then(|stat| parse_cpu(&stat)).unwrap_or(0)
+}
+
+fn parse_cpu(stat: &str) -> Option<u64> {
+    /// Microseconds of a tick: Linux counts hundredths of a second for programs, whatever it does itself.
+    const TICK: u64 = 10_000;
+    // The name before it may hold anything. User and system time are the 14th and the 15th field.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut times = fields.split(' ').skip(11).map_while(|field| field.parse::<u64>().ok());
+    Some(times.next()?.saturating_add(times.next()?).saturating_mul(TICK))
+}
+
+/// The same as [`peak_rss_bytes`] of another process.
+pub(crate) fn peak_rss_bytes_of(process: u32) -> Option<u64> {
+    parse_peak_rss(&std::fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+}
+
+/// Keeps this process, and what it starts, on one core, where the system can do that.
+pub(crate) fn stay_on(core: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        let mut cores = rustix::thread::CpuSet::new();
+        if core < rustix::thread::CpuSet::MAX_CPU {
+            cores.set(core);
+        }
+        if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
+            eprintln!("hs2-sync: not kept on core {core}: {error}");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    eprintln!("hs2-sync: this system keeps no process on core {core}");
+}
+
 /// The most memory that was ever resident; `None` on systems without `/proc`.
 pub(crate) fn peak_rss_bytes() -> Option<u64> {
     parse_memory(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
@@ -32,6 +67,13 @@ mod tests {
         assert_eq!(parse_memory(status, "VmHWM:"), Some(5 << 20));
         assert_eq!(parse_memory(status, "VmRSS:"), Some(100 << 10));
         assert_eq!(parse_memory("VmHWM:\tmany\n", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn times_are_read_behind_any_name() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 5 0 100 1000 10";
+        assert_eq!(parse_cpu(stat), Some(3_000_000));
+        assert_eq!(parse_cpu("7 (a"), None);
     }
 
     #[test]

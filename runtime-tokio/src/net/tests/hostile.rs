@@ -12,6 +12,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 
+use hotstuff2_sync::serve::ServeLimits;
+
 use super::super::tls::{self, SERVER_NAME, ServerKey};
 use super::super::{ConnectError, DisconnectReason, MAX_REQUEST_BYTES, ResponseError};
 use super::*;
@@ -116,7 +118,7 @@ async fn a_reader_that_never_reads_holds_a_bounded_number_of_answers() {
     }
     let made = Arc::new(AtomicUsize::new(0));
     let limits = QuicLimits {
-        max_answers_per_connection: 4,
+        serve: ServeLimits { peer_memory: 4 << 20, ..ServeLimits::default() },
         answer_timeout: Duration::from_millis(1500),
         ..QuicLimits::default()
     };
@@ -126,14 +128,16 @@ async fn a_reader_that_never_reads_holds_a_bounded_number_of_answers() {
     let (_endpoint, connection) = bare_client(&server, transport).await;
     server.event().await;
     let mut streams = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..32 {
         let (mut send, recv) = connection.open_bi().await.unwrap();
         send.write_all(b"give").await.unwrap();
         send.finish().unwrap();
         streams.push((send, recv));
     }
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(made.load(Ordering::SeqCst), 4, "the others wait for their turn, unmade");
+    // Those that are made at the moment when the fourth fills the room come on top.
+    let count = made.load(Ordering::SeqCst);
+    assert!((4..4 + limits.serve.max_running).contains(&count), "{count}: the others wait for their turn, unmade");
     let mut client = Node::asking();
     client.meet(&mut server).await;
     let answer = timeout(SOON, client.network.request(server.peer, Bytes::new(), 1 << 20)).await.unwrap();
@@ -154,7 +158,14 @@ async fn memory_of_unread_answers_is_bounded_over_all_peers() {
         }
     }
     let made = Arc::new(AtomicUsize::new(0));
-    let limits = QuicLimits { max_answer_bytes: 3 << 20, max_handlers: 2, ..QuicLimits::default() };
+    let serve = ServeLimits {
+        memory: 3 << 20,
+        group_memory: 3 << 20,
+        peer_memory: 1 << 20,
+        max_running: 2,
+        ..ServeLimits::default()
+    };
+    let limits = QuicLimits { serve, ..QuicLimits::default() };
     let server = Node::new(limits, Some(Arc::new(Made(Arc::clone(&made)))));
     let mut readers = Vec::new();
     for _ in 0..5 {
@@ -168,7 +179,8 @@ async fn memory_of_unread_answers_is_bounded_over_all_peers() {
         }
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(made.load(Ordering::SeqCst), 3 + 2);
+    let count = made.load(Ordering::SeqCst);
+    assert!((3..3 + 2).contains(&count), "{count}");
 }
 
 #[tokio::test]

@@ -128,12 +128,12 @@ async fn a_cancelled_request_ends_at_the_server_too() {
 
 #[tokio::test]
 async fn cancelled_answers_are_counted_and_leak_no_streams() {
-    let (mut server, mut client) = (Node::serving(Fill(4 << 20)), Node::asking());
+    let (mut server, mut client) = (Node::serving(Fill(1 << 20)), Node::asking());
     client.meet(&mut server).await;
     // More often than there are streams, so that one leaked each time would end it.
     for _ in 0..100 {
         let before = client.network.wire_bytes_received();
-        let mut request = client.network.request(server.peer, Bytes::new(), 4 << 20);
+        let mut request = client.network.request(server.peer, Bytes::new(), 1 << 20);
         while client.network.wire_bytes_received() == before {
             if timeout(Duration::from_millis(1), &mut request).await.is_ok() {
                 break;
@@ -141,9 +141,9 @@ async fn cancelled_answers_are_counted_and_leak_no_streams() {
         }
         drop(request);
     }
-    let answer = timeout(SOON, client.network.request(server.peer, Bytes::new(), 4 << 20)).await.unwrap().unwrap();
-    assert_eq!(answer.len(), 4 << 20);
-    assert!(client.network.wire_bytes_received() > 4 << 20);
+    let answer = timeout(SOON, client.network.request(server.peer, Bytes::new(), 1 << 20)).await.unwrap().unwrap();
+    assert_eq!(answer.len(), 1 << 20);
+    assert!(client.network.wire_bytes_received() > 1 << 20);
 }
 
 #[tokio::test]
