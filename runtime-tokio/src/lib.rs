@@ -11,6 +11,7 @@ pub mod application;
 pub mod consensus;
 pub mod discovery;
 pub mod driver;
+pub mod genesis_file;
 mod light_read;
 pub mod manager;
 pub mod net;

@@ -9,9 +9,10 @@ use hotstuff2_sync::config::SyncConfig;
 
 use super::TokioSyncManager;
 use crate::application::Application;
+use crate::consensus::{ConsensusControl, ConsensusHandler};
 use crate::discovery::{AddressBook, BOOK_FILE, BookError, BootstrapPeer, Discovery, DiscoverySettings};
 use crate::driver::{StartError, SyncBuilder};
-use crate::net::{BindError, Identity, IdentityError, Network, QuicLimits, QuicNetwork};
+use crate::net::{BindError, Handler, Identity, IdentityError, Network, QuicLimits, QuicNetwork};
 use crate::serve::StoreHandler;
 use crate::store::{DiskStore, OpenError, StoreAnchor};
 
@@ -52,6 +53,7 @@ pub struct SyncManagerBuilder {
     limits: QuicLimits,
     application: Option<Box<dyn Application>>,
     stages_state: bool,
+    consensus: Option<Arc<dyn ConsensusControl>>,
 }
 
 impl SyncManagerBuilder {
@@ -82,6 +84,7 @@ impl SyncManagerBuilder {
             limits: QuicLimits::default(),
             application: None,
             stages_state: false,
+            consensus: None,
         }
     }
 
@@ -134,6 +137,13 @@ impl SyncManagerBuilder {
         self
     }
 
+    /// Gives this validator's word to those who ask for it; [`TokioSyncManager::coordinate`] does the rest.
+    #[must_use]
+    pub fn with_consensus(mut self, control: Arc<dyn ConsensusControl>) -> Self {
+        self.consensus = Some(control);
+        self
+    }
+
     /// Opens the network and puts everything together, stopped. Must be called within a tokio runtime.
     ///
     /// # Errors
@@ -147,7 +157,12 @@ impl SyncManagerBuilder {
         tracing::info!(file = %file.display(), ?found, "address book");
         let settings = DiscoverySettings { bootstrap: self.peers, file: Some(file), ..DiscoverySettings::default() };
         let discovery = Discovery::new(book, settings);
-        let handler = Arc::new(discovery.handler(Arc::new(StoreHandler::new(Arc::clone(&self.store)))));
+        let handler = StoreHandler::new(Arc::clone(&self.store));
+        let handler: Arc<dyn Handler> = match self.consensus {
+            Some(control) => Arc::new(ConsensusHandler::new(handler, control)),
+            None => Arc::new(handler),
+        };
+        let handler = Arc::new(discovery.handler(handler));
         let (network, events) = QuicNetwork::bind(self.listen, identity, self.limits, Some(handler))?;
         let network: Arc<dyn Network> = Arc::new(network);
         let mut builder = SyncBuilder::new(self.chain, Arc::clone(&self.store) as _, network, events)

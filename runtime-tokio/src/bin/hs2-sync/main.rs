@@ -10,10 +10,10 @@ mod bench_state;
 mod besiege;
 mod child;
 mod cluster;
+mod config;
 mod demo;
 mod error;
 mod generate;
-mod genesis_file;
 mod inspect;
 mod ledger_app;
 mod lie;
@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),
         Command::Peers(args) => peers::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Snapshot(command) => snapshot::run(&command),
