@@ -25,6 +25,7 @@ use super::pool::Pool;
 use super::record::Recording;
 use crate::application::{Application, NoApplication};
 use crate::discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings};
+use crate::monitor::SyncPerformanceMonitor;
 use crate::net::{Network, NetworkEvent};
 use crate::store::{BlockStore, HistoryStore, StateStaging, StoreFailure};
 
@@ -64,6 +65,7 @@ pub struct SyncBuilder<C> {
     peers: Vec<BootstrapPeer>,
     discovery: Option<Discovery>,
     record: Option<PathBuf>,
+    monitor: Option<SyncPerformanceMonitor>,
     seed: u64,
     verify_threads: usize,
 }
@@ -86,6 +88,7 @@ impl<C: Chain> SyncBuilder<C> {
             peers: Vec::new(),
             discovery: None,
             record: None,
+            monitor: None,
             seed: 0,
             verify_threads: thread::available_parallelism().map_or(1, NonZero::get),
         }
@@ -134,6 +137,13 @@ impl<C: Chain> SyncBuilder<C> {
     /// is overwritten.
     pub fn with_recording(mut self, path: impl Into<PathBuf>) -> Self {
         self.record = Some(path.into());
+        self
+    }
+
+    /// Feeds `monitor` with durations, bytes and failures, unless
+    /// [`SyncConfig::performance_monitoring`] is off.
+    pub fn with_monitor(mut self, monitor: SyncPerformanceMonitor) -> Self {
+        self.monitor = Some(monitor);
         self
     }
 
@@ -191,6 +201,8 @@ impl<C: Chain> SyncBuilder<C> {
         };
         let clock = Clock::now();
         let dialling = self.config.clone();
+        let monitor = self.monitor.filter(|_| self.config.performance_monitoring);
+        let publish_every = self.config.progress_report_interval;
         let header = self.record.as_ref().map(|_| TraceHeader::new(&self.config, &start, self.seed, Instant::ZERO));
         let machine = Machine::new(self.config, start, self.seed, Instant::ZERO)?;
         let (inputs, work) = channel();
@@ -203,8 +215,9 @@ impl<C: Chain> SyncBuilder<C> {
         let (progress_sender, progress) = watch::channel(machine.progress());
         let (position_sender, position) = watch::channel(machine.position());
         let cpu_micros = Arc::new(AtomicU64::new(0));
-        let pool = Pool::start(&self.chain, self.verify_threads, &inputs)?;
-        let appliers = Appliers::start(&self.chain, self.stores, application, &inputs, &event_sender)?;
+        let pool = Pool::start(&self.chain, self.verify_threads, &inputs, monitor.as_ref())?;
+        let appliers =
+            Appliers::start(&self.chain, self.stores, application, &inputs, &event_sender, monitor.as_ref())?;
         let seed = self.seed;
         let discovery =
             self.discovery.unwrap_or_else(|| Discovery::new(AddressBook::new(seed), DiscoverySettings::default()));
@@ -229,6 +242,8 @@ impl<C: Chain> SyncBuilder<C> {
             progress: progress_sender,
             position: position_sender,
             cpu_micros: Arc::clone(&cpu_micros),
+            publish_every,
+            monitor,
             requests: std::collections::HashMap::new(),
             applies: std::collections::HashMap::new(),
         };

@@ -9,6 +9,7 @@ mod apply;
 mod builder;
 mod handle;
 mod machine_thread;
+mod observe;
 mod pool;
 mod record;
 mod state_sync;

@@ -6,6 +6,7 @@ mod demo;
 mod full_disk;
 mod kill_nine;
 mod peers;
+mod metrics;
 mod replay;
 mod siege;
 mod snapshot_file;

@@ -162,6 +162,9 @@ pub(crate) struct ServeArgs {
     /// Write what was served as JSON to FILE when stopped
     #[arg(long, value_name = "FILE")]
     pub(crate) stats: Option<PathBuf>,
+    /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Play a liar, to see it caught
     #[arg(long, value_enum, hide = true)]
     pub(crate) lie: Option<Lie>,
@@ -273,6 +276,9 @@ pub(crate) struct SyncArgs {
     /// Keep following the network after it was caught up with, until stopped
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Write a trace to FILE, which `replay` plays again: what happened and what was done, not what was downloaded
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,

@@ -9,6 +9,7 @@ use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::serve::{ChainReader as _, ServeLimits, ServeRates};
 use hotstuff2_sync::state::{StateItem, subtree};
 use hotstuff2_sync_tokio::StoreHandler;
+use hotstuff2_sync_tokio::monitor::MeteredHandler;
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
 
@@ -21,6 +22,7 @@ use crate::nuisance::Nuisant;
 use crate::peers::discovery;
 use crate::report::{ServeReport, say, write_json};
 use crate::stop::stop_signal;
+use crate::sync::show_metrics;
 
 /// Most connections that a serving node makes by itself: enough to hear of others and to tell of them.
 const OWN_CONNECTIONS: usize = 8;
@@ -84,6 +86,11 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let handler = match args.nuisance {
         Some(kind) => Arc::new(Nuisant::new(staged, kind)),
         None => staged,
+    };
+    let metrics = show_metrics(args.metrics).await?;
+    let handler: Arc<dyn Handler> = match &metrics {
+        Some((metrics, _)) => Arc::new(MeteredHandler::new(handler, Arc::clone(metrics))),
+        None => handler,
     };
     let handler = Arc::new(discovery.handler(handler));
     let limits = limits(args.serve_cpu, args.serve_mib, args.max_connections);
