@@ -307,7 +307,8 @@ impl Machine {
             Some(claim) => {
                 // Where all claim more than they prove, the proofs are missing, and not the blocks.
                 heard |= claim.tip <= self.applied;
-                claim.tip <= self.applied || peer.unproven == Some(claim.tip)
+                // Who failed to prove a claim gains nothing by another one until it proves something.
+                claim.tip <= self.applied || peer.unproven.is_some()
             }
             None => peer.mute,
         });
