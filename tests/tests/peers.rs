@@ -486,6 +486,26 @@ fn eclipse_minus_one() {
 }
 
 #[test]
+fn a_claim_that_changes_keeps_nobody_from_arriving() {
+    // With every status it claims something else, and it proves nothing: that it might is no reason to wait for ever.
+    let mut world = world(300);
+    let mut claimed = 1 << 40;
+    world.join(
+        1,
+        Scripted(move |request: &Request, chain: &TestChain, _| match request {
+            Request::Status => {
+                claimed += 1;
+                Reply::After(Duration::from_millis(1), status(chain, claimed, claimed))
+            }
+            _ => Reply::After(Duration::from_millis(1), encode_refusal(Refusal::NotAvailable)),
+        }),
+    );
+    world.join(2, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+}
+
+#[test]
 fn same_inputs_same_outputs() {
     let run = || {
         let mut world = world(2500);

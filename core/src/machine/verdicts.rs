@@ -148,6 +148,8 @@ impl Machine {
                 if claimed.is_some_and(|claimed| claimed > facts.height) {
                     let until = peer.failed_to_prove(self.now);
                     self.timers.set_sooner(Timer::Peer(id), until);
+                } else {
+                    peer.unproven = None;
                 }
                 if let Some(claim) = &mut peer.claim {
                     claim.tip = claim.tip.max(facts.height);

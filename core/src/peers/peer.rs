@@ -220,9 +220,9 @@ impl Peer {
         until
     }
 
-    /// Whether its claim is above what it has proven, and it has not been asked in vain for the rest.
+    /// Whether it claims something, and has not been asked for proof in vain since it proved something.
     pub(crate) fn may_prove(&self) -> bool {
-        self.claim.is_some_and(|claim| self.unproven != Some(claim.tip))
+        self.claim.is_some() && self.unproven.is_none()
     }
 
     /// A useful answer: the window grows by one, suspicion fades.
