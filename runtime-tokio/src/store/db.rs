@@ -23,7 +23,9 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _, Slice, Snapshot};
+use fjall::{
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _, Slice, Snapshot,
+};
 
 use super::failure::StoreFailure;
 use super::records::key;
@@ -37,7 +39,7 @@ const INDEX_MEMTABLE_BYTES: u64 = 2 << 20;
 /// Blocks near the tip that were not flushed yet.
 const TAIL_MEMTABLE_BYTES: u64 = 8 << 20;
 /// Application state that was not flushed yet. A state that is fetched fills these faster than they are flushed: with
-/// those that wait, all of them are in memory, and twice as large there, for small values.
+/// those that wait, four of them are in memory, and twice as large there, for small values.
 const STATE_MEMTABLE_BYTES: u64 = 4 << 20;
 /// Memtables that wait to be flushed before writers wait. fjall's own wait begins at four and never ends if its worker
 /// died of a full disk; ours asks whether it did.
@@ -108,6 +110,20 @@ impl Handles {
     fn all(&self) -> [&Keyspace; 8] {
         let Self { index, tail, live, staging, .. } = self;
         [index, tail, &live.values, &live.pages, &live.aside, &staging.values, &staging.pages, &staging.marks]
+    }
+
+    /// Seals the memtables that are full, for the flusher. fjall leaves that to its worker too, which can be busy with
+    /// merging tables for as long as the whole of a state takes to arrive.
+    fn seal_full(&self) -> fjall::Result<()> {
+        let limits = std::iter::once(INDEX_MEMTABLE_BYTES)
+            .chain([TAIL_MEMTABLE_BYTES])
+            .chain(std::iter::repeat(STATE_MEMTABLE_BYTES));
+        for (space, limit) in self.all().into_iter().zip(limits) {
+            if space.tree.active_memtable().size() > limit {
+                space.rotate_memtable()?;
+            }
+        }
+        Ok(())
     }
 
     fn open(path: &Path) -> fjall::Result<Self> {
@@ -341,7 +357,8 @@ impl Db {
                     None => batch.remove(handles.space(space), key),
                 }
             }
-            batch.commit()
+            batch.commit()?;
+            handles.seal_full()
         });
         committed.inspect_err(|_| self.set_broken())
     }

@@ -46,7 +46,11 @@ struct StateBench {
     speed_ratio: f64,
     /// All bytes that the new node received, over those of the pairs.
     received_ratio: f64,
+    /// Resident memory of the new node with its store open and nothing begun, and at its peak.
+    start_rss_bytes: Option<u64>,
     peak_rss_bytes: Option<u64>,
+    /// What the download added: the peak over the start.
+    memory_growth_bytes: Option<u64>,
     /// Changes of entries since the state that the second node has.
     changes: u64,
     delta: StateReport,
@@ -84,7 +88,8 @@ pub(crate) async fn measure(args: &BenchStateArgs) -> Result<(), CliError> {
     let state = |report: SyncReport| {
         report.state.ok_or(CliError::Options("the state was not fetched: there are too few blocks for that"))
     };
-    let peak_rss_bytes = late.peak_rss_bytes;
+    let (start_rss_bytes, peak_rss_bytes) = (late.start_rss_bytes, late.peak_rss_bytes);
+    let memory_growth_bytes = peak_rss_bytes.zip(start_rss_bytes).map(|(peak, start)| peak.saturating_sub(start));
     let (download, delta) = (state(late)?, state(behind)?);
     let local_keys_per_second = ratio(args.entries as f64, local_seconds);
     let bench = StateBench {
@@ -95,7 +100,9 @@ pub(crate) async fn measure(args: &BenchStateArgs) -> Result<(), CliError> {
         local_seconds,
         local_keys_per_second,
         received_ratio,
+        start_rss_bytes,
         peak_rss_bytes,
+        memory_growth_bytes,
         changes: changes.saturating_mul(half),
         delta,
         delta_share,
@@ -106,7 +113,7 @@ pub(crate) async fn measure(args: &BenchStateArgs) -> Result<(), CliError> {
             "{} keys of {KEY_BYTES} bytes with values of {}: {:.1} MB\n\
              from {} peers: {:.2} s, {:.0} keys/s\n\
              loaded locally: {:.2} s, {:.0} keys/s; the network reaches {:.0} % of that\n\
-             received: {:.4} of the pairs' bytes; peak memory {} MiB\n\
+             received: {:.4} of the pairs' bytes; memory grew from {} MiB by {} MiB\n\
              after {} changes: {} keys fetched in {:.2} s, received: {:.2} % of the pairs' bytes",
             bench.entries,
             args.servers.value_bytes,
@@ -118,7 +125,8 @@ pub(crate) async fn measure(args: &BenchStateArgs) -> Result<(), CliError> {
             bench.local_keys_per_second,
             bench.speed_ratio * 100.0,
             bench.received_ratio,
-            bench.peak_rss_bytes.unwrap_or_default() >> 20,
+            bench.start_rss_bytes.unwrap_or_default() >> 20,
+            bench.memory_growth_bytes.unwrap_or_default() >> 20,
             bench.changes,
             bench.delta.keys,
             bench.delta.seconds,

@@ -49,6 +49,8 @@ pub(crate) struct SyncReport {
     pub(crate) cpu_seconds: f64,
     /// CPU time of machine and driver.
     pub(crate) coordination_cpu_seconds: f64,
+    /// Resident memory when the store was open and nothing had begun yet; `None` where the operating system doesn't say.
+    pub(crate) start_rss_bytes: Option<u64>,
     /// `None` where the operating system doesn't say.
     pub(crate) peak_rss_bytes: Option<u64>,
     pub(crate) peak_buffered_bytes: u64,

@@ -42,6 +42,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
         check_age(&genesis, newest.timestamp, now())?;
     }
     let start_height = store.stored().height;
+    let start_rss_bytes = usage::rss_bytes();
     let (mut handle, network) = start(args, &genesis, &store)?;
 
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
@@ -58,6 +59,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let begins = base.map_or(start_height, |base| base.max(start_height));
     let mut report = report(&progress, usage, begins, head, set_up.saturating_add(usage.running));
     report.start_height = start_height.get();
+    report.start_rss_bytes = start_rss_bytes;
     report.ok = reached;
     report.strategies = strategies;
     let json = args.json.path.as_deref();
@@ -160,6 +162,7 @@ fn report(progress: &Progress, usage: SyncUsage, begins: Height, head: Head, too
         quorum_checks: progress.quorum_checks,
         cpu_seconds: usage::cpu_seconds(),
         coordination_cpu_seconds: usage.coordination_cpu.as_secs_f64(),
+        start_rss_bytes: None,
         peak_rss_bytes: usage::peak_rss_bytes(),
         peak_buffered_bytes: progress.peak_buffered_bytes,
         budget_bytes: progress.budget_bytes,

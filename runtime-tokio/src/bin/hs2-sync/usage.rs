@@ -1,4 +1,4 @@
-//! What this process has used: CPU time and peak memory, as the operating system counts them.
+//! What this process has used: CPU time and memory, as the operating system counts them.
 
 /// CPU seconds of all threads of this process, in user and system mode.
 pub(crate) fn cpu_seconds() -> f64 {
@@ -8,11 +8,16 @@ pub(crate) fn cpu_seconds() -> f64 {
 
 /// The most memory that was ever resident; `None` on systems without `/proc`.
 pub(crate) fn peak_rss_bytes() -> Option<u64> {
-    parse_peak_rss(&std::fs::read_to_string("/proc/self/status").ok()?)
+    parse_memory(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-fn parse_peak_rss(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// The memory that is resident now; `None` on systems without `/proc`.
+pub(crate) fn rss_bytes() -> Option<u64> {
+    parse_memory(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+fn parse_memory(status: &str, what: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(what))?;
     let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -22,10 +27,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_is_read_from_its_own_line() {
+    fn each_figure_is_read_from_its_own_line() {
         let status = "Name:\ths2-sync\nVmPeak:\t  999 kB\nVmHWM:\t   5120 kB\nVmRSS:\t  100 kB\n";
-        assert_eq!(parse_peak_rss(status), Some(5 << 20));
-        assert_eq!(parse_peak_rss("VmHWM:\tmany\n"), None);
+        assert_eq!(parse_memory(status, "VmHWM:"), Some(5 << 20));
+        assert_eq!(parse_memory(status, "VmRSS:"), Some(100 << 10));
+        assert_eq!(parse_memory("VmHWM:\tmany\n", "VmHWM:"), None);
     }
 
     #[test]
