@@ -40,7 +40,7 @@ const INDEX_MEMTABLE_BYTES: u64 = 2 << 20;
 const TAIL_MEMTABLE_BYTES: u64 = 8 << 20;
 /// Application state that was not flushed yet. A state that is fetched fills these faster than they are flushed: with
 /// those that wait, four of them are in memory, and twice as large there, for small values.
-const STATE_MEMTABLE_BYTES: u64 = 4 << 20;
+pub(super) const STATE_MEMTABLE_BYTES: u64 = 4 << 20;
 /// Memtables that wait to be flushed before writers wait. fjall's own wait begins at four and never ends if its worker
 /// died of a full disk; ours asks whether it did.
 const MAX_WAITING_MEMTABLES: usize = 2;
@@ -115,9 +115,8 @@ impl Handles {
     /// Seals the memtables that are full, for the flusher. fjall leaves that to its worker too, which can be busy with
     /// merging tables for as long as the whole of a state takes to arrive.
     fn seal_full(&self) -> fjall::Result<()> {
-        let limits = std::iter::once(INDEX_MEMTABLE_BYTES)
-            .chain([TAIL_MEMTABLE_BYTES])
-            .chain(std::iter::repeat(STATE_MEMTABLE_BYTES));
+        let limits = [INDEX_MEMTABLE_BYTES, TAIL_MEMTABLE_BYTES].into_iter();
+        let limits = limits.chain(std::iter::repeat(STATE_MEMTABLE_BYTES));
         for (space, limit) in self.all().into_iter().zip(limits) {
             if space.tree.active_memtable().size() > limit {
                 space.rotate_memtable()?;
@@ -293,6 +292,12 @@ impl Db {
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
         let handles = handles.as_ref().ok_or_else(|| StoreFailure::Closed { path: self.path.clone() })?;
         action(handles).map_err(|error| StoreFailure::database(&self.path, error))
+    }
+
+    /// Bytes that the space's rows take in the memtable that is written to, as fjall counts them.
+    #[cfg(test)]
+    pub(super) fn memtable_bytes(&self, space: Space) -> u64 {
+        self.with(|handles| Ok(handles.space(space).tree.active_memtable().size())).unwrap()
     }
 
     pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreFailure> {

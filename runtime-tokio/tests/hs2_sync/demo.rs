@@ -107,6 +107,8 @@ fn a_measurement_of_small_states_has_every_figure() {
     let (received, delta) = (state["received_ratio"].as_f64().unwrap(), state["delta_share"].as_f64().unwrap());
     assert!(1.0 < received && received <= 1.05, "{state}");
     assert!(0.0 < delta && delta < 0.5, "{state}");
+    let memory = |name: &str| state[name].as_u64().unwrap();
+    assert_eq!(memory("start_rss_bytes") + memory("memory_growth_bytes"), memory("peak_rss_bytes"), "{state}");
 }
 
 #[test]

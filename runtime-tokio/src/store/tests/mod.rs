@@ -4,6 +4,7 @@ mod blocks;
 mod crash;
 mod damage;
 mod history;
+mod memory;
 mod rate;
 mod rebase;
 mod serving;
