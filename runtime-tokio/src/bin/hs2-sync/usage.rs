@@ -22,7 +22,7 @@ fn parse_cpu(stat: &str) -> Option<u64> {
 
 /// The same as [`peak_rss_bytes`] of another process.
 pub(crate) fn peak_rss_bytes_of(process: u32) -> Option<u64> {
-    parse_peak_rss(&std::fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+    parse_memory(&std::fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmHWM:")
 }
 
 /// Keeps this process, and what it starts, on one core, where the system can do that.
