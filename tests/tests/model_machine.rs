@@ -18,6 +18,7 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{Applied, Apply, BlockPoint, Machine, Output, PeerEvent, Penalty, Start, StoreCall};
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::{HandoverLink, Job, Verdict};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
@@ -169,7 +170,7 @@ impl World {
                     }
                 }
                 Output::CancelJob(id) => {
-                    state.pending.retain(|pending| !matches!(pending, Pending::Job(job) if job.id() == id))
+                    state.pending.retain(|pending| !matches!(pending, Pending::Job(job) if job.id() == id));
                 }
                 Output::Verify(job) => state.pending.push(Pending::Job(Box::new(job))),
                 Output::Apply(apply) => {
@@ -205,7 +206,7 @@ impl World {
     /// Whether the blocks to apply are the chain's, and follow what was applied or is on its way to be.
     fn is_right(&self, apply: &Apply, state: &State) -> bool {
         let on_its_way = state.pending.iter().filter_map(|pending| match pending {
-            Pending::Apply(apply) => apply.range().map(|range| range.last()),
+            Pending::Apply(apply) => apply.range().map(HeightRange::last),
             _ => None,
         });
         let highest = on_its_way.fold(state.applied, Height::max);
@@ -257,7 +258,7 @@ impl World {
         match pending {
             Pending::Apply(apply) => state.applied = state.applied.max(apply.range().unwrap().last()),
             Pending::Store(call) => {
-                for link in call.handovers.iter() {
+                for link in &*call.handovers {
                     if !state.handovers.iter().any(|known| known.ended == link.ended) {
                         state.handovers.push(link.clone());
                     }
