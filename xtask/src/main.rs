@@ -6,8 +6,10 @@
 
 mod bare_metal;
 mod command;
+mod fuzz;
 #[cfg(test)]
 mod guards;
+mod mutants;
 mod no_std;
 mod steps;
 mod tools;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         Ok(Request::Test(selected)) => {
             finish(Workspace::find().and_then(|workspace| steps::run_all(&workspace, &selected)))
         }
+        Ok(Request::Fuzz(plan)) => finish(Workspace::find().and_then(|workspace| fuzz::run(&workspace, &plan))),
+        Ok(Request::Mutants(only)) => finish(Workspace::find().and_then(|workspace| mutants::run(&workspace, &only))),
         Ok(Request::Wan(arguments)) => finish(Workspace::find().and_then(|workspace| wan::run(&workspace, &arguments))),
         Err(message) => {
             eprintln!("xtask: {message}\n\n{}", help());
@@ -51,6 +55,9 @@ fn finish(outcome: Result<(), String>) -> ExitCode {
 enum Request {
     Help,
     Test(Vec<Step>),
+    Fuzz(fuzz::Plan),
+    /// Ends of file names; none for all files.
+    Mutants(Vec<String>),
     /// With what goes on to the program.
     Wan(Vec<String>),
 }
@@ -60,6 +67,8 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
     match words.next() {
         None | Some("help" | "--help" | "-h") => return Ok(Request::Help),
         Some("test") => {}
+        Some("fuzz") => return fuzz::parse(words).map(Request::Fuzz),
+        Some("mutants") => return Ok(Request::Mutants(words.map(str::to_owned).collect())),
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => return Err(format!("there is no command `{other}`")),
     }
@@ -90,7 +99,12 @@ fn help() -> String {
         text.push_str(&format!("  {:<11} {}\n", step.name(), step.purpose()));
     }
     text.push_str(
-        "\n       cargo xtask wan SCENARIO [OPTION]...\n\n\
+        "\n       cargo xtask fuzz [--seconds N] [TARGET]\n\n\
+         Runs every fuzz target, or one, for N seconds (60).\n\
+         \n       cargo xtask mutants [FILE]...\n\n\
+         Changes the verification and accounting code, or the files whose names end so, and sees whether\n\
+         the tests notice. Takes hours.\n\
+         \n       cargo xtask wan SCENARIO [OPTION]...\n\n\
          Runs the command over an emulated wide area network; needs root. `cargo xtask wan --help` lists\n\
          the scenarios.\n",
     );
