@@ -6,8 +6,10 @@
 
 mod bare_metal;
 mod command;
+mod fuzz;
 #[cfg(test)]
 mod guards;
+mod mutants;
 mod no_std;
 mod simulate;
 mod steps;
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
         Ok(Request::Simulate(name, options)) => {
             finish(Workspace::find().and_then(|workspace| simulate::run(&workspace, name, &options)))
         }
+        Ok(Request::Fuzz(plan)) => finish(Workspace::find().and_then(|workspace| fuzz::run(&workspace, &plan))),
+        Ok(Request::Mutants(only)) => finish(Workspace::find().and_then(|workspace| mutants::run(&workspace, &only))),
         Ok(Request::Wan(arguments)) => finish(Workspace::find().and_then(|workspace| wan::run(&workspace, &arguments))),
         Err(message) => {
             eprintln!("xtask: {message}\n\n{}", help());
@@ -57,6 +61,9 @@ enum Request {
     Test(Vec<Step>),
     /// A command of the simulator, with its options.
     Simulate(&'static str, Vec<String>),
+    Fuzz(fuzz::Plan),
+    /// Ends of file names; none for all files.
+    Mutants(Vec<String>),
     /// With what goes on to the program.
     Wan(Vec<String>),
 }
@@ -66,6 +73,8 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
     match words.next() {
         None | Some("help" | "--help" | "-h") => return Ok(Request::Help),
         Some("test") => {}
+        Some("fuzz") => return fuzz::parse(words).map(Request::Fuzz),
+        Some("mutants") => return Ok(Request::Mutants(words.map(str::to_owned).collect())),
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => {
             let Some(name) = simulate::COMMANDS.into_iter().find(|name| *name == other) else {
@@ -101,7 +110,12 @@ fn help() -> String {
         text.push_str(&format!("  {:<11} {}\n", step.name(), step.purpose()));
     }
     text.push_str(
-        "\n       cargo xtask wan SCENARIO [OPTION]...\n\n\
+        "\n       cargo xtask fuzz [--seconds N] [TARGET]\n\n\
+         Runs every fuzz target, or one, for N seconds (60).\n\
+         \n       cargo xtask mutants [FILE]...\n\n\
+         Changes the verification and accounting code, or the files whose names end so, and sees whether\n\
+         the tests notice. Takes hours.\n\
+         \n       cargo xtask wan SCENARIO [OPTION]...\n\n\
          Runs the command over an emulated wide area network; needs root. `cargo xtask wan --help` lists\n\
          the scenarios.\n\n\
          \x20      cargo xtask soak [--seeds N] [--from S] | soak --seed S\n\n\

@@ -30,7 +30,8 @@ impl Committee {
             .map(|number| roster.epoch(Epoch::new(number), spec.epoch_range(Epoch::new(number))))
             .collect::<Result<Vec<_>, ValidatorSetError>>()?;
         let last = epochs.last().map_or(Height::ZERO, |epoch| epoch.info().range().last());
-        let above = HeightRange::new(last.next(), last.plus(spec.blocks)).ok_or(SpecError::NoBlocks)?;
+        // Longer than whatever replicas do beyond the tip while others come after.
+        let above = HeightRange::new(last.next(), last.plus(spec.blocks).plus(1000)).ok_or(SpecError::NoBlocks)?;
         epochs.push(roster.epoch(Epoch::new(spec.epochs), above)?);
         let first = epochs.first().map(SigningEpoch::info).ok_or(SpecError::NoBlocks)?;
         let genesis = GenesisDocument {

@@ -222,6 +222,30 @@ fn the_largest_header_fits_its_limit() {
 }
 
 #[test]
+fn a_vote_is_its_fields_and_nothing_more() {
+    // What validators sign may not change its length: other programs make these bytes too.
+    let hash = |byte| Hash::from_bytes([byte; 32]);
+    let vote = Vote {
+        chain_id: hash(1),
+        epoch: Epoch::new(2),
+        view: View::new(3),
+        height: Height::new(4),
+        block: hash(5),
+        phase: Phase::Two,
+    };
+    let numbers = [2u64, 3, 4].map(u64::to_le_bytes).concat();
+    let expected = [&VOTE_TAG[..], &[1; 32], &numbers, &[5; 32], &[2]].concat();
+    assert_eq!(vote.bytes().to_vec(), expected);
+}
+
+#[test]
+fn the_largest_epoch_fits_its_limit_closely() {
+    // A key and a power of ten bytes each; the rest are numbers.
+    let largest = crate::limits::MAX_VALIDATORS * 42;
+    assert!((largest + 33..=largest + 64).contains(&MAX_EPOCH_BYTES), "{MAX_EPOCH_BYTES}");
+}
+
+#[test]
 fn ids_cover_every_field() {
     let net = Net::new(&Shape::default());
     let header = net.header(20);

@@ -157,6 +157,17 @@ fn key_with_a_second_encoding() {
     refused(vec![Validator { key, power: 1 }], ValidatorSetError::InvalidKey(0));
 }
 
+#[test]
+fn keys_that_only_look_like_a_second_encoding_are_taken() {
+    // One key in 64 ends with the bits that the prime ends with; that alone says nothing.
+    let points = (1u64..2000).map(|scalar| (BASE * Scalar::from(scalar)).compress().to_bytes());
+    let alike: Vec<[u8; 32]> = points.filter(|bytes| bytes[31] & 0x7f == 0x7f).collect();
+    assert!(alike.len() > 3 && alike.iter().any(|bytes| bytes[0] >= 0xed));
+    for bytes in alike {
+        assert!(ValidatorSet::new(vec![Validator { key: ValidatorKey::from_bytes(bytes), power: 1 }]).is_ok());
+    }
+}
+
 fn challenge(r: &[u8; 32], key: &[u8; 32], message: &[u8]) -> Scalar {
     let digest = Sha512::new().chain_update(r).chain_update(key).chain_update(message).finalize();
     Scalar::from_bytes_mod_order_wide(&digest.into())

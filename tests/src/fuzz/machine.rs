@@ -1,0 +1,213 @@
+//! The machine, by operations.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
+use hotstuff2_sync::machine::{
+    Applied, ApplyError, HistoryDone, Machine, Output, PeerEvent, RequestFailure, StateDone, StoreError,
+};
+use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::verify::Job;
+use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
+
+use super::input::Input;
+use super::jobs::CHAIN;
+
+/// More outputs than any input can cause in such a small world.
+const MOST_OUTPUTS: usize = 10_000;
+
+struct World {
+    machine: Machine,
+    native: NativeChain,
+    now: Instant,
+    requests: Vec<(RequestId, Request)>,
+    jobs: Vec<Job>,
+    /// Calls, and up to where they apply blocks.
+    applies: Vec<(CallId, Height)>,
+    stores: Vec<CallId>,
+    states: Vec<CallId>,
+    histories: Vec<CallId>,
+    seen_requests: BTreeSet<RequestId>,
+    seen_jobs: BTreeSet<JobId>,
+    applied: Height,
+}
+
+/// Each byte or few are an operation: peers come and go, answer honestly, falsely or to questions that nobody asked, jobs
+/// and calls succeed, fail or get lost, time passes. At all times the budget holds, a drain ends with a wait, no id comes
+/// twice, and blocks to apply are the next ones.
+pub fn machine(data: &[u8]) {
+    let mut input = Input(data);
+    let start = CHAIN.start();
+    let start = hotstuff2_sync::calls::Start { stages_state: input.byte() & 1 == 1, ..start };
+    let machine = Machine::new(SyncConfig::default(), start, 7, Instant::ZERO).expect("valid settings");
+    let mut world = World {
+        machine,
+        native: CHAIN.chain(),
+        now: Instant::ZERO,
+        requests: Vec::new(),
+        jobs: Vec::new(),
+        applies: Vec::new(),
+        stores: Vec::new(),
+        states: Vec::new(),
+        histories: Vec::new(),
+        seen_requests: BTreeSet::new(),
+        seen_jobs: BTreeSet::new(),
+        applied: Height::ZERO,
+    };
+    world.machine.start(world.now, None);
+    world.drain();
+    while !input.is_empty() {
+        world.step(&mut input);
+        world.drain();
+    }
+}
+
+/// Takes one of `items`, if there are any.
+fn pick<T>(items: &mut Vec<T>, input: &mut Input<'_>) -> Option<T> {
+    let at = input.below(items.len());
+    (at < items.len()).then(|| items.swap_remove(at))
+}
+
+impl World {
+    fn step(&mut self, input: &mut Input<'_>) {
+        let now = self.now;
+        let peer = |input: &mut Input<'_>| PeerId::from_bytes([input.byte() % 4; 32]);
+        match input.byte() % 16 {
+            0 | 1 => {
+                let (peer, group) = (peer(input), u64::from(input.byte() % 3));
+                self.machine.handle_peer(now, PeerEvent::Connected { peer, group });
+            }
+            2 => self.machine.handle_peer(now, PeerEvent::Disconnected { peer: peer(input) }),
+            3..=5 => {
+                if let Some((id, request)) = pick(&mut self.requests, input) {
+                    self.machine.handle_response(now, id, Ok(CHAIN.respond(&request)));
+                }
+            }
+            6 => {
+                if let Some((id, request)) = pick(&mut self.requests, input) {
+                    let answer: Bytes = input.mutate(&CHAIN.respond(&request)).into();
+                    self.machine.handle_response(now, id, Ok(answer));
+                }
+            }
+            7 => {
+                if let Some((id, _)) = pick(&mut self.requests, input) {
+                    let answers = [
+                        Err(RequestFailure::Broken),
+                        Err(RequestFailure::Oversize),
+                        Ok(encode_refusal(Refusal::NotAvailable)),
+                        Ok(encode_refusal(Refusal::Busy { retry_after_ms: u32::from(input.byte()) << 8 })),
+                        Ok(encode_refusal(Refusal::Unsupported)),
+                        Ok(Bytes::new()),
+                    ];
+                    let at = input.below(answers.len());
+                    if let Some(answer) = answers.into_iter().nth(at) {
+                        self.machine.handle_response(now, id, answer);
+                    }
+                }
+            }
+            8 => {
+                // Nobody asked, or it was answered before.
+                let id = RequestId::from_raw(input.number());
+                if !self.requests.iter().any(|(open, _)| *open == id) {
+                    self.machine.handle_response(now, id, Ok(CHAIN.respond(&Request::Tip)));
+                }
+            }
+            9 | 10 => {
+                if let Some(job) = pick(&mut self.jobs, input) {
+                    self.machine.handle_verdict(now, job.run(&self.native));
+                }
+            }
+            11 => drop(pick(&mut self.jobs, input)),
+            12 => self.answer_call(input),
+            13 => {
+                self.now = self.now.after(std::time::Duration::from_millis(input.number()));
+                self.machine.handle_timeout(self.now);
+            }
+            14 => match input.byte() % 3 {
+                0 => self.machine.stop(now),
+                1 => self.machine.start(now, Some(Height::new(u64::from(input.byte() % 14)))),
+                _ => self.machine.start(now, None),
+            },
+            // Time runs backwards on a bad host.
+            _ => self.machine.handle_timeout(Instant::ZERO),
+        }
+    }
+
+    fn answer_call(&mut self, input: &mut Input<'_>) {
+        let now = self.now;
+        match input.byte() % 8 {
+            0..=3 => {
+                if let Some((id, through)) = pick(&mut self.applies, input) {
+                    self.applied = self.applied.max(through);
+                    self.machine.handle_applied(now, Applied { id, through: self.applied, error: None });
+                }
+            }
+            4 => {
+                if let Some((id, _)) = pick(&mut self.applies, input) {
+                    let error = if input.byte() % 4 == 0 { ApplyError::Permanent } else { ApplyError::Transient };
+                    self.machine.handle_applied(now, Applied { id, through: self.applied, error: Some(error) });
+                }
+            }
+            5 => {
+                if let Some(id) = pick(&mut self.stores, input) {
+                    let result = if input.byte() % 4 == 0 { Err(StoreError::Transient) } else { Ok(()) };
+                    self.machine.handle_stored(now, id, result);
+                }
+            }
+            6 => {
+                if let Some(id) = pick(&mut self.states, input) {
+                    self.machine.handle_state(now, StateDone { id, result: Err(StoreError::Transient) });
+                }
+            }
+            _ => {
+                if let Some(id) = pick(&mut self.histories, input) {
+                    self.machine.handle_history(now, HistoryDone { id, result: Ok(None) });
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        for _ in 0..MOST_OUTPUTS {
+            match self.machine.poll_output() {
+                Output::Wait(_) => {
+                    assert!(matches!(self.machine.poll_output(), Output::Wait(_)), "a wait is the last");
+                    let progress = self.machine.progress();
+                    assert!(progress.buffered_bytes <= progress.budget_bytes, "{progress:?}");
+                    return;
+                }
+                Output::Request { id, request, .. } => {
+                    assert!(self.seen_requests.insert(id), "request {id:?} came twice");
+                    self.requests.push((id, request));
+                }
+                Output::Verify(job) => {
+                    assert!(self.seen_jobs.insert(job.id()), "job {:?} came twice", job.id());
+                    self.jobs.push(job);
+                }
+                Output::Apply(apply) => {
+                    let range = apply.range().expect("blocks");
+                    let on_its_way = self.applies.iter().map(|&(_, through)| through).fold(self.applied, Height::max);
+                    assert!(range.first() <= on_its_way.next(), "a gap before {}", range.first());
+                    for part in &apply.parts {
+                        let own = part.range().expect("blocks");
+                        assert_eq!(
+                            part.segment.ids(&self.native, own).expect("verified").last().copied(),
+                            CHAIN.id(own.last()),
+                            "a block that is not the chain's"
+                        );
+                    }
+                    self.applies.push((apply.id, range.last()));
+                }
+                Output::Replay(replay) => self.applies.push((replay.id, replay.range.last())),
+                Output::Store(call) => self.stores.push(call.id),
+                Output::State(call) => self.states.push(call.id),
+                Output::History(call) => self.histories.push(call.id),
+                _ => {}
+            }
+        }
+        panic!("a drain doesn't end");
+    }
+}

@@ -1,0 +1,21 @@
+//! The bodies of the fuzz targets, so that they also run without a fuzzer: over the corpora, in a normal test.
+//!
+//! Each takes any bytes and panics where something is wrong. What they check beyond "no panic" is in their docs. Where
+//! honest bytes are hard to come by (signatures, hashes), the input says how an honest answer is changed.
+
+mod decoders;
+mod input;
+mod jobs;
+mod machine;
+mod seeds;
+mod serving;
+
+pub use decoders::decoders;
+pub use jobs::jobs;
+pub use machine::machine;
+pub use seeds::seeds;
+pub use serving::respond;
+
+/// Name and body of each target.
+pub const TARGETS: [(&str, fn(&[u8])); 4] =
+    [("decoders", decoders), ("jobs", jobs), ("respond", respond), ("machine", machine)];

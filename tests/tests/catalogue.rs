@@ -1,0 +1,117 @@
+//! `docs/attacks.md` and the tests say the same: every test that it names is there, and every test with the name of an
+//! attack is named.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The attacks and faults that have a name, whether or not there is a test yet.
+const ATTACKS: &str = "
+one_chain_is_not_final views_must_be_consecutive qc_signed_bytes_bind_everything phase_tag_separates
+adverts_are_not_votes chain_id_is_signed duplicate_signer duplicate_key bitmap_length_and_trailing_bits empty_set
+zero_power power_overflow weak_key non_canonical_signature quorum_is_strictly_more_than_two_thirds
+genesis_certificate_is_exact height_is_parent_plus_one view_above_parent timestamp_monotonic header_epoch_matches_set
+conflicting_finality_halts_with_evidence qc_binds_to_its_header non_canonical_encoding_is_rejected batch_equals_single
+next_set_cannot_finalize_the_boundary closing_headers_are_never_delivered epoch_starts_only_on_a_final_boundary
+skipping_needs_a_third_of_trusted_power epoch_is_plus_one handover_set_matches_hash proof_does_not_straddle_sets
+handover_signed_by_the_old_set anchor_too_old clock_comes_from_the_host no_ratchet_behind_the_anchor
+unproven_height_never_moves_the_target late_unsolicited_and_crossed_responses_are_counted_not_obeyed
+limit_is_clamped_with_min ban_lasts ban_expires not_available_reassigns_at_once disconnect_reassigns_at_once
+honest_peers_with_pruned_history_are_not_blamed empty_blocks_are_not_slowness own_link_full_blames_nobody
+one_bad_of_two_is_blamed_alone decompression_bomb length_prefix_bomb oversize_frame deep_nesting
+slow_drip_holds_up_nobody_else_and_costs_what_it_sends slow_drip withheld_proof eclipse_minus_one
+suspect_self_stops_bans unsupported_version_is_no_fault needlessly_small_answers_are_suspected
+head_of_line_is_never_starved lost_job_is_reissued unacknowledged_apply_has_a_deadline fabricated_sets_cost_nothing
+chunk_with_wrong_value chunk_with_missing_key chunk_with_extra_key chunk_of_another_height
+final_root_mismatch_is_an_error_with_a_plan target_moves_under_the_download kill_at_every_write_of_bulk_blocks
+kill_at_every_write_near_the_tip kill_at_every_write_of_a_download kill_at_every_write_of_large_subtrees
+kill_at_every_write_of_state kill_at_every_write_of_history
+no_acknowledged_subtree_is_fetched_again_after_twenty_kills internal_hash_shown_as_leaf prefix_hash_returns
+pinned_peer_dies no_permit_while_syncing vote_floor_survives_restart falls_behind_again caught_up_is_proven
+network_restart_resumes nobody_has_a_snapshot nobody_has_the_history all_peers_gone epoch_proof_missing
+agreement_survives_faults_and_what_it_makes_synchronizes the_monitor_sees_what_happens_without_the_laws
+no_attack_gets_through_the_rules without_qc_binds_to_its_header_a_reproposed_block_finalizes_a_fork
+starting_on_a_certified_boundary_finalizes_two_blocks two_honest_peers_in_every_order
+a_liar_costs_time_and_nothing_else crashes_and_early_deadlines_lose_nothing any_world_with_one_honest_peer_ends_well
+any_state_is_fetched_as_long_as_one_peer_is_honest every_target_takes_its_corpus
+";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Files with tests by path, and the names of the tests in them.
+fn tests() -> BTreeMap<String, Vec<String>> {
+    fn visit(folder: &Path, root: &Path, found: &mut BTreeMap<String, Vec<String>>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+                visit(&path, root, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let names = names(&fs::read_to_string(&path).unwrap());
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+                found.insert(name, names);
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    for member in ["core", "runtime-tokio", "tests"] {
+        visit(&root().join(member), &root(), &mut found);
+    }
+    found
+}
+
+/// The functions right below a `#[test]` or the like.
+fn names(source: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for line in source.lines().map(str::trim) {
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
+            names.extend(rest.split(['(', '<']).next().map(str::to_owned));
+            is_test = false;
+        }
+    }
+    names
+}
+
+/// Names in the catalogue with the files that they are said to be in.
+fn catalogue() -> Vec<(String, Vec<String>)> {
+    let text = fs::read_to_string(root().join("docs/attacks.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `") && line.contains(".rs`"));
+    rows.map(|row| {
+        let quoted: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let files = quoted.iter().filter(|word| word.ends_with(".rs")).map(|&file| file.to_owned());
+        (quoted[0].to_owned(), files.collect())
+    })
+    .collect()
+}
+
+#[test]
+fn every_attack_in_the_catalogue_has_its_test() {
+    let tests = tests();
+    let rows = catalogue();
+    assert!(rows.len() > 50, "{}", rows.len());
+    for (name, files) in rows {
+        for file in files {
+            let there = tests.get(&file).is_some_and(|names| names.contains(&name));
+            assert!(there, "docs/attacks.md: there is no test `{name}` in {file}");
+        }
+    }
+}
+
+#[test]
+fn every_test_with_the_name_of_an_attack_is_in_the_catalogue() {
+    let rows: BTreeMap<String, Vec<String>> = catalogue().into_iter().collect();
+    let attacks: Vec<&str> = ATTACKS.split_whitespace().collect();
+    for (file, names) in tests() {
+        for name in names.iter().filter(|name| attacks.contains(&name.as_str())) {
+            let listed = rows.get(name).is_some_and(|files| files.contains(&file));
+            assert!(listed, "docs/attacks.md: write a row for `{name}`, or add `{file}` to it");
+        }
+    }
+    for name in rows.keys() {
+        assert!(attacks.contains(&name.as_str()), "add `{name}` to the attacks in tests/tests/catalogue.rs");
+    }
+}
