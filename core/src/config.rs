@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How to catch up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum SyncStrategyType {
     /// [`Parallel`](Self::Parallel) for larger gaps, [`Incremental`](Self::Incremental) near the tip.
@@ -43,6 +44,32 @@ pub enum SyncHistory {
     Blocks,
 }
 
+/// A field of [`SyncConfig`], for programs that show settings to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigField {
+    /// The field's name.
+    pub name: &'static str,
+    /// Its documentation, line by line.
+    pub doc: &'static [&'static str],
+}
+
+/// Declares a struct and keeps what is said of its fields.
+macro_rules! documented {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[doc = $doc:literal])+ pub $field:ident: $type:ty,)+ }) => {
+        $(#[$meta])*
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl $name {
+            /// All fields, in order.
+            pub const FIELDS: &'static [ConfigField] =
+                &[$(ConfigField { name: stringify!($field), doc: &[$($doc),+] }),+];
+        }
+    };
+}
+
+documented! {
 /// Settings of the machine. Start from [`SyncConfig::default`] and change what you need; [`SyncConfig::validate`] names
 /// a field that is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -110,6 +137,7 @@ pub struct SyncConfig {
     /// Time without progress after which [`Stalled`](crate::machine::Event::Stalled) says why. Range 100 ms..=1 h.
     pub stall_after: Duration,
 }
+}
 
 impl Default for SyncConfig {
     fn default() -> Self {
@@ -156,13 +184,33 @@ pub struct ConfigError {
 impl SyncConfig {
     /// Checks every field.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        match self.checks().iter().find(|(_, _, holds)| !holds) {
+            Some(&(field, range, _)) => Err(ConfigError { field, range }),
+            None => Ok(()),
+        }
+    }
+
+    /// What a field may be; `None` where there is no field of this name.
+    pub fn range_of(field: &str) -> Option<&'static str> {
+        Self::default().checks().iter().find(|(name, _, _)| *name == field).map(|&(_, range, _)| range)
+    }
+
+    /// Every field with its range, and whether it is within.
+    fn checks(&self) -> [(&'static str, &'static str, bool); Self::FIELDS.len()] {
         const MS_10: Duration = Duration::from_millis(10);
         const MS_100: Duration = Duration::from_millis(100);
         const SECOND: Duration = Duration::from_secs(1);
         const HOUR: Duration = Duration::from_secs(3600);
         const DAY: Duration = Duration::from_secs(24 * 3600);
         let within = |value: Duration, low: Duration, high: Duration| low <= value && value <= high;
-        let checks = [
+        const BOOL: &str = "true or false";
+        const ANY: &str = "any number from 0 on";
+        [
+            ("default_strategy", "auto, parallel, incremental or fast", true),
+            ("history", "none, headers or blocks", true),
+            ("strategy_switch_threshold", ANY, true),
+            ("performance_monitoring", BOOL, true),
+            ("full_audit", BOOL, true),
             ("max_behind_blocks", "1..=1000000", (1..=1_000_000).contains(&self.max_behind_blocks)),
             ("max_sync_peers", "1..=10000", (1..=10_000).contains(&self.max_sync_peers)),
             ("peer_rotation_interval", "1 s..=24 h", within(self.peer_rotation_interval, SECOND, DAY)),
@@ -187,10 +235,24 @@ impl SyncConfig {
             ("state_after", "at most 24 h", self.state_after <= DAY),
             ("call_timeout", "1 s..=24 h", within(self.call_timeout, SECOND, DAY)),
             ("stall_after", "100 ms..=1 h", within(self.stall_after, MS_100, HOUR)),
-        ];
-        match checks.iter().find(|(_, _, holds)| !holds) {
-            Some(&(field, range, _)) => Err(ConfigError { field, range }),
-            None => Ok(()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_a_range_and_a_default_within() {
+        let config = SyncConfig::default();
+        assert_eq!(config.validate(), Ok(()));
+        for field in SyncConfig::FIELDS {
+            assert!(SyncConfig::range_of(field.name).is_some(), "{}", field.name);
         }
+        assert_eq!(SyncConfig::range_of("no field"), None);
+        let none = SyncConfig { max_sync_peers: 0, ..config };
+        let range = "1..=10000";
+        assert_eq!(none.validate(), Err(ConfigError { field: "max_sync_peers", range }));
     }
 }

@@ -10,6 +10,7 @@
 pub mod application;
 pub mod consensus;
 pub mod driver;
+pub mod genesis_file;
 mod light_read;
 pub mod manager;
 pub mod net;

@@ -9,8 +9,9 @@ use hotstuff2_sync::config::SyncConfig;
 
 use super::TokioSyncManager;
 use crate::application::Application;
+use crate::consensus::{ConsensusControl, ConsensusHandler};
 use crate::driver::{PeerAddress, StartError, SyncBuilder};
-use crate::net::{BindError, Identity, IdentityError, Network, QuicLimits, QuicNetwork};
+use crate::net::{BindError, Handler, Identity, IdentityError, Network, QuicLimits, QuicNetwork};
 use crate::serve::StoreHandler;
 use crate::store::{DiskStore, OpenError, StoreAnchor};
 
@@ -48,6 +49,7 @@ pub struct SyncManagerBuilder {
     limits: QuicLimits,
     application: Option<Box<dyn Application>>,
     stages_state: bool,
+    consensus: Option<Arc<dyn ConsensusControl>>,
 }
 
 impl SyncManagerBuilder {
@@ -78,6 +80,7 @@ impl SyncManagerBuilder {
             limits: QuicLimits::default(),
             application: None,
             stages_state: false,
+            consensus: None,
         }
     }
 
@@ -130,6 +133,13 @@ impl SyncManagerBuilder {
         self
     }
 
+    /// Gives this validator's word to those who ask for it; [`TokioSyncManager::coordinate`] does the rest.
+    #[must_use]
+    pub fn with_consensus(mut self, control: Arc<dyn ConsensusControl>) -> Self {
+        self.consensus = Some(control);
+        self
+    }
+
     /// Opens the network and puts everything together, stopped. Must be called within a tokio runtime.
     ///
     /// # Errors
@@ -139,7 +149,11 @@ impl SyncManagerBuilder {
         // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
         let id = identity.peer_id();
         let seed = id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let handler = Arc::new(StoreHandler::new(Arc::clone(&self.store)));
+        let handler = StoreHandler::new(Arc::clone(&self.store));
+        let handler: Arc<dyn Handler> = match self.consensus {
+            Some(control) => Arc::new(ConsensusHandler::new(handler, control)),
+            None => Arc::new(handler),
+        };
         let (network, events) = QuicNetwork::bind(self.listen, identity, self.limits, Some(handler))?;
         let network: Arc<dyn Network> = Arc::new(network);
         let mut builder = SyncBuilder::new(self.chain, Arc::clone(&self.store) as _, network, events)

@@ -8,6 +8,7 @@ use hotstuff2_sync::chain::native::{Block, Genesis, NativeChain};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::{BlockPoint, Progress};
+use hotstuff2_sync::participation::GateSettings;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::SnapshotId;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -21,6 +22,7 @@ use super::status::Seen;
 use super::validator::{BlockCheckError, SyncBlockValidator};
 use super::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncStatus};
 use crate::SyncProgress;
+use crate::consensus::{ConsensusControl, ConsensusCoordinator, ConsensusError};
 use crate::driver::{PeerAddress, StartCall, StartError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 use crate::state_validator::{StateManager, SyncStateValidator};
 
@@ -191,6 +193,21 @@ impl TokioSyncManager {
     /// Checks states that are kept here.
     pub fn state_validator(&self) -> SyncStateValidator {
         SyncStateValidator::new(Arc::clone(&self.0.states))
+    }
+
+    /// Lets `control` take part in consensus by where this sync stands. Others ask it for its word if the manager was built
+    /// with it ([`SyncManagerBuilder::with_consensus`]).
+    ///
+    /// # Errors
+    /// Where the sync is shut down, or the system gives no random numbers.
+    pub fn coordinate(
+        &self,
+        control: Arc<dyn ConsensusControl>,
+        settings: GateSettings,
+    ) -> Result<ConsensusCoordinator, ConsensusError> {
+        let running = self.running();
+        let handle = running.handle.as_ref().ok_or(ConsensusError::Ended)?;
+        ConsensusCoordinator::start(handle, Arc::clone(&self.0.requester.blocks.chain), control, settings)
     }
 
     /// What the sync has used so far; `None` once it is shut down.

@@ -206,3 +206,20 @@ fn peers_that_go_away_end_a_sync_that_says_so() {
     servers[0].restart();
     completes(&world, &servers, "late");
 }
+
+#[test]
+fn a_setting_that_cant_be_is_named_with_where_it_stands() {
+    let world = World::new(&["--blocks", "9"]);
+    let file = world.path("sync.toml");
+    let printed = hs2_sync(&["config"]).output().unwrap();
+    assert!(printed.status.success());
+    fs::write(&file, &printed.stdout).unwrap();
+    let with_file = ["config", "--config", file.to_str().unwrap()];
+    assert!(hs2_sync(&with_file).output().unwrap().status.success(), "what it prints it also reads");
+    fs::write(&file, "job_timeout = \"2h\"\n").unwrap();
+    has(&complaint(&with_file), &["job_timeout = \"2h\"", "sync.toml", "100 ms..=1 h"]);
+    let sync = world.sync("late", &[], &["--peer", "127.0.0.1:1"]);
+    let mut command = hs2_sync(&strs(&sync));
+    command.env("HS2_SYNC_MAX_SYNC_PEERS", "0");
+    has(&complaint_of(command), &["max_sync_peers = 0", "HS2_SYNC_MAX_SYNC_PEERS", "1..=10000"]);
+}

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Catch up with the network; stopped at any moment, the next `sync` goes on
     Sync(SyncArgs),
+    /// Print the settings that `sync` would use, with what each is for, its range and where it comes from
+    Config(ConfigArgs),
     /// Measure how long each strategy takes, for states of several sizes and gaps of several lengths
     Bench(BenchArgs),
     /// Check a store and say what it holds
@@ -166,6 +168,35 @@ pub(crate) struct Parent {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+/// The settings of a sync. All others are set in a file or in the environment.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SettingsArgs {
+    /// Settings in TOML, as `config` prints them; the environment (HS2_SYNC_<FIELD>) and options here come before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How to catch up [default: auto]
+    #[arg(long, value_enum)]
+    pub(crate) strategy: Option<Strategy>,
+    /// With the strategy auto: fetch a state only where blocks alone would take longer than this [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86400))]
+    pub(crate) state_after: Option<u64>,
+    /// What to fetch of the blocks below a fetched state, once the tip is reached (with --follow) [default: none]
+    #[arg(long, value_enum)]
+    pub(crate) history: Option<History>,
+    /// Most memory for data on its way, in MiB [default: 32]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
+    pub(crate) budget_mib: Option<u32>,
+    /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
+    #[arg(long)]
+    pub(crate) audit: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
     /// The chain's genesis document, which is all that is trusted
     #[arg(long, value_name = "FILE")]
@@ -176,24 +207,11 @@ pub(crate) struct SyncArgs {
     /// A peer to ask: its address, and its id where only that peer will do (repeatable)
     #[arg(long = "peer", required = true, value_name = "ADDR[/PEERID]")]
     pub(crate) peers: Vec<PeerAddress>,
-    /// How to catch up
-    #[arg(long, value_enum, default_value_t = Strategy::Auto)]
-    pub(crate) strategy: Strategy,
-    /// With the strategy auto: fetch a state only where blocks alone would take longer than this
-    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86400))]
-    pub(crate) state_after: u64,
-    /// What to fetch of the blocks below a fetched state, once the tip is reached (with --follow)
-    #[arg(long, value_enum, default_value_t = History::None)]
-    pub(crate) history: History,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
     /// What executes the blocks
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
-    /// Most memory for data on its way, in MiB
-    #[arg(long, default_value_t = 32, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
-    pub(crate) budget_mib: u32,
-    /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
-    #[arg(long)]
-    pub(crate) audit: bool,
     /// Address to answer peers at, while catching up too; port 0 takes any free one
     #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,

@@ -11,9 +11,9 @@ use crate::child::Child;
 use crate::cluster::{Folder, SyncJob, serve_copy};
 use crate::error::CliError;
 use crate::generate::{generate, now};
-use crate::genesis_file::GENESIS_FILE;
 use crate::report::{ServeReport, SyncReport, say, write_json};
 use crate::stop::stop_signal;
+use hotstuff2_sync_tokio::genesis_file::GENESIS_FILE;
 
 /// `auto` is left to its estimates: by default it closes gaps of half a minute with blocks, whatever a state would take.
 const STATE_AFTER_SECONDS: u64 = 1;

@@ -10,11 +10,11 @@ use crate::child::Child;
 use crate::cluster::{Folder, SyncJob, serve_copy};
 use crate::error::CliError;
 use crate::generate::{generate, now};
-use crate::genesis_file::GENESIS_FILE;
 use crate::inspect::inspect;
 use crate::lie::Lie;
 use crate::report::{PeerReport, Role, ServeReport, SyncReport, say, short, write_json};
 use crate::stop::stop_signal;
+use hotstuff2_sync_tokio::genesis_file::GENESIS_FILE;
 
 /// How a slow server is slow: like a peer on another continent with a bad line.
 const SLOW_DELAY_MS: u64 = 300;

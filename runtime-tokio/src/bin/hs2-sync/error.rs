@@ -3,33 +3,28 @@
 use std::io;
 use std::path::PathBuf;
 
-use hotstuff2_sync::chain::native::{AnchorError, GenesisError};
-use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::chain::native::AnchorError;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::trace::{Difference, TraceError};
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
+use hotstuff2_sync_tokio::genesis_file::GenesisFileError;
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
 use hotstuff2_sync_tokio::snapshot_file::{ExportError, ImportError, SnapshotFileError};
 use hotstuff2_sync_tokio::store::{OpenError, StoreFailure};
 use hotstuff2_sync_tokio::{ExecuteError, StartError};
 
 use crate::args::ChainArgs;
+use crate::config::SettingsError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// The genesis file can't be read.
-    #[error("genesis file {path} can't be read: {source}; name the file that `gen` wrote or the chain's operators publish", path = path.display())]
-    ReadGenesis { path: PathBuf, source: io::Error },
-    /// The genesis file isn't one.
-    #[error("{path} is not a genesis file: {source}; get it again from where it was published", path = path.display())]
-    GenesisSyntax { path: PathBuf, source: serde_json::Error },
-    /// The genesis document makes no sense.
-    #[error("genesis file {path} is not valid: {source}; get it again from where it was published", path = path.display())]
-    GenesisInvalid { path: PathBuf, source: GenesisError },
-    /// The genesis document isn't the one that the file says it is.
-    #[error("genesis file {path} names chain {says}, but its document is of chain {is}: it was changed; get it again from where it was published", path = path.display())]
-    GenesisChanged { path: PathBuf, says: Hash, is: Hash },
+    /// The genesis file can't be used.
+    #[error(transparent)]
+    GenesisFile(#[from] GenesisFileError),
+    /// The settings can't be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The application starts from another state than the chain.
     #[error("genesis file {path} is of a chain whose state is not the {app} application's; say `--app {other}`", path = path.display())]
     OtherApp { path: PathBuf, app: &'static str, other: &'static str },

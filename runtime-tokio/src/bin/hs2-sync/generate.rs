@@ -21,11 +21,11 @@ use hotstuff2_sync_tokio::{AppBlock, Application as _};
 use crate::args::{App, ChainArgs, GenArgs};
 use crate::cluster::copy_store;
 use crate::error::CliError;
-use crate::genesis_file::{GENESIS_FILE, write_genesis};
 use crate::inspect::open_store;
 use crate::ledger_app::LedgerApp;
 use crate::progress::{ProgressLine, Snapshot};
 use crate::report::{GenReport, Head, say, write_json};
+use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, write_genesis};
 
 /// Blocks of a generated chain, unless told otherwise.
 const DEFAULT_BLOCKS: u64 = 20_000;

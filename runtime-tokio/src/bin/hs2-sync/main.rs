@@ -8,10 +8,10 @@ mod bench;
 mod bench_state;
 mod child;
 mod cluster;
+mod config;
 mod demo;
 mod error;
 mod generate;
-mod genesis_file;
 mod inspect;
 mod ledger_app;
 mod lie;
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Gen(args) => generate::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Snapshot(command) => snapshot::run(&command),

@@ -12,11 +12,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::CliError;
 use crate::generate::now;
-use crate::genesis_file::read_genesis;
 use crate::inspect::{header_at, open_store};
 use crate::report::{Head, SnapshotReport, ratio, say, write_json};
 use crate::snapshot_args::{ExportArgs, ImportArgs, SnapshotCommand, SnapshotHeight, VerifyArgs};
 use crate::sync::open_or_create;
+use hotstuff2_sync_tokio::genesis_file::read_genesis;
 
 pub(crate) fn run(command: &SnapshotCommand) -> Result<(), CliError> {
     match command {
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::args::Json;
-    use crate::genesis_file::write_genesis;
+    use hotstuff2_sync_tokio::genesis_file::write_genesis;
 
     #[test]
     fn a_genesis_older_than_the_trusting_period_needs_a_word() {

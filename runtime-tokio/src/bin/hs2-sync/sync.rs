@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotstuff2_sync::chain::native::{Genesis, NativeChain, check_age};
-use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
+use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Progress;
 use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor};
 use hotstuff2_sync_tokio::{PeerAddress, StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncUsage};
 
-use crate::args::{App, History, Strategy, SyncArgs};
+use crate::args::{App, SyncArgs};
+use crate::config::Settings;
 use crate::error::CliError;
 use crate::generate::now;
-use crate::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
 use crate::inspect::{head_of, header_at};
 use crate::ledger_app::LedgerApp;
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
@@ -23,6 +23,7 @@ use crate::serve::IDENTITY_FILE;
 use crate::stop::stop_signal;
 use crate::usage;
 use crate::watch::{End, Seen, Watch, name_of};
+use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
 
 pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
     let begin = Instant::now();
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
 
 async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let stop = stop_signal(&args.parent)?;
+    let config = Settings::load(&args.settings, std::env::vars_os())?.config;
     let genesis = read_genesis(&args.genesis)?;
     let store = Arc::new(open_or_create(&args.dir, &genesis)?);
     if !args.accept_long_range {
@@ -43,7 +45,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     }
     let start_height = store.stored().height;
     let start_rss_bytes = usage::rss_bytes();
-    let (mut handle, network) = start(args, &genesis, &store)?;
+    let (mut handle, network) = start(args, config, &genesis, &store)?;
 
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
     let set_up = begin.elapsed().saturating_sub(handle.usage().running);
@@ -93,6 +95,7 @@ pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<
 
 fn start(
     args: &SyncArgs,
+    config: SyncConfig,
     genesis: &Genesis,
     store: &Arc<DiskStore<NativeChain>>,
 ) -> Result<(SyncHandle, Arc<dyn Network>), CliError> {
@@ -103,23 +106,6 @@ fn start(
     let handler = Arc::new(StoreHandler::new(Arc::clone(store)));
     let (network, events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     let network: Arc<dyn Network> = Arc::new(network);
-    let config = SyncConfig {
-        default_strategy: match args.strategy {
-            Strategy::Auto => SyncStrategyType::Auto,
-            Strategy::Parallel => SyncStrategyType::Parallel,
-            Strategy::Incremental => SyncStrategyType::Incremental,
-            Strategy::Fast => SyncStrategyType::Fast,
-        },
-        history: match args.history {
-            History::None => SyncHistory::None,
-            History::Headers => SyncHistory::Headers,
-            History::Blocks => SyncHistory::Blocks,
-        },
-        state_after: Duration::from_secs(args.state_after),
-        memory_budget: u64::from(args.budget_mib) << 20,
-        full_audit: args.audit,
-        ..SyncConfig::default()
-    };
     let peers = args.peers.iter().map(|peer| PeerAddress { address: peer.address, id: peer.id }).collect();
     let builder =
         SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, Arc::clone(&network), events)

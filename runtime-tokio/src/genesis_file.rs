@@ -1,18 +1,67 @@
 //! The genesis file: a genesis document in JSON, with the chain's id beside it, which tells a file that was changed.
+//!
+//! It is what a node trusts: get it from where the chain's operators publish it, and not from a peer.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use hotstuff2_sync::chain::native::{Genesis, GenesisDocument};
+use hotstuff2_sync::chain::native::{Genesis, GenesisDocument, GenesisError};
+use hotstuff2_sync::hash::Hash;
 use serde::{Deserialize, Serialize};
 
-use crate::error::CliError;
-
 /// Name of the genesis file in the folder of a node.
-pub(crate) const GENESIS_FILE: &str = "genesis.json";
+pub const GENESIS_FILE: &str = "genesis.json";
 
 /// Largest file that is read, in bytes: 4,096 validators take about 500 KiB.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Why a genesis file is refused, or can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisFileError {
+    /// It can't be read.
+    #[error("genesis file {path} can't be read: {source}; name the file that `gen` wrote or the chain's operators publish", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It isn't one.
+    #[error("{path} is not a genesis file: {source}; get it again from where it was published", path = path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The document makes no sense.
+    #[error("genesis file {path} is not valid: {source}; get it again from where it was published", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: GenesisError,
+    },
+    /// The document isn't the one that the file says it is.
+    #[error("genesis file {path} names chain {says}, but its document is of chain {is}: it was changed; get it again from where it was published", path = path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The chain that it names.
+        says: Hash,
+        /// The chain of its document.
+        is: Hash,
+    },
+    /// It can't be written.
+    #[error("{path} can't be written: {source}; check that the path is right, writable, and that its disk has room", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,9 +72,9 @@ struct GenesisFile {
 }
 
 /// Reads and checks the genesis file at `path`.
-pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, CliError> {
-    let failed = |source| CliError::ReadGenesis { path: path.to_owned(), source };
-    let syntax = |source| CliError::GenesisSyntax { path: path.to_owned(), source };
+pub fn read_genesis(path: &Path) -> Result<Genesis, GenesisFileError> {
+    let failed = |source| GenesisFileError::Read { path: path.to_owned(), source };
+    let syntax = |source| GenesisFileError::Syntax { path: path.to_owned(), source };
     let size = fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE_BYTES {
         return Err(syntax(serde::de::Error::custom(format_args!("{size} bytes are too many"))));
@@ -33,16 +82,17 @@ pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, CliError> {
     let text = fs::read_to_string(path).map_err(failed)?;
     let file: GenesisFile = serde_json::from_str(&text).map_err(syntax)?;
     let says = file.chain_id.parse().map_err(|error| syntax(serde::de::Error::custom(error)))?;
-    let genesis = file.document.check().map_err(|source| CliError::GenesisInvalid { path: path.to_owned(), source })?;
+    let genesis =
+        file.document.check().map_err(|source| GenesisFileError::Invalid { path: path.to_owned(), source })?;
     if genesis.chain_id() != says {
-        return Err(CliError::GenesisChanged { path: path.to_owned(), says, is: genesis.chain_id() });
+        return Err(GenesisFileError::Changed { path: path.to_owned(), says, is: genesis.chain_id() });
     }
     Ok(genesis)
 }
 
 /// Writes the genesis file at `path`.
-pub(crate) fn write_genesis(genesis: &Genesis, path: &Path) -> Result<(), CliError> {
-    let failed = CliError::file("written", path);
+pub fn write_genesis(genesis: &Genesis, path: &Path) -> Result<(), GenesisFileError> {
+    let failed = |source| GenesisFileError::Write { path: path.to_owned(), source };
     let file = GenesisFile { chain_id: genesis.chain_id().to_string(), document: genesis.document().clone() };
     match serde_json::to_string_pretty(&file) {
         Ok(text) => fs::write(path, text + "\n").map_err(failed),
@@ -50,7 +100,7 @@ pub(crate) fn write_genesis(genesis: &Genesis, path: &Path) -> Result<(), CliErr
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
     use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
