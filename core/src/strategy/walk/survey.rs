@@ -11,6 +11,10 @@ use crate::state::{MAX_TREE_DEPTH, Prefix, StateForm, StateItem};
 /// A subtree that the host holds in another version is fetched whole below this many keys; above, it is compared further
 /// down. A level of hashes costs about as much as a key.
 const FEW_KEYS: u64 = 8;
+/// The same where the host's state has nothing in common with the one that is fetched: a whole survey found no subtree
+/// that is held. Then a sixth of the keys differ at least, or some subtree of so many would be the same, and comparing
+/// further down would mostly find what has to be fetched anyway.
+const FEW_KEYS_OF_UNLIKE: u64 = 32;
 /// A subtree of more keys that differs has so many that most of what lies under it does: one wide step instead of
 /// several narrow ones.
 const MANY_KEYS: u64 = 16 << 10;
@@ -25,6 +29,13 @@ fn log2(value: u64) -> u32 {
 
 fn tree(depth: u32) -> StateForm {
     StateForm::Tree { depth: u8::try_from(depth).unwrap_or(MAX_TREE_DEPTH).clamp(1, MAX_TREE_DEPTH) }
+}
+
+/// Keys up to which a subtree that differs is fetched whole.
+fn few_keys(holdings: &[Holding]) -> u64 {
+    let unlike =
+        holdings.len() >= SURVEY_ITEMS && holdings.iter().all(|holding| matches!(holding, Holding::Differs { .. }));
+    if unlike { FEW_KEYS_OF_UNLIKE } else { FEW_KEYS }
 }
 
 impl Walk {
@@ -49,6 +60,7 @@ impl Walk {
             return;
         }
         self.surveying.clear();
+        let few = few_keys(holdings);
         for (index, asked) in items.iter().enumerate() {
             let keys = match holdings.get(index) {
                 Some(Holding::Held) => {
@@ -62,7 +74,7 @@ impl Walk {
                 None => Some(u64::MAX),
                 Some(Holding::Absent) => None,
             };
-            self.set_phase(&asked.prefix, Phase::Wanted(self.form_below(&asked.prefix, keys)));
+            self.set_phase(&asked.prefix, Phase::Wanted(self.form_below(&asked.prefix, keys, few)));
             if let Some(item) = self.items.get_mut(&asked.prefix) {
                 item.absent = keys.is_none();
             }
@@ -77,13 +89,30 @@ impl Walk {
         }
     }
 
-    /// The same where the host may hold so many keys in another version.
-    fn form_below(&self, prefix: &Prefix, keys: Option<u64>) -> StateForm {
+    /// The same where the host may hold so many keys in another version, of which `few` are fetched whole.
+    fn form_below(&self, prefix: &Prefix, keys: Option<u64>, few: u64) -> StateForm {
         match keys {
-            Some(keys) if keys <= FEW_KEYS => StateForm::Leaves,
+            Some(keys) if keys <= few => StateForm::Leaves,
             Some(keys) if keys > MANY_KEYS => tree(log2(keys).saturating_sub(log2(MANY_KEYS)).max(NARROW_STEP)),
             Some(keys) => tree(log2(keys).saturating_sub(1).min(NARROW_STEP)),
             None => self.form(prefix),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_survey_that_finds_nothing_held_makes_states_unlike() {
+        let differs = alloc::vec![Holding::Differs { keys: 30 }; SURVEY_ITEMS];
+        assert_eq!(few_keys(&differs), FEW_KEYS_OF_UNLIKE);
+        assert_eq!(few_keys(&differs[1..]), FEW_KEYS, "too few say nothing");
+        for other in [Holding::Held, Holding::Absent] {
+            let mut mixed = differs.clone();
+            mixed[7] = other;
+            assert_eq!(few_keys(&mixed), FEW_KEYS, "{other:?}");
         }
     }
 }
