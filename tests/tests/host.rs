@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hotstuff2_sync::config::SyncConfig;
-use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Applied, Apply, ApplyError, Event, StallReason};
+use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::machine::{Applied, Apply, ApplyError, Event, StallReason, StoreCall, StoreError};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Applier, Honest, World};
 
@@ -79,4 +79,39 @@ fn state_mismatch_halts_and_blames_no_peer() {
     assert!(world.run_until(MINUTE, |world| world.machine.is_halted()));
     assert_eq!(world.bans, []);
     assert_eq!(world.machine.applied(), Height::new(16));
+}
+
+/// A store that refuses the second call for handovers at first, and takes those after it.
+struct Gap {
+    calls: u32,
+    /// Epochs whose handovers are stored, in any order.
+    stored: Vec<Epoch>,
+}
+
+impl Applier for Gap {
+    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+        self.calls += 1;
+        if self.calls == 2 {
+            return Some((Duration::from_millis(1), Err(StoreError::Transient)));
+        }
+        self.stored.extend(call.handovers.iter().map(|link| link.epoch.epoch()));
+        Some((Duration::from_millis(1), Ok(())))
+    }
+
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        let last = apply.parts.last()?.segment.epoch();
+        let missing = (1..=last.get()).map(Epoch::new).find(|epoch| !self.stored.contains(epoch));
+        assert_eq!(missing, None, "blocks of epoch {last} are stored behind a gap in the handovers");
+        Some((Duration::from_millis(1), Applied { id: apply.id, through: apply.range()?.last(), error: None }))
+    }
+}
+
+#[test]
+fn blocks_wait_for_every_handover_below_them() {
+    let chain = TestChain::new(ChainSpec { blocks: 400, epochs: 200, ..ChainSpec::default() }).unwrap();
+    let mut world = World::new(chain, SyncConfig::default()).unwrap();
+    world.set_host(Gap { calls: 0, stored: Vec::new() });
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
 }

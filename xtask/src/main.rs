@@ -9,6 +9,7 @@ mod command;
 #[cfg(test)]
 mod guards;
 mod no_std;
+mod simulate;
 mod steps;
 mod tools;
 mod wan;
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
         }
         Ok(Request::Test(selected)) => {
             finish(Workspace::find().and_then(|workspace| steps::run_all(&workspace, &selected)))
+        }
+        Ok(Request::Simulate(name, options)) => {
+            finish(Workspace::find().and_then(|workspace| simulate::run(&workspace, name, &options)))
         }
         Ok(Request::Wan(arguments)) => finish(Workspace::find().and_then(|workspace| wan::run(&workspace, &arguments))),
         Err(message) => {
@@ -51,6 +55,8 @@ fn finish(outcome: Result<(), String>) -> ExitCode {
 enum Request {
     Help,
     Test(Vec<Step>),
+    /// A command of the simulator, with its options.
+    Simulate(&'static str, Vec<String>),
     /// With what goes on to the program.
     Wan(Vec<String>),
 }
@@ -61,7 +67,12 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         None | Some("help" | "--help" | "-h") => return Ok(Request::Help),
         Some("test") => {}
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
-        Some(other) => return Err(format!("there is no command `{other}`")),
+        Some(other) => {
+            let Some(name) = simulate::COMMANDS.into_iter().find(|name| *name == other) else {
+                return Err(format!("there is no command `{other}`"));
+            };
+            return Ok(Request::Simulate(name, words.map(str::to_owned).collect()));
+        }
     }
     let mut selected = Vec::new();
     while let Some(word) = words.next() {
@@ -92,7 +103,11 @@ fn help() -> String {
     text.push_str(
         "\n       cargo xtask wan SCENARIO [OPTION]...\n\n\
          Runs the command over an emulated wide area network; needs root. `cargo xtask wan --help` lists\n\
-         the scenarios.\n",
+         the scenarios.\n\n\
+         \x20      cargo xtask soak [--seeds N] [--from S] | soak --seed S\n\n\
+         Plays random worlds in the simulator until a law is broken, or one of them line for line.\n\n\
+         \x20      cargo xtask scale [--only ROW]\n\n\
+         Measures how a sync grows with the gap, the epochs and the peers.\n",
     );
     text
 }
@@ -121,6 +136,12 @@ mod tests {
         assert!(parse(&words("test --only")).is_err());
         assert!(parse(&words("test clippy")).is_err());
         assert!(parse(&words("tests")).is_err());
+    }
+
+    #[test]
+    fn the_simulator_gets_its_options() {
+        let request = Request::Simulate("soak", words("--seed 7"));
+        assert_eq!(parse(&words("soak --seed 7")), Ok(request));
     }
 
     #[test]

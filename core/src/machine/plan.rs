@@ -199,6 +199,17 @@ impl Machine {
         }
     }
 
+    /// The newest epoch whose blocks may be applied: all handovers up to it are durable. Calls may end in another order
+    /// than they were made in, and a store that holds blocks beyond a gap in its handovers can't be opened again.
+    fn durable_epoch(&self) -> Epoch {
+        let first_ended = |call: &Call| match call {
+            Call::Store(store) => store.handovers.first().map(|link| link.ended),
+            _ => None,
+        };
+        let open = self.calls.values().filter_map(|pending| first_ended(&pending.call)).min();
+        open.map_or(self.epochs.stored(), |ended| ended.min(self.epochs.stored()))
+    }
+
     /// Hands verified blocks to the host, in order.
     fn hand_on(&mut self) {
         loop {
@@ -208,7 +219,7 @@ impl Machine {
             if out >= APPLY_CALLS || (out > 0 && self.blocks.ready_bytes() < most / 2) {
                 return;
             }
-            match self.blocks.hand_on(most, self.epochs.stored()) {
+            match self.blocks.hand_on(most, self.durable_epoch()) {
                 Ok(handed) if handed.parts.is_empty() => return,
                 Ok(handed) => {
                     let id = self.next_call();

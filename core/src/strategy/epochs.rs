@@ -70,12 +70,12 @@ impl Epochs {
         self.known.iter().find(|known| known.epoch() == epoch)
     }
 
-    /// The newest epoch whose blocks may be applied: its handover is durable.
+    /// The newest epoch whose handover is durable. Earlier ones may not be yet.
     pub(crate) fn stored(&self) -> Epoch {
         self.stored
     }
 
-    /// Handovers up to the one that begins `epoch` are durable.
+    /// The handover that begins `epoch` is durable.
     pub(crate) fn set_stored(&mut self, epoch: Epoch) {
         self.stored = self.stored.max(epoch);
     }

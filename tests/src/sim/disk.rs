@@ -1,0 +1,270 @@
+//! [`Disk`]: a node's durable store and its application, with crashes at every durable write.
+//!
+//! What was acknowledged survives everything but the loss of the disk. What was not is lost, kept, or half of it: a
+//! [`Crash`] says which. Nothing else about a disk is believed here, and nothing that is written is looked at:
+//! [`Oracle`](super::Oracle) does that.
+
+use std::collections::BTreeMap;
+
+use hotstuff2_sync::chain::Finalized;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::{
+    Applied, Apply, ApplyError, ApplyPart, Replay, SnapshotBase, Start, StateCall, StateReply, StateWork, StoreCall,
+    StoreError,
+};
+use hotstuff2_sync::ranges::HeightRange;
+
+use super::shelf::Shelf;
+use super::source::Source;
+use crate::world::{Applier as _, StateHost};
+
+/// What becomes of a durable write during which the node crashes. None of them is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Crash {
+    /// Nothing of it is there.
+    Lost,
+    /// Of blocks the first half is stored and not executed; of anything else nothing is there, as it is one batch.
+    Torn,
+    /// It is stored, and not executed.
+    Stored,
+    /// All of it is there.
+    Kept,
+}
+
+impl Crash {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Lost, Self::Torn, Self::Stored, Self::Kept];
+}
+
+/// The node crashed in the middle of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crashed;
+
+/// What is durable of a node.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    start: Start,
+    /// The blocks.
+    pub(super) shelf: Shelf,
+    proof: Option<Finalized>,
+    applied: Height,
+    state: Option<StateHost>,
+    writes: u64,
+    crashes: BTreeMap<u64, Crash>,
+    /// Writes that fail for a while, by their number: a full disk.
+    failures: BTreeMap<u64, ()>,
+    serves: bool,
+}
+
+impl Disk {
+    /// The empty disk of a node that is to synchronize `source`. `serves` says whether the node serves what it has.
+    pub fn new(source: &dyn Source, serves: bool) -> Self {
+        let start = source.start();
+        Self {
+            shelf: Shelf::new(source.genesis()),
+            proof: None,
+            applied: Height::ZERO,
+            state: source.genesis_state().map(|state| StateHost::with_state(source.chain(), state, Height::ZERO)),
+            start,
+            writes: 0,
+            crashes: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            serves,
+        }
+    }
+
+    /// Lets the node crash at its write number `write`, from 1 on.
+    pub fn crash_at(&mut self, write: u64, crash: Crash) {
+        self.crashes.insert(write, crash);
+    }
+
+    /// Lets the write number `write`, from 1 on, fail for the moment.
+    pub fn fail_at(&mut self, write: u64) {
+        self.failures.insert(write, ());
+    }
+
+    /// Durable writes so far.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// The height that is stored.
+    pub fn stored(&self) -> Height {
+        self.shelf.stored().height
+    }
+
+    /// The height that is stored and executed.
+    pub fn applied(&self) -> Height {
+        self.applied
+    }
+
+    /// The state, on chains that have one.
+    pub fn state(&self) -> Option<&StateHost> {
+        self.state.as_ref()
+    }
+
+    /// Everything is gone, as with a new disk.
+    pub fn lose(&mut self, source: &dyn Source) {
+        let Self { writes, crashes, failures, serves, .. } = std::mem::replace(self, Self::new(source, self.serves));
+        (self.writes, self.crashes, self.failures, self.serves) = (writes, crashes, failures, serves);
+    }
+
+    /// What a machine is told that starts from here.
+    pub fn start(&self) -> Start {
+        Start {
+            stored: self.shelf.stored(),
+            stored_proof: self.proof.clone(),
+            applied: self.applied,
+            epochs: self.shelf.epochs(),
+            ..self.start.clone()
+        }
+    }
+
+    /// The next durable write.
+    fn write(&mut self) -> Option<Crash> {
+        self.writes += 1;
+        self.crashes.remove(&self.writes)
+    }
+
+    fn fails(&self) -> bool {
+        self.failures.contains_key(&self.writes)
+    }
+
+    /// Stores and executes blocks.
+    ///
+    /// # Errors
+    /// Where the node crashes.
+    pub fn apply(&mut self, apply: &Apply) -> Result<Applied, Crashed> {
+        let crash = self.write();
+        let all: usize = apply.parts.iter().map(|part| part.frames.len()).sum();
+        let error = self.fails().then_some(ApplyError::Transient);
+        match crash {
+            Some(Crash::Lost) => return Err(Crashed),
+            Some(Crash::Torn) => {
+                self.store_blocks(apply, all / 2);
+                return Err(Crashed);
+            }
+            _ => self.store_blocks(apply, if error.is_some() { all / 2 } else { all }),
+        }
+        if crash == Some(Crash::Stored) {
+            return Err(Crashed);
+        }
+        let error = self.execute(&apply.parts, self.stored()).or(error);
+        match crash {
+            Some(_) => Err(Crashed),
+            None => Ok(Applied { id: apply.id, through: self.applied, error }),
+        }
+    }
+
+    /// Executes stored blocks.
+    ///
+    /// # Errors
+    /// Where the node crashes.
+    pub fn replay(&mut self, replay: &Replay) -> Result<Applied, Crashed> {
+        let crash = self.write();
+        if crash.is_some_and(|crash| crash != Crash::Kept) {
+            return Err(Crashed);
+        }
+        let range = HeightRange::new(replay.range.first(), replay.range.last().min(self.stored()));
+        let parts = range.map_or_else(Vec::new, |range| self.shelf.parts(range));
+        let error = self.execute(&parts, replay.range.last().min(self.stored()));
+        match crash {
+            Some(_) => Err(Crashed),
+            None => Ok(Applied { id: replay.id, through: self.applied, error }),
+        }
+    }
+
+    /// Stores handovers.
+    ///
+    /// # Errors
+    /// Where the node crashes.
+    pub fn store(&mut self, call: &StoreCall) -> Result<Result<(), StoreError>, Crashed> {
+        let crash = self.write();
+        if self.fails() {
+            return Ok(Err(StoreError::Transient));
+        }
+        if !matches!(crash, Some(Crash::Lost | Crash::Torn)) {
+            self.shelf.put_handovers(&call.handovers);
+        }
+        crash.map_or(Ok(Ok(())), |_| Err(Crashed))
+    }
+
+    /// Does something in the staging area.
+    ///
+    /// # Errors
+    /// Where the node crashes.
+    pub fn stage(&mut self, call: &StateCall) -> Result<Result<StateReply, StoreError>, Crashed> {
+        let crash = match &call.work {
+            StateWork::Survey(_) => None,
+            StateWork::Stage(_) | StateWork::Activate(_) => self.write(),
+        };
+        if matches!(crash, Some(Crash::Lost | Crash::Torn)) {
+            return Err(Crashed);
+        }
+        let Some(state) = &mut self.state else { return Ok(Err(StoreError::Permanent)) };
+        let answer = state.state(call).map_or(Err(StoreError::Permanent), |(_, answer)| answer);
+        if let (Ok(StateReply::Activated), StateWork::Activate(base)) = (&answer, &call.work) {
+            self.activate(base);
+        }
+        crash.map_or(Ok(answer), |_| Err(Crashed))
+    }
+
+    fn activate(&mut self, base: &SnapshotBase) {
+        self.shelf.rebase(base.point);
+        self.applied = base.point.height;
+        let (segment, height) = (base.segment.bytes().clone(), base.point.height);
+        self.proof = Some(match &base.tip {
+            Some(tip) => Finalized::Anchored { segment, tip: tip.clone(), height },
+            None => Finalized::Segment(segment, height),
+        });
+    }
+
+    /// Stores the first `frames` frames, with the proof of what is the highest block then.
+    fn store_blocks(&mut self, apply: &Apply, mut frames: usize) {
+        let before = self.stored();
+        for part in &apply.parts {
+            self.shelf.put_part(part, frames);
+            frames = frames.saturating_sub(part.frames.len());
+            let stored = self.stored();
+            if stored > before && part.segment.range().contains(stored) {
+                let segment = part.segment.bytes().clone();
+                self.proof = Some(match &apply.tip {
+                    Some(tip) if apply.parts.last().is_some_and(|last| last.segment == part.segment) => {
+                        Finalized::Anchored { segment, tip: tip.clone(), height: stored }
+                    }
+                    _ => Finalized::Segment(segment, stored),
+                });
+            }
+        }
+        if !self.serves || self.stored() == before {
+            return;
+        }
+        match (&apply.tip, apply.range()) {
+            (Some(tip), Some(range)) if range.last() == self.stored() => self.shelf.put_tip(tip.clone()),
+            _ => self.shelf.find_tip(),
+        }
+    }
+
+    /// Executes those blocks of `parts` that are stored and not executed yet, up to `last`.
+    fn execute(&mut self, parts: &[ApplyPart], last: Height) -> Option<ApplyError> {
+        let stored = self.stored();
+        let Some(state) = &mut self.state else {
+            self.applied = self.applied.max(last);
+            return None;
+        };
+        let mut held = Vec::new();
+        for part in parts {
+            let frames = part.frames.iter().filter(|frame| frame.range.last() <= stored).cloned().collect::<Vec<_>>();
+            if !frames.is_empty() {
+                held.push(ApplyPart { segment: part.segment.clone(), frames });
+            }
+        }
+        if held.is_empty() {
+            return None;
+        }
+        let apply = Apply { id: hotstuff2_sync::ids::CallId::FIRST, parts: held, tip: None };
+        let answer = state.apply(&apply).map(|(_, answer)| answer);
+        self.applied = answer.map_or(self.applied, |answer| answer.through);
+        answer.and_then(|answer| answer.error)
+    }
+}

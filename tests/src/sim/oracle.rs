@@ -1,0 +1,318 @@
+//! [`Oracle`]: what must hold of a node at every moment, whatever the world does to it.
+//!
+//! It compares with the true chain and with what was acknowledged before, and asks the machine nothing that the machine
+//! could be wrong about, but for its budget.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotstuff2_sync::chain::native::{ConflictEvidence, EpochContext};
+use hotstuff2_sync::ids::{CallId, Epoch, Height};
+use hotstuff2_sync::machine::{Apply, BlockPoint, Event, HaltReason, Progress, SnapshotBase, StateWork};
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::state::{StateForm, StateItem};
+use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::wire::Request;
+
+use super::disk::Disk;
+use super::source::Source;
+use crate::chain::SigningEpoch;
+
+/// What was violated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Law {
+    /// A block, a payload, a state or a height that is not the true chain's.
+    Truth,
+    /// Blocks out of order, or before the handover that they need.
+    Order,
+    /// More memory than the budget allows.
+    Budget,
+    /// An honest peer was banned.
+    Blame,
+    /// No progress, and nothing said or nothing planned.
+    Stall,
+    /// Something acknowledged was lost, or is asked for again.
+    Durability,
+    /// It halted without a reason for that, or did not halt though it had to.
+    Halt,
+    /// It did not arrive though an honest peer could be reached.
+    Arrival,
+}
+
+/// A law that a node broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at:?} {law:?}: {what}")]
+pub struct Violation {
+    /// The law.
+    pub law: Law,
+    /// When.
+    pub at: Instant,
+    /// What happened.
+    pub what: String,
+}
+
+/// Time beyond `stall_after` that an explanation may take: inputs are taken in when they come.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// The watch over one node.
+#[derive(Clone)]
+pub struct Oracle {
+    /// What may be final: the true chain, and where validators equivocate its fork.
+    truths: Vec<Arc<dyn Source>>,
+    /// Height up to which blocks were handed over.
+    handed: Height,
+    calls: BTreeMap<CallId, HeightRange>,
+    /// What was acknowledged.
+    acked: Height,
+    acked_epoch: Epoch,
+    staged: Vec<StateItem>,
+    stall_after: Duration,
+    progressed_at: Instant,
+    explained: bool,
+    running: bool,
+    reached: bool,
+    halted: bool,
+}
+
+type Check = Result<(), (Law, String)>;
+
+impl Oracle {
+    /// The watch over a node with an empty disk, whose machine tells of a stall after `stall_after`.
+    pub fn new(truths: Vec<Arc<dyn Source>>, stall_after: Duration) -> Self {
+        Self {
+            truths,
+            handed: Height::ZERO,
+            calls: BTreeMap::new(),
+            acked: Height::ZERO,
+            acked_epoch: Epoch::ZERO,
+            staged: Vec::new(),
+            stall_after,
+            progressed_at: Instant::ZERO,
+            explained: false,
+            running: false,
+            reached: false,
+            halted: false,
+        }
+    }
+
+    /// Whether the machine halted.
+    pub fn halted(&self) -> bool {
+        self.halted
+    }
+
+    /// The disk is gone, and with it all that was acknowledged.
+    pub fn disk_lost(&mut self) {
+        self.acked = Height::ZERO;
+        self.acked_epoch = Epoch::ZERO;
+        self.staged.clear();
+    }
+
+    /// A machine starts from `disk`.
+    pub fn started(&mut self, now: Instant, disk: &Disk) -> Check {
+        self.handed = disk.stored();
+        self.calls.clear();
+        self.halted = false;
+        self.resumed(now);
+        let lost = disk.stored() < self.acked || disk.shelf.newest_epoch() < self.acked_epoch;
+        ensure(!lost, Law::Durability, || {
+            format!(
+                "{} and {} are stored; acknowledged were {} and {}",
+                disk.stored(),
+                disk.shelf.newest_epoch(),
+                self.acked,
+                self.acked_epoch
+            )
+        })
+    }
+
+    /// The machine is told to go on.
+    pub fn resumed(&mut self, now: Instant) {
+        self.running = true;
+        self.reached = false;
+        self.progressed(now);
+    }
+
+    /// The machine is told to stop.
+    pub fn stopped(&mut self) {
+        self.running = false;
+    }
+
+    fn progressed(&mut self, now: Instant) {
+        self.progressed_at = now;
+        self.explained = false;
+    }
+
+    /// A request goes out.
+    pub fn requested(&self, request: &Request) -> Check {
+        let again = match request {
+            Request::Bodies { range, .. } => range.first() <= self.acked,
+            Request::Segment { range, bodies: 1.., .. } => range.first() <= self.acked,
+            Request::Follow { after, .. } => *after < self.acked,
+            // A single one is asked of a peer who contradicts it: it is to prove what it says.
+            Request::Handovers { from, max: 2.. } => *from < self.acked_epoch,
+            Request::State { form: StateForm::Leaves, items, .. } => {
+                items.iter().any(|item| self.staged.contains(item))
+            }
+            _ => false,
+        };
+        ensure(!again, Law::Durability, || {
+            format!(
+                "{request:?} asks for what was acknowledged: blocks to {}, epochs to {}",
+                self.acked, self.acked_epoch
+            )
+        })
+    }
+
+    /// Blocks are handed to the disk.
+    pub fn applies(&mut self, apply: &Apply, disk: &Disk) -> Check {
+        let range = apply.range().ok_or((Law::Order, "an empty call".to_owned()))?;
+        if let Some(before) = self.calls.insert(apply.id, range) {
+            return ensure(before == range, Law::Order, || format!("{:?} came with {before} and {range}", apply.id));
+        }
+        let mut next = self.handed.next();
+        for part in &apply.parts {
+            let (last, id) = (part.segment.range().last(), part.segment.last_id());
+            self.is_true(BlockPoint { height: last, id })?;
+            for frame in &part.frames {
+                ensure(frame.range.first() == next, Law::Order, || format!("{} where {next} belongs", frame.range))?;
+                let holds = self.truths.iter().any(|truth| truth.holds_frame(frame));
+                ensure(holds, Law::Truth, || format!("other payloads in {}", frame.range))?;
+                next = frame.range.last().next();
+            }
+            let (epoch, stored) = (part.segment.epoch(), disk.shelf.newest_epoch());
+            ensure(epoch <= stored, Law::Order, || {
+                format!("blocks of epoch {epoch}, with handovers to {stored} stored")
+            })?;
+        }
+        ensure(range.last().next() == next, Law::Order, || format!("{range} with a gap"))?;
+        self.handed = range.last();
+        Ok(())
+    }
+
+    fn is_true(&self, block: BlockPoint) -> Check {
+        let known = |truth: &Arc<dyn Source>| truth.id(block.height);
+        let is_true = self.truths.iter().filter_map(known).any(|id| id == block.id);
+        let is_known =
+            self.truths.iter().any(|truth| known(truth).is_some()) || self.truths[0].tip_height() < block.height;
+        ensure(is_true || !is_known, Law::Truth, || format!("{} is not the block at {}", block.id, block.height))
+    }
+
+    /// A call was carried out and is acknowledged now: the disk stands where it says.
+    pub fn acknowledged(&mut self, now: Instant, disk: &Disk, applied_before: Height) {
+        if disk.applied() > applied_before || disk.shelf.newest_epoch() > self.acked_epoch {
+            self.progressed(now);
+        }
+        self.acked = self.acked.max(disk.applied());
+        self.acked_epoch = self.acked_epoch.max(disk.shelf.newest_epoch());
+    }
+
+    /// A state is to be made live.
+    pub fn activates(&self, base: &SnapshotBase) -> Check {
+        self.is_true(base.point)?;
+        let root = |truth: &Arc<dyn Source>| Some(truth.test_chain()?.header(base.point.height)?.state_root);
+        let is_true = self.truths.iter().filter_map(root).any(|root| root == base.state_root);
+        ensure(is_true, Law::Truth, || format!("{} is not the state root at {}", base.state_root, base.point.height))
+    }
+
+    /// Work on the state is acknowledged now.
+    pub fn staged(&mut self, now: Instant, work: &StateWork) {
+        match work {
+            // To look is no progress.
+            StateWork::Survey(_) => return,
+            StateWork::Stage(subtrees) => {
+                for item in subtrees.iter().map(|leaves| leaves.item) {
+                    let apart = |other: &StateItem| {
+                        other.prefix.last() < item.prefix.first() || item.prefix.last() < other.prefix.first()
+                    };
+                    self.staged.retain(apart);
+                    self.staged.push(item);
+                }
+            }
+            StateWork::Activate(base) => {
+                self.staged.clear();
+                self.handed = base.point.height;
+                self.acked = base.point.height;
+            }
+        }
+        self.progressed(now);
+    }
+
+    /// A peer is banned.
+    pub fn bans(&self, peer: &str, is_truthful: bool, fault: &str) -> Check {
+        ensure(!is_truthful, Law::Blame, || format!("{peer} was banned for {fault} and never said anything false"))
+    }
+
+    /// The machine tells something.
+    pub fn tells(&mut self, now: Instant, event: &Event, disk: &Disk) -> Check {
+        match event {
+            Event::Target { .. } | Event::StateTarget { .. } | Event::Resumed => self.progressed(now),
+            Event::StateMismatch { .. } => self.staged.clear(),
+            Event::Stalled { next, since, .. } => {
+                self.explained = true;
+                ensure(*next > now && *since <= now, Law::Stall, || {
+                    format!("stalled since {since:?}, next step {next:?}")
+                })?;
+            }
+            Event::Reached(point) => {
+                self.reached = true;
+                ensure(point.height == disk.applied(), Law::Truth, || {
+                    format!("reached {}, and {} is applied", point.height, disk.applied())
+                })?;
+                self.is_true(*point)?;
+            }
+            Event::Halted(reason) => {
+                self.halted = true;
+                self.running = false;
+                self.may_halt(reason)?;
+            }
+            _ => {}
+        }
+        // Whatever is proven above what was reached is told as a target, and begins a new way.
+        self.reached &= !matches!(event, Event::Target { .. });
+        Ok(())
+    }
+
+    /// A halt needs evidence that anyone can check, against at least a third of the power.
+    fn may_halt(&self, reason: &HaltReason) -> Check {
+        let HaltReason::ConflictingFinality { height, evidence } = reason else {
+            return Err((Law::Halt, format!("{reason}")));
+        };
+        let epochs = self.truths[0].test_chain().map_or(&[][..], |chain| chain.epochs());
+        let epoch = epochs.iter().map(SigningEpoch::info).find(|info| info.range().contains(*height));
+        let Some(epoch) = epoch.filter(|_| self.truths.len() > 1) else {
+            return Err((Law::Halt, format!("at {height}, though only one chain is final")));
+        };
+        let context = EpochContext::new(self.truths[0].genesis(), epoch.clone());
+        let conflict = ConflictEvidence::decode(evidence).and_then(|evidence| evidence.verify(&context));
+        let conflict = conflict.map_err(|fault| (Law::Halt, format!("with evidence that doesn't hold: {fault}")))?;
+        let set = epoch.validators();
+        let power = |index: usize| set.validators().get(index).map_or(0, |validator| u128::from(validator.power));
+        let both: u128 = conflict.signers_of_both.iter().filter_map(|key| set.index_of(key)).map(power).sum();
+        let all: u128 = (0..set.count()).map(power).sum();
+        ensure(3 * both >= all, Law::Halt, || format!("evidence against {both} of {all}"))
+    }
+
+    /// The machine waits until `deadline`; `waits_for_answers` says whether anything that it asked for is open.
+    pub fn waits(&self, now: Instant, deadline: Option<Instant>) -> Check {
+        if !self.running || self.reached {
+            return Ok(());
+        }
+        ensure(deadline.is_some(), Law::Stall, || "no deadline, and it is not at its end".to_owned())?;
+        let silent = now.since(self.progressed_at);
+        ensure(self.explained || silent <= self.stall_after + SLACK, Law::Stall, || {
+            format!("no progress for {silent:?}, and not a word about it")
+        })
+    }
+
+    /// The budget was kept.
+    pub fn accounts(progress: &Progress) -> Check {
+        ensure(progress.peak_buffered_bytes <= progress.budget_bytes, Law::Budget, || {
+            format!("{} of {} bytes", progress.peak_buffered_bytes, progress.budget_bytes)
+        })
+    }
+}
+
+fn ensure(holds: bool, law: Law, what: impl FnOnce() -> String) -> Check {
+    if holds { Ok(()) } else { Err((law, what())) }
+}

@@ -1,0 +1,311 @@
+//! [`Shelf`]: verified blocks in the form in which a node stores them, to be served from.
+//!
+//! It is what a node that caught up can give to others: segments with the proofs that came with them, frames, handovers
+//! and the newest tip. Unlike a [`TestChain`](crate::chain::TestChain) it holds no keys, so it proves what was proven
+//! to it and nothing else.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use hotstuff2_sync::calls::{ApplyPart, BlockPoint};
+use hotstuff2_sync::chain::native::{Genesis, NativeChain};
+use hotstuff2_sync::chain::{Chain as _, EpochRef, Memo, SegmentEnd, SegmentFacts, SegmentRef};
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::limits::MAX_PROOF_PATH;
+use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::serve::{ChainReader, StoredSegment};
+use hotstuff2_sync::state::MemoryStateStore;
+use hotstuff2_sync::verify::HandoverLink;
+use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame};
+
+/// Stored blocks. Everything in it was verified by whoever put it in.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    chain: NativeChain,
+    chain_id: Hash,
+    /// From genesis on.
+    epochs: Vec<EpochRef>,
+    links: BTreeMap<Epoch, HandoverLink>,
+    /// By first height.
+    segments: BTreeMap<Height, Headers>,
+    /// By first height.
+    frames: BTreeMap<Height, BodyFrame>,
+    /// What lies below the lowest block.
+    base: BlockPoint,
+    stored: BlockPoint,
+    tip: Option<(Height, Bytes)>,
+    /// Payload bytes that were put in.
+    payload_bytes: u64,
+}
+
+/// A segment without its decoded headers, which would take fifty times the room.
+#[derive(Clone, Debug)]
+struct Headers {
+    epoch: Epoch,
+    facts: SegmentFacts,
+    bytes: Bytes,
+    audit: Bytes,
+}
+
+impl Shelf {
+    /// Nothing above genesis.
+    pub fn new(genesis: &Genesis) -> Self {
+        let base = BlockPoint { height: Height::ZERO, id: genesis.id() };
+        Self {
+            chain: NativeChain::new(genesis),
+            chain_id: genesis.chain_id(),
+            epochs: vec![genesis.epoch().to_ref()],
+            links: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            frames: BTreeMap::new(),
+            base,
+            stored: base,
+            tip: None,
+            payload_bytes: 0,
+        }
+    }
+
+    /// The highest stored block.
+    pub fn stored(&self) -> BlockPoint {
+        self.stored
+    }
+
+    /// Lowest height whose block is stored, or the one above where there is none.
+    pub fn earliest(&self) -> Height {
+        self.base.height.next()
+    }
+
+    /// The chain that the blocks were verified with.
+    pub fn chain(&self) -> &NativeChain {
+        &self.chain
+    }
+
+    /// Trusted epochs, from the one that the highest stored block belongs to.
+    pub fn epochs(&self) -> Vec<EpochRef> {
+        let height = self.stored.height;
+        self.epochs.iter().skip_while(|epoch| !epoch.range().contains(height)).cloned().collect()
+    }
+
+    /// The newest epoch that a handover proved.
+    pub fn newest_epoch(&self) -> Epoch {
+        self.epochs.last().map_or(Epoch::ZERO, EpochRef::epoch)
+    }
+
+    /// Payload bytes that were put in so far.
+    pub fn payload_bytes(&self) -> u64 {
+        self.payload_bytes
+    }
+
+    /// Puts handovers in, in whatever order. Those behind a gap count when the gap is closed.
+    pub fn put_handovers(&mut self, links: &[HandoverLink]) {
+        for link in links {
+            self.links.insert(link.ended, link.clone());
+        }
+        while let Some(link) = self.links.get(&self.newest_epoch()) {
+            self.epochs.push(link.epoch.clone());
+        }
+    }
+
+    /// Puts in those blocks of `part` that continue the stored ones: `frames` of its frames at most. The id of the last
+    /// one is the part's own or found in its headers.
+    pub fn put_part(&mut self, part: &ApplyPart, frames: usize) {
+        for frame in part.frames.iter().take(frames) {
+            if !frame.range.first().is_next_of(self.stored.height) {
+                continue;
+            }
+            let last = frame.range.last();
+            let segment = &part.segment;
+            let id = if last == segment.range().last() {
+                segment.last_id()
+            } else {
+                let ids = segment.ids(&self.chain, HeightRange::single(last));
+                ids.ok().and_then(|ids| ids.first().copied()).unwrap_or_default()
+            };
+            self.segments.entry(segment.range().first()).or_insert_with(|| Headers::of(segment));
+            self.payload_bytes += frame.raw.len() as u64;
+            self.frames.insert(frame.range.first(), frame.clone());
+            self.stored = BlockPoint { height: last, id };
+        }
+    }
+
+    /// Notes the proof of the highest stored block.
+    pub fn put_tip(&mut self, tip: Bytes) {
+        self.tip = Some((self.stored.height, tip));
+    }
+
+    /// Notes the proof of the highest stored block, if a segment that ends there has it.
+    pub fn find_tip(&mut self) {
+        let last = self.segments.last_key_value().filter(|(_, last)| last.facts.range.last() == self.stored.height);
+        if let Some(tip) = last.and_then(|(_, last)| self.chain.tip_of(&last.bytes)) {
+            self.tip = Some((self.stored.height, tip));
+        }
+    }
+
+    /// Forgets all blocks: they go on above `base`.
+    pub fn rebase(&mut self, base: BlockPoint) {
+        self.segments.clear();
+        self.frames.clear();
+        self.tip = None;
+        (self.base, self.stored) = (base, base);
+    }
+
+    /// The stored blocks from the first of `range` on, as they were given: for replaying them.
+    pub fn parts(&self, range: HeightRange) -> Vec<ApplyPart> {
+        let mut parts: Vec<ApplyPart> = Vec::new();
+        let start = self.frames.range(..=range.first()).next_back().map_or(range.first(), |(first, _)| *first);
+        for frame in self.frames.range(start..=range.last()).map(|(_, frame)| frame) {
+            let Some(headers) = self.headers_at(frame.range.first()) else { continue };
+            match parts.last_mut().filter(|part| part.segment.range() == headers.facts.range) {
+                Some(part) => part.frames.push(frame.clone()),
+                None => parts.push(ApplyPart { segment: headers.segment(), frames: vec![frame.clone()] }),
+            }
+        }
+        parts
+    }
+
+    fn headers_at(&self, height: Height) -> Option<&Headers> {
+        let (_, headers) = self.segments.range(..=height).next_back()?;
+        headers.facts.range.contains(height).then_some(headers)
+    }
+
+    fn headers_in(&self, range: HeightRange) -> Option<Vec<&Headers>> {
+        let mut found = Vec::new();
+        let mut height = range.first();
+        loop {
+            let headers = self.headers_at(height)?;
+            found.push(headers);
+            if headers.facts.range.last() >= range.last() {
+                return Some(found);
+            }
+            height = headers.facts.range.last().next();
+        }
+    }
+
+    fn cell_of(&self, height: Height) -> Option<HeightRange> {
+        let at = self.epochs.partition_point(|epoch| epoch.range().last() < height);
+        grid_cell(height, self.epochs.get(at)?.range())
+    }
+
+    fn holds(&self, range: HeightRange) -> bool {
+        range.first() > self.base.height && range.last() <= self.stored.height
+    }
+
+    fn certified(&self, range: HeightRange, own: &[&Headers]) -> Option<Bytes> {
+        let bytes = |parts: &[&Headers]| parts.iter().map(|part| part.bytes.clone()).collect::<Vec<_>>();
+        if let Some(segment) = self.chain.assemble(&bytes(own), range, SegmentEnd::Certified) {
+            return Some(segment);
+        }
+        let reach = range.last().plus(MAX_PROOF_PATH as u64).min(self.stored.height);
+        let longer = HeightRange::new(range.first(), reach).filter(|longer| range.last() < longer.last())?;
+        self.chain.assemble(&bytes(&self.headers_in(longer)?), range, SegmentEnd::Certified)
+    }
+}
+
+impl Headers {
+    fn of(segment: &SegmentRef) -> Self {
+        let facts = SegmentFacts {
+            range: segment.range(),
+            parent_id: segment.parent_id(),
+            last_id: segment.last_id(),
+            last_timestamp: segment.last_timestamp(),
+            payload_lens: segment.payload_lens().to_vec(),
+            quorum_checks: 0,
+        };
+        Self { epoch: segment.epoch(), facts, bytes: segment.bytes().clone(), audit: segment.audit().clone() }
+    }
+
+    fn segment(&self) -> SegmentRef {
+        SegmentRef::trusted(self.epoch, self.facts.clone(), self.bytes.clone(), self.audit.clone(), Memo::default())
+    }
+}
+
+impl ChainReader for Shelf {
+    type Error = Infallible;
+    type State = MemoryStateStore;
+
+    fn status(&self) -> PeerStatus {
+        let tip = self.tip.as_ref().map_or(self.base.height, |(height, _)| *height);
+        let at = self.epochs.partition_point(|epoch| epoch.range().last() < tip);
+        let epoch = self.epochs.get(at).map_or(Epoch::ZERO, EpochRef::epoch);
+        PeerStatus { chain_id: self.chain_id, earliest: self.earliest(), tip, epoch, snapshots: None }
+    }
+
+    fn handover(&self, epoch: Epoch) -> Result<Option<Bytes>, Infallible> {
+        Ok(self.links.get(&epoch).map(|link| link.bytes.clone()))
+    }
+
+    fn tip(&self) -> Result<Option<Bytes>, Infallible> {
+        Ok(self.tip.as_ref().map(|(_, tip)| tip.clone()))
+    }
+
+    fn segment(&self, range: HeightRange, certified: bool, audit: bool) -> Result<Option<StoredSegment>, Infallible> {
+        if !self.cell_of(range.first()).is_some_and(|cell| cell.covers(range)) || !self.holds(range) {
+            return Ok(None);
+        }
+        let Some(own) = self.headers_in(range) else { return Ok(None) };
+        if audit {
+            // Certificates of single blocks can't be cut.
+            let whole = own.first().filter(|whole| whole.facts.range == range && !whole.audit.is_empty());
+            let whole = whole.filter(|whole| !certified || self.chain.tip_of(&whole.bytes).is_some());
+            return Ok(whole.map(|whole| StoredSegment { segment: whole.bytes.clone(), audit: whole.audit.clone() }));
+        }
+        let segment = if certified {
+            self.certified(range, &own)
+        } else {
+            let last =
+                own.last().and_then(|last| last.segment().ids(&self.chain, HeightRange::single(range.last())).ok());
+            let id = last.and_then(|ids| ids.first().copied());
+            let parts: Vec<Bytes> = own.iter().map(|part| part.bytes.clone()).collect();
+            id.and_then(|id| self.chain.assemble(&parts, range, SegmentEnd::Anchored(id)))
+        };
+        Ok(segment.map(|segment| StoredSegment { segment, audit: Bytes::new() }))
+    }
+
+    fn follow_range(&self, after: Height) -> Option<HeightRange> {
+        let cell = self.cell_of(after.next())?;
+        let certified = |headers: &&Headers| {
+            let last = headers.facts.range.last();
+            last > after && last <= self.stored.height && self.chain.tip_of(&headers.bytes).is_some()
+        };
+        let inside = self.segments.range(cell.first()..=cell.last()).rev().map(|(_, headers)| headers);
+        let range = HeightRange::new(
+            after.next(),
+            inside.filter(|part| cell.covers(part.facts.range)).find(certified)?.facts.range.last(),
+        )?;
+        self.holds(range).then_some(range)
+    }
+
+    fn bodies(&self, range: HeightRange, max_bytes: u32, out: &mut Vec<u8>) -> Result<bool, Infallible> {
+        let start = out.len();
+        let mut left = u64::from(max_bytes);
+        let mut height = range.first();
+        while height <= range.last() {
+            let Some((_, frame)) = self.frames.range(..=height).next_back() else { break };
+            let Some(headers) = self.headers_at(height).filter(|_| frame.range.contains(height)) else { break };
+            let segment = headers.segment();
+            let Some(lens) = segment.payload_lens_of(frame.range) else { break };
+            let wanted = HeightRange::new(height, range.last()).and_then(|rest| rest.intersection(frame.range));
+            let (Some(wanted), Some(skipped)) = (wanted, frame.range.index_of(height)) else { break };
+            let fitting = lens.iter().skip(skipped).zip(0..wanted.count()).take_while(|&(&len, _)| {
+                let fits = left.checked_sub(u64::from(len));
+                left = fits.unwrap_or(0);
+                fits.is_some()
+            });
+            let Some(more) = (fitting.count() as u64).checked_sub(1) else { break };
+            let kept = HeightRange::new(height, height.plus(more));
+            let Some(cut) = kept.and_then(|kept| cut_frame(frame, lens, kept)) else { break };
+            out.extend_from_slice(&cut);
+            height = height.plus(more).next();
+            if height <= wanted.last() || height <= frame.range.last() {
+                break;
+            }
+        }
+        Ok(out.len() > start)
+    }
+
+    fn states(&self, _: Height) -> Result<Vec<MemoryStateStore>, Infallible> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,214 @@
+//! The simulator's own promises, and what it shows of the machine: crashes at every durable write, validators that
+//! equivocate, and one hash for one seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::time::Instant;
+use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+use hotstuff2_sync_testkit::sim::{
+    CachedChain, Crash, Equivocation, Holdings, JoinerSpec, Law, Lie, Line, Link, Minority, NetworkSimulator, NodeId,
+    Scenario, ServerSpec, Source, Step, Trace, VirtualNetwork,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn chain(blocks: u64, epochs: u64) -> Arc<dyn Source> {
+    let spec = ChainSpec { blocks, epochs, ..ChainSpec::default() };
+    Arc::new(CachedChain::new(TestChain::new(spec).unwrap(), None))
+}
+
+fn ledger(blocks: u64, accounts: u32) -> Arc<dyn Source> {
+    let spec = ChainSpec { blocks, epochs: 2, snapshot_interval: blocks / 2, ..ChainSpec::default() };
+    Arc::new(CachedChain::new(TestChain::with_ledger(spec, accounts, 100).unwrap(), Some(accounts)))
+}
+
+fn sim(seed: u64, source: &Arc<dyn Source>) -> NetworkSimulator {
+    let link = Link { jitter: Duration::from_millis(5), ..Link::with_latency(Duration::from_millis(10)) };
+    NetworkSimulator::new(seed, Arc::clone(source), link)
+}
+
+fn joiner(sim: &mut NetworkSimulator, config: SyncConfig, contacts: &[NodeId]) -> NodeId {
+    let joiner = sim.add_joiner(JoinerSpec { config, contacts: contacts.to_vec(), ..JoinerSpec::default() });
+    sim.schedule(Instant::ZERO, Step::Start(joiner));
+    joiner
+}
+
+/// The trace of a network without machines, whatever its build. (What machines do in one changes as they do.)
+const GOLDEN: &str = "61948eedfd5ac75d855e126ef5e6fbbc9da746dd681ef6c92daf43d5074c8827";
+
+#[test]
+fn a_network_has_one_trace_in_debug_and_release() {
+    let link = Link {
+        latency: Duration::from_millis(20),
+        jitter: Duration::from_millis(30),
+        rate: 500_000,
+        loss_ppm: 20_000,
+        reorder_ppm: 100_000,
+        reorder_by: Duration::from_millis(200),
+        duplicate_ppm: 50_000,
+        break_ppm: 20_000,
+    };
+    let mut net = VirtualNetwork::<u64, ()>::new(7, link);
+    let nodes: Vec<NodeId> =
+        (0..20).map(|node| net.add_node(Line { up: 100_000 * (node + 1), down: 900_000 })).collect();
+    let mut trace = Trace::default();
+    for round in 0..20 {
+        for (index, &node) in nodes.iter().enumerate() {
+            let other = nodes[(index + round + 1) % nodes.len()];
+            net.stream(node, other, 3000 * (1 + round as u64), round as u64);
+            net.send(other, node, 1000, round as u64);
+        }
+        let until = net.now().after(Duration::from_millis(50));
+        net.set_side(nodes[round], 1);
+        while let Some(happening) = net.poll(until) {
+            trace.note(net.now(), format_args!("{happening:?}"));
+        }
+        net.rest_until(until);
+        if round % 5 == 4 {
+            net.heal();
+        }
+    }
+    while let Some(happening) = net.poll(Instant::from_micros(u64::MAX)) {
+        trace.note(net.now(), format_args!("{happening:?}"));
+    }
+    assert!(trace.len() > 700, "{}", trace.len());
+    assert_eq!(trace.hash().to_string(), GOLDEN);
+}
+
+#[test]
+fn one_seed_is_one_trace() {
+    for seed in 0..30 {
+        let (one, again) = (Scenario::new(seed).run(), Scenario::new(seed).run_with_timeline());
+        assert_eq!((one.trace_hash, one.events), (again.trace_hash, again.events), "seed {seed}");
+        assert!(!again.timeline.is_empty());
+    }
+    assert_ne!(Scenario::new(0).run().trace_hash, Scenario::new(1).run().trace_hash);
+}
+
+#[test]
+fn any_scenario_keeps_every_law() {
+    for seed in 0..300 {
+        if let Err(violation) = Scenario::new(seed).run().result {
+            panic!("{violation}\nagain, with everything that happens: cargo xtask soak --seed {seed}");
+        }
+    }
+}
+
+/// Plays one world again and again, each time with a crash at the next durable write, until there is none left.
+fn crash_at_every_write(source: &Arc<dyn Source>, strategy: SyncStrategyType) -> u64 {
+    let config = SyncConfig {
+        default_strategy: strategy,
+        state_after: Duration::ZERO,
+        memory_budget: 8 << 20,
+        ..SyncConfig::default()
+    };
+    let run = |crash: Option<(u64, Crash)>| {
+        let mut sim = sim(1, source);
+        let servers = [sim.add_server(ServerSpec::default()), sim.add_server(ServerSpec::default())];
+        let joiner = joiner(&mut sim, config.clone(), &servers);
+        if let Some((write, crash)) = crash {
+            sim.disk(joiner).crash_at(write, crash);
+        }
+        let result = sim.run_to_tip(MINUTE * 5);
+        assert_eq!(result, Ok(()), "{strategy}, crash {crash:?}");
+        sim.disk(joiner).writes()
+    };
+    let writes = run(None);
+    for write in 1..=writes {
+        for crash in Crash::ALL {
+            run(Some((write, crash)));
+        }
+    }
+    writes
+}
+
+#[test]
+fn a_crash_at_any_durable_write_loses_nothing_that_was_acknowledged() {
+    let blocks = crash_at_every_write(&chain(1500, 4), SyncStrategyType::Parallel);
+    let executed = crash_at_every_write(&ledger(120, 30), SyncStrategyType::Parallel);
+    let state = crash_at_every_write(&ledger(200, 20_000), SyncStrategyType::Fast);
+    assert!(blocks >= 4 && executed >= 2 && state >= 5, "{blocks}, {executed} and {state} writes");
+}
+
+#[test]
+fn the_oracle_sees_a_disk_that_forgets() {
+    let source = chain(300, 2);
+    let mut sim = sim(1, &source);
+    let server = sim.add_server(ServerSpec::default());
+    let joiner = joiner(&mut sim, SyncConfig::default(), &[server]);
+    assert_eq!(sim.run_to_tip(MINUTE), Ok(()));
+    // As if the file system had thrown away what it had promised to keep.
+    sim.disk(joiner).lose(&*source);
+    sim.schedule(sim.now(), Step::Crash(joiner));
+    sim.schedule(sim.now(), Step::Start(joiner));
+    let broken = sim.run_until(MINUTE, |_| false).unwrap_err();
+    assert_eq!(broken.law, Law::Durability, "{broken}");
+}
+
+#[test]
+fn the_oracle_sees_who_does_not_arrive() {
+    let source = chain(300, 2);
+    let mut sim = sim(1, &source);
+    let server = sim.add_server(ServerSpec { adversaries: vec![Box::new(Lie::LastBit)], ..ServerSpec::default() });
+    joiner(&mut sim, SyncConfig::default(), &[server]);
+    assert_eq!(sim.run_to_tip(MINUTE * 10).unwrap_err().law, Law::Arrival);
+}
+
+fn forked(source: &Arc<dyn Source>, height: u64) -> Arc<dyn Source> {
+    let fork = source.test_chain().unwrap().fork(Height::new(height)).unwrap();
+    Arc::new(CachedChain::new(fork, None))
+}
+
+#[test]
+fn validators_below_a_third_change_nothing() {
+    let source = chain(1300, 2);
+    for seed in 0..5 {
+        let mut sim = sim(seed, &source);
+        let minority = || Minority(forked(&source, 400));
+        let liars = [(); 3]
+            .map(|()| sim.add_server(ServerSpec { adversaries: vec![Box::new(minority())], ..ServerSpec::default() }));
+        let honest = sim.add_server(ServerSpec::default());
+        let joiner = joiner(&mut sim, SyncConfig::default(), &[liars[0], liars[1], liars[2], honest]);
+        assert_eq!(sim.run_to_tip(MINUTE * 10), Ok(()));
+        assert!(!sim.halted(joiner));
+    }
+}
+
+#[test]
+fn validators_above_a_third_make_it_halt_with_evidence() {
+    // It follows one history up to where those end who serve it; the rest it can get only from who serves the other.
+    let source = chain(1300, 1);
+    let fork = forked(&source, 400);
+    for seed in 0..5 {
+        let mut sim = sim(seed, &source).with_fork(Arc::clone(&fork));
+        let held = Holdings { tip: Height::new(1100), ..ServerSpec::default().held };
+        let one = sim.add_server(ServerSpec { held, ..ServerSpec::default() });
+        let joiner = joiner(&mut sim, SyncConfig::default(), &[one]);
+        assert_eq!(sim.run_until(MINUTE, |sim| sim.applied(joiner) == Height::new(1100)), Ok(true));
+        let adversaries: Vec<Box<dyn hotstuff2_sync_testkit::sim::Adversary>> =
+            vec![Box::new(Equivocation(Arc::clone(&fork)))];
+        let other = sim.add_server(ServerSpec { adversaries, ..ServerSpec::default() });
+        sim.add_contacts(joiner, [other]);
+        sim.schedule(sim.now(), Step::Crash(joiner));
+        sim.schedule(sim.now(), Step::Start(joiner));
+        assert_eq!(sim.run_until(MINUTE * 5, |sim| sim.halted(joiner)), Ok(true), "{:?}", sim.told(joiner));
+        assert_eq!(sim.bans(joiner), 0, "nobody is to blame");
+        assert_eq!(sim.applied(joiner), Height::new(1100));
+    }
+}
+
+#[test]
+fn a_node_serves_what_it_has_verified() {
+    // The server is gone when the second node comes: all that it gets is from the first, proofs too.
+    let source = chain(1500, 3);
+    let mut sim = sim(1, &source);
+    let server = sim.add_server(ServerSpec::default());
+    let first = joiner(&mut sim, SyncConfig::default(), &[server]);
+    assert_eq!(sim.run_to_tip(MINUTE), Ok(()));
+    sim.schedule(sim.now(), Step::Crash(server));
+    joiner(&mut sim, SyncConfig::default(), &[first]);
+    assert_eq!(sim.run_to_tip(MINUTE), Ok(()), "{:?}", sim.trace().lines());
+}
