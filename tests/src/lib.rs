@@ -4,4 +4,5 @@ pub mod chain;
 pub mod ledger;
 pub mod replica;
 pub mod sim;
+pub mod test_utils;
 pub mod world;

@@ -1,10 +1,12 @@
 //! A deterministic world: a network of nodes on virtual time, adversaries, disks that crash, and oracles.
 //!
-//! Start with [`NetworkSimulator`]. [`VirtualNetwork`] is the network alone, for messages of any type.
+//! Start with [`SyncTestFramework`] for ready scenarios, with [`NetworkSimulator`] for worlds of your own. [`VirtualNetwork`] is the network alone, for messages of any type.
 
 mod adversary;
 mod chains;
 mod disk;
+mod framework;
+mod manager;
 mod network;
 mod node;
 mod oracle;
@@ -19,6 +21,11 @@ pub use adversary::{
     Adversary, After, Answering, Ask, Equivocation, Forgery, Kinds, Lie, Minority, Nuisance, Only, Says, Sometimes,
 };
 pub use disk::{Crash, Crashed, Disk};
+pub use framework::{
+    BenchmarkResults, BenchmarkRow, FrameworkError, NetworkScenario, ScenarioReport, SyncTestFramework,
+};
+pub(crate) use manager::certified_blocks;
+pub use manager::{TestSyncError, TestSyncManager, TestSyncStatus};
 pub use network::{CHUNK_BYTES, Happening, Line, Link, NodeId, TransferId, VirtualNetwork};
 pub use node::{JoinerSpec, ServerSpec};
 pub use oracle::{Law, Oracle, Violation};

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::{ApplyPart, BlockPoint};
-use hotstuff2_sync::chain::native::{Genesis, NativeChain};
+use hotstuff2_sync::chain::native::{Block, FinalityProof, Genesis, NativeChain};
 use hotstuff2_sync::chain::{Chain as _, EpochRef, Memo, SegmentEnd, SegmentFacts, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
@@ -18,7 +18,7 @@ use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::verify::HandoverLink;
-use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame};
+use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame, split_payloads};
 
 /// Stored blocks. Everything in it was verified by whoever put it in.
 #[derive(Clone, Debug)]
@@ -86,6 +86,11 @@ impl Shelf {
     pub fn epochs(&self) -> Vec<EpochRef> {
         let height = self.stored.height;
         self.epochs.iter().skip_while(|epoch| !epoch.range().contains(height)).cloned().collect()
+    }
+
+    /// All trusted epochs, from genesis on.
+    pub fn all_epochs(&self) -> &[EpochRef] {
+        &self.epochs
     }
 
     /// The newest epoch that a handover proved.
@@ -163,6 +168,28 @@ impl Shelf {
             }
         }
         parts
+    }
+
+    /// The stored blocks of `range`, from the first on as far as they are there. The last of each stored segment that has a
+    /// certificate comes with it.
+    pub fn blocks(&self, range: HeightRange) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        for part in self.parts(range) {
+            let Ok(segment) = part.segment.decoded(&self.chain) else { break };
+            for frame in &part.frames {
+                let Some(lens) = part.segment.payload_lens_of(frame.range) else { break };
+                let heights = (frame.range.first().get()..).map(Height::new);
+                for (height, payload) in heights.zip(split_payloads(&frame.raw, lens)) {
+                    let Some((header, id)) = segment.header(height).filter(|_| range.contains(height)) else {
+                        continue;
+                    };
+                    let certified = height == segment.range().last();
+                    let proof = if certified { segment.proof().clone() } else { FinalityProof::Anchored { id } };
+                    blocks.push(Block { header: header.clone(), payload: frame.raw.slice_ref(payload), proof });
+                }
+            }
+        }
+        blocks
     }
 
     fn headers_at(&self, height: Height) -> Option<&Headers> {

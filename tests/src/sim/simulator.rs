@@ -28,7 +28,7 @@ use hotstuff2_sync::verify::{Job, Outcome, Task, Verdict};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 
 use super::adversary::{Answering, Ask, Says};
-use super::disk::{Crash, Crashed, Disk};
+use super::disk::{Crashed, Disk};
 use super::network::{Happening, Line, Link, NodeId, VirtualNetwork};
 use super::node::{Joiner, JoinerSpec, Node, Open, Role, Server, ServerSpec};
 use super::oracle::{Law, Oracle, Violation};
@@ -235,9 +235,34 @@ impl NetworkSimulator {
 
     /// Whom a joiner dials, beside those that it dials already.
     pub fn add_contacts(&mut self, joiner: NodeId, contacts: impl IntoIterator<Item = NodeId>) {
+        let joiner_id = joiner;
         if let Some(joiner) = self.nodes[joiner.index()].joiner_mut() {
             joiner.contacts.extend(contacts);
         }
+        // It dials when it starts, and now if it is on.
+        self.dial(joiner_id);
+    }
+
+    /// Disconnects a joiner from a node, and lets it dial that one no more.
+    pub fn remove_contact(&mut self, joiner: NodeId, contact: NodeId) {
+        if let Some(joiner) = self.nodes[joiner.index()].joiner_mut() {
+            joiner.contacts.retain(|&other| other != contact);
+        }
+        if self.joiner(joiner).is_some_and(|joiner| joiner.connected.contains_key(&contact)) {
+            self.disconnect(joiner, contact);
+        }
+    }
+
+    /// The peers that a joiner is connected with.
+    pub fn connections(&self, joiner: NodeId) -> Vec<PeerId> {
+        let connected = self.joiner(joiner).map(|joiner| joiner.connected.keys());
+        connected.into_iter().flatten().map(|&node| self.peer(node)).collect()
+    }
+
+    /// The peers that a joiner has banned, now or before.
+    pub fn banned(&self, joiner: NodeId) -> Vec<PeerId> {
+        let banned = self.joiner(joiner).map(|joiner| joiner.banned.keys());
+        banned.into_iter().flatten().map(|&node| self.peer(node)).collect()
     }
 
     /// Changes what lies between two nodes.
@@ -497,7 +522,8 @@ impl NetworkSimulator {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    /// Does something now.
+    pub fn step(&mut self, step: Step) {
         match step {
             Step::Start(node) => self.start(node),
             Step::Pause(node) => {
@@ -506,14 +532,7 @@ impl NetworkSimulator {
                 }
                 self.input(node, Machine::stop);
             }
-            Step::Resume(node) => {
-                let now = self.now();
-                let joiner = self.nodes[node.index()].joiner_mut();
-                if let Some(joiner) = joiner.filter(|joiner| joiner.machine.is_some() && !joiner.oracle.halted()) {
-                    joiner.oracle.resumed(now);
-                }
-                self.input(node, |machine, now| machine.start(now, None));
-            }
+            Step::Resume(node) => self.go_on(node, None),
             Step::Crash(node) => self.crash(node),
             Step::LoseDisk(node) => {
                 let source = Arc::clone(&self.source);
@@ -532,6 +551,16 @@ impl NetworkSimulator {
             Step::Heal => self.net.heal(),
             Step::Line(node, line) => self.net.set_line(node, line),
         }
+    }
+
+    /// Tells a machine to go on; with `until`, to the first proven segment that holds that height.
+    pub fn go_on(&mut self, node: NodeId, until: Option<Height>) {
+        let now = self.now();
+        let joiner = self.nodes[node.index()].joiner_mut();
+        if let Some(joiner) = joiner.filter(|joiner| joiner.machine.is_some() && !joiner.oracle.halted()) {
+            joiner.oracle.resumed(now);
+        }
+        self.input(node, |machine, now| machine.start(now, until));
     }
 
     fn start(&mut self, id: NodeId) {
@@ -971,11 +1000,6 @@ impl NetworkSimulator {
         self.trace.note(self.net.now(), format_args!("{id} loses its connection to {contact}"));
         self.input(id, |machine, now| machine.handle_peer(now, PeerEvent::Disconnected { peer }));
         self.dial_later(id);
-    }
-
-    /// Lets a joiner crash at one of its durable writes; it starts again by itself.
-    pub fn crash_at_write(&mut self, joiner: NodeId, write: u64, crash: Crash) {
-        self.disk(joiner).crash_at(write, crash);
     }
 }
 
