@@ -122,7 +122,8 @@ impl Kinds {
             Request::Bodies { .. } => 4,
             Request::Follow { .. } => 5,
             Request::State { .. } => 6,
-            Request::Proof { .. } | Request::Peers { .. } => 7,
+            // Light reads, and whatever is not about blocks and states.
+            _ => 7,
         };
         self.0 >> bit & 1 == 1
     }
