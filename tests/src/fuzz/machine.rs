@@ -147,13 +147,14 @@ impl World {
             }
             4 => {
                 if let Some((id, _)) = pick(&mut self.applies, input) {
-                    let error = if input.byte() % 4 == 0 { ApplyError::Permanent } else { ApplyError::Transient };
+                    let error =
+                        if input.byte().is_multiple_of(4) { ApplyError::Permanent } else { ApplyError::Transient };
                     self.machine.handle_applied(now, Applied { id, through: self.applied, error: Some(error) });
                 }
             }
             5 => {
                 if let Some(id) = pick(&mut self.stores, input) {
-                    let result = if input.byte() % 4 == 0 { Err(StoreError::Transient) } else { Ok(()) };
+                    let result = if input.byte().is_multiple_of(4) { Err(StoreError::Transient) } else { Ok(()) };
                     self.machine.handle_stored(now, id, result);
                 }
             }

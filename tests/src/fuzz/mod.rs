@@ -16,6 +16,9 @@ pub use machine::machine;
 pub use seeds::seeds;
 pub use serving::respond;
 
+/// What a target does with some bytes: nothing that shows, or it panics.
+pub type Body = fn(&[u8]);
+
 /// Name and body of each target.
-pub const TARGETS: [(&str, fn(&[u8])); 4] =
+pub const TARGETS: [(&str, Body); 4] =
     [("decoders", decoders), ("jobs", jobs), ("respond", respond), ("machine", machine)];

@@ -27,7 +27,7 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
 
 fn decoders() -> Vec<Vec<u8>> {
     let with = |kind: u8, bytes: &[u8]| [&[kind], bytes].concat();
-    let header = CHAIN.headers().last().map(|header| header.encode()).unwrap_or_default();
+    let header = CHAIN.headers().last().map(hotstuff2_sync::chain::native::Header::encode).unwrap_or_default();
     let handover = CHAIN.handovers().first().map(|link| link.bytes.to_vec()).unwrap_or_default();
     let epoch = CHAIN.epochs().first().map(|epoch| epoch.info().encode()).unwrap_or_default();
     vec![

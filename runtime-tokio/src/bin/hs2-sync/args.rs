@@ -410,7 +410,7 @@ pub(crate) struct BenchSiegeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct BesiegeArgs {
     #[arg(long, value_name = "ADDR")]
-    pub(crate) peer: PeerAddress,
+    pub(crate) peer: SocketAddr,
     #[arg(long, value_name = "N")]
     pub(crate) connections: usize,
     #[arg(long, value_name = "N")]

@@ -15,10 +15,10 @@ use crate::child::Child;
 use crate::cluster::{Folder, SyncJob, copy_store};
 use crate::error::CliError;
 use crate::generate::{generate, now};
-use crate::genesis_file::GENESIS_FILE;
 use crate::report::{ServeReport, SyncReport, ratio, say, write_json};
 use crate::stop::stop_signal;
 use crate::usage;
+use hotstuff2_sync_tokio::genesis_file::GENESIS_FILE;
 
 /// Entries of the state that attackers ask for: as much as one answer holds.
 const ENTRIES: u64 = 20_000;
@@ -211,7 +211,7 @@ impl Siege<'_> {
     fn attack(&self, at: &ServeReport, report: &Path) -> Result<Child, CliError> {
         let mut arguments = vec!["--core".to_owned(), CORES[1].to_string(), "besiege".to_owned()];
         for (option, value) in [
-            ("--peer", format!("{}/{}", at.address, at.peer_id)),
+            ("--peer", at.address.to_string()),
             ("--connections", self.args.connections.to_string()),
             ("--networks", self.args.networks.to_string()),
             ("--report", report.display().to_string()),

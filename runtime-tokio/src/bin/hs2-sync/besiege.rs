@@ -68,7 +68,7 @@ pub(crate) fn run(args: &BesiegeArgs) -> Result<(), CliError> {
 async fn besiege(args: &BesiegeArgs) -> Result<(), CliError> {
     let stop = stop_signal(&args.parent)?;
     tokio::pin!(stop);
-    let server = args.peer.address;
+    let server = args.peer;
     if !server.ip().is_loopback() {
         return Err(CliError::NotLoopback(server));
     }
