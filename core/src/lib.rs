@@ -19,16 +19,18 @@
 
 extern crate alloc;
 
+pub mod bandwidth;
 mod budget;
 pub mod calls;
 pub mod chain;
 pub mod config;
+pub mod downloads;
 pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod machine;
 pub mod participation;
-mod peers;
+pub mod peers;
 pub mod progress;
 pub mod ranges;
 mod requests;

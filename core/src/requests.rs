@@ -1,8 +1,8 @@
-//! The table of requests in flight. Ids are never reused, so a late, unsolicited or crossed answer finds nothing here.
+//! What is asked of peers, by purpose and kind, and a request in flight.
 
 use alloc::collections::BTreeMap;
 
-use crate::ids::{Epoch, Height, PeerId, RequestId};
+use crate::ids::{Epoch, Height, PeerId};
 use crate::ranges::HeightRange;
 use crate::time::Instant;
 
@@ -49,15 +49,16 @@ impl Purpose {
 }
 
 /// Kinds of requests: a peer may be good for one and not for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestKind {
     /// Claims.
     Status,
     /// Handovers.
     Handovers,
     /// A proven tip.
     Tip,
-    /// Headers.
+    /// Headers, perhaps with payloads behind them.
     Segment,
     /// Payloads.
     Bodies,
@@ -67,59 +68,49 @@ pub(crate) enum Kind {
     State,
 }
 
+pub(crate) use RequestKind as Kind;
+
+impl RequestKind {
+    /// Whether answers are large: they fill the line, and what is asked for at once is bounded for each peer.
+    pub const fn is_bulk(self) -> bool {
+        matches!(self, Self::Segment | Self::Bodies | Self::State)
+    }
+}
+
+/// Something kept for each kind of request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ByKind<T>(BTreeMap<RequestKind, T>);
+
+impl<T> Default for ByKind<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Default> ByKind<T> {
+    pub(crate) fn get(&self, kind: RequestKind) -> Option<&T> {
+        self.0.get(&kind)
+    }
+
+    pub(crate) fn entry(&mut self, kind: RequestKind) -> &mut T {
+        self.0.entry(kind).or_default()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestKind, &T)> {
+        self.0.iter().map(|(&kind, value)| (kind, value))
+    }
+}
+
 /// A request in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct InFlight {
     pub(crate) peer: PeerId,
     pub(crate) purpose: Purpose,
     pub(crate) sent: Instant,
+    /// When the answer is expected by what is known of the peer.
+    pub(crate) due: Instant,
     /// Expected size of the answer in bytes, as counted against the peer's queue.
     pub(crate) size: u64,
     /// Bytes of the memory budget that belong to this request alone and go back when it ends.
     pub(crate) reserved: u64,
-}
-
-/// Requests in flight, by id.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Requests {
-    in_flight: BTreeMap<RequestId, InFlight>,
-    last: Option<RequestId>,
-}
-
-impl Requests {
-    /// Enters a request and names it.
-    pub(crate) fn insert(&mut self, request: InFlight) -> RequestId {
-        let id = self.last.map_or(RequestId::FIRST, RequestId::next);
-        self.last = Some(id);
-        self.in_flight.insert(id, request);
-        id
-    }
-
-    /// Takes a request out: it was answered, failed, or is no longer wanted.
-    pub(crate) fn remove(&mut self, id: RequestId) -> Option<InFlight> {
-        self.in_flight.remove(&id)
-    }
-
-    pub(crate) fn get(&self, id: RequestId) -> Option<&InFlight> {
-        self.in_flight.get(&id)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.in_flight.len()
-    }
-
-    /// All requests, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, &InFlight)> {
-        self.in_flight.iter().map(|(&id, request)| (id, request))
-    }
-
-    /// Ids of the requests to `peer`, oldest first.
-    pub(crate) fn of_peer(&self, peer: PeerId) -> alloc::vec::Vec<RequestId> {
-        self.iter().filter(|(_, request)| request.peer == peer).map(|(id, _)| id).collect()
-    }
-
-    /// Whether a request of this kind is in flight to anyone.
-    pub(crate) fn any(&self, matches: impl Fn(Purpose) -> bool) -> bool {
-        self.in_flight.values().any(|request| matches(request.purpose))
-    }
 }

@@ -9,6 +9,7 @@ use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Epoch, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{Event, Output, PeerEvent};
+use hotstuff2_sync::peers::PeerHealth;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
@@ -507,4 +508,149 @@ fn a_slow_peer_holds_nobody_up() {
     assert!(world.run_to_tip(Duration::from_secs(1)), "{:?} {:?}", world.events, world.machine.progress());
     let progress = world.machine.progress();
     assert!(progress.duplicate_bytes * 20 <= progress.useful_bytes, "{progress:?}");
+}
+
+#[test]
+fn honest_peers_with_pruned_history_are_not_blamed() {
+    let mut world = world(3000);
+    let pruned: Vec<PeerId> =
+        (1..=3).map(|name| world.join(name, Honest { earliest: Height::new(2000), ..Honest::default() })).collect();
+    // One prunes on while it is asked: what it claimed a moment ago it has no longer.
+    let pruning = world.join(
+        4,
+        Scripted(|request: &Request, _: &TestChain, honest| match request {
+            Request::Segment { range, .. } | Request::Bodies { range, .. } if range.first() < Height::new(2000) => {
+                Reply::After(Duration::from_millis(1), encode_refusal(Refusal::NotAvailable))
+            }
+            _ => honest,
+        }),
+    );
+    world.join(5, Honest { latency: Duration::from_millis(30), ..Honest::default() });
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    assert_eq!(world.bans, []);
+    for peer in pruned.iter().chain([&pruning]) {
+        let report = world.machine.peer(peer).unwrap();
+        assert!(!matches!(report.health, PeerHealth::Suspected { .. }), "{report:?}");
+        let early = |request: &Request| match request {
+            Request::Segment { range, .. } | Request::Bodies { range, .. } => range.first() < Height::new(1024),
+            _ => false,
+        };
+        assert!(*peer == pruning || count(&world, *peer, early) == 0, "asked for what it doesn't claim");
+    }
+}
+
+#[test]
+fn empty_blocks_are_not_slowness() {
+    // Blocks without payload: answers are small and far between in bytes, and nobody is slow for that.
+    let spec = ChainSpec { blocks: 20_000, epochs: 1, ..ChainSpec::default() };
+    let config = SyncConfig { default_strategy: SyncStrategyType::Parallel, ..SyncConfig::default() };
+    let mut world = World::new(TestChain::with_payloads(spec, 0, None).unwrap(), config).unwrap();
+    let peers: Vec<PeerId> = (1..=4).map(|name| world.join(name, Honest::default())).collect();
+    world.start();
+    let mut suspected = 0;
+    let done = world.run_until(MINUTE, |world| {
+        let ill = |peer: &&PeerId| matches!(world.machine.peer(peer).unwrap().health, PeerHealth::Suspected { .. });
+        suspected = suspected.max(peers.iter().filter(ill).count());
+        world.reached() == Some(world.source.tip_height())
+    });
+    assert!(done, "{:?}", world.events);
+    assert_eq!((suspected, world.bans.len()), (0, 0));
+    let least = peers.iter().map(|peer| world.machine.peer(peer).unwrap().reliability_ppm).min();
+    assert_eq!(least, Some(1_000_000));
+}
+
+#[test]
+fn withheld_proof() {
+    // Everyone has the blocks; the proof of the tip is at one peer alone, which has nothing else and stands by at first.
+    let config = SyncConfig { max_sync_peers: 3, ..SyncConfig::default() };
+    let mut world = World::new(chain(1500, 1), config).unwrap();
+    let refuse = || Reply::After(Duration::from_millis(1), encode_refusal(Refusal::NotAvailable));
+    for name in 1..=6 {
+        world.join(
+            name,
+            Scripted(move |request: &Request, _: &TestChain, honest| match request {
+                Request::Tip | Request::Follow { .. } => refuse(),
+                _ => honest,
+            }),
+        );
+    }
+    world.join(
+        7,
+        Scripted(move |request: &Request, _: &TestChain, honest| match request {
+            Request::Tip | Request::Status => honest,
+            _ => refuse(),
+        }),
+    );
+    world.start();
+    let done = world.run_until(MINUTE * 2, |world| world.machine.applied() == world.source.tip_height());
+    assert!(done, "{:?} {:#?}", world.events, world.machine.progress());
+    assert_eq!(world.bans, []);
+}
+
+#[test]
+fn slow_drip_behind_a_claim_of_speed() {
+    // Fast while it is measured, then so slow that every answer would take minutes.
+    let mut world = World::new(chain(20_000, 1), SyncConfig::default()).unwrap();
+    let mut fast = 6;
+    let drip = world.join(
+        1,
+        Scripted(move |request: &Request, _: &TestChain, honest| match (request, honest) {
+            (Request::Segment { .. } | Request::Bodies { .. }, Reply::After(after, bytes)) => {
+                fast -= i32::from(fast > 0);
+                Reply::After(if fast > 0 { after } else { MINUTE * 5 }, bytes)
+            }
+            (_, honest) => honest,
+        }),
+    );
+    world.join(2, Honest { rate: 5_000_000, ..Honest::default() });
+    world.start();
+    let bytes = 20_000 * 200;
+    let alone = Duration::from_secs(bytes / 5_000_000);
+    assert!(world.run_to_tip(alone + Duration::from_secs(4)), "{:?} {:#?}", world.now(), world.machine.progress());
+    assert!(!world.is_banned(drip), "slow is not false");
+}
+
+#[test]
+fn a_majority_of_liars_buys_no_amnesty() {
+    // 20 liars and one honest peer: after a first true answer false ones are the liars' doing, however many there are.
+    let mut world = World::new(chain(30_000, 1), SyncConfig::default()).unwrap();
+    world.join(99, Honest { rate: 3_000_000, ..Honest::default() });
+    world.start();
+    world.run_until(Duration::from_millis(500), |_| false);
+    let liars: Vec<PeerId> = (1..=20).map(|name| world.join(name, body_liar())).collect();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    let amnesty = world.events.iter().any(|(_, event)| matches!(event, Event::SuspectSelf { .. }));
+    assert!(!amnesty, "{:?}", world.events);
+    for liar in liars {
+        let lies = count(&world, liar, |request| matches!(request, Request::Bodies { .. } | Request::Segment { .. }));
+        assert!(lies <= 6, "asked {lies} times");
+    }
+}
+
+#[test]
+fn everyone_failing_is_our_own_fault_though_true_answers_came_before() {
+    // The network moves to something that this node can't read: every answer that was true before is false from here on.
+    let spec = ChainSpec { blocks: 20_000, epochs: 1, ..ChainSpec::default() };
+    let chain = TestChain::with_payloads(spec, 3000, None).unwrap();
+    let mut world = World::new(chain, SyncConfig::default()).unwrap();
+    let upgraded = std::rc::Rc::new(std::cell::Cell::new(false));
+    for name in 1..=8 {
+        let upgraded = std::rc::Rc::clone(&upgraded);
+        world.join(
+            name,
+            Scripted(move |request: &Request, _: &TestChain, honest| match request {
+                Request::Bodies { .. } | Request::Segment { .. } if upgraded.get() => corrupt(honest),
+                _ => honest,
+            }),
+        );
+    }
+    world.start();
+    world.run_until(MINUTE, |world| world.machine.applied() > Height::new(2000));
+    upgraded.set(true);
+    let suspects = |world: &World| world.events.iter().any(|(_, event)| matches!(event, Event::SuspectSelf { .. }));
+    assert!(world.run_until(MINUTE, suspects), "{:?}", world.events);
+    let peers = (1..=8).map(|name| PeerId::from_bytes([name; 32]));
+    let banned = peers.filter(|peer| world.machine.peer(peer).unwrap().banned.is_some()).count();
+    assert_eq!(banned, 0, "bans are lifted");
 }

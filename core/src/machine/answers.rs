@@ -10,6 +10,7 @@ use crate::ids::{CallId, PeerId, RequestId};
 use crate::machine::inputs::RequestFailure;
 use crate::machine::output::{HaltReason, Output};
 use crate::machine::state::{Call, Machine, PendingJob, Phase, Timer};
+use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Source, Waiting};
@@ -33,10 +34,13 @@ impl Machine {
         if let Some(request) = self.requests.remove(id) {
             self.timers.cancel(Timer::Request(id));
             self.peers.ended(&request);
+            let received = answer.as_ref().map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
+            self.bandwidth.settle(self.now, request.size, received);
             self.take_answer(id, &request, answer);
         } else {
             self.counters.strays = self.counters.strays.saturating_add(1);
             let bytes = answer.map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
+            self.bandwidth.settle(self.now, 0, bytes);
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
         }
         self.unplanned = true;
@@ -51,17 +55,22 @@ impl Machine {
             Err(RequestFailure::Broken) => {
                 self.not_given(peer, purpose, false);
                 self.drop_source(request, source);
-                self.no_answer(peer, purpose);
+                self.no_answer(request);
                 return;
             }
         };
         match decoded {
             Ok(Answer::Data(data)) => {
                 let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                if let Some(known) = self.peers.get_mut(peer)
-                    && purpose.kind() != Kind::Follow
+                // An answer from the tip comes when there is something to tell.
+                if purpose.kind() != Kind::Follow {
+                    self.record(request, size, PeerOutcome::Delivered);
+                }
+                self.requests.completed(self.now, request, size);
+                if self.bandwidth.limit().is_some()
+                    && let Some(rate) = self.peers.get_peer_bandwidth(&peer)
                 {
-                    known.pace.delivered(self.now, request.sent, size);
+                    self.bandwidth.set_weight(peer, rate);
                 }
                 self.take_data(source, request, data, size);
             }
@@ -100,10 +109,9 @@ impl Machine {
             }
             Refusal::Busy { retry_after_ms } => {
                 let until = self.now.after(core::time::Duration::from_millis(u64::from(retry_after_ms)));
+                // Its word alone doesn't make anyone wait for longer than a request may take.
                 let until = until.min(self.now.after(self.config.peer_timeout));
-                if let Some(peer) = self.peers.get_mut(id) {
-                    peer.pause(kind, until);
-                }
+                self.peers.busy(id, until, self.now);
                 until
             }
             Refusal::Unsupported => {
@@ -114,6 +122,7 @@ impl Machine {
         };
         if let (Purpose::Status, Some(peer)) = (request.purpose, self.peers.get_mut(id)) {
             peer.mute = true;
+            self.timers.set_sooner(Timer::Status(id), until);
         }
         self.timers.set_sooner(Timer::Peer(id), until);
     }
@@ -224,9 +233,27 @@ impl Machine {
             }
             peer.claim = Some(status);
         }
+        self.peers.note_true(Kind::Status, self.now);
+        self.review_place(id, &status);
         self.counters.useful_bytes =
             self.counters.useful_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         self.claims_changed = true;
+    }
+
+    /// A peer that stands by takes a place where it claims what nobody does who is asked.
+    fn review_place(&mut self, id: PeerId, status: &PeerStatus) {
+        let known = self.target().unwrap_or(self.applied).max(self.applied);
+        let above = status.tip > known && self.peers.highest_claim().is_none_or(|claim| claim <= known);
+        let may_prove = self.peers.get(id).is_some_and(crate::peers::Peer::may_prove);
+        let serves = |peer: &crate::peers::Peer| crate::machine::fast::serves_state(peer);
+        let offers = status.snapshots.is_some() && !self.peers.active().any(|(_, peer)| serves(peer));
+        if (above && may_prove) || offers {
+            self.peers.promote(id, self.now);
+        }
+        // Who lacks the next blocks gives its place to somebody who may have them.
+        if status.earliest > self.applied.next() || status.tip < self.applied {
+            self.peers.step_aside(id, self.now);
+        }
     }
 
     /// Hands the answer at the trusted end to a job, if there is one and no such job is out.
@@ -298,10 +325,23 @@ impl Machine {
         let id = self.next_job;
         self.next_job = id.next();
         let job = Job::new(id, task);
-        self.outputs.push_back(Output::Verify(job.clone()));
-        self.timers.set(Timer::Job(id), self.now.after(self.config.job_timeout));
-        self.jobs.insert(id, PendingJob { job, origin, bytes, reserved, shared: Vec::new() });
+        self.jobs.insert(id, PendingJob { job, origin, issued: None, bytes, reserved, shared: Vec::new() });
+        self.waiting_jobs.push_back(id);
+        self.issue_jobs();
         id
+    }
+
+    /// Gives out jobs that wait, as many as the pipeline takes.
+    pub(super) fn issue_jobs(&mut self) {
+        while self.jobs.len().saturating_sub(self.waiting_jobs.len()) < self.config.validation_pipeline_size
+            && let Some(id) = self.waiting_jobs.pop_front()
+        {
+            if let Some(pending) = self.jobs.get_mut(&id) {
+                pending.issued = Some(self.now);
+                self.outputs.push_back(Output::Verify(pending.job.clone()));
+                self.timers.set(Timer::Job(id), self.now.after(self.config.job_timeout));
+            }
+        }
     }
 
     /// The host stored and executed blocks, or could not.

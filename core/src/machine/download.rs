@@ -3,10 +3,10 @@
 use core::time::Duration;
 
 use crate::chain::Finalized;
-use crate::ids::{Height, PeerId};
+use crate::ids::{Height, PeerId, RequestId};
 use crate::machine::output::Output;
 use crate::machine::state::{Machine, Timer};
-use crate::peers::Peers;
+use crate::peers::{Ask, Peer, PeerOutcome};
 use crate::ranges::HeightRange;
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Cell, Source, Want};
@@ -29,8 +29,16 @@ const HEDGE_SHARE: u64 = 50;
 const HEDGE_FLOOR_BYTES: u64 = 256 << 10;
 /// Claims and tips are small: their time-out is this part of the usual one.
 const SMALL_TIMEOUT_SHARE: u32 = 2;
-/// Size that decides whom to ask for bodies, before it is known how much one peer is asked for.
-const CHOICE_BYTES: u64 = 256 << 10;
+/// Longest time that a peer is granted by what was expected of it, before the head of line counts as late.
+const HEDGE_PATIENCE: Duration = Duration::from_secs(2);
+/// The budget is mostly full with less than this part of it left …
+const PRESSING_SHARE: u64 = 4;
+/// … and the head of line is pressing in any case after this time.
+const PRESSING_AFTER: Duration = Duration::from_secs(1);
+/// What nobody was asked for is looked at again after this time.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// Things that nobody can be asked for now, after which no more are looked at.
+const MOST_REFUSED: u32 = 16;
 
 impl Machine {
     /// Opens cells and asks for what they miss, lowest first, as far as peers, budget and the request limit allow.
@@ -38,12 +46,10 @@ impl Machine {
         let Some(target) = self.target() else { return };
         let limit = self.until.map_or(target, |until| target.min(until));
         let mut from = Height::ZERO;
-        while self.requests.len() < self.config.parallel_download_limit
-            && self.budget.room(true) > 0
-            && self.someone_is_ready()
-        {
+        let mut refused = 0u32;
+        while self.may_ask_more() && self.budget.room(true) > 0 {
             let Some(want) = self.blocks.next_want(from) else {
-                if self.blocks.planned() >= limit || !self.open_cell() {
+                if self.blocks.planned() >= limit || !self.has_room_for_a_cell() || !self.open_cell() {
                     break;
                 }
                 continue;
@@ -52,16 +58,36 @@ impl Machine {
             from = want.range().first();
             if !self.ask_for(&want) {
                 from = want.range().last().next();
-                if self.budget.room(false) == 0 {
+                refused = refused.saturating_add(1);
+                if self.budget.room(false) == 0 || refused >= MOST_REFUSED {
                     break;
                 }
             }
         }
+        if refused > 0 && self.requests.len() > 0 {
+            // Perhaps a better peer is waited for; it may turn out to be late.
+            self.timers.set_sooner(Timer::Tokens, self.now.after(LOOK_AGAIN_AFTER));
+        }
+        self.requests.set_missing(self.blocks.unasked_bytes());
         self.hedge();
     }
 
-    fn someone_is_ready(&self) -> bool {
-        self.peers.usable().any(|(_, peer)| peer.ready(Kind::Bodies, self.now) || peer.ready(Kind::Segment, self.now))
+    /// Whether limits and peers allow another request for something large.
+    pub(super) fn may_ask_more(&mut self) -> bool {
+        if let Some(at) = self.bandwidth.ready_at(self.now) {
+            self.timers.set(Timer::Tokens, at);
+            return false;
+        }
+        self.requests.len() < self.config.parallel_download_limit
+            && self.peers.link_has_room()
+            && self.peers.anyone_ready(self.now)
+    }
+
+    /// Whether the budget holds the payloads of the cells that are open, and another cell. Headers alone apply nothing: where
+    /// they took the budget, the bodies would wait for it.
+    fn has_room_for_a_cell(&self) -> bool {
+        let ahead = self.blocks.unasked_bytes();
+        self.blocks.is_idle() || ahead < self.budget.room(false)
     }
 
     fn open_cell(&mut self) -> bool {
@@ -82,13 +108,12 @@ impl Machine {
             Want::Headers { range, certified, cost, alone } => {
                 let bodies = if alone { 0 } else { self.blocks.expected_bytes(range) };
                 let size = range.count().saturating_mul(HEADER_WIRE_BYTES);
-                let Some(peer) = self.choose_holder(Kind::Segment, range, size.saturating_add(bodies)) else {
-                    return false;
-                };
+                let Some(peer) = self.choose_holder(Kind::Segment, range, Ask::Whole(size)) else { return false };
                 // In one answer with their bodies, where those are likely to fit into what this peer is asked for at
                 // once. Larger cells are asked for in parts, when the headers have said how large they are.
-                let most = self.peers.get(peer).map_or(0, Peers::request_bytes);
-                let bodies = if bodies <= most { bodies } else { 0 };
+                let most = self.bandwidth.request_bytes(self.peers.get(peer).map_or(0, Peer::request_bytes));
+                let batched = range.count() > self.batch();
+                let bodies = if bodies <= most && !batched { bodies } else { 0 };
                 let needed = cost.saturating_add(bodies);
                 if needed > self.budget.room(head) && !head {
                     return false;
@@ -105,11 +130,12 @@ impl Machine {
             }
             Want::Bodies { range, bytes } => {
                 let first = HeightRange::single(range.first());
-                let Some(peer) = self.choose_holder(Kind::Bodies, first, bytes.min(CHOICE_BYTES)) else { return false };
+                let Some(peer) = self.choose_holder(Kind::Bodies, first, Ask::UpTo(bytes)) else { return false };
                 let Some(known) = self.peers.get(peer) else { return false };
                 let room = self.budget.room(head).max(1);
                 let held_last = known.claim.map_or(range.first(), |claim| claim.tip);
-                let most = Peers::request_bytes(known);
+                let held_last = held_last.min(range.first().plus(self.batch().saturating_sub(1)));
+                let most = self.bandwidth.request_bytes(known.request_bytes());
                 // Room for a few blocks only is not worth a request: it would cut the slot into crumbs.
                 if !head && room < most.min(bytes) {
                     return false;
@@ -129,8 +155,15 @@ impl Machine {
         true
     }
 
-    pub(super) fn choose_holder(&mut self, kind: Kind, range: HeightRange, size: u64) -> Option<PeerId> {
-        self.peers.choose(kind, size, self.now, &mut self.rng, |_, peer| peer.claims(range))
+    /// Most blocks whose payloads one request asks for.
+    fn batch(&self) -> u64 {
+        u64::try_from(self.config.block_batch_size).unwrap_or(u64::MAX).max(1)
+    }
+
+    pub(super) fn choose_holder(&mut self, kind: Kind, range: HeightRange, ask: Ask) -> Option<PeerId> {
+        let bandwidth = &self.bandwidth;
+        let eligible = |id, peer: &Peer| peer.claims(range) && bandwidth.has_share(id, peer.queued_bytes);
+        self.peers.choose(kind, ask, self.now, &mut self.rng, eligible)
     }
 
     fn send_bodies(&mut self, peer: PeerId, range: HeightRange, bytes: u64, reserved: u64) -> Source {
@@ -155,6 +188,7 @@ impl Machine {
 
     /// Asks a second peer for the head of line where the first is late, within a cap on bytes asked for twice.
     pub(super) fn hedge(&mut self) {
+        self.balance();
         match self.hedge_when_late() {
             Some(at) => self.timers.set(Timer::Hedge, at),
             None => self.timers.cancel(Timer::Hedge),
@@ -174,17 +208,22 @@ impl Machine {
         if sent.after(HEDGE_AFTER) > self.now {
             return Some(sent.after(HEDGE_AFTER));
         }
-        let best = |id: PeerId, peer: &crate::peers::Peer| id != first_peer && peer.claims(range);
-        let second = self.peers.choose(kind, size, self.now, &mut self.rng, best)?;
+        let best = |id: PeerId, peer: &Peer| id != first_peer && peer.claims(range);
+        let second = self.peers.choose(kind, Ask::Whole(size), self.now, &mut self.rng, best)?;
         // Where headers come from the second peer, bodies that the first may have begun to send with them are lost.
         let asked = size.saturating_add(reserved);
-        let late = self.late_at(sent, second, asked);
+        let late = self.late_at(id, second, asked);
         if late > self.now {
             return Some(late);
+        }
+        // While there is other work, a late answer costs nothing yet.
+        if !self.is_pressing() && sent.after(PRESSING_AFTER) > self.now {
+            return Some(self.now.after(HEDGE_AFTER));
         }
         if self.budget.room(true) < size || !self.may_hedge(asked) || !self.budget.reserve(size, true) {
             return None;
         }
+        self.requests.hedged();
         if headers {
             let certified = self.blocks.cell(range.first()).map(Cell::is_certified)?;
             let source = self.send_segment(second, range, certified, size, 0, size);
@@ -200,10 +239,32 @@ impl Machine {
         None
     }
 
-    /// When a request of `sent` counts as late against what `second` is expected to need.
-    pub(super) fn late_at(&self, sent: Instant, second: PeerId, size: u64) -> Instant {
-        let expected = self.peers.get(second).map_or(Duration::MAX, |peer| peer.expected(size));
-        sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER))
+    /// Whether the head of line holds everything up: the budget is mostly full, or there is nothing else to ask for.
+    fn is_pressing(&self) -> bool {
+        let limit = self.until.into_iter().chain(self.target()).min().unwrap_or(self.applied);
+        let full = self.budget.room(false) < self.budget.limit() / PRESSING_SHARE;
+        full || (self.blocks.planned() >= limit && self.blocks.next_want(Height::ZERO).is_none())
+    }
+
+    /// When a request counts as late: against what `second` is expected to need for the same, and against what was expected
+    /// of it when it was asked, as far as that is a reasonable time.
+    pub(super) fn late_at(&self, id: RequestId, second: PeerId, size: u64) -> Instant {
+        let Some(InFlight { purpose, sent, due, .. }) = self.requests.get(id) else { return self.now };
+        let known = self.peers.get(second);
+        let expected = known.map_or(Duration::MAX, |peer| peer.expected(purpose.kind(), size));
+        let own = due.since(*sent).min(HEDGE_PATIENCE);
+        sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER).max(own))
+    }
+
+    /// Takes downloads from peers that have sent nothing since, though others answer on time.
+    fn balance(&mut self) {
+        for id in self.requests.balance_download_load(self.now, &self.peers) {
+            let Some(request) = self.requests.get(id).cloned() else { continue };
+            self.peers.outlasted(&request, self.now);
+            self.not_given(request.peer, request.purpose, false);
+            self.abandon_request(id);
+            self.record(&request, request.size, PeerOutcome::NoAnswer);
+        }
     }
 
     /// Counts `size` against the cap on bytes that are asked for twice, if they fit.
@@ -220,7 +281,7 @@ impl Machine {
     /// Asks for bodies that an answer from the tip left out.
     pub(super) fn download_missing(&mut self) {
         let mut from = Height::ZERO;
-        while self.requests.len() < self.config.parallel_download_limit
+        while self.may_ask_more()
             && let Some(want) = self.blocks.next_want(from)
         {
             if !self.ask_for(&want) {
@@ -248,8 +309,13 @@ impl Machine {
             }
             _ => most,
         };
-        let id = self.requests.insert(InFlight { peer, purpose, sent: self.now, size, reserved });
-        self.peers.sent(peer, size);
+        let due = self.peers.due(peer, purpose.kind(), size, self.now);
+        let id = match purpose {
+            Purpose::Bodies(range) => self.requests.assign_block_range(self.now, peer, range, size, due, reserved),
+            _ => self.requests.insert(InFlight { peer, purpose, sent: self.now, due, size, reserved }),
+        };
+        self.peers.sent(peer, purpose.kind(), size, due, self.now);
+        self.bandwidth.charge(self.now, size);
         let timeout = match purpose.kind() {
             Kind::Follow => self.config.follow_timeout,
             Kind::Status | Kind::Tip => self.config.peer_timeout.checked_div(SMALL_TIMEOUT_SHARE).unwrap_or_default(),

@@ -14,7 +14,7 @@ use crate::ids::{Height, PeerId};
 use crate::machine::output::{Event, StallReason, StateProgress};
 use crate::machine::state::{Machine, Timer};
 use crate::machine::walking::MEMORY_FACTOR;
-use crate::peers::Peer;
+use crate::peers::{Ask, Peer};
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose};
 use crate::strategy::{Costs, Walk};
@@ -24,6 +24,8 @@ use crate::wire::Request;
 
 /// Time between two looks at offers, where there is none to go by.
 const OFFER_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes that the headers of a cell are expected to have.
+const EXPECTED_BASE_BYTES: u64 = 96 << 10;
 /// Time between two looks at what `Auto` should do.
 const CHOICE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -80,7 +82,7 @@ impl Machine {
             // Where all states that are served lie below, blocks are the way; where none is served at all, one is waited
             // for.
             SyncStrategyType::Fast if gap > self.config.strategy_switch_threshold => {
-                self.state_is_offered_above(self.applied) || !self.peers.usable().any(|(_, peer)| serves_state(peer))
+                self.state_is_offered_above(self.applied) || !self.peers.active().any(|(_, peer)| serves_state(peer))
             }
             SyncStrategyType::Fast => fetching,
             SyncStrategyType::Auto => self.auto_prefers_state(gap, fetching),
@@ -121,10 +123,10 @@ impl Machine {
         let walk = self.fast.walk.as_ref();
         let height = walk.map(|walk| walk.base().point.height).or(offered.map(|(height, _)| height));
         let target = self.target().unwrap_or(self.applied);
-        let claims = self.peers.usable().filter_map(|(_, peer)| peer.claim?.snapshots);
+        let claims = self.peers.active().filter_map(|(_, peer)| peer.claim?.snapshots);
         let keys = claims.filter(|claim| Some(claim.newest) == height).map(|claim| claim.keys).min();
         let blocks = self.applied.above(self.start);
-        let bytes_per_second = self.peers.usable().map(|(_, peer)| peer.pace.bytes_per_second());
+        let bytes_per_second = self.peers.active().map(|(_, peer)| peer.line.bytes_per_second());
         let costs = Costs {
             gap,
             above_state: height.map_or(gap, |height| target.above(height)),
@@ -157,7 +159,7 @@ impl Machine {
     /// have.
     pub(super) fn offered_base(&self) -> Option<(Height, u64)> {
         let target = self.target.as_ref()?.facts.height;
-        let believed = || self.peers.usable().filter(|(_, peer)| !peer.is_doubted_on_states(self.now));
+        let believed = || self.peers.active().filter(|(_, peer)| !peer.is_doubted_on_states(self.now));
         let claims = || believed().filter_map(|(_, peer)| Some((peer, peer.claim?.snapshots?)));
         // A newer one may be proven in a moment.
         if claims().any(|(peer, claim)| claim.newest > target && peer.may_prove()) {
@@ -172,7 +174,7 @@ impl Machine {
 
     /// Whether any peer says that it serves a state above `height`.
     pub(super) fn state_is_offered_above(&self, height: Height) -> bool {
-        let claims = self.peers.usable().filter_map(|(_, peer)| peer.claim?.snapshots);
+        let claims = self.peers.active().filter_map(|(_, peer)| peer.claim?.snapshots);
         claims.into_iter().any(|claim| claim.newest > height)
     }
 
@@ -194,7 +196,7 @@ impl Machine {
         let Some(claim) = self.base_claim(height) else { return };
         let size = u64::from(crate::limits::MAX_SEGMENT_BYTES);
         let range = claim.range;
-        let Some(peer) = self.choose_holder(Kind::Segment, range, size) else { return };
+        let Some(peer) = self.choose_holder(Kind::Segment, range, Ask::Whole(EXPECTED_BASE_BYTES)) else { return };
         let reserved = size.saturating_mul(MEMORY_FACTOR);
         if self.budget.reserve(reserved, true) {
             let certified = claim.end == SegmentEnd::Certified;
@@ -204,8 +206,8 @@ impl Machine {
                 let offer = peer.claim.and_then(|claim| claim.snapshots);
                 offer.is_some_and(|offer| offer.oldest <= height && height <= offer.newest)
             };
-            self.fast.offered_by = self.peers.usable().filter(|(_, peer)| offers(peer)).map(|(id, _)| id).collect();
-            self.send(peer, Purpose::Base, request, size, reserved);
+            self.fast.offered_by = self.peers.active().filter(|(_, peer)| offers(peer)).map(|(id, _)| id).collect();
+            self.send(peer, Purpose::Base, request, EXPECTED_BASE_BYTES, reserved);
         }
     }
 
@@ -267,7 +269,7 @@ impl Machine {
 
     /// Peers that say that they serve a state.
     fn state_peers(&self) -> BTreeSet<PeerId> {
-        let serving = self.peers.usable().filter(|(_, peer)| serves_state(peer));
+        let serving = self.peers.active().filter(|(_, peer)| serves_state(peer));
         serving.map(|(id, _)| id).collect()
     }
 

@@ -54,7 +54,7 @@ impl Machine {
     fn destination(&self) -> Height {
         let mut claims: Vec<Height> = self
             .peers
-            .usable()
+            .active()
             .filter(|(_, peer)| peer.may_prove())
             .filter_map(|(_, peer)| peer.claim.map(|claim| claim.tip))
             .collect();

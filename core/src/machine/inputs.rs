@@ -5,8 +5,8 @@ use crate::config::SyncStrategyType;
 use crate::ids::{Height, PeerId, RequestId};
 use crate::machine::output::{Event, HaltReason, Output, Penalty};
 use crate::machine::state::{Machine, NewMachineError, Phase, Timer};
-use crate::peers::Standing;
-use crate::requests::{Kind, Purpose};
+use crate::peers::{BlacklistReason, PeerOutcome, PeerPerformance, Standing};
+use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::Source;
 use crate::time::Instant;
 
@@ -23,6 +23,18 @@ pub enum PeerEvent {
     },
     /// The connection is gone. Its requests are asked elsewhere at once.
     Disconnected {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The host leaves the peer out, connected or not, for [`ban_duration`](crate::config::SyncConfig::ban_duration).
+    Excluded {
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        reason: BlacklistReason,
+    },
+    /// The host lifts a ban, whatever it is for. The peer is asked once it connects again, or at once where it never went.
+    Pardoned {
         /// The peer.
         peer: PeerId,
     },
@@ -45,25 +57,39 @@ impl Machine {
         self.advance(now);
         match event {
             PeerEvent::Connected { peer, group } => {
-                self.peers.connected(peer, group);
+                self.peers.connected(self.now, peer, group);
                 self.peers.lift_expired(peer, self.now);
                 match self.peers.get(peer).map(|peer| peer.standing) {
-                    Some(Standing::Banned(fault, until)) => {
-                        self.outputs.push_back(Output::Penalize { peer, penalty: Penalty::Ban { fault, until } });
-                    }
+                    Some(Standing::Banned(reason, until)) => self.penalize(peer, reason, until),
                     _ => self.timers.set(Timer::Status(peer), self.now),
                 }
             }
             PeerEvent::Disconnected { peer } => {
-                if let Some(peer) = self.peers.get_mut(peer) {
-                    peer.connected = false;
-                }
+                self.peers.disconnected(self.now, peer);
+                self.bandwidth.set_weight(peer, 0);
                 self.timers.cancel(Timer::Status(peer));
                 self.abandon_requests(peer);
+            }
+            PeerEvent::Excluded { peer, reason } => self.exclude(peer, reason),
+            PeerEvent::Pardoned { peer } => {
+                if self.peers.pardon(peer, self.now) {
+                    self.timers.cancel(Timer::Peer(peer));
+                    self.timers.set(Timer::Status(peer), self.now);
+                }
             }
         }
         self.claims_changed = true;
         self.unplanned = true;
+    }
+
+    /// Leaves a peer out, whether it is connected or not: short for [`PeerEvent::Excluded`].
+    pub fn ban_peer(&mut self, now: Instant, peer: PeerId, reason: BlacklistReason) {
+        self.handle_peer(now, PeerEvent::Excluded { peer, reason });
+    }
+
+    /// Lifts a peer's ban: short for [`PeerEvent::Pardoned`].
+    pub fn pardon_peer(&mut self, now: Instant, peer: PeerId) {
+        self.handle_peer(now, PeerEvent::Pardoned { peer });
     }
 
     /// Time has passed.
@@ -133,14 +159,11 @@ impl Machine {
 
     /// Cancels all requests and jobs and forgets what is in work but not handed on.
     fn cancel_everything(&mut self) {
-        let requests: alloc::vec::Vec<RequestId> = self.requests.iter().map(|(id, _)| id).collect();
-        for id in requests {
+        for id in self.requests.ids() {
             self.abandon_request(id);
         }
         while let Some((id, pending)) = self.jobs.pop_first() {
-            self.timers.cancel(Timer::Job(id));
-            self.budget.release(pending.reserved);
-            self.outputs.push_back(Output::CancelJob(id));
+            self.drop_job(id, &pending);
         }
         self.contest = None;
         for waiting in self.epochs.take_all_waiting() {
@@ -175,28 +198,45 @@ impl Machine {
             }
             Source::Job(id) => {
                 if let Some(pending) = self.jobs.remove(&id) {
-                    self.timers.cancel(Timer::Job(id));
-                    self.budget.release(pending.reserved);
+                    self.drop_job(id, &pending);
                     self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(pending.bytes);
-                    self.outputs.push_back(Output::CancelJob(id));
                 }
             }
         }
     }
 
-    /// Ends a request that is in flight, for every account that knows of it.
-    fn cancel_request(&mut self, id: RequestId) -> Option<crate::requests::InFlight> {
-        let request = self.requests.remove(id)?;
-        self.timers.cancel(Timer::Request(id));
-        self.peers.ended(&request);
-        self.budget.release(request.reserved);
-        self.outputs.push_back(Output::CancelRequest(id));
-        Some(request)
+    /// Ends a job whose verdict nobody needs.
+    fn drop_job(&mut self, id: crate::ids::JobId, pending: &crate::machine::state::PendingJob) {
+        self.timers.cancel(Timer::Job(id));
+        self.budget.release(pending.reserved);
+        if pending.issued.is_some() {
+            self.outputs.push_back(Output::CancelJob(id));
+        } else {
+            self.waiting_jobs.retain(|&waiting| waiting != id);
+        }
     }
 
-    /// Gives up a request that is in flight and frees what waited for it.
-    pub(super) fn abandon_request(&mut self, id: RequestId) -> Option<crate::requests::InFlight> {
-        let request = self.cancel_request(id)?;
+    /// Ends a request that is in flight, for every account that knows of it.
+    fn cancel_request(&mut self, id: RequestId) {
+        if let Some(request) = self.requests.remove(id) {
+            self.requests.cancelled();
+            self.peers.outlasted(&request, self.now);
+            self.request_ended(id, &request);
+        }
+    }
+
+    fn request_ended(&mut self, id: RequestId, request: &InFlight) {
+        self.timers.cancel(Timer::Request(id));
+        self.peers.ended(request);
+        self.budget.release(request.reserved);
+        self.outputs.push_back(Output::CancelRequest(id));
+    }
+
+    /// Gives up a request that is in flight: what waited for it is missing again, and asked for elsewhere.
+    pub(super) fn abandon_request(&mut self, id: RequestId) -> Option<InFlight> {
+        let request = self.requests.take_failed(id)?;
+        self.request_ended(id, &request);
+        self.bandwidth.settle(self.now, request.size, 0);
         self.unassign(request.purpose, Source::Request(id));
         Some(request)
     }
@@ -243,7 +283,8 @@ impl Machine {
                 Timer::Call(id) => self.call_timed_out(id),
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
-                Timer::Hedge | Timer::Fast => {}
+                Timer::Hedge | Timer::Fast | Timer::Tokens => {}
+                Timer::Rotate => self.rotate(),
                 Timer::Stall => self.check_stall(),
             }
         }
@@ -262,38 +303,62 @@ impl Machine {
         self.claims_changed = true;
     }
 
+    /// Those that deliver least change places with those that stand by.
+    fn rotate(&mut self) {
+        self.peers.rotate_sync_peers(self.now);
+        self.timers.set(Timer::Rotate, self.now.after(self.peers.rotation_interval()));
+        self.claims_changed = true;
+    }
+
     fn request_timed_out(&mut self, id: RequestId) {
         if let Some((peer, purpose)) = self.requests.get(id).map(|request| (request.peer, request.purpose)) {
             self.not_given(peer, purpose, false);
         }
         let Some(request) = self.abandon_request(id) else { return };
-        if let (Kind::Segment | Kind::Bodies | Kind::Follow | Kind::State, Some(peer)) =
-            (request.purpose.kind(), self.peers.get_mut(request.peer))
-        {
-            peer.pace.timed_out();
-        }
-        self.no_answer(request.peer, request.purpose);
+        self.no_answer(&request);
     }
 
     /// A peer did not answer, or not in time.
-    pub(super) fn no_answer(&mut self, id: PeerId, purpose: Purpose) {
+    pub(super) fn no_answer(&mut self, request: &InFlight) {
+        let id = request.peer;
         let Some(peer) = self.peers.get_mut(id) else { return };
-        match purpose {
+        match request.purpose {
             Purpose::Status => peer.mute = true,
             Purpose::Tip(_) | Purpose::Handovers(_) => {
                 peer.failed_to_prove(self.now);
             }
             _ => {}
         }
-        let rested = peer.suspected(purpose.kind(), self.now);
-        self.timers.set_sooner(Timer::Peer(id), rested);
+        self.record(request, request.size, PeerOutcome::NoAnswer);
         self.claims_changed = true;
+    }
+
+    /// Notes what became of a request.
+    pub(super) fn record(&mut self, request: &InFlight, bytes: u64, outcome: PeerOutcome) {
+        let InFlight { peer, purpose, sent, due, .. } = *request;
+        let performance = PeerPerformance { kind: purpose.kind(), sent, due, bytes, outcome };
+        self.perform(peer, &performance);
+    }
+
+    /// Notes what a peer did.
+    pub(super) fn perform(&mut self, peer: PeerId, performance: &PeerPerformance) {
+        if let Some(rested) = self.peers.record_peer_performance(self.now, &peer, performance) {
+            self.timers.set_sooner(Timer::Peer(peer), rested);
+        }
+    }
+
+    /// An answer of a peer was true and needlessly small.
+    pub(super) fn spared(&mut self, peer: PeerId, kind: Kind) {
+        let (sent, due) = (self.now, self.now);
+        let outcome = PeerOutcome::Sparing;
+        self.perform(peer, &PeerPerformance { kind, sent, due, bytes: 0, outcome });
     }
 
     /// A job did not come back: its worker may have died. It is given out again under a new id.
     fn job_timed_out(&mut self, id: crate::ids::JobId) {
         let Some(pending) = self.jobs.remove(&id) else { return };
         self.outputs.push_back(Output::CancelJob(id));
+        // It was given out, so its place is free for the same again.
         let again = self.send_job(pending.job.task().clone(), pending.origin, pending.bytes, pending.reserved);
         if let Some(job) = self.jobs.get_mut(&again) {
             job.shared = pending.shared;
@@ -336,10 +401,10 @@ impl Machine {
         if self.peers.get(peer).is_some_and(|peer| matches!(peer.standing, Standing::Banned(..))) {
             return;
         }
-        let groups = self.peers.accuse(peer, kind, fault);
-        if self.suspect_self.is_none() && groups >= self.config.suspect_self_groups {
+        let (groups, suspicious) = self.peers.accuse(peer, kind, fault, self.now);
+        if self.suspect_self.is_none() && suspicious {
             self.suspect_self = Some(fault);
-            for lifted in self.peers.lift_bans() {
+            for lifted in self.peers.lift_bans(self.now) {
                 self.timers.set(Timer::Peer(lifted), self.now);
                 self.timers.set(Timer::Status(lifted), self.now);
             }
@@ -357,23 +422,32 @@ impl Machine {
             }
             return;
         }
-        let until = self.now.after(self.config.ban_duration);
-        self.peers.ban(peer, fault, until);
+        self.exclude(peer, BlacklistReason::Proven(fault));
+        self.emit(Event::Banned { peer, fault });
+    }
+
+    /// Leaves a peer out from here on.
+    fn exclude(&mut self, peer: PeerId, reason: BlacklistReason) {
+        let until = self.peers.blacklist_unreliable_peer(self.now, &peer, reason);
         self.abandon_requests(peer);
         self.timers.cancel(Timer::Status(peer));
         self.timers.set(Timer::Peer(peer), until);
-        self.outputs.push_back(Output::Penalize { peer, penalty: Penalty::Ban { fault, until } });
-        self.emit(Event::Banned { peer, fault });
+        self.penalize(peer, reason, until);
+    }
+
+    fn penalize(&mut self, peer: PeerId, reason: BlacklistReason, until: Instant) {
+        let penalty = match reason.fault() {
+            Some(fault) => Penalty::Ban { fault, until },
+            None => Penalty::Exclude { reason, until },
+        };
+        self.outputs.push_back(Output::Penalize { peer, penalty });
     }
 
     /// An answer of this kind was true.
     pub(super) fn vindicated(&mut self, peer: PeerId, kind: Kind, bytes: u64) {
-        self.peers.vindicated(kind);
+        let outcome = PeerOutcome::Verified { took: self.verdict_took };
+        self.perform(peer, &PeerPerformance { kind, sent: self.now, due: self.now, bytes, outcome });
         self.suspect_self = None;
         self.counters.useful_bytes = self.counters.useful_bytes.saturating_add(bytes);
-        if let Some(peer) = self.peers.get_mut(peer) {
-            peer.succeeded();
-            peer.bytes = peer.bytes.saturating_add(bytes);
-        }
     }
 }

@@ -37,6 +37,7 @@ pub use crate::calls::{
     Applied, Apply, ApplyError, ApplyPart, BlockPoint, HistoryCall, HistoryDone, HistoryGap, Holding, Replay,
     SnapshotBase, Start, StateCall, StateDone, StateReply, StateWork, StoreCall, StoreError,
 };
+pub use crate::requests::RequestKind;
 pub use crate::strategy::Costs;
 pub use input::Input;
 pub use inputs::{PeerEvent, RequestFailure};

@@ -10,6 +10,7 @@ use crate::chain::{EpochRef, Fault, Finalized, TipFacts};
 use crate::config::SyncStrategyType;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId, PeerId, RequestId};
+use crate::peers::{BlacklistReason, PeerHealth};
 use crate::progress::Eta;
 use crate::ranges::HeightRange;
 use crate::strategy::Costs;
@@ -72,6 +73,13 @@ pub enum Penalty {
     Ban {
         /// What was false.
         fault: Fault,
+        /// When it may come back.
+        until: Instant,
+    },
+    /// The host excluded it: disconnect, and refuse it until then.
+    Exclude {
+        /// Why.
+        reason: BlacklistReason,
         /// When it may come back.
         until: Instant,
     },
@@ -140,7 +148,7 @@ pub enum Event {
     },
     /// Progress again after [`Event::Stalled`].
     Resumed,
-    /// A peer was banned.
+    /// A peer was banned for what it answered.
     Banned {
         /// The peer.
         peer: PeerId,
@@ -340,7 +348,10 @@ pub struct Progress {
     pub peak_buffered_bytes: u64,
     /// The memory budget.
     pub budget_bytes: u64,
-    /// The peers.
+    /// Peers that are connected and not asked, because enough others are.
+    pub standing_by: usize,
+    /// The peers, in the order of their ids: all that are asked, and others up to 256 in all. See
+    /// [`Machine::peers`](super::Machine::peers) for everyone.
     pub peers: Vec<PeerReport>,
 }
 
@@ -376,12 +387,26 @@ pub struct StateProgress {
 pub struct PeerReport {
     /// The peer.
     pub id: PeerId,
+    /// What it shares with others that may be one operator, as the host said.
+    pub group: u64,
     /// Whether it is connected.
     pub connected: bool,
+    /// Whether it is among those that are asked; else it stands by, or can't be asked.
+    pub active: bool,
+    /// Large answers that it is being asked for.
+    pub in_flight: u32,
+    /// Bytes a second that it delivers, once that was measured.
+    pub bytes_per_second: Option<u64>,
+    /// Time to a small answer, measured or assumed.
+    pub latency: Duration,
+    /// Requests that it answers with something true, in millionths.
+    pub reliability_ppm: u32,
+    /// How it is.
+    pub health: PeerHealth,
     /// Blocks whose payloads it delivered first.
     pub blocks: u64,
     /// Accepted bytes.
     pub bytes: u64,
-    /// Why it is banned, if it is.
+    /// What was provably false, if it is banned for that.
     pub banned: Option<Fault>,
 }

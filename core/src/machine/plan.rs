@@ -9,7 +9,7 @@ use crate::ids::{Epoch, Height, PeerId};
 use crate::limits::{GRID, MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES, MAX_TIP_BYTES};
 use crate::machine::output::Event;
 use crate::machine::state::{Call, Machine, Phase, Timer};
-use crate::peers::Peers;
+use crate::peers::Ask;
 use crate::ranges::HeightRange;
 use crate::requests::{Kind, Purpose};
 use crate::wire::Request;
@@ -22,6 +22,8 @@ const APPLY_SHARE_OF_BUDGET: u64 = 8;
 pub(super) const APPLY_CALLS: usize = 2;
 /// Blocks that one replay call covers.
 const REPLAY_BLOCKS: u64 = 4096;
+/// Who stands by is asked for its status once in so many intervals.
+const STANDBY_INTERVALS: u32 = 10;
 /// Tips that are asked for at once.
 const TIP_REQUESTS: usize = 3;
 /// Followers at once: a second where the first says nothing though others claim more.
@@ -31,6 +33,8 @@ impl Machine {
     /// Does everything that can be done now.
     pub(super) fn plan(&mut self) {
         self.run_timers();
+        self.issue_jobs();
+        self.welcome();
         if self.phase != Phase::Running {
             return;
         }
@@ -59,6 +63,23 @@ impl Machine {
         self.watch();
     }
 
+    /// Asks those who were given a place for their claims, and keeps the watch on rotation.
+    fn welcome(&mut self) {
+        let placed = self.peers.take_placed();
+        for &peer in &placed {
+            self.timers.set_sooner(Timer::Status(peer), self.now);
+        }
+        self.claims_changed |= !placed.is_empty();
+        if self.peers.standing_by() > 0 {
+            self.timers.set_sooner(Timer::Rotate, self.now.after(self.peers.rotation_interval()));
+        } else {
+            self.timers.cancel(Timer::Rotate);
+        }
+        if !placed.is_empty() {
+            self.run_timers();
+        }
+    }
+
     /// Replays stored blocks that the application has not executed. True while that is going on.
     fn replay(&mut self) -> bool {
         if self.applied >= self.stored.height {
@@ -76,14 +97,18 @@ impl Machine {
     }
 
     pub(super) fn ask_status(&mut self, peer: PeerId) {
-        let usable = self.peers.get(peer).is_some_and(crate::peers::Peer::usable);
-        if usable && self.phase == Phase::Running {
-            self.timers.set(Timer::Status(peer), self.now.after(self.config.status_interval));
-            let asked =
-                self.requests.iter().any(|(_, request)| request.peer == peer && request.purpose == Purpose::Status);
-            if !asked {
-                self.send(peer, Purpose::Status, Request::Status, 64, 0);
-            }
+        let Some(known) = self.peers.get(peer).filter(|peer| peer.usable()) else { return };
+        if self.phase != Phase::Running {
+            return;
+        }
+        let rests = known.rests(Kind::Status, self.now);
+        let interval = match known.is_active() {
+            true => self.config.status_interval,
+            false => self.config.status_interval.saturating_mul(STANDBY_INTERVALS),
+        };
+        self.timers.set(Timer::Status(peer), self.now.after(interval));
+        if !rests && !self.requests.is_probed(peer) {
+            self.send(peer, Purpose::Status, Request::Status, 64, 0);
         }
     }
 
@@ -115,7 +140,10 @@ impl Machine {
             let eligible = |_: PeerId, peer: &crate::peers::Peer| {
                 peer.claim.is_some_and(|claim| claim.epoch > from || (at_boundary && claim.tip >= boundary))
             };
-            let Some(peer) = self.peers.choose(Kind::Handovers, 0, self.now, &mut self.rng, eligible) else { continue };
+            let Some(peer) = self.peers.choose(Kind::Handovers, Ask::Whole(0), self.now, &mut self.rng, eligible)
+            else {
+                continue;
+            };
             // The trusted end is what everything else waits for.
             if !self.budget.reserve(size, from == trusted) {
                 continue;
@@ -144,7 +172,7 @@ impl Machine {
         // Who was asked in vain before comes last: any number of liars leaves room for the others.
         let mut candidates: Vec<(bool, Height, PeerId)> = self
             .peers
-            .usable()
+            .active()
             .filter(|(id, peer)| peer.ready(Kind::Tip, self.now) && !busy.contains(id))
             .filter_map(|(id, peer)| {
                 let claim = peer.claim?;
@@ -256,7 +284,7 @@ impl Machine {
             .map(|(_, request)| request.peer)
             .collect();
         let behind = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip > after);
-        let anyone_ahead = self.peers.usable().any(|(id, peer)| behind(peer) && !busy.contains(&id));
+        let anyone_ahead = self.peers.active().any(|(id, peer)| behind(peer) && !busy.contains(&id));
         let wanted = if busy.is_empty() {
             1
         } else if anyone_ahead {
@@ -271,9 +299,11 @@ impl Machine {
             let holds = peer.claim.is_some_and(|claim| claim.earliest <= after.next() && claim.tip >= after);
             holds && !busy.contains(&id) && (behind(peer) || !anyone_ahead)
         };
-        let Some(peer) = self.peers.choose(Kind::Follow, 0, self.now, &mut self.rng, usable) else { return };
+        let Some(peer) = self.peers.choose(Kind::Follow, Ask::Whole(0), self.now, &mut self.rng, usable) else {
+            return;
+        };
         let Some(known) = self.peers.get(peer) else { return };
-        let most = Peers::request_bytes(known).min(self.budget.limit() / APPLY_SHARE_OF_BUDGET);
+        let most = known.request_bytes().min(self.budget.limit() / APPLY_SHARE_OF_BUDGET);
         let max_bytes = u32::try_from(most).unwrap_or(u32::MAX);
         let headers = GRID.saturating_mul(512).saturating_add(32 << 10);
         let reserved = u64::from(max_bytes.max(MAX_PAYLOAD_BYTES)).saturating_add(headers);
@@ -303,7 +333,7 @@ impl Machine {
         });
         let checks = !self.jobs.is_empty();
         let mut heard = false;
-        let settled = self.peers.usable().all(|(_, peer)| match peer.claim {
+        let settled = self.peers.active().all(|(_, peer)| match peer.claim {
             Some(claim) => {
                 // Where all claim more than they prove, the proofs are missing, and not the blocks.
                 heard |= claim.tip <= self.applied;

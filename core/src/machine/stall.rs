@@ -9,7 +9,7 @@ use crate::config::SyncStrategyType;
 use crate::machine::output::{Bottleneck, Event, Stall, StallReason, StallStep};
 use crate::machine::plan::APPLY_CALLS;
 use crate::machine::state::{Call, Machine, Phase, Timer};
-use crate::requests::{Kind, Purpose};
+use crate::requests::Kind;
 use crate::time::Instant;
 
 /// Where there is nobody to ask that is said again after pauses that double, up to this.
@@ -21,7 +21,7 @@ impl Machine {
     /// Notes what the sync waits for now, and keeps the watch on progress.
     pub(super) fn watch(&mut self) {
         let out = self.calls.values().filter(|pending| !matches!(pending.call, Call::Store(_))).count();
-        let nobody = self.peers.usable().next().is_none();
+        let nobody = self.peers.active().next().is_none();
         self.waiting_for = if out >= APPLY_CALLS || (out > 0 && self.requests.len() == 0 && self.jobs.is_empty()) {
             Bottleneck::Apply
         } else if nobody {
@@ -77,7 +77,7 @@ impl Machine {
         if !self.jobs.is_empty() {
             return StallReason::VerifyLate;
         }
-        if self.peers.usable().next().is_none() {
+        if self.peers.active().next().is_none() {
             return StallReason::NoPeers;
         }
         if self.requests.any(|purpose| purpose.kind() != Kind::Follow && purpose.kind() != Kind::Status) {
@@ -114,11 +114,8 @@ impl Machine {
             | StallReason::NoSnapshot(_)
             | StallReason::StateMissing(_) => {
                 // Who is being asked is not asked again at the same time.
-                let asked = |id| {
-                    self.requests.iter().any(|(_, request)| request.peer == id && request.purpose == Purpose::Status)
-                };
-                let usable = self.peers.usable().filter(|&(id, _)| !asked(id));
-                let due = usable.filter_map(|(id, _)| self.timers.at(Timer::Status(id)));
+                let active = self.peers.active().filter(|&(id, _)| !self.requests.is_probed(id));
+                let due = active.filter_map(|(id, _)| self.timers.at(Timer::Status(id)));
                 (StallStep::AskPeers, due.chain(self.next_timeout()).min())
             }
         }
@@ -126,6 +123,6 @@ impl Machine {
 
     /// When the first request is given up.
     fn next_timeout(&self) -> Option<Instant> {
-        self.requests.iter().filter_map(|(id, _)| self.timers.at(Timer::Request(id))).min()
+        self.requests.ids().into_iter().filter_map(|id| self.timers.at(Timer::Request(id))).min()
     }
 }

@@ -4,18 +4,20 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::bandwidth::BandwidthAllocator;
 use crate::budget::Budget;
 use crate::calls::{Apply, BlockPoint, HistoryCall, HistoryGap, Replay, Start, StateCall, StoreCall};
 use crate::chain::{Fault, Finalized, TipFacts};
 use crate::config::{ConfigError, SyncConfig, SyncStrategyType};
+use crate::downloads::DownloadCoordinator;
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::fast::Fast;
 use crate::machine::forecast::Forecast;
 use crate::machine::output::{Bottleneck, Output, PeerReport, Position, Progress, StallReason};
-use crate::peers::{Peers, Standing};
-use crate::requests::{Purpose, Requests};
+use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
+use crate::requests::Purpose;
 use crate::rng::Rng;
 use crate::strategy::{Blocks, Epochs};
 use crate::time::{Instant, micros};
@@ -30,6 +32,9 @@ const RATE_SAMPLES: usize = 16;
 /// Time between two such samples: the rate is that of the last four seconds.
 const RATE_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Peers that [`Progress`] lists: it is made often, and must not grow with the number of connections.
+const MAX_REPORTED: usize = 256;
+
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
@@ -42,6 +47,10 @@ pub(super) enum Timer {
     Peer(PeerId),
     /// The head of line may be late.
     Hedge,
+    /// The limit on bandwidth lets something through again.
+    Tokens,
+    /// Peers change places.
+    Rotate,
     /// There may be an offer of a state.
     Fast,
     /// There may be no progress.
@@ -70,6 +79,8 @@ pub(super) struct PendingJob {
     pub(super) job: Job,
     /// Whose answer it checks, and what for. `None` for a conflict, which is nobody's answer.
     pub(super) origin: Option<(PeerId, Purpose)>,
+    /// When it was given out; `None` while it waits for others to end.
+    pub(super) issued: Option<Instant>,
     /// Size of the answer.
     pub(super) bytes: u64,
     /// Bytes of the memory budget that go back when it ends.
@@ -155,8 +166,9 @@ pub struct Machine {
     pub(super) strategy: SyncStrategyType,
     /// The strategy that was told of last.
     pub(super) announced: Option<SyncStrategyType>,
-    pub(super) peers: Peers,
-    pub(super) requests: Requests,
+    pub(super) peers: SyncPeerManager,
+    pub(super) requests: DownloadCoordinator,
+    pub(super) bandwidth: BandwidthAllocator,
     pub(super) epochs: Epochs,
     pub(super) blocks: Blocks,
     pub(super) fast: Fast,
@@ -165,6 +177,8 @@ pub struct Machine {
     pub(super) budget: Budget,
     pub(super) timers: Timers<Timer>,
     pub(super) jobs: BTreeMap<JobId, PendingJob>,
+    /// Those of them that wait for others to end, in order.
+    pub(super) waiting_jobs: VecDeque<JobId>,
     pub(super) next_job: JobId,
     pub(super) calls: BTreeMap<CallId, PendingCall>,
     pub(super) next_call: CallId,
@@ -187,6 +201,8 @@ pub struct Machine {
     pub(super) forecast: Forecast,
     pub(super) counters: Counters,
     pub(super) waits: BTreeMap<Bottleneck, u64>,
+    /// How long the job took whose verdict is being taken in.
+    pub(super) verdict_took: Duration,
     pub(super) waiting_for: Bottleneck,
     pub(super) samples: VecDeque<(Instant, Height)>,
 }
@@ -236,6 +252,13 @@ impl Machine {
         Ok(Self {
             strategy: config.default_strategy,
             announced: None,
+            bandwidth: BandwidthAllocator::new(config.max_download_bandwidth, now),
+            peers: SyncPeerManager::new(PeerSettings {
+                max_active: config.max_sync_peers,
+                rotation_interval: config.peer_rotation_interval,
+                ban_duration: config.ban_duration,
+                suspect_self_groups: config.suspect_self_groups,
+            }),
             config,
             chain_id,
             rng: Rng::new(seed),
@@ -248,8 +271,7 @@ impl Machine {
             applied,
             applied_id: (applied == stored.height).then_some(stored.id),
             target: None,
-            peers: Peers::default(),
-            requests: Requests::default(),
+            requests: DownloadCoordinator::default(),
             epochs,
             blocks: Blocks::new(stored),
             fast: Fast::new(stages_state),
@@ -257,6 +279,7 @@ impl Machine {
             budget,
             timers: Timers::new(),
             jobs: BTreeMap::new(),
+            waiting_jobs: VecDeque::new(),
             next_job: JobId::FIRST,
             calls: BTreeMap::new(),
             next_call: CallId::FIRST,
@@ -274,6 +297,7 @@ impl Machine {
             forecast: Forecast::default(),
             counters: Counters::default(),
             waits: BTreeMap::new(),
+            verdict_took: Duration::ZERO,
             waiting_for: Bottleneck::Peers,
             samples: VecDeque::new(),
         })
@@ -334,8 +358,39 @@ impl Machine {
             buffered_bytes: self.budget.used(),
             peak_buffered_bytes: self.budget.peak(),
             budget_bytes: self.budget.limit(),
-            peers: self.peers.iter().map(|(id, peer)| report(id, peer)).collect(),
+            standing_by: self.peers.standing_by(),
+            peers: self.reported_peers(),
         }
+    }
+
+    /// Those that are asked, and others up to a bound.
+    fn reported_peers(&self) -> Vec<PeerReport> {
+        let active: Vec<PeerId> = self.peers.active_ids().take(MAX_REPORTED).collect();
+        let room = MAX_REPORTED.saturating_sub(active.len());
+        let others = self.peers.iter().filter(|(_, peer)| !peer.is_active()).map(|(id, _)| id).take(room);
+        let mut ids: Vec<PeerId> = active.iter().copied().chain(others).collect();
+        ids.sort_unstable();
+        ids.iter().filter_map(|id| self.peer(id)).collect()
+    }
+
+    /// What is known of a peer.
+    pub fn peer(&self, id: &PeerId) -> Option<PeerReport> {
+        self.peers.info(self.now, id).map(report)
+    }
+
+    /// The peers: who is asked, who stands by, and how good they are.
+    pub const fn peers(&self) -> &SyncPeerManager {
+        &self.peers
+    }
+
+    /// The downloads in flight.
+    pub const fn downloads(&self) -> &DownloadCoordinator {
+        &self.requests
+    }
+
+    /// The limit on bandwidth, and the peers' shares of it.
+    pub const fn bandwidth(&self) -> &BandwidthAllocator {
+        &self.bandwidth
     }
 
     /// What the sync waited for most, so far.
@@ -382,10 +437,19 @@ impl Machine {
     }
 }
 
-fn report(id: PeerId, peer: &crate::peers::Peer) -> PeerReport {
-    let banned = match peer.standing {
-        Standing::Banned(fault, _) => Some(fault),
-        Standing::Good | Standing::Unsupported(_) => None,
-    };
-    PeerReport { id, connected: peer.connected, blocks: peer.blocks, bytes: peer.bytes, banned }
+fn report(info: PeerInfo) -> PeerReport {
+    PeerReport {
+        id: info.id,
+        group: info.group,
+        connected: info.connected,
+        active: info.active,
+        in_flight: info.in_flight,
+        bytes_per_second: info.quality.measured.then_some(info.quality.bytes_per_second),
+        latency: info.quality.latency,
+        reliability_ppm: info.quality.reliability_ppm,
+        health: info.health,
+        blocks: info.blocks,
+        bytes: info.bytes,
+        banned: info.banned.and_then(crate::peers::BlacklistReason::fault),
+    }
 }

@@ -1,6 +1,7 @@
 //! What jobs found: targets rise, headers and bodies take their places, liars are named.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,6 +10,7 @@ use crate::chain::{Fault, Finalized, SegmentRef, TipCheck, TipFacts};
 use crate::ids::{CallId, Height, PeerId};
 use crate::machine::output::Event;
 use crate::machine::state::{Call, Machine, PendingCall, PendingJob, Target, Timer};
+use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Source;
@@ -30,6 +32,7 @@ impl Machine {
         match self.jobs.remove(&verdict.job()).filter(|_| known) {
             Some(pending) => {
                 self.timers.cancel(Timer::Job(verdict.job()));
+                self.verdict_took = pending.issued.map_or(Duration::ZERO, |issued| self.now.since(issued));
                 let checks = u64::from(verdict.quorum_checks());
                 self.counters.quorum_checks = self.counters.quorum_checks.saturating_add(checks);
                 self.take_verdict(pending, verdict);
@@ -101,7 +104,7 @@ impl Machine {
             self.raise_target(facts, Finalized::Handover(last.bytes.clone()));
         }
         // Tips of epochs that were unknown until now can be proven.
-        let waiting: Vec<PeerId> = self.peers.usable().map(|(id, _)| id).collect();
+        let waiting: Vec<PeerId> = self.peers.active_ids().collect();
         for id in waiting {
             if let Some(peer) = self.peers.get_mut(id) {
                 peer.unproven = None;
@@ -205,6 +208,7 @@ impl Machine {
         if let Some(known) = self.peers.get_mut(peer).filter(|_| held > 0) {
             known.blocks = known.blocks.saturating_add(delivered);
         }
+        self.beaten(&obsolete);
         self.cancel_sources(obsolete);
     }
 
@@ -217,15 +221,15 @@ impl Machine {
             return;
         };
         self.budget.release(freed);
+        self.beaten(&obsolete);
         self.cancel_sources(obsolete);
         self.vindicated(peer, Kind::Bodies, bytes);
         let small = delivered < asked.last() && slot_bytes.saturating_sub(freed) < slot_bytes / SMALL_ANSWER_SHARE;
         if let Some(known) = self.peers.get_mut(peer) {
             known.blocks = known.blocks.saturating_add(delivered.above(asked.first()).saturating_add(1));
-            if small {
-                let rested = known.suspected(Kind::Bodies, self.now);
-                self.timers.set_sooner(Timer::Peer(peer), rested);
-            }
+        }
+        if small {
+            self.spared(peer, Kind::Bodies);
         }
     }
 
@@ -254,13 +258,34 @@ impl Machine {
             known.blocks = known.blocks.saturating_add(delivered.above(range.first()).saturating_add(1));
             let behind = known.claim.map_or(0, |claim| claim.tip.above(range.last()));
             let small = range.count() <= FOLLOW_SLACK && behind > FOLLOW_SLACK && cell_end != Some(range.last());
-            if small {
-                let rested = known.suspected(Kind::Follow, self.now);
-                self.timers.set_sooner(Timer::Peer(peer), rested);
-            }
             if let Some(claim) = &mut known.claim {
                 claim.tip = claim.tip.max(range.last());
             }
+            if small {
+                self.spared(peer, Kind::Follow);
+            }
+        }
+    }
+
+    /// Something came from a second peer. Where the first has sent nothing since it was asked, what else it is asked for is
+    /// taken from it as well, before it holds up one thing after the other.
+    fn beaten(&mut self, obsolete: &[Source]) {
+        for source in obsolete {
+            let Source::Request(id) = *source else { continue };
+            let Some(request) = self.requests.get(id).cloned() else { continue };
+            if !self.peers.outlasted(&request, self.now) {
+                continue;
+            }
+            for other in self.requests.of_peer(request.peer) {
+                let taken = self.requests.get(other).is_some_and(|task| task.purpose.kind().is_bulk());
+                if taken
+                    && other != id
+                    && let Some(request) = self.abandon_request(other)
+                {
+                    self.not_given(request.peer, request.purpose, false);
+                }
+            }
+            self.record(&request, request.size, PeerOutcome::NoAnswer);
         }
     }
 
@@ -278,9 +303,9 @@ impl Machine {
         self.calls.insert(id, PendingCall { call, held, refusals: 0, resting: false });
     }
 
-    /// The highest height that any usable peer claims, with the newest epoch that any claims.
+    /// The highest height that any peer claims that is asked, with the newest epoch that any claims.
     pub(super) fn review_claims(&mut self) {
-        let claims = self.peers.usable().filter_map(|(_, peer)| peer.claim);
+        let claims = self.peers.active().filter_map(|(_, peer)| peer.claim);
         self.claimed = claims.fold(None, |best: Option<(Height, _)>, claim| {
             let (tip, epoch) = best.unwrap_or((claim.tip, claim.epoch));
             Some((tip.max(claim.tip), epoch.max(claim.epoch)))

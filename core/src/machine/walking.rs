@@ -11,7 +11,7 @@ use crate::limits::MAX_STATE_BYTES;
 use crate::machine::fast::serves_state;
 use crate::machine::output::{Event, HaltReason};
 use crate::machine::state::{Call, Machine, Timer};
-use crate::peers::{Peer, Peers};
+use crate::peers::{Ask, Peer};
 use crate::requests::{BatchId, Kind, Purpose};
 use crate::state::StateAnswer;
 use crate::strategy::{Blocks, Source, StateWant, Walk};
@@ -72,12 +72,13 @@ impl Machine {
     pub(super) fn ask_state(&mut self) {
         // Peers of which nothing is wanted: they said that they lack it.
         let mut passed: BTreeSet<PeerId> = BTreeSet::new();
-        while self.requests.len() < self.config.parallel_download_limit
-            && self.fast.walk.as_ref().is_some_and(Walk::wants)
-        {
+        while self.may_ask_more() && self.fast.walk.as_ref().is_some_and(Walk::wants) {
             let eligible = |id: PeerId, peer: &Peer| serves_state(peer) && !passed.contains(&id);
-            let Some(peer) = self.peers.choose(Kind::State, 0, self.now, &mut self.rng, eligible) else { return };
-            let most = self.peers.get(peer).map_or(0, Peers::request_bytes);
+            let Some(peer) = self.peers.choose(Kind::State, Ask::UpTo(u64::MAX), self.now, &mut self.rng, eligible)
+            else {
+                return;
+            };
+            let most = self.peers.get(peer).map_or(0, Peer::request_bytes);
             let Some(walk) = &self.fast.walk else { return };
             let Some(want) = walk.next_want(peer, most) else {
                 passed.insert(peer);
@@ -121,11 +122,13 @@ impl Machine {
         let Some(walk) = self.fast.walk.as_ref().filter(|walk| !walk.wants()) else { return };
         let Some((batch, want, Source::Request(id))) = walk.oldest() else { return };
         let want = want.clone();
-        let Some((first, sent)) = self.requests.get(id).map(|request| (request.peer, request.sent)) else { return };
+        let Some(first) = self.requests.get(id).map(|request| request.peer) else { return };
         let eligible = |id: PeerId, peer: &Peer| id != first && serves_state(peer);
         let size = want.bytes;
-        let Some(second) = self.peers.choose(Kind::State, size, self.now, &mut self.rng, eligible) else { return };
-        let late = self.late_at(sent, second, size);
+        let Some(second) = self.peers.choose(Kind::State, Ask::Whole(size), self.now, &mut self.rng, eligible) else {
+            return;
+        };
+        let late = self.late_at(id, second, size);
         if late > self.now {
             self.timers.set(Timer::Hedge, late);
             return;
@@ -162,9 +165,8 @@ impl Machine {
         self.cancel_sources(obsolete);
         self.vindicated(peer, Kind::State, bytes);
         let small = answered < asked.0 && bytes < asked.1 / SMALL_ANSWER_SHARE;
-        if small && let Some(known) = self.peers.get_mut(peer) {
-            let rested = known.suspected(Kind::State, self.now);
-            self.timers.set_sooner(Timer::Peer(peer), rested);
+        if small {
+            self.spared(peer, Kind::State);
         }
     }
 

@@ -1,12 +1,26 @@
-//! What the machine knows of each peer: its claims, what it delivered, and how it stands.
+//! What the machine knows of each peer: its claims, what it delivered, and how it stands; and who is asked.
 //!
 //! Four kinds of outcome are never mixed. A *proven* fault bans at once. A *suspected* one (slow, silent, needlessly small
-//! answers) makes the peer be used less and tried again later. *Unsupported* (another version, another chain) and *not
-//! available* are no faults at all.
+//! answers) makes the peer be used less and tried again later, unless everybody is slow at the same time: then it is our
+//! own link. *Unsupported* (another version, another chain) and *not available* or *busy* are no faults at all.
+//!
+//! At most [`max_sync_peers`](crate::config::SyncConfig::max_sync_peers) peers are asked at a time; the others stand by and
+//! take the places of those that fail or that deliver least. Choices look at the peers that are asked and at nobody else,
+//! so their cost doesn't grow with the number of connections.
 
-mod pace;
+mod account;
+mod choice;
+mod line;
+mod manager;
 mod peer;
-mod table;
+mod places;
+mod quality;
+mod trust;
 
+#[cfg(test)]
+mod tests;
+
+pub(crate) use choice::Ask;
+pub use manager::{PeerSettings, SyncPeerManager};
 pub(crate) use peer::{Peer, Standing};
-pub(crate) use table::Peers;
+pub use quality::{BlacklistReason, PeerHealth, PeerInfo, PeerOutcome, PeerPerformance, PeerQuality};

@@ -3,20 +3,33 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use super::pace::Pace;
-use crate::chain::Fault;
+use super::account::Account;
+use super::line::Line;
+use super::places::Place;
+use super::quality::BlacklistReason;
 use crate::ids::Height;
+use crate::limits::MAX_BODIES_BYTES;
 use crate::ranges::HeightRange;
-use crate::requests::Kind;
-use crate::time::Instant;
+use crate::requests::{ByKind, Kind};
+use crate::time::{Instant, micros};
 use crate::wire::PeerStatus;
 
+/// Time that a request should take to be answered: requests grow and shrink with what a peer delivers in it. Long enough
+/// to hide a round trip, short enough that a peer that stops costs little.
+pub(super) const TARGET_TIME: Duration = Duration::from_millis(100);
+/// Smallest size that requests shrink to, in bytes: four of them fill a line of 20 Mbit/s and 100 ms.
+pub(super) const MIN_REQUEST_BYTES: u64 = 64 << 10;
+/// Largest size that requests grow to, in bytes: a grid cell of blocks of 1 KiB, and a quarter more.
+pub(super) const MAX_REQUEST_BYTES: u64 = 5 << 18;
 /// Requests in flight to a new peer: two, so that one is on its way while another is answered.
 const FIRST_WINDOW: u32 = 2;
-/// Most requests in flight to one peer.
-const MAX_WINDOW: u32 = 8;
+/// Most requests in flight to one peer, on a line as long as a satellite's.
+const MAX_WINDOW: u32 = 16;
+/// Requests in flight that keep a short line busy while answers are gathered, checked and asked for again; a longer one
+/// has more by what is under way on it.
+const SHORT_WINDOW: u32 = 4;
 /// Pause after a first suspected fault; doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause after suspected faults.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Doublings after which the pause has reached [`MAX_PAUSE`].
@@ -30,13 +43,15 @@ const UNPROVEN_PAUSE: Duration = Duration::from_secs(5);
 /// How long a peer of another version or another chain is left alone.
 pub(super) const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(600);
 
+const _: () = assert!(MAX_REQUEST_BYTES <= MAX_BODIES_BYTES as u64);
+
 /// How a peer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Standing {
     /// Used.
     Good,
-    /// Gave a provably false answer; left out until then.
-    Banned(Fault, Instant),
+    /// Left out until then.
+    Banned(BlacklistReason, Instant),
     /// Speaks another version or follows another chain; left alone until then.
     Unsupported(Instant),
 }
@@ -47,19 +62,30 @@ pub(crate) struct Peer {
     /// What it shares with others that may be one operator: given by the host, such as an address prefix.
     pub(crate) group: u64,
     pub(crate) connected: bool,
+    /// When it went away, if it did.
+    pub(super) gone_at: Instant,
     pub(crate) standing: Standing,
+    pub(super) place: Place,
+    /// Since when it has its place.
+    pub(super) placed_at: Instant,
     /// What it says that it holds; `None` until it said something.
     pub(crate) claim: Option<PeerStatus>,
     /// Whether it was asked for its status and failed to answer since it connected.
     pub(crate) mute: bool,
     /// A tip that it claimed and, asked for the proof, did not prove.
     pub(crate) unproven: Option<Height>,
+    /// Large answers in flight.
     pub(crate) in_flight: u32,
     pub(crate) queued_bytes: u64,
-    pub(crate) pace: Pace,
+    /// When the last of them is expected.
+    pub(super) due: Instant,
+    pub(super) asked_at: Instant,
+    pub(crate) line: Line,
+    pub(super) accounts: ByKind<Account>,
     window: u32,
-    suspicions: u32,
+    pub(super) suspicions: u32,
     not_before: BTreeMap<Kind, Instant>,
+    pub(super) busy_until: Instant,
     /// How often nobody gave a state that it offered, and until when its offers choose nothing.
     states_lost: u32,
     states_doubted: Instant,
@@ -67,27 +93,37 @@ pub(crate) struct Peer {
     pub(crate) blocks: u64,
     /// Accepted bytes.
     pub(crate) bytes: u64,
+    /// Accepted bytes since the last rotation.
+    pub(super) recent_bytes: u64,
 }
 
 impl Peer {
-    pub(super) fn new(group: u64) -> Self {
+    pub(super) fn new(group: u64, now: Instant) -> Self {
         Self {
             group,
             connected: true,
+            gone_at: Instant::ZERO,
             standing: Standing::Good,
+            place: Place::Nowhere,
+            placed_at: now,
             claim: None,
             mute: false,
             unproven: None,
             in_flight: 0,
             queued_bytes: 0,
-            pace: Pace::default(),
+            due: Instant::ZERO,
+            asked_at: Instant::ZERO,
+            line: Line::default(),
+            accounts: ByKind::default(),
             window: FIRST_WINDOW,
             suspicions: 0,
             not_before: BTreeMap::new(),
+            busy_until: Instant::ZERO,
             states_lost: 0,
             states_doubted: Instant::ZERO,
             blocks: 0,
             bytes: 0,
+            recent_bytes: 0,
         }
     }
 
@@ -96,12 +132,42 @@ impl Peer {
         self.connected && self.standing == Standing::Good
     }
 
+    /// Whether it is among those that are asked.
+    pub(crate) fn is_active(&self) -> bool {
+        self.place == Place::Active
+    }
+
+    /// Requests that may be in flight to it: as many as keep its line busy, and fewer after time-outs.
+    pub(crate) fn capacity(&self) -> u32 {
+        let under_way = micros(self.line.latency()).checked_div(micros(TARGET_TIME)).unwrap_or(0);
+        let enough = SHORT_WINDOW.saturating_add(u32::try_from(under_way).unwrap_or(MAX_WINDOW));
+        self.window.min(enough)
+    }
+
+    /// Whether it rests from `kind` now.
+    pub(crate) fn rests(&self, kind: Kind, now: Instant) -> bool {
+        self.busy_until > now || self.not_before.get(&kind).is_some_and(|&at| at > now)
+    }
+
+    /// Whether as much is in flight to it as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight >= self.capacity()
+    }
+
     /// Whether it may be asked for `kind` now. Small questions pass a full window: claims and proofs must not wait for
     /// bulk.
     pub(crate) fn ready(&self, kind: Kind, now: Instant) -> bool {
-        let bulk = matches!(kind, Kind::Segment | Kind::Bodies | Kind::State);
-        let has_room = !bulk || self.in_flight < self.window;
-        self.usable() && has_room && self.not_before.get(&kind).is_none_or(|&at| at <= now)
+        self.usable() && !(kind.is_bulk() && self.is_full()) && !self.rests(kind, now)
+    }
+
+    /// Whether all that is in flight to it should have come.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.in_flight > 0 && self.due < now
+    }
+
+    /// Bytes to ask it for at once.
+    pub(crate) fn request_bytes(&self) -> u64 {
+        self.line.bytes_in(TARGET_TIME).clamp(MIN_REQUEST_BYTES, MAX_REQUEST_BYTES)
     }
 
     /// Whether it claims to hold all of `range`.
@@ -127,7 +193,13 @@ impl Peer {
             Standing::Good => None,
             Standing::Banned(_, until) | Standing::Unsupported(until) => Some(until),
         };
-        self.not_before.values().copied().chain(standing).filter(|&at| at > now).min()
+        let rests = self.not_before.values().copied().chain([self.busy_until]);
+        rests.chain(standing).filter(|&at| at > now).min()
+    }
+
+    /// When the last of its rests is over, if it has any.
+    pub(super) fn rested(&self, now: Instant) -> Option<Instant> {
+        self.not_before.values().copied().chain([self.busy_until]).filter(|&at| at > now).max()
     }
 
     /// Asks again for `kind` only from `at` on.
@@ -154,15 +226,23 @@ impl Peer {
     }
 
     /// A useful answer: the window grows by one, suspicion fades.
-    pub(crate) fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         self.window = self.window.saturating_add(1).min(MAX_WINDOW);
         self.suspicions /= 2;
     }
 
-    /// Time that an answer of `bytes` is expected to take: at its pace, and what it is likely to be waited for in vain.
-    pub(crate) fn expected(&self, bytes: u64) -> Duration {
+    /// An answer did not come in time: half as much is asked for at once.
+    pub(super) fn shrink(&mut self) {
+        self.window = (self.window / 2).max(1);
+    }
+
+    /// Time that an answer of `bytes` is expected to take: at its pace, with the time to check it, and with what it is
+    /// likely to be waited for in vain.
+    pub(crate) fn expected(&self, kind: Kind, bytes: u64) -> Duration {
         let in_vain = if self.suspicions == 0 { Duration::ZERO } else { self.next_pause() };
-        self.pace.expected(bytes, self.queued_bytes).saturating_add(in_vain)
+        let queued = if kind.is_bulk() { self.queued_bytes } else { 0 };
+        let time = self.line.expected(bytes, queued).saturating_add(in_vain);
+        self.accounts.get(kind).map_or(time, |account| account.weighted(time, bytes))
     }
 
     /// How long it rests after one more suspected fault.
@@ -173,10 +253,15 @@ impl Peer {
     /// A suspected fault: the window shrinks by half, and the peer rests for a while that doubles each time. Returns when
     /// the rest is over.
     pub(crate) fn suspected(&mut self, kind: Kind, now: Instant) -> Instant {
-        self.window = (self.window / 2).max(1);
+        self.shrink();
         let pause = self.next_pause();
         self.suspicions = self.suspicions.saturating_add(1);
         self.pause(kind, now.after(pause));
         now.after(pause)
+    }
+
+    /// Requests that may be in flight to it after what happened so far.
+    pub(super) fn window(&self) -> u32 {
+        self.window
     }
 }

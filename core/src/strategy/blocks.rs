@@ -16,6 +16,9 @@ use crate::wire::BodyFrame;
 /// Most cells in work at once. The budget is the real limit; this one bounds the scan where blocks are empty.
 const MAX_CELLS: usize = 128;
 
+/// Payload bytes that a block is assumed to have before any headers came.
+const ASSUMED_BLOCK_BYTES: u64 = 1024;
+
 /// Something to ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
@@ -189,6 +192,17 @@ impl Blocks {
         let average = bytes.div_ceil(count.max(1));
         self.block_bytes = Some(self.block_bytes.map_or(average, |before| before.midpoint(average)));
         (held, obsolete)
+    }
+
+    /// Payload bytes of the cells in work that nobody was asked for: known, or expected where headers are on their way.
+    pub(crate) fn unasked_bytes(&self) -> u64 {
+        let of_cell = |cell: &Cell| match &cell.headers {
+            Fetch::Ready(_) => cell.missing_bytes(),
+            Fetch::Missing | Fetch::Pending(_) => {
+                self.block_bytes.unwrap_or(ASSUMED_BLOCK_BYTES).saturating_mul(cell.range.count())
+            }
+        };
+        self.cells.iter().map(of_cell).fold(0, u64::saturating_add)
     }
 
     /// Payload bytes that `range` is expected to have, by the cells before; zero while nothing is known.

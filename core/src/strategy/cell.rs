@@ -129,6 +129,12 @@ impl Cell {
         slot.range.contains(height).then_some(slot)
     }
 
+    /// Payload bytes of blocks that nobody was asked for.
+    pub(crate) fn missing_bytes(&self) -> u64 {
+        let missing = self.slots.values().filter(|slot| matches!(slot.fetch, Fetch::Missing));
+        missing.map(|slot| slot.bytes).fold(0, u64::saturating_add)
+    }
+
     /// Whether the segment is to come with a certificate for its end.
     pub(crate) fn is_certified(&self) -> bool {
         self.end == SegmentEnd::Certified

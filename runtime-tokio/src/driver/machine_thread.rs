@@ -223,8 +223,12 @@ impl MachineThread {
                 Output::Store(call) => self.appliers.send(ToStore::Handovers(call)),
                 Output::State(call) => self.appliers.send(ToStore::State(call)),
                 Output::History(call) => self.appliers.send(ToStore::History(call)),
-                Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {
-                    self.network.ban(peer, until.since(self.now()), &fault.to_string());
+                Output::Penalize { peer, penalty } => {
+                    let (reason, until) = match penalty {
+                        Penalty::Ban { fault, until } => (fault.to_string(), until),
+                        Penalty::Exclude { reason, until } => (reason.to_string(), until),
+                    };
+                    self.network.ban(peer, until.since(self.now()), &reason);
                 }
                 Output::Event(event) => {
                     match event {

@@ -1,10 +1,13 @@
 //! How a peer of the [`World`](super::World) answers.
 
 use core::time::Duration;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
 
 use crate::chain::TestChain;
@@ -26,6 +29,11 @@ pub enum Reply {
 pub trait Behaviour {
     /// What it does with `request`.
     fn reply(&mut self, request: &Request, chain: &TestChain) -> Reply;
+
+    /// The same at a point in time, for peers to whom that matters.
+    fn reply_at(&mut self, _now: Instant, request: &Request, chain: &TestChain) -> Reply {
+        self.reply(request, chain)
+    }
 }
 
 /// Answers truthfully, after a latency and at a rate, from what it holds.
@@ -73,6 +81,63 @@ impl Behaviour for Honest {
     }
 }
 
+/// A line that answers pass one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// Bytes a second.
+    pub rate: u64,
+    /// Until when it is taken.
+    busy_until: Instant,
+    /// Bytes that have passed.
+    pub passed: u64,
+}
+
+impl Line {
+    /// A line of so many bytes a second, which any number of peers may share.
+    pub fn new(rate: u64) -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self { rate, busy_until: Instant::ZERO, passed: 0 }))
+    }
+
+    /// When `bytes` that are sent at `now` have passed.
+    fn pass(&mut self, now: Instant, bytes: usize) -> Instant {
+        let takes = Duration::from_micros(bytes as u64 * 1_000_000 / self.rate.max(1));
+        self.busy_until = self.busy_until.max(now).after(takes);
+        self.passed += bytes as u64;
+        self.busy_until
+    }
+}
+
+/// Answers as another peer does, but through lines: one answer after the other, however many were asked for. What is
+/// cancelled has been sent all the same.
+#[derive(Clone, Debug)]
+pub struct Lined<B> {
+    /// What it answers.
+    pub peer: B,
+    /// Time from a question to the first byte.
+    pub latency: Duration,
+    /// The lines that its answers pass.
+    pub lines: Vec<Rc<RefCell<Line>>>,
+}
+
+impl<B: Behaviour> Behaviour for Lined<B> {
+    fn reply(&mut self, request: &Request, chain: &TestChain) -> Reply {
+        self.peer.reply(request, chain)
+    }
+
+    fn reply_at(&mut self, now: Instant, request: &Request, chain: &TestChain) -> Reply {
+        match self.peer.reply_at(now, request, chain) {
+            Reply::After(after, bytes) => {
+                let mut at = now.after(self.latency).after(after);
+                for line in &self.lines {
+                    at = line.borrow_mut().pass(at, bytes.len());
+                }
+                Reply::After(at.since(now), bytes)
+            }
+            other => other,
+        }
+    }
+}
+
 /// Answers as a function says; what it leaves to honesty is answered honestly.
 pub struct Scripted<F>(pub F);
 
@@ -95,5 +160,9 @@ impl Behaviour for Elsewhere {
 impl Behaviour for Box<dyn Behaviour> {
     fn reply(&mut self, request: &Request, chain: &TestChain) -> Reply {
         (**self).reply(request, chain)
+    }
+
+    fn reply_at(&mut self, now: Instant, request: &Request, chain: &TestChain) -> Reply {
+        (**self).reply_at(now, request, chain)
     }
 }

@@ -7,6 +7,6 @@ mod state_host;
 #[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod world;
 
-pub use behaviour::{Behaviour, Elsewhere, Honest, Reply, Scripted};
+pub use behaviour::{Behaviour, Elsewhere, Honest, Line, Lined, Reply, Scripted};
 pub use state_host::{Held, StateHost};
 pub use world::{Applier, Tamper, World, WorldTrace};

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
+use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
 use hotstuff2_sync::machine::{
     Applied, Apply, Event, HistoryCall, HistoryDone, HistoryGap, Input, Machine, NewMachineError, Output, PeerEvent,
-    Penalty, Replay, RequestFailure, Start, StateCall, StateDone, StateReply, StoreCall, StoreError,
+    Replay, RequestFailure, Start, StateCall, StateDone, StateReply, StoreCall, StoreError,
 };
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
@@ -129,6 +129,8 @@ pub struct World {
     pub events: Vec<(Instant, Event)>,
     /// Requests with their times, their peers and whether they were cancelled later.
     pub requests: Vec<(Instant, PeerId, Request)>,
+    /// Real time that the machine took, for measurements: nothing depends on it.
+    pub machine_time: Duration,
     /// Jobs that were given out.
     pub jobs: u64,
     /// Bans that were asked for.
@@ -139,6 +141,8 @@ pub struct World {
     pub applies: Vec<(Instant, Apply)>,
     /// Jobs that are lost instead of run, by the number in which they are given out.
     pub lose_jobs: BTreeSet<u64>,
+    /// The group of peers that join from here on; a group of its own for each where there is none.
+    pub group: Option<u64>,
     /// Changes verdicts on their way to the machine, as a flipped bit would.
     pub tamper: Option<Tamper>,
     /// What the machine was made from.
@@ -150,6 +154,7 @@ pub struct World {
     now: Instant,
     peers: BTreeMap<PeerId, Box<dyn Behaviour>>,
     open: BTreeSet<RequestId>,
+    jobs_out: BTreeSet<JobId>,
     waiting: BTreeMap<(Instant, u64), Happening>,
     order: u64,
     deadline: Option<Instant>,
@@ -175,11 +180,14 @@ impl World {
             source,
             events: Vec::new(),
             requests: Vec::new(),
+            machine_time: Duration::ZERO,
             jobs: 0,
             bans: Vec::new(),
             applied: Vec::new(),
             applies: Vec::new(),
             lose_jobs: BTreeSet::new(),
+            group: None,
+            jobs_out: BTreeSet::new(),
             tamper: None,
             host: Box::new(Willing),
             now: Instant::ZERO,
@@ -207,13 +215,18 @@ impl World {
         self.host = Box::new(host);
     }
 
-    /// A peer connects, in a group of its own.
+    /// A peer connects.
     pub fn join(&mut self, name: u8, behaviour: impl Behaviour + 'static) -> PeerId {
         let peer = PeerId::from_bytes([name; 32]);
-        self.peers.insert(peer, Box::new(behaviour));
-        self.input(Input::Peer(PeerEvent::Connected { peer, group: u64::from(name) }));
-        self.drain();
+        self.join_as(peer, self.group.unwrap_or(u64::from(name)), behaviour);
         peer
+    }
+
+    /// A peer of this name and group connects.
+    pub fn join_as(&mut self, peer: PeerId, group: u64, behaviour: impl Behaviour + 'static) {
+        self.peers.insert(peer, Box::new(behaviour));
+        self.input(Input::Peer(PeerEvent::Connected { peer, group }));
+        self.drain();
     }
 
     /// A peer goes away; what it was asked is never answered.
@@ -293,6 +306,11 @@ impl World {
         })
     }
 
+    /// Jobs that were given out and have not come back.
+    pub fn jobs_out(&self) -> usize {
+        self.jobs_out.len()
+    }
+
     /// Whether `peer` was banned.
     pub fn is_banned(&self, peer: PeerId) -> bool {
         self.bans.iter().any(|&(_, banned)| banned == peer)
@@ -311,6 +329,7 @@ impl World {
                 }
             }
             Happening::Verdict(job) => {
+                self.jobs_out.remove(&job.id());
                 let verdict = job.run(&self.chain);
                 let verdict = match &mut self.tamper {
                     Some(tamper) => tamper(&job, verdict),
@@ -330,12 +349,16 @@ impl World {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(&self.machine, self.now, &input);
         }
+        let begun = std::time::Instant::now();
         self.machine.handle(self.now, input);
+        self.machine_time += begun.elapsed();
     }
 
     fn drain(&mut self) {
         loop {
+            let begun = std::time::Instant::now();
             let output = self.machine.poll_output();
+            self.machine_time += begun.elapsed();
             let step = self.recorder.as_mut().and_then(|recorder| recorder.output(&output));
             if let (Some(step), Some(trace)) = (step, &mut self.trace) {
                 trace.step(step);
@@ -356,7 +379,7 @@ impl World {
                 self.requests.push((self.now, peer, request.clone()));
                 self.open.insert(id);
                 let Some(behaviour) = self.peers.get_mut(&peer) else { return };
-                let (after, answer) = match behaviour.reply(&request, &self.source) {
+                let (after, answer) = match behaviour.reply_at(self.now, &request, &self.source) {
                     Reply::After(after, bytes) if bytes.len() as u64 <= max_response_bytes => (after, Ok(bytes)),
                     Reply::After(after, _) | Reply::Oversize(after) => (after, Err(RequestFailure::Oversize)),
                     Reply::Broken(after) => (after, Err(RequestFailure::Broken)),
@@ -369,6 +392,7 @@ impl World {
             }
             Output::Verify(job) => {
                 self.jobs += 1;
+                self.jobs_out.insert(job.id());
                 if !self.lose_jobs.contains(&self.jobs) {
                     self.later(self.now.after(Duration::from_micros(500)), Happening::Verdict(Box::new(job)));
                 }
@@ -405,13 +429,16 @@ impl World {
                     self.later(self.now.after(after), Happening::History(done));
                 }
             }
-            Output::Penalize { peer, penalty: Penalty::Ban { .. } } => {
+            Output::Penalize { peer, .. } => {
                 self.bans.push((self.now, peer));
                 // A transport that bans a peer also says that it is gone.
                 self.later(self.now, Happening::Peer(PeerEvent::Disconnected { peer }));
             }
             Output::Event(event) => self.events.push((self.now, event)),
-            Output::CancelJob(_) | Output::Wait(_) => {}
+            Output::CancelJob(id) => {
+                self.jobs_out.remove(&id);
+            }
+            Output::Wait(_) => {}
             other => unreachable!("an output that this world doesn't know: {other:?}"),
         }
     }

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 6] = [
     &["time", "ids", "hash", "rng", "limits", "ranges"],
     &["config", "progress", "chain"],
     &["wire", "verify", "state"],
-    &["peers", "requests", "bandwidth", "budget", "timers", "calls"],
+    &["peers", "requests", "downloads", "bandwidth", "budget", "timers", "calls"],
     &["strategy"],
     &["machine", "serve", "light", "trace", "participation"],
 ];

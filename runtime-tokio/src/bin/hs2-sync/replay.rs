@@ -243,6 +243,8 @@ impl Seen {
                 self.line(format!("{} connected", name(peer)));
             }
             Input::Peer(PeerEvent::Disconnected { peer }) => self.line(format!("{} disconnected", name(peer))),
+            Input::Peer(PeerEvent::Excluded { peer, reason }) => self.line(format!("{}: {reason}", name(peer))),
+            Input::Peer(PeerEvent::Pardoned { peer }) => self.line(format!("{} pardoned", name(peer))),
             Input::Response(id, answer) => {
                 let Some(peer) = self.open.remove(&id) else { return };
                 let line = self.peer(peer);
@@ -291,8 +293,12 @@ impl Seen {
                     self.peer(peer).cancelled += 1;
                 }
             }
-            Output::Penalize { peer, penalty: Penalty::Ban { fault, .. } } => {
-                self.bans.push(Ban { at: seconds(self.last), peer: peer.to_string(), fault: fault.to_string() });
+            Output::Penalize { peer, penalty } => {
+                let fault = match penalty {
+                    Penalty::Ban { fault, .. } => fault.to_string(),
+                    Penalty::Exclude { reason, .. } => reason.to_string(),
+                };
+                self.bans.push(Ban { at: seconds(self.last), peer: peer.to_string(), fault });
             }
             Output::Event(event) => {
                 match &event {

@@ -1,0 +1,109 @@
+//! What is known of a peer's answers to one kind of request, in integers.
+
+use core::time::Duration;
+
+use crate::time::micros;
+
+/// Weight of a new sample: one in eight, as TCP smooths its round-trip time (RFC 6298, section 2).
+const SMOOTHING: u32 = 8;
+/// All of something, in millionths.
+pub(super) const MILLION: u32 = 1_000_000;
+/// Answers are expected to fail at most so often, in millionths: a peer that always fails is tried now and then too.
+const LEAST_SUCCESS: u32 = MILLION / 16;
+
+/// Smoothed figures of one kind of request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Account {
+    /// Answers and failures.
+    pub(super) answers: u64,
+    /// Share of requests that were answered with something true, in millionths.
+    pub(super) success_ppm: u32,
+    /// Bytes a second from question to answer.
+    pub(super) bytes_per_second: u64,
+    /// Time from question to answer.
+    pub(super) micros: u64,
+    /// Time that checking takes for a MiB of useful bytes.
+    pub(super) verify_micros_per_mib: u64,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self { answers: 0, success_ppm: MILLION, bytes_per_second: 0, micros: 0, verify_micros_per_mib: 0 }
+    }
+}
+
+fn smooth(old: u64, sample: u64) -> u64 {
+    const WEIGHT: u64 = SMOOTHING as u64;
+    if old == 0 { sample } else { old.saturating_sub(old / WEIGHT).saturating_add(sample / WEIGHT).max(1) }
+}
+
+impl Account {
+    pub(super) fn succeeded(&mut self) {
+        self.answers = self.answers.saturating_add(1);
+        let missing = MILLION.saturating_sub(self.success_ppm);
+        self.success_ppm = self.success_ppm.saturating_add(missing.div_ceil(SMOOTHING)).min(MILLION);
+    }
+
+    pub(super) fn failed(&mut self) {
+        self.answers = self.answers.saturating_add(1);
+        self.success_ppm = self.success_ppm.saturating_sub(self.success_ppm / SMOOTHING);
+    }
+
+    /// An answer of `bytes` took so long.
+    pub(super) fn delivered(&mut self, bytes: u64, took: Duration) {
+        let took = micros(took).max(1);
+        self.micros = smooth(self.micros, took);
+        let rate = bytes.saturating_mul(1_000_000).checked_div(took).unwrap_or(0);
+        self.bytes_per_second = smooth(self.bytes_per_second, rate.max(1));
+    }
+
+    /// Checking an answer with `useful` bytes took so long.
+    pub(super) fn verified(&mut self, useful: u64, took: Duration) {
+        let per_mib = micros(took).saturating_mul(1 << 20).checked_div(useful.max(1)).unwrap_or(0);
+        self.verify_micros_per_mib = smooth(self.verify_micros_per_mib, per_mib.max(1));
+    }
+
+    /// What a wait of `time` for `bytes` becomes with the time to check them and with how often such waits are in vain.
+    pub(super) fn weighted(&self, time: Duration, bytes: u64) -> Duration {
+        let verify = self.verify_micros_per_mib.saturating_mul(bytes) >> 20;
+        let whole = time.saturating_add(Duration::from_micros(verify));
+        if self.success_ppm == MILLION {
+            return whole;
+        }
+        let weighted = micros(whole).saturating_mul(MILLION.into());
+        let weighted = weighted.checked_div(self.success_ppm.max(LEAST_SUCCESS).into());
+        Duration::from_micros(weighted.unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_weigh_and_fade() {
+        let mut account = Account::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(account.weighted(second, 0), second);
+        for _ in 0..8 {
+            account.failed();
+        }
+        assert!((300_000..400_000).contains(&account.success_ppm), "{}", account.success_ppm);
+        assert!(account.weighted(second, 0) > second * 2);
+        for _ in 0..200 {
+            account.succeeded();
+        }
+        assert_eq!(account.success_ppm, MILLION);
+        for _ in 0..200 {
+            account.failed();
+        }
+        assert_eq!(account.weighted(second, 0), second * 16);
+    }
+
+    #[test]
+    fn answers_that_are_costly_to_check_weigh_more() {
+        let mut account = Account::default();
+        account.verified(1024, Duration::from_millis(2));
+        assert_eq!(account.weighted(Duration::ZERO, 1 << 20), Duration::from_millis(2048));
+    }
+}

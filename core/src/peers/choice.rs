@@ -1,0 +1,87 @@
+//! The choice of whom to ask: the one that is expected to answer soonest, with some exploration.
+
+use core::time::Duration;
+
+use super::manager::SyncPeerManager;
+use super::peer::Peer;
+use crate::ids::PeerId;
+use crate::requests::Kind;
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// One choice in so many is random, so that a peer that has become faster is noticed …
+const EXPLORE_ONE_IN: u64 = 32;
+/// … and one that is far slower than the others is tried again only after so long.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// A better peer whose window is full is waited for where the one at hand takes more than so many times as long …
+const PATIENCE_FACTOR: u32 = 2;
+/// … and so much more.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How much a peer would be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// All of this.
+    Whole(u64),
+    /// As much of this as the peer is asked for at once.
+    UpTo(u64),
+}
+
+impl Ask {
+    fn bytes(self, peer: &Peer) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::UpTo(bytes) => bytes.min(peer.request_bytes()),
+        }
+    }
+}
+
+impl SyncPeerManager {
+    /// Whether anyone may be asked for something large now.
+    pub(crate) fn anyone_ready(&self, now: Instant) -> bool {
+        self.active().any(|(_, peer)| peer.ready(Kind::Bodies, now) || peer.ready(Kind::Segment, now))
+    }
+
+    /// The peer that is expected to answer `kind` soonest, among those that are ready and `eligible`; nobody where a better
+    /// one that is not ready is worth waiting for.
+    pub(crate) fn choose(
+        &self,
+        kind: Kind,
+        ask: Ask,
+        now: Instant,
+        rng: &mut Rng,
+        eligible: impl Fn(PeerId, &Peer) -> bool,
+    ) -> Option<PeerId> {
+        let candidates = || self.active().filter(|&(id, peer)| !peer.rests(kind, now) && eligible(id, peer));
+        let mut best: Option<(Duration, PeerId)> = None;
+        let mut soonest = Duration::MAX;
+        for (id, peer) in candidates() {
+            let expected = peer.expected(kind, ask.bytes(peer));
+            // Who is late may never answer.
+            if !peer.is_late(now) {
+                soonest = soonest.min(expected);
+            }
+            if peer.ready(kind, now) && best.is_none_or(|best| (expected, id) < best) {
+                best = Some((expected, id));
+            }
+        }
+        let (expected, id) = best?;
+        let most = soonest.saturating_mul(PATIENCE_FACTOR).saturating_add(PATIENCE);
+        if rng.below(EXPLORE_ONE_IN) == 0 {
+            let worth_a_try = |peer: &Peer| {
+                peer.expected(kind, ask.bytes(peer)) <= most
+                    || (matches!(ask, Ask::UpTo(_)) && now.since(peer.asked_at) >= TRY_AGAIN_AFTER)
+            };
+            let others = || candidates().filter(|(_, peer)| peer.ready(kind, now) && worth_a_try(peer));
+            let count = u64::try_from(others().count()).unwrap_or(u64::MAX);
+            let pick = usize::try_from(rng.below(count)).unwrap_or(0);
+            return others().nth(pick).map(|(id, _)| id);
+        }
+        (expected <= most).then_some(id)
+    }
+
+    /// When an answer of `bytes` is expected from `id`, if it is asked now.
+    pub(crate) fn due(&self, id: PeerId, kind: Kind, bytes: u64, now: Instant) -> Instant {
+        self.peers.get(&id).map_or(now, |peer| now.after(peer.expected(kind, bytes)))
+    }
+}

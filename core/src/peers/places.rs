@@ -1,0 +1,136 @@
+//! Who is asked and who stands by: places by group, so that those who are asked are of as many groups as there are.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::PeerId;
+use crate::time::Instant;
+
+/// Groups that are looked at for one that has somebody who need not rest. Those with the fewest places come first.
+const LOOKED_AT: usize = 64;
+
+/// Where a peer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// It can't be asked.
+    #[default]
+    Nowhere,
+    /// It is asked.
+    Active,
+    /// It stands by, and may be asked from then on.
+    StandingBy(Instant),
+}
+
+/// The peers of one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Group {
+    active: usize,
+    waiting: BTreeSet<(Instant, PeerId)>,
+}
+
+/// Places of all peers that may be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Places {
+    active: BTreeSet<PeerId>,
+    groups: BTreeMap<u64, Group>,
+    /// Groups in which somebody waits: by how many of it are active, and since when.
+    order: BTreeSet<(usize, Instant, u64)>,
+    waiting: usize,
+}
+
+impl Places {
+    /// The peers that are asked.
+    pub(super) fn active(&self) -> &BTreeSet<PeerId> {
+        &self.active
+    }
+
+    /// How many stand by.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many of a group are asked.
+    pub(super) fn active_of(&self, group: u64) -> usize {
+        self.groups.get(&group).map_or(0, |group| group.active)
+    }
+
+    /// Moves a peer of `group` from one place to another.
+    pub(super) fn shift(&mut self, id: PeerId, group: u64, from: Place, to: Place) {
+        if from == to {
+            return;
+        }
+        let entry = self.groups.entry(group).or_default();
+        if let Some(&(since, _)) = entry.waiting.first() {
+            self.order.remove(&(entry.active, since, group));
+        }
+        match from {
+            Place::Nowhere => {}
+            Place::Active => {
+                self.active.remove(&id);
+                entry.active = entry.active.saturating_sub(1);
+            }
+            Place::StandingBy(since) => {
+                entry.waiting.remove(&(since, id));
+                self.waiting = self.waiting.saturating_sub(1);
+            }
+        }
+        match to {
+            Place::Nowhere => {}
+            Place::Active => {
+                self.active.insert(id);
+                entry.active = entry.active.saturating_add(1);
+            }
+            Place::StandingBy(since) => {
+                entry.waiting.insert((since, id));
+                self.waiting = self.waiting.saturating_add(1);
+            }
+        }
+        match entry.waiting.first() {
+            Some(&(since, _)) => {
+                self.order.insert((entry.active, since, group));
+            }
+            None if entry.active == 0 => {
+                self.groups.remove(&group);
+            }
+            None => {}
+        }
+    }
+
+    /// Who of those that stand by should be asked next: of the group with the fewest places, who has waited longest. Of
+    /// those who still rest, only if `resting` are welcome too.
+    pub(super) fn next(&self, now: Instant, resting: bool) -> Option<PeerId> {
+        let mut groups = self.order.iter().take(LOOKED_AT);
+        let rested = groups.find(|(_, since, _)| *since <= now);
+        let chosen = rested.or_else(|| self.order.first().filter(|_| resting));
+        let (_, _, group) = chosen?;
+        let (_, id) = self.groups.get(group)?.waiting.first()?;
+        Some(*id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: u8) -> PeerId {
+        PeerId::from_bytes([name; 32])
+    }
+
+    #[test]
+    fn the_group_with_the_fewest_places_comes_first() {
+        let at = Instant::from_micros;
+        let mut places = Places::default();
+        places.shift(id(1), 7, Place::Nowhere, Place::Active);
+        places.shift(id(2), 7, Place::Nowhere, Place::StandingBy(at(1)));
+        places.shift(id(3), 8, Place::Nowhere, Place::StandingBy(at(5)));
+        assert_eq!(places.next(at(9), false), Some(id(3)));
+        assert_eq!(places.next(at(2), false), Some(id(2)), "who must rest is passed over");
+        assert_eq!(places.next(at(0), false), None);
+        assert_eq!(places.next(at(0), true), Some(id(3)));
+        places.shift(id(3), 8, Place::StandingBy(at(5)), Place::Active);
+        assert_eq!((places.next(at(9), false), places.waiting(), places.active_of(8)), (Some(id(2)), 1, 1));
+        places.shift(id(3), 8, Place::Active, Place::Nowhere);
+        places.shift(id(2), 7, Place::StandingBy(at(1)), Place::Nowhere);
+        places.shift(id(1), 7, Place::Active, Place::Nowhere);
+        assert_eq!(places, Places::default(), "nothing is left behind");
+    }
+}

@@ -1,0 +1,149 @@
+//! What is told of a peer, and what it did, as values.
+
+use core::time::Duration;
+
+use crate::chain::Fault;
+use crate::ids::{Height, PeerId};
+use crate::requests::RequestKind;
+use crate::time::Instant;
+
+/// Why a peer is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlacklistReason {
+    /// It gave a provably false answer.
+    #[error("{0}")]
+    Proven(Fault),
+    /// The host's own accounts say that it isn't worth asking.
+    #[error("unreliable by the host's accounts")]
+    Unreliable,
+    /// An operator said so.
+    #[error("excluded by hand")]
+    ByHand,
+}
+
+impl BlacklistReason {
+    /// What was provably false, if that is why.
+    pub const fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Proven(fault) => Some(fault),
+            Self::Unreliable | Self::ByHand => None,
+        }
+    }
+}
+
+/// How a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerHealth {
+    /// Nothing is known of such a peer.
+    Unknown,
+    /// Not connected.
+    Disconnected,
+    /// Asked.
+    Healthy,
+    /// Connected and not asked: enough others are.
+    StandingBy,
+    /// Slow, silent or needlessly sparing: used less, and for something it was asked in vain for not before then.
+    Suspected {
+        /// When it is asked for everything again.
+        until: Instant,
+    },
+    /// Said that it is busy, and is left alone until then.
+    Busy {
+        /// When it is asked again.
+        until: Instant,
+    },
+    /// Left out until then.
+    Banned {
+        /// When it may come back.
+        until: Instant,
+    },
+    /// Speaks another version or follows another chain; left alone until then.
+    Unsupported {
+        /// When it is tried again.
+        until: Instant,
+    },
+}
+
+/// What became of one request, for [`record_peer_performance`](super::SyncPeerManager::record_peer_performance).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerOutcome {
+    /// It was answered with data, which is still to be checked.
+    Delivered,
+    /// What it delivered was true; checking took so long.
+    Verified {
+        /// From the job to its verdict.
+        took: Duration,
+    },
+    /// It was not answered in time, or the connection or its stream broke.
+    NoAnswer,
+    /// The answer was true and needlessly small.
+    Sparing,
+}
+
+/// One thing that a peer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerPerformance {
+    /// What it was asked for.
+    pub kind: RequestKind,
+    /// When it was asked.
+    pub sent: Instant,
+    /// When the answer was expected by what was known then.
+    pub due: Instant,
+    /// Bytes of the answer, or those that it was expected to have where there is none.
+    pub bytes: u64,
+    /// What became of it.
+    pub outcome: PeerOutcome,
+}
+
+/// How good a peer is: all figures are smoothed, and those of a peer that has done nothing yet are what is assumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PeerQuality {
+    /// Whether it has delivered anything that these figures rest on.
+    pub measured: bool,
+    /// Bytes a second that its line gives.
+    pub bytes_per_second: u64,
+    /// Time to a small answer.
+    pub latency: Duration,
+    /// Requests that it answers with something true, in millionths.
+    pub reliability_ppm: u32,
+    /// Time that checking takes for a MiB of its useful bytes.
+    pub verify_per_mib: Duration,
+    /// Requests that may be in flight to it.
+    pub window: u32,
+    /// Bytes that it is asked for at once.
+    pub request_bytes: u64,
+    /// Time in which it is expected to bring 256 KiB of payload, with all of the above and what it is asked for already:
+    /// what choices go by. [`Duration::MAX`] where it can't be asked.
+    pub expected: Duration,
+}
+
+/// A peer, as the machine knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerInfo {
+    /// The peer.
+    pub id: PeerId,
+    /// What it shares with others that may be one operator.
+    pub group: u64,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Whether it is among those that are asked.
+    pub active: bool,
+    /// The highest height that it claims. Proves nothing.
+    pub claimed: Option<Height>,
+    /// Large answers that it is being asked for.
+    pub in_flight: u32,
+    /// Bytes that those are expected to have.
+    pub queued_bytes: u64,
+    /// Blocks whose payloads it delivered first.
+    pub blocks: u64,
+    /// Accepted bytes.
+    pub bytes: u64,
+    /// How good it is.
+    pub quality: PeerQuality,
+    /// How it is.
+    pub health: PeerHealth,
+    /// Why it is banned, if it is.
+    pub banned: Option<BlacklistReason>,
+}
