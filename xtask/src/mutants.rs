@@ -37,7 +37,7 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<(), String> 
         println!("cargo-mutants is missing: cargo installs it into {}", tools.display());
         command::run(workspace.cargo().args(["install", "cargo-mutants", "--locked", "--root"]).arg(&tools))?;
     }
-    let chosen = |file: &&str| only.is_empty() || only.iter().any(|name| file.ends_with(name.as_str()));
+    let chosen = |file: &&&str| only.is_empty() || only.iter().any(|name| file.ends_with(name.as_str()));
     let files: Vec<String> = FILES.iter().filter(chosen).map(|file| format!("core/src/{file}")).collect();
     if files.is_empty() {
         return Err(format!("none of the mutated files ends with {}: {}", only.join(", "), FILES.join(", ")));
