@@ -101,13 +101,17 @@ impl Machine {
         if self.phase != Phase::Running {
             return;
         }
-        let rests = known.rests(Kind::Status, self.now);
+        let rested = known.rests_until(Kind::Status);
+        if rested > self.now {
+            self.timers.set(Timer::Status(peer), rested);
+            return;
+        }
         let interval = match known.is_active() {
             true => self.config.status_interval,
             false => self.config.status_interval.saturating_mul(STANDBY_INTERVALS),
         };
         self.timers.set(Timer::Status(peer), self.now.after(interval));
-        if !rests && !self.requests.is_probed(peer) {
+        if !self.requests.is_probed(peer) {
             self.send(peer, Purpose::Status, Request::Status, 64, 0);
         }
     }

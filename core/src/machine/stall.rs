@@ -9,6 +9,7 @@ use crate::config::SyncStrategyType;
 use crate::machine::output::{Bottleneck, Event, Stall, StallReason, StallStep};
 use crate::machine::plan::APPLY_CALLS;
 use crate::machine::state::{Call, Machine, Phase, Timer};
+use crate::peers::Peer;
 use crate::requests::Kind;
 use crate::time::Instant;
 
@@ -115,7 +116,9 @@ impl Machine {
             | StallReason::StateMissing(_) => {
                 // Who is being asked is not asked again at the same time.
                 let active = self.peers.active().filter(|&(id, _)| !self.requests.is_probed(id));
-                let due = active.filter_map(|(id, _)| self.timers.at(Timer::Status(id)));
+                let asked_at =
+                    |id, peer: &Peer| Some(self.timers.at(Timer::Status(id))?.max(peer.rests_until(Kind::Status)));
+                let due = active.filter_map(|(id, peer)| asked_at(id, peer));
                 (StallStep::AskPeers, due.chain(self.next_timeout()).min())
             }
         }

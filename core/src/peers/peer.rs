@@ -144,9 +144,14 @@ impl Peer {
         self.window.min(enough)
     }
 
+    /// Until when it rests, or rested, from `kind`.
+    pub(crate) fn rests_until(&self, kind: Kind) -> Instant {
+        self.not_before.get(&kind).copied().unwrap_or(self.busy_until).max(self.busy_until)
+    }
+
     /// Whether it rests from `kind` now.
     pub(crate) fn rests(&self, kind: Kind, now: Instant) -> bool {
-        self.busy_until > now || self.not_before.get(&kind).is_some_and(|&at| at > now)
+        self.rests_until(kind) > now
     }
 
     /// Whether as much is in flight to it as may be.
