@@ -13,7 +13,9 @@ pub mod driver;
 pub mod genesis_file;
 mod light_read;
 pub mod manager;
+pub mod monitor;
 pub mod net;
+mod progress;
 pub mod serve;
 pub mod snapshot_file;
 pub mod state_validator;
@@ -29,8 +31,8 @@ pub use driver::{
 };
 pub use light_read::{ReadError, read_state};
 pub use manager::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncStatus, TokioSyncManager};
-
-pub use hotstuff2_sync::machine::Progress as SyncProgress;
+pub use monitor::{MetricsCollector, PeerFailureType, SyncErrorType, SyncPerformanceMonitor};
+pub use progress::{ProgressTrend, SyncProgress, SyncProgressTracker};
 pub use serve::StoreHandler;
 pub use state_validator::{StateManager, SyncStateValidator, ValidationResult};
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Instant as Clock;
 
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::{CallId, Height};
@@ -20,6 +21,7 @@ use hotstuff2_sync::wire::split_payloads;
 
 use super::{Input, SyncEvent, handle::Events};
 use crate::application::{AppBlock, Application, ExecuteError};
+use crate::monitor::{SyncErrorType, SyncPerformanceMonitor};
 use crate::store::{Activation, BlockStore, HistoryStore, StateStaging, StoreFailure};
 
 /// Payload bytes that are read back at once for a local replay.
@@ -72,6 +74,7 @@ impl Appliers {
         application: Box<dyn Application>,
         answers: &Sender<Input>,
         events: &Events,
+        monitor: Option<&SyncPerformanceMonitor>,
     ) -> io::Result<Self> {
         let (to_store, store_work) = channel();
         let (to_execute, execute_work) = channel();
@@ -83,6 +86,7 @@ impl Appliers {
             to_execute,
             answers: answers.clone(),
             events: events.clone(),
+            monitor: monitor.cloned(),
         };
         let executing = Executing {
             chain: Arc::clone(chain),
@@ -92,6 +96,7 @@ impl Appliers {
             stopping: Arc::clone(&stopping),
             answers: answers.clone(),
             events: events.clone(),
+            monitor: monitor.cloned(),
         };
         let threads = vec![
             thread::Builder::new().name("hs2-store".to_owned()).spawn(move || storing.run(&store_work))?,
@@ -133,6 +138,7 @@ struct Storing {
     to_execute: Sender<ToExecute>,
     answers: Sender<Input>,
     events: Events,
+    monitor: Option<SyncPerformanceMonitor>,
 }
 
 impl Storing {
@@ -243,6 +249,9 @@ impl Storing {
 
     fn report(&self, failure: &StoreFailure) {
         self.events.send(SyncEvent::Host(failure.to_string()));
+        if let Some(monitor) = &self.monitor {
+            monitor.record_sync_error(SyncErrorType::Store, None);
+        }
     }
 }
 
@@ -254,6 +263,7 @@ struct Executing<C> {
     stopping: Arc<AtomicBool>,
     answers: Sender<Input>,
     events: Events,
+    monitor: Option<SyncPerformanceMonitor>,
 }
 
 impl<C: Chain> Executing<C> {
@@ -272,6 +282,9 @@ impl<C: Chain> Executing<C> {
             let error = result.err().map(|error| {
                 if !self.stopping.load(Ordering::Acquire) {
                     self.events.send(SyncEvent::Host(error.to_string()));
+                    if let Some(monitor) = &self.monitor {
+                        monitor.record_sync_error(SyncErrorType::Application, None);
+                    }
                 }
                 match error {
                     ExecuteError::StateMismatch { height, .. } => ApplyError::StateMismatch(height),
@@ -353,7 +366,16 @@ impl<C: Chain> Executing<C> {
             Some(_) => {}
             None => return Ok(()),
         }
-        let result = self.application.execute(&blocks);
+        let (first, last) = (blocks.first().map(|block| block.height), blocks.last().map(|block| block.height));
+        let begin = Clock::now();
+        let result = {
+            let count = blocks.len();
+            let _span = tracing::debug_span!("execute", first = ?first, count).entered();
+            self.application.execute(&blocks)
+        };
+        if let (Some(monitor), Some(last)) = (&self.monitor, last) {
+            monitor.record_state_application_time(last.get(), begin.elapsed());
+        }
         self.applied.store(self.application.applied().get(), Ordering::Release);
         result
     }

@@ -25,6 +25,7 @@ use super::machine_thread::MachineThread;
 use super::pool::Pool;
 use super::record::Recording;
 use crate::application::{Application, NoApplication};
+use crate::monitor::SyncPerformanceMonitor;
 use crate::net::{Network, NetworkEvent};
 use crate::store::{BlockStore, HistoryStore, StateStaging, StoreFailure};
 
@@ -63,6 +64,7 @@ pub struct SyncBuilder<C> {
     config: SyncConfig,
     peers: Vec<PeerAddress>,
     record: Option<PathBuf>,
+    monitor: Option<SyncPerformanceMonitor>,
     seed: u64,
     verify_threads: usize,
 }
@@ -84,6 +86,7 @@ impl<C: Chain> SyncBuilder<C> {
             config: SyncConfig::default(),
             peers: Vec::new(),
             record: None,
+            monitor: None,
             seed: 0,
             verify_threads: thread::available_parallelism().map_or(1, NonZero::get),
         }
@@ -125,6 +128,13 @@ impl<C: Chain> SyncBuilder<C> {
     /// is overwritten.
     pub fn with_recording(mut self, path: impl Into<PathBuf>) -> Self {
         self.record = Some(path.into());
+        self
+    }
+
+    /// Feeds `monitor` with durations, bytes and failures, unless
+    /// [`SyncConfig::performance_monitoring`] is off.
+    pub fn with_monitor(mut self, monitor: SyncPerformanceMonitor) -> Self {
+        self.monitor = Some(monitor);
         self
     }
 
@@ -186,6 +196,8 @@ impl<C: Chain> SyncBuilder<C> {
             epochs: self.stores.blocks.epochs()?,
         };
         let clock = Clock::now();
+        let monitor = self.monitor.filter(|_| self.config.performance_monitoring);
+        let publish_every = self.config.progress_report_interval;
         let header = self.record.as_ref().map(|_| TraceHeader::new(&self.config, &start, self.seed, Instant::ZERO));
         let machine = Machine::new(self.config, start, self.seed, Instant::ZERO)?;
         let (inputs, work) = channel();
@@ -198,8 +210,9 @@ impl<C: Chain> SyncBuilder<C> {
         let (progress_sender, progress) = watch::channel(machine.progress());
         let (position_sender, position) = watch::channel(machine.position());
         let cpu_micros = Arc::new(AtomicU64::new(0));
-        let pool = Pool::start(&self.chain, self.verify_threads, &inputs)?;
-        let appliers = Appliers::start(&self.chain, self.stores, application, &inputs, &event_sender)?;
+        let pool = Pool::start(&self.chain, self.verify_threads, &inputs, monitor.as_ref())?;
+        let appliers =
+            Appliers::start(&self.chain, self.stores, application, &inputs, &event_sender, monitor.as_ref())?;
         let dialer = dialer::start(&self.network, self.peers, &event_sender);
         forward(self.network_events, inputs.clone());
         let thread = MachineThread {
@@ -217,6 +230,8 @@ impl<C: Chain> SyncBuilder<C> {
             progress: progress_sender,
             position: position_sender,
             cpu_micros: Arc::clone(&cpu_micros),
+            publish_every,
+            monitor,
             requests: std::collections::HashMap::new(),
             applies: std::collections::HashMap::new(),
         };

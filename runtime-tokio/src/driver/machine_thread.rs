@@ -20,9 +20,11 @@ use tokio::task::AbortHandle;
 
 use super::apply::{Appliers, ToStore};
 use super::handle::{Events, SyncEvent};
+use super::observe;
 use super::pool::Pool;
 use super::record::Recording;
 use super::{Input, StartCall};
+use crate::monitor::{PeerFailureType, SyncPerformanceMonitor};
 use crate::net::address::group_of;
 use crate::net::{Network, ResponseError};
 
@@ -32,8 +34,6 @@ use crate::net::{Network, ResponseError};
 const GATHER: Duration = Duration::from_millis(12);
 /// Most inputs that go in together.
 const MOST_INPUTS: usize = 256;
-/// How often progress is published at most.
-const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) struct MachineThread {
     pub(super) machine: Machine,
@@ -54,7 +54,11 @@ pub(super) struct MachineThread {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) position: watch::Sender<Position>,
     pub(super) cpu_micros: Arc<AtomicU64>,
-    pub(super) requests: HashMap<RequestId, AbortHandle>,
+    pub(super) requests: HashMap<RequestId, (PeerId, AbortHandle)>,
+    /// How often progress is published at most.
+    pub(super) publish_every: Duration,
+    /// Takes in what all of this costs, where that is wanted.
+    pub(super) monitor: Option<SyncPerformanceMonitor>,
     /// Calls that are out. Kept so that their blocks are freed elsewhere.
     pub(super) applies: HashMap<CallId, Apply>,
 }
@@ -69,7 +73,7 @@ impl MachineThread {
                 deadline = self.drain().0;
             }
             self.publish_position();
-            if reached || published.elapsed() >= PUBLISH_EVERY {
+            if reached || published.elapsed() >= self.publish_every {
                 published = Clock::now();
                 self.publish();
             }
@@ -139,7 +143,11 @@ impl MachineThread {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let micros = time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000);
         self.cpu_micros.store(u64::try_from(micros).unwrap_or(0), Ordering::Relaxed);
-        self.progress.send_replace(self.machine.progress());
+        let progress = self.machine.progress();
+        if let Some(monitor) = &self.monitor {
+            monitor.record_progress(&progress);
+        }
+        self.progress.send_replace(progress);
     }
 
     /// All inputs of the machine come this way, so that a trace has all of them.
@@ -165,7 +173,13 @@ impl MachineThread {
             Input::Connected(peer, address) => {
                 self.feed(MachineInput::Peer(PeerEvent::Connected { peer, group: group_of(address) }));
             }
-            Input::Disconnected(peer) => self.feed(MachineInput::Peer(PeerEvent::Disconnected { peer })),
+            Input::Disconnected(peer) => {
+                self.feed(MachineInput::Peer(PeerEvent::Disconnected { peer }));
+                if let Some(monitor) = &self.monitor {
+                    monitor.record_peer_failure(&peer, PeerFailureType::Disconnected);
+                    monitor.forget_peer(&peer);
+                }
+            }
             Input::Response(id, answer) => {
                 self.requests.remove(&id);
                 self.feed(MachineInput::Response(id, answer));
@@ -209,8 +223,11 @@ impl MachineThread {
                     self.request(id, peer, &request, max_response_bytes);
                 }
                 Output::CancelRequest(id) => {
-                    if let Some(task) = self.requests.remove(&id) {
+                    if let Some((peer, task)) = self.requests.remove(&id) {
                         task.abort();
+                        if let Some(monitor) = &self.monitor {
+                            monitor.record_peer_failure(&peer, PeerFailureType::GivenUp);
+                        }
                     }
                 }
                 Output::Verify(job) => self.pool.push(job),
@@ -234,7 +251,10 @@ impl MachineThread {
                         Event::Target { height, .. } => self.appliers.send(ToStore::Target(height)),
                         _ => {}
                     }
-                    if matches!(event, Event::Reached(_) | Event::Halted(_)) {
+                    if let Some(monitor) = &self.monitor {
+                        observe::event(monitor, &event);
+                    }
+                    if matches!(event, Event::Reached(_) | Event::Halted(_) | Event::Stalled { .. } | Event::Resumed) {
                         notable = true;
                         self.publish();
                     }
@@ -256,13 +276,17 @@ impl MachineThread {
         let most = usize::try_from(max_response_bytes).unwrap_or(usize::MAX);
         let answer = self.network.request(peer, request.encode().into(), most);
         let inputs = self.inputs.clone();
+        let watch = self.monitor.clone().map(|monitor| observe::Asked::new(monitor, peer, request));
         let task = self.runtime.spawn(async move {
             let answer = answer.await.map_err(|error| match error {
                 ResponseError::Oversize { .. } => RequestFailure::Oversize,
                 _ => RequestFailure::Broken,
             });
+            if let Some(asked) = watch {
+                asked.answered(&answer);
+            }
             let _ = inputs.send(Input::Response(id, answer));
         });
-        self.requests.insert(id, task.abort_handle());
+        self.requests.insert(id, (peer, task.abort_handle()));
     }
 }

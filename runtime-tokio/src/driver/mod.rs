@@ -10,6 +10,7 @@ mod builder;
 pub(crate) mod dialer;
 mod handle;
 mod machine_thread;
+mod observe;
 mod pool;
 mod record;
 mod state_sync;

@@ -5,12 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant as Clock;
 
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::JobId;
 use hotstuff2_sync::verify::Job;
 
-use super::Input;
+use super::{Input, observe};
+use crate::monitor::SyncPerformanceMonitor;
 
 #[derive(Default)]
 struct Queue {
@@ -31,14 +33,20 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Starts `threads` threads that send verdicts to `verdicts`.
-    pub(super) fn start<C: Chain>(chain: &Arc<C>, threads: usize, verdicts: &Sender<Input>) -> std::io::Result<Self> {
+    pub(super) fn start<C: Chain>(
+        chain: &Arc<C>,
+        threads: usize,
+        verdicts: &Sender<Input>,
+        monitor: Option<&SyncPerformanceMonitor>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
         let mut pool = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         for number in 0..threads.max(1) {
             let (shared, chain, verdicts) = (Arc::clone(&shared), Arc::clone(chain), verdicts.clone());
+            let monitor = monitor.cloned();
             let thread = thread::Builder::new()
                 .name(format!("hs2-verify-{number}"))
-                .spawn(move || work(&shared, &*chain, &verdicts))?;
+                .spawn(move || work(&shared, &*chain, &verdicts, monitor.as_ref()))?;
             pool.threads.push(thread);
         }
         Ok(pool)
@@ -70,7 +78,7 @@ impl Drop for Pool {
     }
 }
 
-fn work<C: Chain>(shared: &Shared, chain: &C, verdicts: &Sender<Input>) {
+fn work<C: Chain>(shared: &Shared, chain: &C, verdicts: &Sender<Input>, monitor: Option<&SyncPerformanceMonitor>) {
     loop {
         let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let job = loop {
@@ -85,7 +93,14 @@ fn work<C: Chain>(shared: &Shared, chain: &C, verdicts: &Sender<Input>) {
         drop(queue);
         // A chain must not panic. Should one do it all the same, the job is given out again at its deadline, and this
         // thread lives on for the others.
-        let verdict = catch_unwind(AssertUnwindSafe(|| job.run(chain)));
+        let begin = Clock::now();
+        let verdict = {
+            let _span = tracing::debug_span!("verify", job = %job.id(), bytes = job.input_bytes()).entered();
+            catch_unwind(AssertUnwindSafe(|| job.run(chain)))
+        };
+        if let Some(monitor) = monitor {
+            observe::job(monitor, &job, begin.elapsed(), verdict.is_ok());
+        }
         match verdict {
             Ok(verdict) => {
                 if verdicts.send(Input::Verdict(Box::new(verdict))).is_err() {

@@ -15,9 +15,9 @@ use super::requester::BlockRequester;
 use super::tokio_manager::blocking;
 use super::validator::SyncBlockValidator;
 use super::{SyncError, SyncManager as _, SyncResult, TokioSyncManager};
-use crate::SyncProgress;
 use crate::driver::SyncEvent;
 use crate::state_validator::SyncStateValidator;
+use hotstuff2_sync::machine::Progress;
 
 /// A way to catch up.
 #[async_trait]
@@ -202,7 +202,7 @@ impl SyncStrategy for IncrementalSyncStrategy {
 #[derive(Clone, Debug)]
 pub struct BlockProcessingPipeline {
     manager: TokioSyncManager,
-    progress: watch::Receiver<SyncProgress>,
+    progress: watch::Receiver<Progress>,
     through: Height,
 }
 

@@ -18,7 +18,10 @@ async fn blocks_one_after_the_other() {
     let mut strategy = IncrementalSyncStrategy::new(&sync);
     soon(strategy.execute_sync(Height::new(120))).await.unwrap();
     assert!(strategy.state_applier().applied() >= Height::new(120));
-    assert_eq!(sync.get_sync_progress().await.unwrap().strategy, hotstuff2_sync::config::SyncStrategyType::Incremental);
+    assert_eq!(
+        sync.get_sync_progress().await.unwrap().current_strategy,
+        hotstuff2_sync::config::SyncStrategyType::Incremental
+    );
     assert!(matches!(sync.get_sync_status().await.unwrap(), SyncStatus::Done { .. }));
     let block = soon(strategy.block_requester().request_block(Height::new(7))).await.unwrap();
     strategy.block_validator().fast_validate_block(&block).await.unwrap();

@@ -71,7 +71,7 @@ async fn a_node_starts_stops_and_starts_again() {
     assert!(at.height >= Height::new(50) && at.height < TIP, "{at:?}");
     assert_eq!(sync.get_sync_status().await.unwrap(), SyncStatus::Done { at });
     assert_eq!(sync.estimate_sync_completion().await.unwrap(), Duration::ZERO);
-    assert_eq!(sync.get_sync_progress().await.unwrap().current, at.height);
+    assert_eq!(sync.get_sync_progress().await.unwrap().current_height, at.height.get());
 
     // Stopped, and asked to start by two at once while a third stops.
     sync.stop_sync().await.unwrap();

@@ -163,7 +163,7 @@ impl TokioSyncManager {
     }
 
     /// Progress, as it changes.
-    pub fn watch_progress(&self) -> watch::Receiver<SyncProgress> {
+    pub fn watch_progress(&self) -> watch::Receiver<Progress> {
         self.0.progress.clone()
     }
 
@@ -449,7 +449,7 @@ impl SyncManager for TokioSyncManager {
     }
 
     async fn get_sync_progress(&self) -> SyncResult<SyncProgress> {
-        Ok(self.0.progress.borrow().clone())
+        Ok(SyncProgress::from(&*self.0.progress.borrow()))
     }
 
     async fn estimate_sync_completion(&self) -> SyncResult<Duration> {
@@ -458,9 +458,7 @@ impl SyncManager for TokioSyncManager {
             SyncStatus::Following { .. } | SyncStatus::Done { .. } => Ok(Duration::ZERO),
             SyncStatus::Syncing | SyncStatus::Stalled { .. } => {
                 let progress = self.0.progress.borrow();
-                let state = progress.state.filter(|_| progress.strategy == SyncStrategyType::Fast);
-                let remaining = state.map_or(progress.remaining, |state| state.remaining);
-                remaining.ok_or(SyncError::NoEstimate)
+                progress.eta.map(|eta| eta.likely).ok_or(SyncError::NoEstimate)
             }
             status => Err(self.not_running(status)),
         }

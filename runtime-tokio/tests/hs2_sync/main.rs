@@ -5,5 +5,6 @@ mod common;
 mod demo;
 mod full_disk;
 mod kill_nine;
+mod metrics;
 mod replay;
 mod snapshot_file;

@@ -140,6 +140,9 @@ pub(crate) struct ServeArgs {
     /// Keep and serve at most so many snapshots of the state, the newest; what is dropped is deleted from the store
     #[arg(long, default_value_t = SnapshotRetention::default().count, value_name = "N")]
     pub(crate) snapshots: u32,
+    /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Play a liar, to see it caught
     #[arg(long, value_enum, hide = true)]
     pub(crate) lie: Option<Lie>,
@@ -224,6 +227,9 @@ pub(crate) struct SyncArgs {
     /// Keep following the network after it was caught up with, until stopped
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Write a trace to FILE, which `replay` plays again: what happened and what was done, not what was downloaded
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,

@@ -64,6 +64,9 @@ pub(crate) enum CliError {
     /// The address can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Metrics can't be shown.
+    #[error("metrics can't be shown at {address}: {source}; name another address")]
+    Metrics { address: std::net::SocketAddr, source: io::Error },
     /// The operating system doesn't give what a program needs.
     #[error("{what}: {source}; close other programs, then try again")]
     System { what: &'static str, source: io::Error },

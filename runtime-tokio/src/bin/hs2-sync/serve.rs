@@ -8,6 +8,7 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::state::{StateItem, subtree};
 use hotstuff2_sync_tokio::StoreHandler;
+use hotstuff2_sync_tokio::monitor::MeteredHandler;
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network as _, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
 
@@ -18,6 +19,7 @@ use crate::lie::Staged;
 use crate::nuisance::Nuisant;
 use crate::report::{ServeReport, say, write_json};
 use crate::stop::stop_signal;
+use crate::sync::show_metrics;
 
 /// Name of the key file in a node's folder.
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
@@ -57,6 +59,11 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let handler = match args.nuisance {
         Some(kind) => Arc::new(Nuisant::new(staged, kind)),
         None => staged,
+    };
+    let metrics = show_metrics(args.metrics).await?;
+    let handler: Arc<dyn Handler> = match &metrics {
+        Some((metrics, _)) => Arc::new(MeteredHandler::new(handler, Arc::clone(metrics))),
+        None => handler,
     };
     let (network, mut events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     let report = ServeReport {

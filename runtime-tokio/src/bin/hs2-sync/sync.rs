@@ -1,5 +1,6 @@
 //! `sync`: catches up with the network, and says what it took.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,9 +9,12 @@ use hotstuff2_sync::chain::native::{Genesis, NativeChain, check_age};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Progress;
+use hotstuff2_sync_tokio::monitor::{MetricsServer, PrometheusMetrics, serve_metrics};
 use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor};
-use hotstuff2_sync_tokio::{PeerAddress, StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncUsage};
+use hotstuff2_sync_tokio::{
+    PeerAddress, StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncPerformanceMonitor, SyncUsage,
+};
 
 use crate::args::{App, SyncArgs};
 use crate::config::Settings;
@@ -45,7 +49,10 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     }
     let start_height = store.stored().height;
     let start_rss_bytes = usage::rss_bytes();
-    let (mut handle, network) = start(args, config, &genesis, &store)?;
+    // Figures are shown as long as the sync runs.
+    let metrics = show_metrics(args.metrics).await?;
+    let monitor = metrics.as_ref().map(|(metrics, _)| SyncPerformanceMonitor::new(Arc::clone(metrics) as _));
+    let (mut handle, network) = start(args, config, &genesis, &store, monitor)?;
 
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
     let set_up = begin.elapsed().saturating_sub(handle.usage().running);
@@ -81,6 +88,18 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     }
 }
 
+/// Shows figures at `address`, if there is one, and says where.
+pub(crate) async fn show_metrics(
+    address: Option<SocketAddr>,
+) -> Result<Option<(Arc<PrometheusMetrics>, MetricsServer)>, CliError> {
+    let Some(address) = address else { return Ok(None) };
+    let metrics = Arc::new(PrometheusMetrics::new());
+    let server =
+        serve_metrics(address, Arc::clone(&metrics)).await.map_err(|source| CliError::Metrics { address, source })?;
+    eprintln!("metrics at http://{}/metrics", server.local_addr());
+    Ok(Some((metrics, server)))
+}
+
 /// Opens the store in `dir`, or creates it where there is none, with the genesis file beside it.
 pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain>, CliError> {
     let chain = Arc::new(NativeChain::new(genesis));
@@ -98,6 +117,7 @@ fn start(
     config: SyncConfig,
     genesis: &Genesis,
     store: &Arc<DiskStore<NativeChain>>,
+    monitor: Option<SyncPerformanceMonitor>,
 ) -> Result<(SyncHandle, Arc<dyn Network>), CliError> {
     let identity = Identity::load_or_generate(args.dir.join(IDENTITY_FILE))?;
     // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
@@ -113,6 +133,10 @@ fn start(
             .with_history(Arc::clone(store) as _)
             .with_peers(peers)
             .with_seed(seed);
+    let builder = match monitor {
+        Some(monitor) => builder.with_monitor(monitor),
+        None => builder,
+    };
     let builder = match &args.record {
         Some(path) => builder.with_recording(path),
         None => builder,

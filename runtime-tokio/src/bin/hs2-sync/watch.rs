@@ -167,7 +167,10 @@ impl Watch {
                 self.line.say(&format!("banned {}: {fault}", short(&peer.to_string())));
             }
             SyncEvent::Machine(Event::Stalled { reason, .. }) => {
-                self.line.say(&reason.to_string());
+                // It is said again as long as it lasts.
+                if self.stall != Some(reason) {
+                    self.line.say(&reason.to_string());
+                }
                 self.stall = Some(reason);
             }
             SyncEvent::Machine(Event::Resumed) => {
