@@ -128,7 +128,7 @@ async fn the_interface_of_a_node() {
     assert_eq!(Some(&one.header), net.chain.header(Height::new(3)));
     name!("SyncManager::get_sync_progress", "SyncManager::estimate_sync_completion");
     soon(sync.sync_state_to_height(TIP)).await.unwrap();
-    assert_eq!(sync.get_sync_progress().await.unwrap().current, TIP);
+    assert_eq!(sync.get_sync_progress().await.unwrap().current_height, TIP.get());
     while sync.get_sync_status().await.unwrap() == SyncStatus::Syncing {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
