@@ -8,30 +8,48 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::bandwidth::BandwidthAllocator;
 use hotstuff2_sync::calls::Apply;
 use hotstuff2_sync::chain::HeaderFacts;
 use hotstuff2_sync::chain::native::{
     Block, BlockHeader, BlockValidator, ConsensusValidator, NativeChain, SignatureValidator, StateValidator,
 };
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::downloads::{
+    BlockRange, DownloadCoordinator, DownloadProgress, DownloadStatistics, DownloadTask, TaskId,
+};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Epoch, Height, PeerId};
+use hotstuff2_sync::machine::RequestKind;
 use hotstuff2_sync::participation::{GateSettings, PauseReason, Permit, VoteRecord};
+use hotstuff2_sync::peers::{
+    BlacklistReason, PeerHealth, PeerInfo, PeerOutcome, PeerPerformance, PeerQuality, PeerSettings, SyncPeerManager,
+};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{KeyValueState, Record, SnapshotId, StateDelta, StateProof};
+use hotstuff2_sync::time::Instant;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+use hotstuff2_sync_testkit::sim::{
+    BenchmarkResults, NetworkScenario, NetworkSimulator, SyncTestFramework, TestSyncManager,
+};
+use hotstuff2_sync_testkit::test_utils::{
+    assert_sync_consistency, create_blockchain_with_gaps, create_test_sync_manager, simulate_network_partition_scenario,
+};
+use hotstuff2_sync_testkit::world::World;
 use hotstuff2_sync_tokio::consensus::{ConsensusControl, ConsensusError, ConsensusMode};
 use hotstuff2_sync_tokio::manager::{
     BlockDownloader, BlockProcessingPipeline, BlockRequester, DependencyResolver, FastSyncStrategy,
     IncrementalSyncStrategy, ParallelSyncStrategy, SnapshotDownloader, StateApplier, StateVerifier, SyncBlockValidator,
     SyncStrategy,
 };
+use hotstuff2_sync_tokio::monitor::PrometheusMetrics;
 use hotstuff2_sync_tokio::net::{BoxFuture, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::state_validator::StateSnapshot;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StateSpace, StateStore as _, StoreAnchor};
 use hotstuff2_sync_tokio::{
-    NoApplication, PeerAddress, StateManager, StoreHandler, SyncManager, SyncManagerBuilder, SyncResult,
-    SyncStateValidator, SyncStatus, TokioSyncManager, ValidationResult,
+    MetricsCollector, NoApplication, PeerAddress, PeerFailureType, ProgressTrend, StateManager, StoreHandler,
+    SyncErrorType, SyncManager, SyncManagerBuilder, SyncPerformanceMonitor, SyncProgress, SyncProgressTracker,
+    SyncResult, SyncStateValidator, SyncStatus, TokioSyncManager, ValidationResult,
 };
 
 /// Says that the name is used here.
@@ -382,6 +400,186 @@ fn settings() {
     };
     config.validate().unwrap();
     assert_ne!(config, SyncConfig::default());
+}
+
+/// One peer that has answered once, of two.
+fn peers(now: Instant) -> (SyncPeerManager, PeerId, PeerId) {
+    let settings = PeerSettings {
+        max_active: 1,
+        rotation_interval: Duration::from_secs(60),
+        ban_duration: Duration::from_secs(3600),
+        suspect_self_groups: 3,
+    };
+    let (one, other) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+    let mut peers = SyncPeerManager::new(settings);
+    peers.connected(now, one, 1);
+    peers.connected(now, other, 2);
+    (peers, one, other)
+}
+
+#[test]
+fn coordination_of_peers() {
+    name!("SyncPeerManager", "SyncPeerManager::discover_sync_peers", "SyncPeerManager::select_optimal_peers");
+    let now = Instant::from_micros(1_000_000);
+    let (mut peers, one, other) = peers(now);
+    peers.discover_sync_peers(now);
+    assert_eq!(peers.active_ids().count(), 1, "one is asked, the other stands by");
+    let asked = peers.active_ids().next().unwrap();
+    assert_eq!(peers.select_optimal_peers(5), [asked]);
+    name!("SyncPeerManager::record_peer_performance", "PeerPerformance", "SyncPeerManager::get_peer_bandwidth");
+    name!("SyncPeerManager::get_peer_reliability", "SyncPeerManager::evaluate_peer_quality", "PeerQuality");
+    assert_eq!((peers.get_peer_bandwidth(&asked), peers.get_peer_reliability(&asked)), (None, None));
+    let later = now.after(Duration::from_millis(100));
+    let delivered = PeerPerformance {
+        kind: RequestKind::Bodies,
+        sent: now,
+        due: later,
+        bytes: 1 << 20,
+        outcome: PeerOutcome::Delivered,
+    };
+    peers.record_peer_performance(later, &asked, &delivered);
+    let verified = PeerOutcome::Verified { took: Duration::from_millis(1) };
+    peers.record_peer_performance(later, &asked, &PeerPerformance { outcome: verified, ..delivered });
+    assert_eq!(peers.get_peer_reliability(&asked), Some(1_000_000));
+    let quality: PeerQuality = peers.evaluate_peer_quality(&asked);
+    assert!(quality.measured && Some(quality.bytes_per_second) == peers.get_peer_bandwidth(&asked), "{quality:?}");
+    name!("SyncPeerManager::check_peer_health", "PeerHealth", "PeerInfo", "SyncPeerManager::rotate_sync_peers");
+    assert_eq!(peers.check_peer_health(later, &asked), PeerHealth::Healthy);
+    let info: PeerInfo = peers.info(later, &asked).unwrap();
+    assert!(info.active && info.quality == quality);
+    let standing_by = if asked == one { other } else { one };
+    assert_eq!(peers.check_peer_health(later, &standing_by), PeerHealth::StandingBy);
+    let changed = peers.rotate_sync_peers(later.after(Duration::from_secs(120)));
+    assert_eq!(changed, [(asked, standing_by)], "the other has its turn");
+    name!("SyncPeerManager::blacklist_unreliable_peer", "BlacklistReason");
+    let until = peers.blacklist_unreliable_peer(later, &asked, BlacklistReason::ByHand);
+    assert_eq!(peers.check_peer_health(later, &asked), PeerHealth::Banned { until });
+}
+
+#[test]
+fn coordination_of_downloads() {
+    name!("DownloadCoordinator", "DownloadCoordinator::assign_block_range", "BlockRange", "TaskId", "DownloadTask");
+    let now = Instant::from_micros(1_000_000);
+    let (mut peers, one, _) = peers(now);
+    peers.discover_sync_peers(now);
+    let mut downloads = DownloadCoordinator::default();
+    let range: BlockRange = HeightRange::new(Height::new(1), Height::new(64)).unwrap();
+    let task: TaskId = downloads.assign_block_range(now, one, range, 65_536, now.after(Duration::from_millis(50)), 0);
+    let tasks: Vec<DownloadTask> = downloads.tasks().collect();
+    assert_eq!(
+        tasks.iter().map(|task| (task.id, task.peer, task.range)).collect::<Vec<_>>(),
+        [(task, one, Some(range))]
+    );
+    name!("DownloadCoordinator::get_download_progress", "DownloadProgress");
+    let progress: DownloadProgress = downloads.get_download_progress();
+    assert_eq!((progress.active, progress.bytes_in_flight), (1, 65_536));
+    name!("DownloadCoordinator::estimate_completion_time", "DownloadCoordinator::balance_download_load");
+    assert_eq!(downloads.estimate_completion_time(), None, "nothing has come yet");
+    assert_eq!(downloads.balance_download_load(now, &peers), [], "nothing is late yet");
+    name!("DownloadCoordinator::reassign_failed_download", "DownloadCoordinator::get_download_statistics");
+    name!("DownloadStatistics");
+    assert_eq!(downloads.reassign_failed_download(task).map(|task| task.range), Some(Some(range)));
+    assert_eq!(downloads.reassign_failed_download(task), None);
+    let statistics: DownloadStatistics = downloads.get_download_statistics();
+    assert_eq!((statistics.assigned, statistics.reassigned), (1, 1));
+    name!("BandwidthAllocator");
+    let mut bandwidth = BandwidthAllocator::new(1 << 20, now);
+    assert_eq!((bandwidth.limit(), bandwidth.ready_at(now)), (Some(1 << 20), None));
+    bandwidth.charge(now, 4 << 20);
+    assert!(bandwidth.ready_at(now).is_some_and(|at| at > now), "what was asked for must be paid off first");
+}
+
+#[test]
+fn progress() {
+    name!("SyncProgress", "SyncProgressTracker", "SyncProgressTracker::update_progress", "ProgressTrend");
+    name!("SyncProgressTracker::calculate_download_rate", "SyncProgressTracker::estimate_completion_time");
+    name!("SyncProgressTracker::get_progress_trend");
+    let mut tracker = SyncProgressTracker::new();
+    assert_eq!(tracker.get_progress_trend(), ProgressTrend::Unknown);
+    tracker.update_progress(0, 100);
+    tracker.update_progress(100, 100);
+    assert_eq!(tracker.get_progress_trend(), ProgressTrend::Done);
+    assert_eq!(tracker.estimate_completion_time(), Duration::ZERO);
+    assert!(tracker.calculate_download_rate() >= 0.0);
+    let world = World::new(TestChain::new(ChainSpec::default()).unwrap(), SyncConfig::default()).unwrap();
+    name!("SyncProgress::current_height", "SyncProgress::target_height", "SyncProgress::synced_blocks");
+    name!("SyncProgress::remaining_blocks", "SyncProgress::sync_percentage", "SyncProgress::estimated_completion");
+    name!("SyncProgress::download_rate", "SyncProgress::current_strategy");
+    let SyncProgress {
+        current_height,
+        target_height,
+        synced_blocks,
+        remaining_blocks,
+        sync_percentage,
+        estimated_completion: _,
+        download_rate,
+        current_strategy,
+        ..
+    } = SyncProgress::from(&world.machine.progress());
+    assert_eq!((current_height, target_height, synced_blocks, remaining_blocks), (0, 0, 0, 0));
+    assert!((0.0..=100.0).contains(&sync_percentage) && download_rate == 0.0, "{sync_percentage} {download_rate}");
+    assert_eq!(current_strategy, SyncStrategyType::Auto);
+}
+
+#[test]
+fn monitoring() {
+    name!("SyncPerformanceMonitor", "MetricsCollector", "SyncErrorType", "PeerFailureType");
+    let metrics = Arc::new(PrometheusMetrics::new());
+    let collector: Arc<dyn MetricsCollector> = Arc::clone(&metrics) as _;
+    let monitor = SyncPerformanceMonitor::new(collector);
+    let (peer, ms) = (PeerId::from_bytes([7; 32]), Duration::from_millis(3));
+    let before = metrics.render();
+    name!("SyncPerformanceMonitor::record_block_download_time", "SyncPerformanceMonitor::record_block_validation_time");
+    monitor.record_block_download_time(1, ms);
+    monitor.record_block_validation_time(1, ms);
+    name!("SyncPerformanceMonitor::record_state_application_time", "SyncPerformanceMonitor::record_bandwidth_usage");
+    monitor.record_state_application_time(1, ms);
+    monitor.record_bandwidth_usage(&peer, 1000, ms);
+    name!("SyncPerformanceMonitor::record_peer_latency", "SyncPerformanceMonitor::record_sync_error");
+    monitor.record_peer_latency(&peer, ms);
+    monitor.record_sync_error(SyncErrorType::Stall, Some(&peer));
+    name!("SyncPerformanceMonitor::record_peer_failure");
+    monitor.record_peer_failure(&peer, PeerFailureType::Banned);
+    let after = metrics.render();
+    assert_ne!(before, after);
+    for word in ["stall", "banned"] {
+        assert!(after.contains(word), "{word} is missing in\n{after}");
+    }
+}
+
+#[test]
+fn testing() {
+    name!("create_test_sync_manager", "TestSyncManager", "assert_sync_consistency", "create_blockchain_with_gaps");
+    let mut manager: TestSyncManager = create_test_sync_manager();
+    manager.start_sync(None);
+    manager.wait_for(TIP).unwrap();
+    assert_sync_consistency(&mut manager, TIP.get());
+    assert_eq!(create_blockchain_with_gaps(&[1, 5]).len(), 2);
+    name!("simulate_network_partition_scenario", "NetworkScenario", "NetworkSimulator", "SyncTestFramework");
+    let scenario: NetworkScenario = simulate_network_partition_scenario(Duration::from_secs(5));
+    assert!(scenario.run().unwrap().took > Duration::ZERO);
+    let simulator: &mut NetworkSimulator = manager.simulator();
+    assert!(simulator.now() > Instant::ZERO);
+    let framework = SyncTestFramework::new(1, SyncConfig::default());
+    name!("SyncTestFramework::test_fast_sync_scenario", "SyncTestFramework::test_incremental_sync_scenario");
+    assert_eq!(framework.test_fast_sync_scenario(0, 300).unwrap().blocks, 300);
+    assert_eq!(framework.test_incremental_sync_scenario(10).unwrap().blocks, 10);
+    name!("SyncTestFramework::test_parallel_sync_performance", "SyncTestFramework::test_peer_failure_recovery");
+    assert!(framework.test_parallel_sync_performance(3).unwrap().blocks > 0);
+    assert!(framework.test_peer_failure_recovery(0.2).unwrap().banned.is_empty());
+    name!("SyncTestFramework::test_network_partition_recovery", "SyncTestFramework::test_malicious_peer_detection");
+    assert!(framework.test_network_partition_recovery(Duration::from_secs(5)).unwrap().blocks > 0);
+    let liars = framework.peers(4).unwrap();
+    let found = framework.test_malicious_peer_detection(&liars[..1]).unwrap();
+    assert!(found.banned.iter().all(|banned| *banned == liars[0]));
+    name!(
+        "SyncTestFramework::benchmark_sync_strategies",
+        "BenchmarkResults",
+        "SyncTestFramework::test_large_scale_sync"
+    );
+    let results: BenchmarkResults = framework.benchmark_sync_strategies(&[60]).unwrap();
+    assert_eq!(results.rows.len(), 4);
+    assert_eq!(framework.test_large_scale_sync(2000, 10).unwrap().blocks, 2000);
 }
 
 /// A row of the table: the name, and what stands for it.

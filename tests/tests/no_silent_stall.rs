@@ -106,7 +106,8 @@ fn is(step: StallStep, output: &Output) -> bool {
         }
         StallStep::AskPeers => matches!(output, Output::Request { .. } | Output::CancelRequest(_)),
         StallStep::AskOthers => matches!(output, Output::CancelRequest(_)),
-        StallStep::VerifyAgain => matches!(output, Output::Verify(_)),
+        // A change of strategy before that drops the job and asks instead.
+        StallStep::VerifyAgain => matches!(output, Output::Verify(_) | Output::Request { .. }),
         StallStep::CallAgain => matches!(
             output,
             Output::Apply(_) | Output::Replay(_) | Output::Store(_) | Output::State(_) | Output::History(_)

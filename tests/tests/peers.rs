@@ -609,7 +609,7 @@ fn withheld_proof() {
 }
 
 #[test]
-fn slow_drip_behind_a_claim_of_speed() {
+fn slow_drip() {
     // Fast while it is measured, then so slow that every answer would take minutes.
     let mut world = World::new(chain(20_000, 1), SyncConfig::default()).unwrap();
     let mut fast = 6;

@@ -127,7 +127,7 @@ fn crash_at_every_write(source: &Arc<dyn Source>, strategy: SyncStrategyType) ->
 
 #[test]
 fn a_crash_at_any_durable_write_loses_nothing_that_was_acknowledged() {
-    let blocks = crash_at_every_write(&chain(1500, 4), SyncStrategyType::Parallel);
+    let blocks = crash_at_every_write(&chain(5000, 6), SyncStrategyType::Parallel);
     let executed = crash_at_every_write(&ledger(120, 30), SyncStrategyType::Parallel);
     let state = crash_at_every_write(&ledger(300, 2000), SyncStrategyType::Fast);
     assert!(blocks >= 5 && executed >= 3 && state >= 3, "{blocks}, {executed} and {state} writes");
