@@ -113,7 +113,7 @@ struct Held {
 
 type Known = HashMap<Task, (Result<Outcome, Fault>, u32)>;
 
-/// A network of nodes on virtual time. See the [module](self) for what is real in it.
+/// A network of nodes on virtual time. See the module for what is real in it.
 pub struct NetworkSimulator {
     source: Arc<dyn Source>,
     /// What else validators made final, where they equivocate.

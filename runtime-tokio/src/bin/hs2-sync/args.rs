@@ -229,7 +229,7 @@ pub(crate) struct ConfigArgs {
 /// The settings of a sync. All others are set in a file or in the environment.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SettingsArgs {
-    /// Settings in TOML, as `config` prints them; the environment (HS2_SYNC_<FIELD>) and options here come before it
+    /// Settings in TOML, as `config` prints them; the environment (`HS2_SYNC_` and the field's name) and options here come before it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// How to catch up [default: auto]
