@@ -609,6 +609,24 @@ fn withheld_proof() {
 }
 
 #[test]
+fn who_is_always_busy_keeps_nobody_from_arriving() {
+    let mut world = world(300);
+    world.join(1, Honest::default());
+    // It claims epochs and blocks without end, and has no time to prove any of it.
+    let busy = || Reply::After(Duration::from_millis(1), encode_refusal(Refusal::Busy { retry_after_ms: 1 }));
+    world.join(
+        2,
+        Scripted(move |request: &Request, chain: &TestChain, _| match request {
+            Request::Status => Reply::After(Duration::from_millis(1), status(chain, 1_000_000, 1000)),
+            _ => busy(),
+        }),
+    );
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?} {:#?}", world.events, world.machine.progress());
+    assert_eq!(world.bans, []);
+}
+
+#[test]
 fn slow_drip() {
     // Fast while it is measured, then so slow that every answer would take minutes.
     let mut world = World::new(chain(20_000, 1), SyncConfig::default()).unwrap();

@@ -26,6 +26,9 @@ const MAX_REST: core::time::Duration = core::time::Duration::from_secs(30);
 const MAX_DOUBLINGS: u32 = 7;
 /// A follow request that came back empty sooner than this did not wait at the peer: it is asked again only after a pause.
 const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
+/// So many times in a row a peer may be too busy to prove what it claims; from then on that counts as unproven. It is asked
+/// again all the same, but nobody waits for it any more.
+const BUSY_IS_UNPROVEN: u32 = 8;
 
 impl Machine {
     /// A request was answered, or won't be. Answers to requests that the machine has forgotten are counted and ignored.
@@ -111,8 +114,13 @@ impl Machine {
                 let until = self.now.after(core::time::Duration::from_millis(u64::from(retry_after_ms)));
                 // Its word alone doesn't make anyone wait for longer than a request may take.
                 let until = until.min(self.now.after(self.config.peer_timeout));
-                self.peers.busy(id, until, self.now);
-                until
+                let in_a_row = self.peers.busy(id, until, self.now);
+                let proves = matches!(request.purpose, Purpose::Tip(_) | Purpose::Handovers(_));
+                if proves && in_a_row >= BUSY_IS_UNPROVEN {
+                    self.peers.get_mut(id).map_or(until, |peer| peer.failed_to_prove(self.now)).max(until)
+                } else {
+                    until
+                }
             }
             Refusal::Unsupported => {
                 let until = self.peers.unsupported(id, self.now);

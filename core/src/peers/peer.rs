@@ -86,6 +86,8 @@ pub(crate) struct Peer {
     pub(super) suspicions: u32,
     not_before: BTreeMap<Kind, Instant>,
     pub(super) busy_until: Instant,
+    /// How often it said that it is busy since it last gave something true.
+    pub(super) busy_in_a_row: u32,
     /// How often nobody gave a state that it offered, and until when its offers choose nothing.
     states_lost: u32,
     states_doubted: Instant,
@@ -119,6 +121,7 @@ impl Peer {
             suspicions: 0,
             not_before: BTreeMap::new(),
             busy_until: Instant::ZERO,
+            busy_in_a_row: 0,
             states_lost: 0,
             states_doubted: Instant::ZERO,
             blocks: 0,
@@ -234,6 +237,7 @@ impl Peer {
     pub(super) fn succeeded(&mut self) {
         self.window = self.window.saturating_add(1).min(MAX_WINDOW);
         self.suspicions /= 2;
+        self.busy_in_a_row = 0;
     }
 
     /// An answer did not come in time: half as much is asked for at once.
