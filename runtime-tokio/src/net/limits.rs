@@ -84,7 +84,7 @@ pub(super) const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 pub(super) const INCOMING_BUFFER_BYTES: u64 = 64 << 10;
 /// See [`INCOMING_BUFFER_BYTES`].
 pub(super) const INCOMING_BUFFERS_BYTES: u64 = 4 << 20;
-/// State of a connection, with keys and timers, measured: 41 KiB, and some for what grows.
+/// State of a connection, with keys and timers: an estimate on the safe side, not a measurement.
 const CONNECTION_STATE_BYTES: u64 = 96 << 10;
 /// State of a stream and of the task that serves it, beside the request.
 const STREAM_STATE_BYTES: u64 = 2 << 10;
