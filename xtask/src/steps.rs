@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::tools::Component;
 use crate::workspace::Workspace;
-use crate::{bare_metal, command, no_std};
+use crate::{bare_metal, command, fuzz, no_std};
 
 /// One step; `ALL` is the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,12 @@ pub(crate) enum Step {
     Test,
     NoStd,
     BareMetal,
+    Fuzz,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Format, Self::Guards, Self::Clippy, Self::Doc, Self::Test, Self::NoStd, Self::BareMetal];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Format, Self::Guards, Self::Clippy, Self::Doc, Self::Test, Self::NoStd, Self::BareMetal, Self::Fuzz];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -32,6 +33,7 @@ impl Step {
             Self::Test => "test",
             Self::NoStd => "no-std",
             Self::BareMetal => "bare-metal",
+            Self::Fuzz => "fuzz",
         }
     }
 
@@ -44,6 +46,7 @@ impl Step {
             Self::Test => "unit, integration and documentation tests of the workspace",
             Self::NoStd => "the core against a sysroot that has no `std`",
             Self::BareMetal => "the core built for a Cortex-M4F, which has no operating system",
+            Self::Fuzz => "a minute of fuzzing for each target",
         }
     }
 
@@ -90,6 +93,7 @@ impl Step {
             ])),
             Self::NoStd => no_std::check(workspace),
             Self::BareMetal => bare_metal::build(workspace),
+            Self::Fuzz => fuzz::run(workspace, &fuzz::Plan::EACH_FOR_A_MINUTE),
         }
     }
 }
