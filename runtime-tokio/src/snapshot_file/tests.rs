@@ -8,6 +8,7 @@ use hotstuff2_sync::chain::{Fault, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::state::{
     Prefix, Record, SnapshotId, StateItem, StateLeaves, StateSnapshot, key_hash, subtree, subtree_hash, value_hash,
 };
@@ -245,6 +246,49 @@ fn a_file_that_was_made_to_deceive_is_refused() {
     assert!(matches!(refused(&|frames| drop(frames.remove(at(Kind::Leaves)))), E::Damaged { .. }));
     assert!(matches!(refused(&|frames| drop(frames.remove(0))), E::Damaged { .. }));
     assert!(matches!(refused(&|frames| frames.swap(at(Kind::Base), at(Kind::Leaves))), E::Damaged { .. }));
+}
+
+#[test]
+fn whatever_the_frames_hold_is_refused_or_proves_the_same_state() {
+    const ROUNDS: u64 = 400;
+    let world = World::new();
+    let (good, bad) = (world.path("good.snap"), world.path("bad.snap"));
+    let whole = export(&world.full(), None, &good, &mut |_, _| {}).unwrap();
+    let frames = frames_of(&good);
+    let mut refused = 0;
+    for seed in 0..ROUNDS {
+        let mut rng = Rng::new(seed);
+        let mut below = |bound: usize| rng.below(bound as u64) as usize;
+        let mut frames = frames.clone();
+        for _ in 0..=below(2) {
+            let (at, to) = (below(frames.len()), below(frames.len()));
+            match below(6) {
+                0 => frames.swap(at, to),
+                1 => frames.insert(to, frames[at].clone()),
+                2 => drop(frames.remove(at)),
+                change => {
+                    let content = &mut frames[at].1;
+                    let mut bytes = content.to_vec();
+                    let byte = below(bytes.len());
+                    match change {
+                        3 => bytes.truncate(byte),
+                        _ => bytes[byte] ^= 1 << below(8),
+                    }
+                    *content = bytes.into();
+                }
+            }
+        }
+        // The checksums are right each time.
+        write(&bad, &frames);
+        match world.verify(&bad) {
+            Ok(summary) => assert_eq!(SnapshotSummary { file_bytes: whole.file_bytes, ..summary }, whole, "{seed}"),
+            Err(error) => {
+                assert!(error.to_string().contains("bad.snap"), "{seed}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > ROUNDS / 2, "{refused} were refused");
 }
 
 #[test]
