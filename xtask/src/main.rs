@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             finish(Workspace::find().and_then(|workspace| simulate::run(&workspace, name, &options)))
         }
         Ok(Request::Fuzz(plan)) => finish(Workspace::find().and_then(|workspace| fuzz::run(&workspace, &plan))),
-        Ok(Request::Mutants(only)) => finish(Workspace::find().and_then(|workspace| mutants::run(&workspace, &only))),
+        Ok(Request::Mutants(plan)) => finish(Workspace::find().and_then(|workspace| mutants::run(&workspace, &plan))),
         Ok(Request::Wan(arguments)) => finish(Workspace::find().and_then(|workspace| wan::run(&workspace, &arguments))),
         Err(message) => {
             eprintln!("xtask: {message}\n\n{}", help());
@@ -62,8 +62,7 @@ enum Request {
     /// A command of the simulator, with its options.
     Simulate(&'static str, Vec<String>),
     Fuzz(fuzz::Plan),
-    /// Ends of file names; none for all files.
-    Mutants(Vec<String>),
+    Mutants(mutants::Plan),
     /// With what goes on to the program.
     Wan(Vec<String>),
 }
@@ -74,7 +73,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         None | Some("help" | "--help" | "-h") => return Ok(Request::Help),
         Some("test") => {}
         Some("fuzz") => return fuzz::parse(words).map(Request::Fuzz),
-        Some("mutants") => return Ok(Request::Mutants(words.map(str::to_owned).collect())),
+        Some("mutants") => return mutants::parse(words).map(Request::Mutants),
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => {
             let Some(name) = simulate::COMMANDS.into_iter().find(|name| *name == other) else {
@@ -112,9 +111,9 @@ fn help() -> String {
     text.push_str(
         "\n       cargo xtask fuzz [--seconds N] [TARGET]\n\n\
          Runs every fuzz target, or one, for N seconds (60).\n\
-         \n       cargo xtask mutants [FILE]...\n\n\
-         Changes the verification and accounting code, or the files whose names end so, and sees whether\n\
-         the tests notice. Takes hours.\n\
+         \n       cargo xtask mutants [--continue] [FILE]...\n\n\
+         Changes the verification and accounting code, or these files of it, and sees whether the tests\n\
+         notice. Takes hours; with --continue it tries what an earlier run did not catch.\n\
          \n       cargo xtask wan SCENARIO [OPTION]...\n\n\
          Runs the command over an emulated wide area network; needs root. `cargo xtask wan --help` lists\n\
          the scenarios.\n\n\

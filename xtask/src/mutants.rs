@@ -1,13 +1,20 @@
-//! `cargo xtask mutants`: changes the verification and accounting code in small ways, one at a time, and sees whether the
-//! core's own tests notice. What they can't notice is listed with a reason in `.cargo/mutants.toml`.
+//! `cargo xtask mutants`: changes the code that verification and the accounts stand on in small ways, one at a time, and
+//! sees whether the core's own tests notice. What they can't notice is listed with a reason in `.cargo/mutants.toml`.
+//!
+//! A copy of the checkout is mutated, in one place with one build folder, so that compilers build only what changed.
+//! Each mutant meets the quick tests first, and the slow ones only where those let it pass. Results stay in the target
+//! folder by file: `--continue` goes on where a run ended, and tries again what it missed.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, io};
 
 use crate::command;
 use crate::workspace::Workspace;
 
 /// What is mutated, under `core/src`.
-const FILES: [&str; 19] = [
+const FILES: [&str; 33] = [
     "chain/native/signature.rs",
     "chain/native/certificate.rs",
     "chain/native/validators.rs",
@@ -17,54 +24,288 @@ const FILES: [&str; 19] = [
     "chain/native/handover.rs",
     "chain/native/epoch.rs",
     "chain/native/vote.rs",
+    "chain/native/header.rs",
+    "chain/native/codec.rs",
+    "chain/native/tip.rs",
+    "chain/native/skip.rs",
+    "chain/native/anchor.rs",
+    "chain/native/genesis.rs",
+    "chain/native/evidence.rs",
+    "chain/native/validator.rs",
+    "chain/native/native_chain.rs",
+    "chain/refs.rs",
     "state/subtree.rs",
     "state/pruned.rs",
     "state/leaves.rs",
     "state/proof.rs",
     "state/answer.rs",
     "state/validation.rs",
+    "state/digest.rs",
+    "state/node.rs",
+    "state/record.rs",
+    "state/prefix.rs",
     "verify/job.rs",
     "verify/verdict.rs",
     "budget.rs",
     "requests.rs",
 ];
 
-/// Runs cargo-mutants over all of [`FILES`], or those that `only` names the end of. Hours, for all of them.
-pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<(), String> {
+/// Tests that take seconds without the optimizer. Only mutants that all others let pass meet them.
+const SLOW_TESTS: [&str; 9] = [
+    "any_bytes_decode_to_themselves_or_not_at_all",
+    "any_history_has_the_roots_and_proofs_of_jmt",
+    "any_walk_from_the_root_rebuilds_the_state",
+    "behaves_like_a_map_over_any_history",
+    "length_prefix_bomb",
+    "memory_is_that_of_the_open_way_however_many_leaves",
+    "mutated_messages_never_verify",
+    "no_changed_byte_proves_anything_false",
+    "pages_and_root_are_those_of_the_tree_and_of_jmt",
+];
+
+/// Most seconds that one run of the tests may take. They take less than a tenth of it on an idle machine; mutants that
+/// reach it are counted apart, as a slow machine would look the same.
+const TIMEOUT: &str = "120";
+
+/// Most KiB of address space for a compiler or a test: some mutants take memory in an endless loop.
+const MAX_MEMORY_KIB: &str = "8388608";
+
+/// What to run.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// Files; all of [`FILES`] where none is named.
+    files: Vec<&'static str>,
+    /// Goes on where an earlier run ended.
+    goes_on: bool,
+}
+
+pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Plan, String> {
+    let (mut names, mut goes_on) = (Vec::new(), false);
+    for word in words {
+        match word {
+            "--continue" => goes_on = true,
+            name if FILES.iter().any(|file| is_named(file, name)) => names.push(name),
+            name => return Err(format!("none of the mutated files is called `{name}`: {}", FILES.join(", "))),
+        }
+    }
+    let chosen = |file: &&str| names.is_empty() || names.iter().any(|name| is_named(file, name));
+    Ok(Plan { files: FILES.into_iter().filter(chosen).collect(), goes_on })
+}
+
+/// Whether `name` is the file's path or the last parts of it.
+fn is_named(file: &str, name: &str) -> bool {
+    file.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+}
+
+/// Mutates the files of `plan` and prints what became of the mutants. Fails where one was missed or never ended.
+pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<(), String> {
     let tools = workspace.target.join("tools");
     let program = tools.join("bin/cargo-mutants");
     if !command::succeeds(Command::new(&program).args(["mutants", "--version"])) {
         println!("cargo-mutants is missing: cargo installs it into {}", tools.display());
         command::run(workspace.cargo().args(["install", "cargo-mutants", "--locked", "--root"]).arg(&tools))?;
     }
-    let chosen = |file: &&&str| only.is_empty() || only.iter().any(|name| file.ends_with(name.as_str()));
-    let files: Vec<String> = FILES.iter().filter(chosen).map(|file| format!("core/src/{file}")).collect();
-    if files.is_empty() {
-        return Err(format!("none of the mutated files ends with {}: {}", only.join(", "), FILES.join(", ")));
+    let folder = workspace.target.join("mutants");
+    let bench = Bench { program, tree: folder.join("tree"), build: folder.join("build") };
+    let copied = match fs::remove_dir_all(&bench.tree) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => copy_sources(&workspace.root, &bench.tree, &workspace.target),
+    };
+    copied.map_err(|error| format!("can't copy the checkout into {}: {error}", bench.tree.display()))?;
+    let mut all = Results::default();
+    let mut table = format!("{:<30} mutants  caught unviable  missed timeout\n", "file");
+    for (index, file) in plan.files.iter().enumerate() {
+        let output = folder.join(file.trim_end_matches(".rs").replace('/', "-"));
+        let results = bench.mutate(file, &output, plan.goes_on, index == 0)?;
+        table.push_str(&results.row(file));
+        all.extend(results);
     }
-    let mut mutants = Command::new(&program);
-    mutants
-        .current_dir(&workspace.root)
-        // Tests take less time than building them does.
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .args(["mutants", "--package", "hotstuff2-sync", "--no-shuffle", "-j1", "--timeout", "60", "--output"])
-        .arg(&workspace.target);
-    for file in &files {
-        mutants.args(["--file", file]);
+    if plan.files.len() > 1 {
+        table.push_str(&all.row("all"));
     }
-    command::run(mutants.args(["--", "--lib"]))
+    println!("\n{table}");
+    let open: Vec<&str> = all.missed.iter().chain(&all.timeout).map(String::as_str).collect();
+    if open.is_empty() { Ok(()) } else { Err(format!("no test caught these mutants:\n{}", open.join("\n"))) }
+}
+
+/// Copies what is under `from` but for version control and build folders.
+fn copy_sources(from: &Path, to: &Path, target: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if path == target || name == "target" || name == ".git" {
+            continue;
+        }
+        if path.is_dir() {
+            copy_sources(&path, &to.join(name), target)?;
+        } else {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where mutants are made and tried.
+struct Bench {
+    program: PathBuf,
+    tree: PathBuf,
+    build: PathBuf,
+}
+
+impl Bench {
+    /// Tries all mutants of `file`, with what is known of it in `output`. `first` says whether the tests must show that
+    /// they pass without a mutant.
+    fn mutate(&self, file: &str, output: &Path, goes_on: bool, first: bool) -> Result<Results, String> {
+        let failed = |error: io::Error| format!("{}: {error}", output.display());
+        let source = fs::read(self.tree.join("core/src").join(file)).map_err(failed)?;
+        // Mutants are known by the lines that they are on, so a changed file begins anew.
+        let known = output.join("mutated.rs");
+        if !goes_on || fs::read(&known).ok().as_ref() != Some(&source) {
+            match fs::remove_dir_all(output) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => fs::create_dir_all(output).and_then(|()| fs::write(&known, &source)).map_err(failed)?,
+            }
+        }
+        Results::gather(output).map_err(failed)?;
+        self.pass(file, output, first, &SLOW_TESTS.map(|test| ["--skip", test]).concat())?;
+        let quick = Results::gather(output).map_err(failed)?;
+        if quick.missed.is_empty() && quick.timeout.is_empty() {
+            return Ok(quick);
+        }
+        self.pass(file, output, true, &[])?;
+        Results::gather(output).map_err(failed)
+    }
+
+    /// Runs cargo-mutants over what is not caught yet, with the tests that `filter` leaves.
+    fn pass(&self, file: &str, output: &Path, baseline: bool, filter: &[&str]) -> Result<(), String> {
+        let mut mutants = Command::new("sh");
+        mutants
+            .args(["-c", "ulimit -v \"$0\" 2>/dev/null; exec \"$@\"", MAX_MEMORY_KIB])
+            .arg(&self.program)
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", &self.build)
+            .env("CARGO_INCREMENTAL", "1")
+            // Building takes longer than the tests do.
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("RUST_BACKTRACE", "0")
+            .args(["mutants", "--package", "hotstuff2-sync", "--file", &format!("core/src/{file}")])
+            .args(["--in-place", "--no-shuffle", "--iterate", "--timeout", TIMEOUT])
+            .args(["--baseline", if baseline { "run" } else { "skip" }, "--output"])
+            .arg(output)
+            .args(["--", "--lib", "--"])
+            .args(filter);
+        println!("mutants of {file}, {} tests", if filter.is_empty() { "all" } else { "quick" });
+        let status = mutants.status().map_err(|error| format!("can't start cargo-mutants: {error}"))?;
+        // Some were missed, some reached the time limit: the lists say which.
+        if matches!(status.code(), Some(0 | 2 | 3)) {
+            Ok(())
+        } else {
+            Err(format!("cargo-mutants ended with {status}"))
+        }
+    }
+}
+
+/// Mutants by what became of them.
+#[derive(Default)]
+struct Results {
+    caught: BTreeSet<String>,
+    unviable: BTreeSet<String>,
+    missed: BTreeSet<String>,
+    timeout: BTreeSet<String>,
+}
+
+impl Results {
+    /// Adds what the last pass says to what is kept in `output`, and returns it all.
+    fn gather(output: &Path) -> io::Result<Self> {
+        let last = output.join("mutants.out");
+        let kept = |name: &str| -> io::Result<BTreeSet<String>> {
+            let mut lines = read_lines(&output.join(name))?;
+            lines.extend(read_lines(&last.join(name))?);
+            fs::write(output.join(name), lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+            Ok(lines)
+        };
+        Ok(Self {
+            caught: kept("caught.txt")?,
+            unviable: kept("unviable.txt")?,
+            missed: read_lines(&last.join("missed.txt"))?,
+            timeout: read_lines(&last.join("timeout.txt"))?,
+        })
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.caught.extend(other.caught);
+        self.unviable.extend(other.unviable);
+        self.missed.extend(other.missed);
+        self.timeout.extend(other.timeout);
+    }
+
+    /// One line of the table.
+    fn row(&self, file: &str) -> String {
+        let counts = [&self.caught, &self.unviable, &self.missed, &self.timeout].map(BTreeSet::len);
+        let [caught, unviable, missed, timeout] = counts;
+        format!("{file:<30} {:>7} {caught:>7} {unviable:>8} {missed:>7} {timeout:>7}\n", counts.iter().sum::<usize>())
+    }
+}
+
+/// The lines of a file; none where it isn't there.
+fn read_lines(path: &Path) -> io::Result<BTreeSet<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn plan(line: &str) -> Result<Plan, String> {
+        parse(line.split_whitespace())
+    }
+
     #[test]
-    fn what_is_mutated_exists() {
-        let root = crate::workspace::root().unwrap();
+    fn files_are_named_by_their_last_parts() {
+        assert_eq!(plan(""), Ok(Plan { files: FILES.to_vec(), goes_on: false }));
+        let files = vec!["chain/native/validators.rs", "budget.rs"];
+        assert_eq!(plan("budget.rs --continue native/validators.rs"), Ok(Plan { files, goes_on: true }));
+        assert_eq!(plan("proof.rs").unwrap().files, ["state/proof.rs"]);
+        assert!(plan("roof.rs").is_err() && plan("--go-on").is_err() && plan("budget").is_err());
+    }
+
+    #[test]
+    fn what_is_named_exists() {
+        let core = crate::workspace::root().unwrap().join("core/src");
         for file in FILES {
-            assert!(root.join("core/src").join(file).is_file(), "{file}");
+            assert!(core.join(file).is_file(), "{file}");
         }
+        let mut text = String::new();
+        for folder in ["chain/native/tests", "state"] {
+            for entry in fs::read_dir(core.join(folder)).unwrap() {
+                text.push_str(&fs::read_to_string(entry.unwrap().path()).unwrap());
+            }
+        }
+        for test in SLOW_TESTS {
+            assert!(text.contains(&format!("fn {test}(")), "{test}");
+        }
+    }
+
+    #[test]
+    fn what_was_caught_once_stays_and_what_was_missed_is_the_last_pass_alone() {
+        let folder = std::env::temp_dir().join(format!("hs2-mutants-{}", std::process::id()));
+        let pass = |caught: &str, missed: &str| {
+            fs::create_dir_all(folder.join("mutants.out")).unwrap();
+            fs::write(folder.join("mutants.out/caught.txt"), caught).unwrap();
+            fs::write(folder.join("mutants.out/missed.txt"), missed).unwrap();
+            Results::gather(&folder).unwrap()
+        };
+        assert_eq!(
+            pass("a\nb\n", "c\nd\n").row("x").split_whitespace().collect::<Vec<_>>(),
+            ["x", "4", "2", "0", "2", "0"]
+        );
+        let all = pass("c\n", "d\n");
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(all.row("x").split_whitespace().collect::<Vec<_>>(), ["x", "4", "3", "0", "1", "0"]);
     }
 }
