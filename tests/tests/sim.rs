@@ -9,8 +9,8 @@ use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::sim::{
-    CachedChain, Crash, Equivocation, Holdings, JoinerSpec, Law, Lie, Line, Link, Minority, NetworkSimulator, NodeId,
-    Scenario, ServerSpec, Source, Step, Trace, VirtualNetwork,
+    CachedChain, Crash, Equivocation, Holdings, JoinerSpec, Line, Link, Minority, NetworkSimulator, NodeId, Scenario,
+    ServerSpec, Source, Step, Trace, VirtualNetwork,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -131,30 +131,6 @@ fn a_crash_at_any_durable_write_loses_nothing_that_was_acknowledged() {
     let executed = crash_at_every_write(&ledger(120, 30), SyncStrategyType::Parallel);
     let state = crash_at_every_write(&ledger(300, 2000), SyncStrategyType::Fast);
     assert!(blocks >= 5 && executed >= 3 && state >= 3, "{blocks}, {executed} and {state} writes");
-}
-
-#[test]
-fn the_oracle_sees_a_disk_that_forgets() {
-    let source = chain(300, 2);
-    let mut sim = sim(1, &source);
-    let server = sim.add_server(ServerSpec::default());
-    let joiner = joiner(&mut sim, SyncConfig::default(), &[server]);
-    assert_eq!(sim.run_to_tip(MINUTE), Ok(()));
-    // As if the file system had thrown away what it had promised to keep.
-    sim.disk(joiner).lose(&*source);
-    sim.schedule(sim.now(), Step::Crash(joiner));
-    sim.schedule(sim.now(), Step::Start(joiner));
-    let broken = sim.run_until(MINUTE, |_| false).unwrap_err();
-    assert_eq!(broken.law, Law::Durability, "{broken}");
-}
-
-#[test]
-fn the_oracle_sees_who_does_not_arrive() {
-    let source = chain(300, 2);
-    let mut sim = sim(1, &source);
-    let server = sim.add_server(ServerSpec { adversaries: vec![Box::new(Lie::LastBit)], ..ServerSpec::default() });
-    joiner(&mut sim, SyncConfig::default(), &[server]);
-    assert_eq!(sim.run_to_tip(MINUTE * 10).unwrap_err().law, Law::Arrival);
 }
 
 fn forked(source: &Arc<dyn Source>, height: u64) -> Arc<dyn Source> {

@@ -117,8 +117,11 @@ fn help() -> String {
          \n       cargo xtask wan SCENARIO [OPTION]...\n\n\
          Runs the command over an emulated wide area network; needs root. `cargo xtask wan --help` lists\n\
          the scenarios.\n\n\
-         \x20      cargo xtask soak [--seeds N] [--from S] | soak --seed S\n\n\
-         Plays random worlds in the simulator until a law is broken, or one of them line for line.\n\n\
+         \x20      cargo xtask soak [--seeds N] [--from S] | soak --seed S | soak --golden\n\n\
+         Plays random worlds in the simulator until a law is broken, or one of them line for line; or those\n\
+         whose traces are known, and compares.\n\n\
+         \x20      cargo xtask trace [--seed S]\n\n\
+         Prints the known traces anew, or the one of any world.\n\n\
          \x20      cargo xtask scale [--only ROW]\n\n\
          Measures how a sync grows with the gap, the epochs and the peers.\n",
     );

@@ -1,10 +1,10 @@
-//! `cargo xtask soak` and `cargo xtask scale`: the simulator, built for speed.
+//! `cargo xtask soak`, `cargo xtask scale` and `cargo xtask trace`: the simulator, built for speed.
 
 use crate::command;
 use crate::workspace::Workspace;
 
 /// Commands of the simulator that can be run from here.
-pub(crate) const COMMANDS: [&str; 2] = ["soak", "scale"];
+pub(crate) const COMMANDS: [&str; 3] = ["soak", "scale", "trace"];
 
 /// Builds the simulator and runs one of its commands with `options`.
 pub(crate) fn run(workspace: &Workspace, name: &str, options: &[String]) -> Result<(), String> {

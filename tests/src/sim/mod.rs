@@ -5,7 +5,9 @@
 mod adversary;
 mod chains;
 mod disk;
+mod doctor;
 mod framework;
+mod golden;
 mod manager;
 mod network;
 mod node;
@@ -21,9 +23,11 @@ pub use adversary::{
     Adversary, After, Answering, Ask, Equivocation, Forgery, Kinds, Lie, Minority, Nuisance, Only, Says, Sometimes,
 };
 pub use disk::{Crash, Crashed, Disk};
+pub use doctor::Doctor;
 pub use framework::{
     BenchmarkResults, BenchmarkRow, FrameworkError, NetworkScenario, ScenarioReport, SyncTestFramework,
 };
+pub use golden::{GOLDEN, golden_line, golden_seeds};
 pub(crate) use manager::certified_blocks;
 pub use manager::{TestSyncError, TestSyncManager, TestSyncStatus};
 pub use network::{CHUNK_BYTES, Happening, Line, Link, NodeId, TransferId, VirtualNetwork};

@@ -12,9 +12,11 @@ use hotstuff2_sync::time::Instant;
 
 use super::adversary::Adversary;
 use super::disk::Disk;
+use super::doctor::Doctor;
 use super::network::{Line, NodeId, TransferId};
 use super::oracle::Oracle;
 use super::source::Holdings;
+use crate::world::Recording;
 
 /// A node that holds the true chain, and answers from it what its adversaries leave of that.
 pub struct ServerSpec {
@@ -60,6 +62,8 @@ pub struct JoinerSpec {
     pub lost_jobs_ppm: u32,
     /// Longest time that its disk takes for a call.
     pub disk: Duration,
+    /// What breaks it, where the oracles are on trial.
+    pub doctor: Option<Box<dyn Doctor>>,
 }
 
 impl Default for JoinerSpec {
@@ -71,6 +75,7 @@ impl Default for JoinerSpec {
             contacts: Vec::new(),
             lost_jobs_ppm: 0,
             disk: Duration::from_millis(2),
+            doctor: None,
         }
     }
 }
@@ -130,6 +135,10 @@ pub(super) struct Open {
 
 pub(super) struct Joiner {
     pub(super) machine: Option<Machine>,
+    /// What goes in and out of the machine of this life.
+    pub(super) recording: Option<Recording>,
+    /// Recordings of earlier lives, where they are kept.
+    pub(super) recorded: Vec<Recording>,
     pub(super) disk: Disk,
     pub(super) config: SyncConfig,
     pub(super) serves: bool,
@@ -137,6 +146,7 @@ pub(super) struct Joiner {
     pub(super) lost_jobs_ppm: u32,
     pub(super) disk_time: Duration,
     pub(super) oracle: Oracle,
+    pub(super) doctor: Option<Box<dyn Doctor>>,
     pub(super) rng: Rng,
     pub(super) open: BTreeMap<RequestId, Open>,
     /// Connections, with the life of the other node.

@@ -1,18 +1,21 @@
 //! [`Oracle`]: what must hold of a node at every moment, whatever the world does to it.
 //!
 //! It compares with the true chain and with what was acknowledged before, and asks the machine nothing that the machine
-//! could be wrong about, but for its budget.
+//! could be wrong about, but for its accounts of its budget. A [`Doctor`](super::Doctor) shows of each law that it is watched.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hotstuff2_sync::chain::native::{ConflictEvidence, EpochContext};
-use hotstuff2_sync::ids::{CallId, Epoch, Height};
+use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::{CallId, Epoch, Height, JobId};
 use hotstuff2_sync::machine::{Apply, BlockPoint, Event, HaltReason, Progress, SnapshotBase, StateWork};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{StateForm, StateItem};
 use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::verify::Job;
 use hotstuff2_sync::wire::Request;
 
 use super::disk::Disk;
@@ -63,6 +66,10 @@ pub struct Oracle {
     /// Height up to which blocks were handed over.
     handed: Height,
     calls: BTreeMap<CallId, HeightRange>,
+    /// Bytes of the jobs and of the blocks that the machine has given out: a lower bound of what it holds.
+    verifying: BTreeMap<JobId, u64>,
+    applying: BTreeMap<CallId, u64>,
+    budget: u64,
     /// What was acknowledged.
     acked: Height,
     acked_epoch: Epoch,
@@ -78,16 +85,19 @@ pub struct Oracle {
 type Check = Result<(), (Law, String)>;
 
 impl Oracle {
-    /// The watch over a node with an empty disk, whose machine tells of a stall after `stall_after`.
-    pub fn new(truths: Vec<Arc<dyn Source>>, stall_after: Duration) -> Self {
+    /// The watch over a node with these settings and an empty disk.
+    pub fn new(truths: Vec<Arc<dyn Source>>, config: &SyncConfig) -> Self {
         Self {
             truths,
             handed: Height::ZERO,
             calls: BTreeMap::new(),
+            verifying: BTreeMap::new(),
+            applying: BTreeMap::new(),
+            budget: config.memory_budget,
             acked: Height::ZERO,
             acked_epoch: Epoch::ZERO,
             staged: Vec::new(),
-            stall_after,
+            stall_after: config.stall_after,
             progressed_at: Instant::ZERO,
             explained: false,
             running: false,
@@ -112,6 +122,8 @@ impl Oracle {
     pub fn started(&mut self, now: Instant, disk: &Disk) -> Check {
         self.handed = disk.stored();
         self.calls.clear();
+        self.verifying.clear();
+        self.applying.clear();
         self.halted = false;
         self.resumed(now);
         let lost = disk.stored() < self.acked || disk.shelf.newest_epoch() < self.acked_epoch;
@@ -185,9 +197,26 @@ impl Oracle {
                 format!("blocks of epoch {epoch}, with handovers to {stored} stored")
             })?;
         }
-        ensure(range.last().next() == next, Law::Order, || format!("{range} with a gap"))?;
         self.handed = range.last();
-        Ok(())
+        self.applying.insert(apply.id, apply.payload_bytes());
+        self.holds()
+    }
+
+    /// A job is given out.
+    pub fn verifies(&mut self, job: &Job) -> Check {
+        self.verifying.insert(job.id(), job.input_bytes() as u64);
+        self.holds()
+    }
+
+    /// A job came back, or is not wanted any more.
+    pub fn verified(&mut self, job: JobId) {
+        self.verifying.remove(&job);
+    }
+
+    /// What the machine holds for others to read fits into its budget, whatever it says itself.
+    fn holds(&self) -> Check {
+        let held: u64 = self.verifying.values().chain(self.applying.values()).sum();
+        ensure(held <= self.budget, Law::Budget, || format!("{held} of {} bytes are given out", self.budget))
     }
 
     fn is_true(&self, block: BlockPoint) -> Check {
@@ -196,6 +225,21 @@ impl Oracle {
         let is_known =
             self.truths.iter().any(|truth| known(truth).is_some()) || self.truths[0].tip_height() < block.height;
         ensure(is_true || !is_known, Law::Truth, || format!("{} is not the block at {}", block.id, block.height))
+    }
+
+    /// Blocks were stored and executed, and are acknowledged now: the state is the one after them.
+    pub fn applied(&mut self, now: Instant, call: CallId, disk: &Disk, applied_before: Height) -> Check {
+        self.acknowledged(now, disk, applied_before);
+        self.applying.remove(&call);
+        let (Some(state), height) = (disk.state(), disk.applied()) else { return Ok(()) };
+        self.is_state(height, state.root())
+    }
+
+    /// One height has one state.
+    fn is_state(&self, height: Height, root: Hash) -> Check {
+        let named = |truth: &Arc<dyn Source>| Some(truth.test_chain()?.header(height)?.state_root);
+        let is_true = self.truths.iter().filter_map(named).any(|named| named == root);
+        ensure(is_true, Law::Truth, || format!("{root} is not the state root at {height}"))
     }
 
     /// A call was carried out and is acknowledged now: the disk stands where it says.
@@ -210,9 +254,7 @@ impl Oracle {
     /// A state is to be made live.
     pub fn activates(&self, base: &SnapshotBase) -> Check {
         self.is_true(base.point)?;
-        let root = |truth: &Arc<dyn Source>| Some(truth.test_chain()?.header(base.point.height)?.state_root);
-        let is_true = self.truths.iter().filter_map(root).any(|root| root == base.state_root);
-        ensure(is_true, Law::Truth, || format!("{} is not the state root at {}", base.state_root, base.point.height))
+        self.is_state(base.point.height, base.state_root)
     }
 
     /// Work on the state is acknowledged now.
@@ -305,10 +347,10 @@ impl Oracle {
         })
     }
 
-    /// The budget was kept.
-    pub fn accounts(progress: &Progress) -> Check {
-        ensure(progress.peak_buffered_bytes <= progress.budget_bytes, Law::Budget, || {
-            format!("{} of {} bytes", progress.peak_buffered_bytes, progress.budget_bytes)
+    /// The budget was kept, as the machine accounts for it.
+    pub fn accounts(&self, progress: &Progress) -> Check {
+        ensure(progress.peak_buffered_bytes <= self.budget, Law::Budget, || {
+            format!("{} of {} bytes", progress.peak_buffered_bytes, self.budget)
         })
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
-use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::trace::PlayError;
 
 use super::adversary::{Adversary, After, Equivocation, Forgery, Kinds, Lie, Minority, Nuisance, Only, Sometimes};
 use super::chains::Chosen;
@@ -22,6 +23,8 @@ use super::node::{JoinerSpec, ServerSpec};
 use super::oracle::Violation;
 use super::simulator::{NetworkSimulator, Step};
 use super::source::{Holdings, Source};
+
+static REPLAY: Context = Context::new("hotstuff2-sync testkit v1 replayed machines");
 
 /// Virtual time in which even the worst of them must be done.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
@@ -74,16 +77,30 @@ impl Scenario {
 
     /// Plays it to its end.
     pub fn run(self) -> Run {
-        self.play(false)
+        self.play(|sim| sim).0
     }
 
     /// Plays it to its end, and keeps a line for everything that happens.
     pub fn run_with_timeline(self) -> Run {
-        self.play(true)
+        self.play(NetworkSimulator::with_timeline).0
     }
 
-    fn play(self, timeline: bool) -> Run {
-        let (theme, mut sim, joiners) = Draw::new(self.seed).world(timeline);
+    /// Plays it to its end, and then what went into every machine on a new one. The hash is over the digests of what came
+    /// out of these.
+    ///
+    /// # Errors
+    /// Where something else comes out than before.
+    pub fn run_and_replay(self) -> Result<(Run, Hash), PlayError> {
+        let (run, sim, joiners) = self.play(NetworkSimulator::with_recordings);
+        let mut digests = REPLAY.hasher();
+        for recording in joiners.iter().flat_map(|&joiner| sim.recordings(joiner)) {
+            digests.update(recording.replay()?.digest().as_bytes());
+        }
+        Ok((run, Hash::from_bytes(*digests.finalize().as_bytes())))
+    }
+
+    fn play(self, with: fn(NetworkSimulator) -> NetworkSimulator) -> (Run, NetworkSimulator, Vec<NodeId>) {
+        let (theme, mut sim, joiners) = Draw::new(self.seed).world(with);
         let result = sim.run_until(LIMIT, |sim| {
             sim.behind() == 0 || joiners.iter().all(|&joiner| sim.halted(joiner) || sim.reached_at(joiner).is_some())
         });
@@ -92,7 +109,7 @@ impl Scenario {
             Ok(false) => sim.run_to_tip(Duration::ZERO),
             Err(violation) => Err(violation),
         };
-        Run {
+        let run = Run {
             seed: self.seed,
             theme,
             result,
@@ -100,7 +117,8 @@ impl Scenario {
             events: sim.events(),
             took: sim.now().since(Instant::ZERO),
             timeline: sim.trace().lines().to_vec(),
-        }
+        };
+        (run, sim, joiners)
     }
 }
 
@@ -133,7 +151,7 @@ impl Draw {
         Height::new(1 + self.rng.below(self.source.tip_height().get()))
     }
 
-    fn world(mut self, timeline: bool) -> (Theme, NetworkSimulator, Vec<NodeId>) {
+    fn world(mut self, with: fn(NetworkSimulator) -> NetworkSimulator) -> (Theme, NetworkSimulator, Vec<NodeId>) {
         let theme = match self.rng.below(20) {
             0 => Theme::Equivocation,
             1 | 2 => Theme::Eclipse,
@@ -141,10 +159,7 @@ impl Draw {
             _ => Theme::Mixed,
         };
         let link = self.link();
-        let mut sim = NetworkSimulator::new(self.rng.next_u64(), Arc::clone(&self.source), link);
-        if timeline {
-            sim = sim.with_timeline();
-        }
+        let mut sim = with(NetworkSimulator::new(self.rng.next_u64(), Arc::clone(&self.source), link));
         if theme == Theme::Equivocation {
             sim = sim.with_fork(self.chosen.fork());
         } else if self.one_in(4) {
@@ -315,6 +330,7 @@ impl Draw {
             contacts: servers.to_vec(),
             lost_jobs_ppm: if self.one_in(4) { 50_000 } else { 0 },
             disk: self.millis(20) + Duration::from_millis(1),
+            doctor: None,
         });
         let start = if self.one_in(2) { Duration::ZERO } else { self.millis(10_000) };
         sim.schedule(Instant::ZERO.after(start), Step::Start(joiner));

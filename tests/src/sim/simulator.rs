@@ -18,12 +18,13 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
-    Applied, Event, HistoryDone, Machine, NewMachineError, Output, PeerEvent, Penalty, Progress, RequestFailure,
+    Applied, Event, HistoryDone, Input, Machine, NewMachineError, Output, PeerEvent, Penalty, Progress, RequestFailure,
     StateDone, StateWork, StoreError,
 };
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::serve::{ChainReader as _, respond};
 use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::trace::TraceHeader;
 use hotstuff2_sync::verify::{Job, Outcome, Task, Verdict};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 
@@ -34,6 +35,7 @@ use super::node::{Joiner, JoinerSpec, Node, Open, Role, Server, ServerSpec};
 use super::oracle::{Law, Oracle, Violation};
 use super::source::Source;
 use super::trace::Trace;
+use crate::world::Recording;
 
 static PEER: Context = Context::new("hotstuff2-sync testkit v1 simulated peer");
 
@@ -94,8 +96,16 @@ enum Tick {
     Verdict(NodeId, u32, Box<Job>),
     Done(NodeId, u32, Done, Height),
     Asked(NodeId, NodeId, Held),
-    Answers { from: NodeId, to: NodeId, id: RequestId, life: u32, answer: Result<Bytes, RequestFailure> },
+    Answers {
+        from: NodeId,
+        to: NodeId,
+        id: RequestId,
+        life: u32,
+        answer: Result<Bytes, RequestFailure>,
+    },
     Dial(NodeId, u32),
+    /// The connection to a peer that was banned is gone.
+    HungUp(NodeId, u32, PeerId),
     Idle,
     Watch,
     Step(Step),
@@ -124,6 +134,8 @@ pub struct NetworkSimulator {
     by_peer: HashMap<PeerId, NodeId>,
     rng: Rng,
     trace: Trace,
+    /// Whether recordings of machines are kept.
+    records: bool,
     known: Option<Known>,
     /// The network's tip at the start, and the time between two blocks.
     growth: Option<(Height, Duration)>,
@@ -148,6 +160,7 @@ impl NetworkSimulator {
             by_peer: HashMap::new(),
             rng,
             trace: Trace::default(),
+            records: false,
             known: None,
             growth: None,
             violation: None,
@@ -160,6 +173,13 @@ impl NetworkSimulator {
     #[must_use]
     pub fn with_timeline(mut self) -> Self {
         self.trace = Trace::kept();
+        self
+    }
+
+    /// Keeps what goes in and out of every machine, for [`recordings`](Self::recordings).
+    #[must_use]
+    pub fn with_recordings(mut self) -> Self {
+        self.records = true;
         self
     }
 
@@ -195,12 +215,15 @@ impl NetworkSimulator {
 
     /// Adds a node that synchronizes, switched off: [`Step::Start`] switches it on.
     pub fn add_joiner(&mut self, spec: JoinerSpec) -> NodeId {
-        let JoinerSpec { line, config, serves, contacts, lost_jobs_ppm, disk } = spec;
+        let JoinerSpec { line, config, serves, contacts, lost_jobs_ppm, disk, doctor } = spec;
         let truths = std::iter::once(&self.source).chain(&self.forks).cloned().collect();
         let joiner = Joiner {
             machine: None,
+            recording: None,
+            recorded: Vec::new(),
             disk: Disk::new(&*self.source, serves),
-            oracle: Oracle::new(truths, config.stall_after),
+            oracle: Oracle::new(truths, &config),
+            doctor,
             config,
             serves,
             contacts,
@@ -293,7 +316,13 @@ impl NetworkSimulator {
         &self.trace
     }
 
-    /// Hash of all that happened so far: equal for equal runs.
+    /// What went in and out of a joiner's machines, one for each of its lives; nothing where recordings are not kept.
+    pub fn recordings(&self, joiner: NodeId) -> impl Iterator<Item = &Recording> {
+        let lives = self.joiner(joiner).filter(|_| self.records);
+        lives.into_iter().flat_map(|joiner| joiner.recorded.iter().chain(&joiner.recording))
+    }
+
+    /// Hash of all that happened so far, between nodes and in and out of every machine: equal for equal runs.
     pub fn trace_hash(&self) -> Hash {
         self.trace.hash()
     }
@@ -426,7 +455,8 @@ impl NetworkSimulator {
 
     fn check_accounts(&mut self, node: NodeId) {
         if let Some(progress) = self.progress(node) {
-            self.check(node, Oracle::accounts(&progress));
+            let checked = self.joiner(node).map_or(Ok(()), |joiner| joiner.oracle.accounts(&progress));
+            self.check(node, checked);
         }
     }
 
@@ -485,7 +515,7 @@ impl NetworkSimulator {
                 }
                 if joiner.deadline.is_some_and(|deadline| deadline <= now) {
                     self.trace.note(now, format_args!("{node} wakes"));
-                    self.input(node, Machine::handle_timeout);
+                    self.input(node, Input::Timeout);
                 } else {
                     self.wake_later(node);
                 }
@@ -494,10 +524,16 @@ impl NetworkSimulator {
                 if self.living(node, life).is_none() {
                     return;
                 }
-                let verdict = self.prove(&job);
+                let mut verdict = self.prove(&job);
+                if let Some(joiner) = self.living(node, life) {
+                    joiner.oracle.verified(job.id());
+                    if let Some(doctor) = &mut joiner.doctor {
+                        verdict = doctor.verdict(&job, verdict);
+                    }
+                }
                 let outcome = if verdict.outcome().is_ok() { "holds" } else { "is false" };
                 self.trace.note(self.net.now(), format_args!("{node} job {} {outcome}", job.id()));
-                self.input(node, |machine, now| machine.handle_verdict(now, verdict));
+                self.input(node, Input::Verdict(verdict));
             }
             Tick::Done(node, life, done, applied_before) => self.done(node, life, done, applied_before),
             Tick::Asked(server, asker, held) => self.asked(server, asker, held),
@@ -506,6 +542,11 @@ impl NetworkSimulator {
                 if let Some(joiner) = self.living(node, life) {
                     joiner.dials = false;
                     self.dial(node);
+                }
+            }
+            Tick::HungUp(node, life, peer) => {
+                if self.living(node, life).is_some() {
+                    self.input(node, Input::Peer(PeerEvent::Disconnected { peer }));
                 }
             }
             Tick::Idle => self.drop_dead_connections(),
@@ -530,7 +571,7 @@ impl NetworkSimulator {
                 if let Some(joiner) = self.nodes[node.index()].joiner_mut() {
                     joiner.oracle.stopped();
                 }
-                self.input(node, Machine::stop);
+                self.input(node, Input::Stop);
             }
             Step::Resume(node) => self.go_on(node, None),
             Step::Crash(node) => self.crash(node),
@@ -560,7 +601,7 @@ impl NetworkSimulator {
         if let Some(joiner) = joiner.filter(|joiner| joiner.machine.is_some() && !joiner.oracle.halted()) {
             joiner.oracle.resumed(now);
         }
-        self.input(node, |machine, now| machine.start(now, until));
+        self.input(node, Input::Start(until));
     }
 
     fn start(&mut self, id: NodeId) {
@@ -573,17 +614,24 @@ impl NetworkSimulator {
         node.life += 1;
         let Some(joiner) = node.joiner_mut() else { return };
         let seed = joiner.rng.next_u64();
-        let machine = match Machine::new(joiner.config.clone(), joiner.disk.start(), seed, now) {
+        let (mut config, mut start) = (joiner.config.clone(), joiner.disk.start());
+        if let Some(doctor) = &mut joiner.doctor {
+            (config, start) = (doctor.config(config), doctor.start(start));
+        }
+        // Which release it is says nothing about what happens.
+        let head = TraceHeader { software: String::new(), ..TraceHeader::new(&config, &start, seed, now) };
+        let machine = match Machine::new(config, start, seed, now) {
             Ok(machine) => machine,
             Err(error) => return self.refused(id, error),
         };
         joiner.machine = Some(machine);
+        joiner.recording = Some(Recording::new(&head, self.records));
         joiner.deadline = None;
         joiner.wakes = None;
         joiner.dials = false;
         let started = joiner.oracle.started(now, &joiner.disk);
         self.check(id, started);
-        self.input(id, |machine, now| machine.start(now, None));
+        self.input(id, Input::Start(None));
         self.dial(id);
     }
 
@@ -600,6 +648,8 @@ impl NetworkSimulator {
             return;
         };
         joiner.machine = None;
+        let recording = joiner.recording.take().filter(|_| self.records);
+        joiner.recorded.extend(recording);
         joiner.oracle.stopped();
         joiner.connected.clear();
         for open in std::mem::take(&mut joiner.open).into_values() {
@@ -619,29 +669,38 @@ impl NetworkSimulator {
     }
 
     /// Gives a machine an input and does what it asks for.
-    fn input(&mut self, node: NodeId, input: impl FnOnce(&mut Machine, Instant)) {
+    fn input(&mut self, node: NodeId, input: Input) {
         let now = self.now();
-        let Some(machine) = self.nodes[node.index()].joiner_mut().and_then(|joiner| joiner.machine.as_mut()) else {
-            return;
-        };
-        input(machine, now);
+        let Some(joiner) = self.nodes[node.index()].joiner_mut() else { return };
+        let (Some(machine), Some(recording)) = (&mut joiner.machine, &mut joiner.recording) else { return };
+        recording.input(machine, now, &input);
+        machine.handle(now, input);
         self.drain(node);
     }
 
     fn drain(&mut self, node: NodeId) {
         loop {
-            let Some(machine) = self.nodes[node.index()].joiner_mut().and_then(|joiner| joiner.machine.as_mut()) else {
-                return;
+            let Some(joiner) = self.nodes[node.index()].joiner_mut() else { return };
+            let (Some(machine), Some(recording)) = (&mut joiner.machine, &mut joiner.recording) else { return };
+            let output = machine.poll_output();
+            if let Some(step) = recording.output(&output) {
+                self.trace.absorb(&step);
+            }
+            let doctored = match &mut joiner.doctor {
+                Some(doctor) => {
+                    let waits = matches!(output, Output::Wait(_));
+                    doctor.output(output).or(waits.then_some(Output::Wait(None)))
+                }
+                None => Some(output),
             };
-            match machine.poll_output() {
-                Output::Wait(deadline) => {
-                    if let Some(joiner) = self.nodes[node.index()].joiner_mut() {
-                        joiner.deadline = deadline;
-                    }
+            match doctored {
+                None => {}
+                Some(Output::Wait(deadline)) => {
+                    joiner.deadline = deadline;
                     self.wake_later(node);
                     return self.watch(node);
                 }
-                output => self.carry_out(node, output),
+                Some(output) => self.carry_out(node, output),
             }
         }
     }
@@ -692,12 +751,14 @@ impl NetworkSimulator {
             }
             Output::Verify(job) => {
                 joiner.jobs += 1;
+                let checked = joiner.oracle.verifies(&job);
                 let lost = joiner.rng.below(1_000_000) < u64::from(joiner.lost_jobs_ppm);
                 let reading = Duration::from_micros(job.input_bytes() as u64 / JOB_BYTES_PER_MICRO);
                 let waiting = Duration::from_micros(joiner.rng.below(JOB_WAIT_MICROS));
                 if !lost {
                     self.net.after(JOB_TIME + reading + waiting, Tick::Verdict(id, life, Box::new(job)));
                 }
+                self.check(id, checked);
             }
             Output::Apply(apply) => {
                 let checked = joiner.oracle.applies(&apply, &joiner.disk);
@@ -747,9 +808,7 @@ impl NetworkSimulator {
                     self.check(id, checked);
                 }
                 // A transport that bans a peer also says that it is gone.
-                if let Some(machine) = self.nodes[id.index()].joiner_mut().and_then(|joiner| joiner.machine.as_mut()) {
-                    machine.handle_peer(now, PeerEvent::Disconnected { peer });
-                }
+                self.net.after(Duration::ZERO, Tick::HungUp(id, life, peer));
                 self.dial_later(id);
             }
             Output::Event(event) => {
@@ -764,7 +823,8 @@ impl NetworkSimulator {
                 joiner.events.push((now, event));
                 self.check(id, checked);
             }
-            Output::CancelJob(_) | Output::Wait(_) => {}
+            Output::CancelJob(job) => joiner.oracle.verified(job),
+            Output::Wait(_) => {}
             other => self.check(id, Err((Law::Order, format!("an output that nobody knows: {other:?}")))),
         }
     }
@@ -791,20 +851,31 @@ impl NetworkSimulator {
     fn done(&mut self, node: NodeId, life: u32, done: Done, before: Height) {
         let (now, tip) = (self.now(), self.source.tip_height());
         let Some(joiner) = self.living(node, life) else { return };
-        match &done {
-            Done::Applied(_) | Done::Stored(..) => joiner.oracle.acknowledged(now, &joiner.disk, before),
-            Done::State(StateDone { result: Ok(_), .. }, work) => joiner.oracle.staged(now, work),
-            Done::State(..) | Done::History(_) => {}
-        }
+        let checked = match &done {
+            Done::Applied(applied) => joiner.oracle.applied(now, applied.id, &joiner.disk, before),
+            Done::Stored(..) => {
+                joiner.oracle.acknowledged(now, &joiner.disk, before);
+                Ok(())
+            }
+            Done::State(StateDone { result: Ok(_), .. }, work) => {
+                joiner.oracle.staged(now, work);
+                Ok(())
+            }
+            Done::State(..) | Done::History(_) => Ok(()),
+        };
         if joiner.disk.applied() == tip && joiner.applied_at.is_none() {
             joiner.applied_at = Some(now);
         }
-        self.input(node, |machine, now| match done {
-            Done::Applied(applied) => machine.handle_applied(now, applied),
-            Done::Stored(id, result) => machine.handle_stored(now, id, result),
-            Done::State(done, _) => machine.handle_state(now, done),
-            Done::History(done) => machine.handle_history(now, done),
-        });
+        self.check(node, checked);
+        self.input(
+            node,
+            match done {
+                Done::Applied(applied) => Input::Applied(applied),
+                Done::Stored(id, result) => Input::Stored(id, result),
+                Done::State(done, _) => Input::State(done),
+                Done::History(done) => Input::History(done),
+            },
+        );
     }
 
     fn prove(&mut self, job: &Job) -> Verdict {
@@ -924,7 +995,7 @@ impl NetworkSimulator {
             Err(RequestFailure::Broken) => "loses",
         };
         self.trace.note(self.net.now(), format_args!("{to} {how} {id} from {from}: {bytes}"));
-        self.input(to, |machine, now| machine.handle_response(now, id, answer));
+        self.input(to, Input::Response(id, answer));
     }
 
     // Connections.
@@ -954,7 +1025,7 @@ impl NetworkSimulator {
             };
             joiner.connected.insert(contact, life);
             self.trace.note(now, format_args!("{id} connects to {contact}"));
-            self.input(id, |machine, now| machine.handle_peer(now, event));
+            self.input(id, Input::Peer(event));
         }
         if !complete {
             self.dial_later(id);
@@ -998,7 +1069,7 @@ impl NetworkSimulator {
             }
         }
         self.trace.note(self.net.now(), format_args!("{id} loses its connection to {contact}"));
-        self.input(id, |machine, now| machine.handle_peer(now, PeerEvent::Disconnected { peer }));
+        self.input(id, Input::Peer(PeerEvent::Disconnected { peer }));
         self.dial_later(id);
     }
 }

@@ -6,6 +6,7 @@ use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::time::Instant;
 
 static LINE: Context = Context::new("hotstuff2-sync testkit v1 trace line");
+static STEP: Context = Context::new("hotstuff2-sync testkit v1 trace step");
 
 /// What happened so far. Two runs with one hash did the same at the same times.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +36,12 @@ impl Trace {
         }
     }
 
-    /// The hash over all lines.
+    /// Adds a step of a machine, as a recording has it, to the hash: what went in and what came out of it.
+    pub(super) fn absorb(&mut self, step: &[u8]) {
+        self.hash = STEP.hash(&[self.hash.as_bytes(), step].concat());
+    }
+
+    /// The hash over all lines and steps.
     pub fn hash(&self) -> Hash {
         self.hash
     }

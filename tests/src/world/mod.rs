@@ -3,10 +3,12 @@
 //! The machine's outputs are carried out in an order that depends on the script alone, so a run is the same every time.
 
 mod behaviour;
+mod recording;
 mod state_host;
 #[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod world;
 
 pub use behaviour::{Behaviour, Elsewhere, Honest, Line, Lined, Reply, Scripted};
+pub use recording::Recording;
 pub use state_host::{Held, StateHost};
-pub use world::{Applier, Tamper, World, WorldTrace};
+pub use world::{Applier, Tamper, World};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
-use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
 use hotstuff2_sync::machine::{
     Applied, Apply, Event, HistoryCall, HistoryDone, HistoryGap, Input, Machine, NewMachineError, Output, PeerEvent,
@@ -14,11 +13,12 @@ use hotstuff2_sync::machine::{
 };
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::trace::{PlayError, RecordedStep, Recorder, Replayer, TraceFrames, TraceHeader, TraceWriter};
+use hotstuff2_sync::trace::TraceHeader;
 use hotstuff2_sync::verify::{Job, Verdict};
 use hotstuff2_sync::wire::Request;
 
 use super::behaviour::{Behaviour, Reply};
+use super::recording::Recording;
 use crate::chain::TestChain;
 
 /// What the host makes of calls. The default stores and executes everything after a millisecond.
@@ -53,54 +53,6 @@ pub trait Applier {
 
 /// Feeds the machine's choices.
 const SEED: u64 = 7;
-
-/// A trace in memory.
-#[derive(Debug)]
-pub struct WorldTrace {
-    writer: TraceWriter,
-    bytes: Vec<u8>,
-    failed: bool,
-}
-
-impl WorldTrace {
-    fn new(header: &TraceHeader) -> Self {
-        match TraceWriter::begin(header) {
-            Ok((writer, bytes)) => Self { writer, bytes, failed: false },
-            Err(error) => unreachable!("a world's head is small: {error}"),
-        }
-    }
-
-    fn step(&mut self, step: RecordedStep) {
-        match self.writer.step(step) {
-            Ok(bytes) if !self.failed => self.bytes.extend_from_slice(&bytes),
-            _ => self.failed = true,
-        }
-    }
-
-    /// The trace as a file has it.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The digest of all outputs.
-    pub fn digest(&self) -> Hash {
-        self.writer.digest()
-    }
-
-    /// Plays it on a new machine, as long as that gives the same outputs.
-    pub fn replay(&self) -> Result<Replayer, PlayError> {
-        let mut frames = TraceFrames::default();
-        frames.push(&self.bytes);
-        let head = frames.take().map_err(PlayError::Trace)?.unwrap_or_default();
-        let (mut replayer, _) = Replayer::new(head).map_err(PlayError::Trace)?;
-        while let Some(frame) = frames.take().map_err(PlayError::Trace)? {
-            let step = replayer.read(frame).map_err(PlayError::Trace)?;
-            replayer.play(step)?;
-        }
-        frames.finish().map_err(PlayError::Trace)?;
-        Ok(replayer)
-    }
-}
 
 struct Willing;
 
@@ -147,8 +99,7 @@ pub struct World {
     pub tamper: Option<Tamper>,
     /// What the machine was made from.
     header: TraceHeader,
-    recorder: Option<Recorder>,
-    trace: Option<WorldTrace>,
+    recording: Option<Recording>,
     chain: NativeChain,
     host: Box<dyn Applier>,
     now: Instant,
@@ -173,8 +124,7 @@ impl World {
         let machine = Machine::new(config, start, SEED, Instant::ZERO)?;
         Ok(Self {
             header,
-            recorder: None,
-            trace: None,
+            recording: None,
             machine,
             chain: source.chain(),
             source,
@@ -201,13 +151,12 @@ impl World {
 
     /// Records everything from here on; to be called before anything happens.
     pub fn record(&mut self) {
-        self.recorder = Some(Recorder::default());
-        self.trace = Some(WorldTrace::new(&self.header));
+        self.recording = Some(Recording::new(&self.header, true));
     }
 
     /// The trace so far, if one is recorded.
-    pub fn trace(&self) -> Option<&WorldTrace> {
-        self.trace.as_ref()
+    pub fn trace(&self) -> Option<&Recording> {
+        self.recording.as_ref()
     }
 
     /// Lets `host` answer calls.
@@ -346,8 +295,8 @@ impl World {
     }
 
     fn input(&mut self, input: Input) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.input(&self.machine, self.now, &input);
+        if let Some(recording) = &mut self.recording {
+            recording.input(&self.machine, self.now, &input);
         }
         let begun = std::time::Instant::now();
         self.machine.handle(self.now, input);
@@ -359,9 +308,8 @@ impl World {
             let begun = std::time::Instant::now();
             let output = self.machine.poll_output();
             self.machine_time += begun.elapsed();
-            let step = self.recorder.as_mut().and_then(|recorder| recorder.output(&output));
-            if let (Some(step), Some(trace)) = (step, &mut self.trace) {
-                trace.step(step);
+            if let Some(recording) = &mut self.recording {
+                recording.output(&output);
             }
             match output {
                 Output::Wait(deadline) => {

@@ -1,5 +1,6 @@
-//! The simulator as a command: `cargo xtask soak` and `cargo xtask scale` build and start it.
+//! The simulator as a command: `cargo xtask soak`, `cargo xtask scale` and `cargo xtask trace` build and start it.
 
+mod golden;
 mod scale;
 mod soak;
 
@@ -7,11 +8,15 @@ use std::process::ExitCode;
 
 const HELP: &str = "Usage: hs2-sim soak [--seeds N] [--from S]
        hs2-sim soak --seed S
+       hs2-sim soak --golden
        hs2-sim scale [--only ROW]
+       hs2-sim trace [--seed S]
 
 soak   plays N random worlds (1000 unless told otherwise) from number S on, and stops at the first in which a law is
-       broken; with --seed it plays one and prints everything that happens in it
+       broken; with --seed it plays one and prints everything that happens in it; with --golden it plays the few
+       whose traces are known, and compares
 scale  measures how time and memory grow with the gap, the epochs and the peers, and how long a crowd takes
+trace  prints the known traces anew, for tests/src/sim/golden.txt; with --seed the one of that number
 ";
 
 fn main() -> ExitCode {
@@ -20,8 +25,9 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["soak", rest @ ..] => soak::run(rest),
         ["scale", rest @ ..] => scale::run(rest),
+        ["trace", rest @ ..] => golden::print(rest),
         ["--help" | "-h" | "help"] => Ok(true),
-        _ => Err("say `soak` or `scale`".to_owned()),
+        _ => Err("say `soak`, `scale` or `trace`".to_owned()),
     };
     match outcome {
         Ok(true) if matches!(words.as_slice(), ["--help" | "-h" | "help"]) => {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync_testkit::sim::{Run, Scenario};
 
-use crate::number;
+use crate::{golden, number};
 
 static ALL: Context = Context::new("hotstuff2-sync testkit v1 soak");
 
@@ -20,6 +20,7 @@ pub(crate) fn run(words: &[&str]) -> Result<bool, String> {
         match word {
             "--from" => from = number(word, words.next())?,
             "--seeds" => seeds = number(word, words.next())?,
+            "--golden" => return Ok(golden::check()),
             "--seed" => replay = Some(number(word, words.next())?),
             other => return Err(format!("`soak` has no option `{other}`")),
         }
