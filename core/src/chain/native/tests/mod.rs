@@ -10,6 +10,7 @@ mod roundtrip;
 mod segments;
 mod skips;
 mod validators;
+mod vectors;
 
 use alloc::format;
 use alloc::string::ToString;

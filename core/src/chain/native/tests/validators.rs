@@ -86,7 +86,7 @@ fn power_overflow() {
 }
 
 /// All 14 encodings of points of small order that decode, canonical and not.
-fn small_order_encodings() -> Vec<[u8; 32]> {
+pub(super) fn small_order_encodings() -> Vec<[u8; 32]> {
     let mut encodings: Vec<[u8; 32]> = EIGHT_TORSION.iter().map(|point| point.compress().to_bytes()).collect();
     // y = 0 and 1 also as p and p + 1, and x = 0 with a sign.
     let prime = |low: u8| {
