@@ -193,7 +193,8 @@ impl Bench {
             .args(["--in-place", "--no-shuffle", "--iterate", "--timeout", TIMEOUT])
             .args(["--baseline", if baseline { "run" } else { "skip" }, "--output"])
             .arg(output)
-            .args(["--", "--lib", "--"])
+            // For building too: without it the library is also built as others use it.
+            .args(["--cargo-arg=--lib", "--", "--"])
             .args(filter);
         println!("mutants of {file}, {} tests", if filter.is_empty() { "all" } else { "quick" });
         let status = mutants.status().map_err(|error| format!("can't start cargo-mutants: {error}"))?;

@@ -142,3 +142,6 @@ impl Walk {
         self.begin();
     }
 }
+
+#[cfg(test)]
+mod tests;

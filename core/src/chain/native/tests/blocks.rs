@@ -131,3 +131,15 @@ fn a_broken_link_is_found_wherever_it_is() {
     assert_eq!(results.iter().filter(|result| result.is_err()).count(), 2);
     assert_eq!((results[3], results[4]), (rule(4, Rule::Timestamp), rule(5, Rule::Parent)));
 }
+
+#[test]
+fn a_block_in_a_sequence_is_the_one_that_it_is_known_by() {
+    let net = Net::new(&Shape::default());
+    let mut chain = blocks(&net, 5, 9);
+    let known = net.header(6).id();
+    // The block above proves it; but whoever gave it named another.
+    chain[2].proof = FinalityProof::Anchored { id: known };
+    let results = validator(&net).validate_block_sequence(&chain);
+    assert_eq!(results[2], Err(BlockError::OtherBlock { height: height(7), known }));
+    assert_eq!((&results[3..], results[1]), (&[Ok(()), Ok(())][..], Err(BlockError::NotFinal(height(6)))));
+}

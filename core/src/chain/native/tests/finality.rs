@@ -188,6 +188,54 @@ fn proposer_and_payload_are_bounded() {
         let header = with(net.header(9), change);
         assert_eq!(net.double_of(&header).verify(&header, &epoch), Err(Fault::BrokenLink(height(9))));
     }
+    let longest = with(net.header(9), |header| header.payload_len = crate::limits::MAX_PAYLOAD_BYTES);
+    assert_eq!(net.double_of(&longest).verify(&longest, &epoch), Ok(()));
+}
+
+#[test]
+fn a_voter_holds_a_proposal_against_the_rules() {
+    let net = Net::new(&Shape::default());
+    let (epoch, parent) = (net.context(0), net.header(9));
+    let check = |parent: &Header, proposal: &Header| epoch.check_proposal(parent, parent.id(), proposal);
+    // What a proposer makes by the book passes: a block, an epoch's last one, and the closing header above it.
+    let proposal = Proposal {
+        view: parent.view.plus(3),
+        proposer: 2,
+        timestamp: parent.timestamp,
+        payload: b"pay",
+        state_root: Hash::from_bytes([1; 32]),
+        next_epoch_hash: None,
+    };
+    let child = build::child_of(parent, parent.id(), epoch.info(), epoch.hash(), &proposal);
+    assert_eq!(check(parent, &child), Ok(()));
+    let last = net.header(20);
+    assert_eq!(check(net.header(19), last), Ok(()));
+    let closing = build::closing(last, last.view.next(), 1);
+    assert_eq!(check(last, &closing), Ok(()));
+    // Nothing else does: by itself, as a child, or for the parent that it names.
+    type Change = fn(&mut Header);
+    let wrong: [(Change, Rule); 8] = [
+        (|header| header.chain_id = Hash::ZERO, Rule::ChainId),
+        (|header| header.epoch_hash = Hash::ZERO, Rule::Epoch),
+        (|header| header.height = Height::ZERO, Rule::Genesis),
+        (|header| header.next_epoch_hash = Some(Hash::ZERO), Rule::NextEpoch),
+        (|header| header.view = header.justify_view, Rule::View),
+        (|header| header.proposer = 4, Rule::Proposer),
+        (|header| header.parent = Hash::ZERO, Rule::Parent),
+        (|header| header.timestamp = UnixMillis::new(0), Rule::Timestamp),
+    ];
+    for (change, rule) in wrong {
+        assert_eq!(check(parent, &with(&child, change)), Err(rule));
+    }
+    assert_eq!(check(net.header(8), &child), Err(Rule::Height));
+    assert_eq!(check(last, &with(&closing, |header| header.state_root = Hash::ZERO)), Err(Rule::Closing));
+    // A parent is of the same epoch by number and by hash: a set of that number that another fork chose is another set.
+    let strangers: [Change; 2] =
+        [|header| header.epoch = Epoch::new(1), |header| header.epoch_hash = Hash::from_bytes([66; 32])];
+    for change in strangers {
+        let parent = with(parent, change);
+        assert_eq!(check(&parent, &with(&child, |header| header.parent = parent.id())), Err(Rule::Epoch));
+    }
 }
 
 #[test]
