@@ -1,6 +1,6 @@
 //! The contributor's commands: `cargo xtask test` sets a fresh machine up and runs everything that
 //! a change has to pass. It trusts only that `cargo` and `rustup` are there; whatever else a step
-//! needs it installs, or it stops and names what is missing and how to get it. Nothing is skipped.
+//! needs it installs, or it stops and names what is missing and how to get it. Nothing is skipped but what takes root.
 //!
 //! Standard library only, so that the first line of output comes seconds after a fresh clone.
 

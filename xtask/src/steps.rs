@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::tools::Component;
 use crate::workspace::Workspace;
-use crate::{bare_metal, command, fuzz, no_std};
+use crate::{bare_metal, command, fuzz, no_std, wan};
 
 /// One step; `ALL` is the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +17,22 @@ pub(crate) enum Step {
     Test,
     NoStd,
     BareMetal,
+    Wan,
     Fuzz,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Format, Self::Guards, Self::Clippy, Self::Doc, Self::Test, Self::NoStd, Self::BareMetal, Self::Fuzz];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Format,
+        Self::Guards,
+        Self::Clippy,
+        Self::Doc,
+        Self::Test,
+        Self::NoStd,
+        Self::BareMetal,
+        Self::Wan,
+        Self::Fuzz,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -33,6 +43,7 @@ impl Step {
             Self::Test => "test",
             Self::NoStd => "no-std",
             Self::BareMetal => "bare-metal",
+            Self::Wan => "wan",
             Self::Fuzz => "fuzz",
         }
     }
@@ -46,6 +57,7 @@ impl Step {
             Self::Test => "unit, integration and documentation tests of the workspace",
             Self::NoStd => "the core against a sysroot that has no `std`",
             Self::BareMetal => "the core built for a Cortex-M4F, which has no operating system",
+            Self::Wan => "short syncs over an emulated wide area network, where there are root and TUN devices",
             Self::Fuzz => "a minute of fuzzing for each target",
         }
     }
@@ -91,6 +103,7 @@ impl Step {
                 "--all-features",
                 "--no-fail-fast",
             ])),
+            Self::Wan => wan::check(workspace),
             Self::NoStd => no_std::check(workspace),
             Self::BareMetal => bare_metal::build(workspace),
             Self::Fuzz => fuzz::run(workspace, &fuzz::Plan::EACH_FOR_A_MINUTE),

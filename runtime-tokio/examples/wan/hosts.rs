@@ -1,10 +1,11 @@
 //! [`Hosts`]: network namespaces as hosts, connected by the [`switch`](crate::switch).
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tun_rs::DeviceBuilder;
 
@@ -19,7 +20,10 @@ const MOST: usize = 190;
 
 /// Hosts in namespaces of their own, in networks of their own. Dropped, they are gone, with all that runs on them.
 pub(crate) struct Hosts {
-    count: usize,
+    /// Bytes that each has received.
+    received: Vec<Arc<AtomicU64>>,
+    /// Held as long as the hosts are there: their names are the machine's.
+    _alone: File,
 }
 
 impl Hosts {
@@ -28,11 +32,16 @@ impl Hosts {
         if links.len() > MOST {
             return Err(format!("{} hosts are too many: at most {MOST}", links.len()).into());
         }
+        // Another run waits until this one has ended, or was killed.
+        let alone = File::create(std::env::temp_dir().join(format!("{NAME}.lock")))?;
+        alone.lock()?;
         remove_all();
-        let hosts = Self { count: links.len() };
+        let mut hosts = Self { received: Vec::new(), _alone: alone };
         let mut ports = Vec::new();
         for (number, link) in links.iter().enumerate() {
-            ports.push(make(number, *link)?);
+            let port = make(number, *link)?;
+            hosts.received.push(Arc::clone(&port.received));
+            ports.push(port);
         }
         switch::connect(ports, seed)?;
         Ok(hosts)
@@ -41,6 +50,11 @@ impl Hosts {
     /// The address of a host. Each has a /16 of its own, as hosts of independent operators do.
     pub(crate) fn address(&self, host: usize) -> Ipv4Addr {
         address(host)
+    }
+
+    /// Bytes of all packets that a host has received so far, with all headers down to those of IP.
+    pub(crate) fn received(&self, host: usize) -> u64 {
+        self.received.get(host).map_or(0, |received| received.load(Ordering::Relaxed))
     }
 
     /// Lets `name` stand for the address of `other` on a host. Processes that run see the change, as the file stays the
@@ -53,7 +67,7 @@ impl Hosts {
 
     /// `program`, to be run on a host.
     pub(crate) fn command(&self, host: usize, program: &std::path::Path) -> Command {
-        assert!(host < self.count, "there is no host {host}");
+        assert!(host < self.received.len(), "there is no host {host}");
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &name(host)]).arg(program);
         command
@@ -64,6 +78,11 @@ impl Drop for Hosts {
     fn drop(&mut self) {
         remove_all();
     }
+}
+
+/// Makes two hosts and takes them down.
+pub(crate) fn check() -> Result<(), Failure> {
+    Hosts::new(&[Link::FREE; 2], 0).map(drop)
 }
 
 /// Where `ip netns exec` looks for the files that it puts in the place of those in /etc.
@@ -92,7 +111,7 @@ fn make(host: usize, link: Link) -> Result<Port, Failure> {
     inside(&["link", "set", &name, "mtu", &MTU.to_string(), "txqueuelen", "1000", "up"])?;
     inside(&["link", "set", "lo", "up"])?;
     inside(&["route", "add", "10.0.0.0/8", "dev", &name])?;
-    Ok(Port { address, device: Arc::new(device), link })
+    Ok(Port { address, device: Arc::new(device), link, received: Arc::default() })
 }
 
 fn ip(arguments: &[&str]) -> Result<(), Failure> {

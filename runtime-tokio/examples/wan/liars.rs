@@ -1,5 +1,5 @@
 //! Fifty peers of which one is honest: the others lie, are silent, drip or are of no use, each in its own way. The sync
-//! completes, the honest peer is not banned, and what it cost is said against the honest peer alone.
+//! completes, no honest peer is banned and every provable liar is, and what it cost is said against the honest peer alone.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::hosts::Hosts;
 use crate::link::Link;
-use crate::node::{ChainSize, Line, Server, generate, serve, sync};
+use crate::node::{ChainSize, Line, Server, generate, number, serve, sync};
 use crate::{Common, Failure};
 
 /// The host that syncs.
@@ -126,8 +126,6 @@ pub(crate) fn run(args: &LiarsArgs) -> Result<(), Failure> {
     let only = servers.get(honest..=honest).unwrap_or_default();
     let alone = sync(&args.common, &hosts, LATE, &genesis, &late("alone"), only, &[])?;
     let report = sync(&args.common, &hosts, LATE, &genesis, &late("late"), &servers, &[])?;
-    let number =
-        |report: &Value, name: &str| report[name].as_f64().ok_or_else(|| format!("the report has no `{name}`"));
     let of_peer = |server: &Server| {
         let list = report["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
         list.iter().find(|peer| peer["id"] == server.id.as_str()).cloned().unwrap_or_default()
@@ -166,9 +164,12 @@ pub(crate) fn run(args: &LiarsArgs) -> Result<(), Failure> {
     if report["ok"] != true || report["head"] != alone["head"] {
         return Err("the sync did not reach the honest peer's head".into());
     }
-    let wronged = |peer: &&Outcome| peer.banned.is_some() && !matches!(peer.part, Part::Provable);
-    match figures.peers.iter().find(wronged) {
-        Some(peer) => Err(format!("a peer that gave nothing false ({} {}) was banned", peer.how, peer.bytes).into()),
-        None => Ok(()),
+    let is_provable = |peer: &&Outcome| matches!(peer.part, Part::Provable);
+    if let Some(peer) = figures.peers.iter().find(|peer| peer.banned.is_some() && !is_provable(peer)) {
+        return Err(format!("a peer that gave nothing false was banned: {:?} {}", peer.part, peer.how).into());
     }
+    if let Some(peer) = figures.peers.iter().filter(is_provable).find(|peer| peer.banned.is_none()) {
+        return Err(format!("a provable liar was not banned: {}", peer.how).into());
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! Needs Linux, root, `/dev/net/tun` and `ip`. `cargo xtask wan` builds what it needs and starts it. Nothing leaves the
 //! machine: the namespaces have no way out.
 
+mod capped;
 mod hosts;
 mod liars;
 mod link;
@@ -31,8 +32,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    /// Find out whether this machine can do it: hosts are made and taken down again
+    Check,
     /// Ten peers on lines of 20 Mbit/s, one of them a hundred times as slow, against a plain QUIC download
     Paced(paced::PacedArgs),
+    /// A sync that may take less than the lines give
+    #[command(mut_arg("mbit", |mbit| mbit.default_value("100")))]
+    Capped(capped::CappedArgs),
     /// Fifty peers, of which one is honest
     Liars(liars::LiarsArgs),
     /// All peers vanish and come back at other addresses
@@ -61,7 +67,9 @@ struct Common {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().scenario {
+        Scenario::Check => hosts::check(),
         Scenario::Paced(args) => paced::run(&args),
+        Scenario::Capped(args) => capped::run(&args),
         Scenario::Liars(args) => liars::run(&args),
         Scenario::Vanish(args) => vanish::run(&args),
         Scenario::PlainServe { address } => blocking(plain::serve(address)),

@@ -20,14 +20,21 @@ const PORT: u16 = 7000;
 pub(crate) struct Process {
     child: Child,
     /// While this is open, the process goes on.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
 }
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Result<Self, Failure> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
-        Ok(Self { child, _stdin: stdin })
+        Ok(Self { child, stdin })
+    }
+
+    /// Lets it stop by itself, and waits until it has.
+    pub(crate) fn stop(mut self) -> Result<(), Failure> {
+        drop(self.stdin.take());
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Whether it has ended.
@@ -134,6 +141,11 @@ pub(crate) fn serve(
     let report = process.first_line()?;
     let id = report["peer_id"].as_str().ok_or("a server that names no peer id")?.to_owned();
     Ok(Server { peer: format!("{listen}/{id}"), id, _process: process })
+}
+
+/// A number of a report.
+pub(crate) fn number(report: &Value, name: &str) -> Result<f64, Failure> {
+    report[name].as_f64().ok_or_else(|| format!("the report has no `{name}`").into())
 }
 
 /// Syncs on `host` into `dir` from `servers`, and returns the report.

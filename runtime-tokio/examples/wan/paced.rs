@@ -11,12 +11,16 @@ use serde_json::Value;
 
 use crate::hosts::Hosts;
 use crate::link::Link;
-use crate::node::{ChainSize, Line, Process, Server, generate, serve, sync};
+use crate::node::{ChainSize, Line, Process, Server, generate, number, serve, sync};
 use crate::plain::Download;
 use crate::{Common, Failure};
 
 /// The port of plain downloads.
 const PLAIN_PORT: u16 = 7001;
+/// Least share of the plain download that a sync must reach, in the median of the rounds.
+const LEAST_RATIO: f64 = 0.85;
+/// Largest share of what was received that may have come twice.
+const MOST_DUPLICATES: f64 = 0.02;
 /// The host that syncs; its line has room for all peers together.
 const LATE: usize = 0;
 
@@ -84,6 +88,9 @@ pub(crate) fn run(args: &PacedArgs) -> Result<(), Failure> {
         let dir = folder.path().join(format!("late-{number}"));
         let report = sync(&args.common, &hosts, LATE, &chain.join("genesis.json"), &dir, &servers, &[])?;
         fs::remove_dir_all(&dir)?;
+        if report["ok"] != true || report["head"]["height"] != args.blocks {
+            return Err("the sync did not reach the tip".into());
+        }
         let round = Round::new(download, report)?;
         println!(
             "round {number}: plain {:.1} Mbit/s, sync {:.1} Mbit/s, {:.1} % of it; duplicates {:.2} %",
@@ -96,11 +103,16 @@ pub(crate) fn run(args: &PacedArgs) -> Result<(), Failure> {
     }
     let mut ratios: Vec<f64> = rounds.iter().map(|round| round.ratio).collect();
     ratios.sort_by(f64::total_cmp);
-    if let Some(median) = ratios.get(ratios.len() / 2) {
-        println!("median: a sync gets {:.1} % of a plain QUIC download", median * 100.0);
-    }
+    let median = ratios.get(ratios.len() / 2).copied().unwrap_or(0.0);
+    println!("median: a sync gets {:.1} % of a plain QUIC download", median * 100.0);
     if let Some(path) = &args.common.json {
         fs::write(path, serde_json::to_string(&rounds)?)?;
+    }
+    if median < LEAST_RATIO {
+        return Err(format!("a sync got less than {:.0} % of a plain download", LEAST_RATIO * 100.0).into());
+    }
+    if rounds.iter().any(|round| round.duplicate_share > MOST_DUPLICATES) {
+        return Err(format!("more than {:.0} % came twice", MOST_DUPLICATES * 100.0).into());
     }
     Ok(())
 }
@@ -115,14 +127,13 @@ fn download(command: &mut Command) -> Result<Download, Failure> {
 
 impl Round {
     fn new(plain: Download, sync: Value) -> Result<Self, Failure> {
-        let number = |name: &str| sync[name].as_f64().ok_or_else(|| format!("the report has no `{name}`"));
         let plain_bytes_per_second = plain.bytes as f64 / plain.seconds;
-        let sync_bytes_per_second = number("useful_bytes")? / number("seconds")?;
+        let sync_bytes_per_second = number(&sync, "useful_bytes")? / number(&sync, "seconds")?;
         Ok(Self {
             plain_bytes_per_second,
             sync_bytes_per_second,
             ratio: sync_bytes_per_second / plain_bytes_per_second,
-            duplicate_share: number("duplicate_bytes")? / number("wire_bytes_received")?,
+            duplicate_share: number(&sync, "duplicate_bytes")? / number(&sync, "wire_bytes_received")?,
             sync,
         })
     }

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -25,6 +26,8 @@ pub(crate) struct Port {
     pub(crate) address: Ipv4Addr,
     pub(crate) device: Arc<SyncDevice>,
     pub(crate) link: Link,
+    /// Bytes of all packets that it was given.
+    pub(crate) received: Arc<AtomicU64>,
 }
 
 struct Arrival {
@@ -131,7 +134,9 @@ impl Switch {
             let line = &mut self.lines[next.to];
             if next.at_the_door || line.port.link.rate == 0 {
                 // A host that is gone or whose queue is full loses it, as hosts do.
-                let _ = line.port.device.send(&next.packet);
+                if line.port.device.send(&next.packet).is_ok() {
+                    line.port.received.fetch_add(next.packet.len() as u64, Ordering::Relaxed);
+                }
             } else if let Some(due) = line.down.pass(next.due, next.packet.len() as u64) {
                 next.due = due;
                 next.at_the_door = true;

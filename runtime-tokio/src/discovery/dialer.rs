@@ -23,6 +23,9 @@ use super::handle::{Order, Shared, unix_now};
 use super::plan::{Dial, Plan};
 use crate::net::{ConnectError, Network, PeerLink};
 
+/// Time between two looks at where a name leads while its address is dialled: a second, so that a peer that moves is found
+/// as soon as its name says so, and not when a dial of its old place is given up.
+const RESOLVE_EVERY: Duration = Duration::from_secs(1);
 /// Longest time between two looks at what there is to do.
 const CHECK: Duration = Duration::from_millis(500);
 /// Requests for peers on their way at a time.
@@ -66,7 +69,7 @@ struct Named {
 
 /// Why a dial failed.
 #[derive(Debug, thiserror::Error)]
-enum DialError {
+pub(super) enum DialError {
     #[error("{name} can't be resolved: {source}; check the name, and that this machine has a resolver")]
     Name { name: String, source: io::Error },
     #[error("{name} has no address; check the name")]
@@ -175,7 +178,8 @@ impl Dialer {
                 Dial::Bootstrap(number) => {
                     let Some(named) = self.bootstrap.get(number) else { break };
                     let failures = self.plan.bootstrap_failures(number);
-                    Box::pin(connect_named(network, named.peer.clone(), failures, after))
+                    let peer = named.peer.clone();
+                    Box::pin(async move { connect_named(network, &peer, || peer.resolve(), failures, after).await })
                 }
                 Dial::Known(peer) | Dial::Trial { peer, keep: true } => Box::pin(async move {
                     let connected = within(after, peer.address, network.connect(peer.address, Some(peer.id))).await;
@@ -327,23 +331,41 @@ impl Drop for Dialer {
 
 type BoxDial = std::pin::Pin<Box<dyn Future<Output = (SocketAddr, Result<PeerId, DialError>)> + Send>>;
 
-/// Connects to one of the operator's peers: to each of its addresses in turn, one for each failure before.
-async fn connect_named(
+/// Connects to one of the operator's peers: to each of the addresses that `resolve` finds in turn, one for each failure
+/// before. Where it finds others meanwhile, one of those is dialled instead.
+pub(super) async fn connect_named<F: Future<Output = io::Result<Vec<SocketAddr>>>>(
     network: Arc<dyn Network>,
-    peer: BootstrapPeer,
+    peer: &BootstrapPeer,
+    resolve: impl Fn() -> F,
     failures: u32,
     after: Duration,
 ) -> (SocketAddr, Result<PeerId, DialError>) {
     let name = || peer.to_string();
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
     let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
-    match timeout(after, peer.resolve()).await.unwrap_or_else(late) {
-        Err(source) => (nowhere, Err(DialError::Name { name: name(), source })),
-        Ok(addresses) if addresses.is_empty() => (nowhere, Err(DialError::NoAddress { name: name() })),
-        Ok(addresses) => {
-            let turn = usize::try_from(failures).unwrap_or(0) % addresses.len();
-            let address = addresses[turn];
-            (address, within(after, address, network.connect(address, peer.id())).await.map_err(DialError::from))
+    loop {
+        let addresses = match timeout(after, resolve()).await.unwrap_or_else(late) {
+            Err(source) => return (nowhere, Err(DialError::Name { name: name(), source })),
+            Ok(addresses) if addresses.is_empty() => return (nowhere, Err(DialError::NoAddress { name: name() })),
+            Ok(addresses) => addresses,
+        };
+        let turn = usize::try_from(failures).unwrap_or(0) % addresses.len();
+        let address = addresses[turn];
+        tokio::select! {
+            result = within(after, address, network.connect(address, peer.id())) => {
+                return (address, result.map_err(DialError::from));
+            }
+            () = moved(&resolve, address) => {}
+        }
+    }
+}
+
+/// Ends when `resolve` finds other addresses. One that fails says nothing.
+async fn moved<F: Future<Output = io::Result<Vec<SocketAddr>>>>(resolve: impl Fn() -> F, from: SocketAddr) {
+    loop {
+        tokio::time::sleep(RESOLVE_EVERY).await;
+        if resolve().await.is_ok_and(|addresses| !addresses.is_empty() && !addresses.contains(&from)) {
+            return;
         }
     }
 }

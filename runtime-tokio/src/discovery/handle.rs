@@ -41,8 +41,8 @@ pub struct DiscoverySettings {
     /// the same reason; an attacker has to be all of them.
     pub min_peers: usize,
     /// Longest pause between two dials of an address of the operator's, and of any that has answered before while this
-    /// node has no connection of its own making. 5 s: a network that comes back is found within that and the time of a
-    /// dial.
+    /// node has no connection of its own making. 5 s: a network that comes back is found within that, and where a dial of
+    /// an address that is no name was on its way, the rest of it.
     pub retry_interval: Duration,
     /// How long an address rests that failed [`SyncConfig::retry_attempts`] times in a row, while there are others. A
     /// minute.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use hotstuff2_sync::wire::{KnownPeer, encode_peers};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use super::dialer::connect_named;
 use super::plan::{Dial, MAX_DIALS, MAX_TRIALS, Plan, TRIAL_PAUSE};
 use super::*;
 use crate::net::{Handler, Identity, Network, PeerLink, QuicLimits, QuicNetwork};
@@ -131,6 +133,20 @@ async fn what_a_liar_says_is_believed_by_nobody() {
     let book = node.discovery.snapshot();
     assert_eq!(book.peers().map(|(id, _)| id).collect::<Vec<_>>(), [liar.local_peer()]);
     assert!(!node.is_linked(victim.id));
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_is_followed_while_its_old_place_is_dialled() {
+    let (node, other) = (Node::start(DiscoverySettings::default()), Node::start(DiscoverySettings::default()));
+    let nobody = std::net::UdpSocket::bind(any()).unwrap();
+    let asked = AtomicUsize::new(0);
+    let resolve = || async {
+        let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        Ok(vec![if first { nobody.local_addr()? } else { other.address }])
+    };
+    let name = "moves.example:7000".parse().unwrap();
+    let (address, result) = connect_named(Arc::clone(&node.network), &name, resolve, 0, SOON).await;
+    assert_eq!((address, result.ok()), (other.address, Some(other.id)));
 }
 
 #[tokio::test]

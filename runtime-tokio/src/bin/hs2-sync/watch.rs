@@ -175,7 +175,9 @@ impl Watch {
             }
             SyncEvent::Machine(Event::Resumed) => {
                 self.host = None;
-                self.stall = None;
+                if self.stall.take().is_some() {
+                    self.line.say("goes on");
+                }
             }
             SyncEvent::Machine(Event::SuspectSelf { fault, groups }) => self.line.say(&format!(
                 "{groups} independent peers give answers that look false ({fault}): check the genesis file, this \
