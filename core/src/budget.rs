@@ -89,4 +89,24 @@ mod tests {
         assert!(budget.reserve(101, true));
         assert!(!budget.reserve(1, true));
     }
+
+    #[test]
+    fn what_cannot_be_refused_counts_too() {
+        let mut budget = Budget::new(100, 200);
+        assert_eq!(
+            (budget.limit(), budget.room(true), budget.room(false)),
+            (100, 100, 0),
+            "a share is no more than all"
+        );
+        assert!(budget.reserve(60, true));
+        budget.reserve_forced(70);
+        assert_eq!((budget.used(), budget.peak(), budget.room(true)), (130, 130, 0));
+        budget.release(130);
+        assert_eq!((budget.used(), budget.peak(), budget.room(true)), (0, 130, 100));
+        // A head that is too large waits for the others to give theirs back.
+        budget.reserve_forced(1);
+        assert!(!budget.reserve(101, true));
+        budget.release(1);
+        assert!(budget.reserve(101, true));
+    }
 }

@@ -114,3 +114,38 @@ pub(crate) struct InFlight {
     /// Bytes of the memory budget that belong to this request alone and go back when it ends.
     pub(crate) reserved: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_purpose_is_asked_for_by_one_kind_of_request() {
+        let height = Height::new(7);
+        let kinds = [
+            (Purpose::Status, Kind::Status, false),
+            (Purpose::Handovers(Epoch::ZERO), Kind::Handovers, false),
+            (Purpose::Tip(Epoch::ZERO), Kind::Tip, false),
+            (Purpose::Segment { first: height, bodies: 0 }, Kind::Segment, true),
+            (Purpose::Contest(height), Kind::Segment, true),
+            (Purpose::Base, Kind::Segment, true),
+            (Purpose::Bodies(HeightRange::single(height)), Kind::Bodies, true),
+            (Purpose::Follow(height), Kind::Follow, false),
+            (Purpose::State(BatchId(1)), Kind::State, true),
+        ];
+        for (purpose, kind, bulk) in kinds {
+            assert_eq!((purpose.kind(), kind.is_bulk()), (kind, bulk), "{purpose:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_kept_by_kind() {
+        let mut counts: ByKind<u32> = ByKind::default();
+        assert_eq!(counts.get(Kind::Tip), None);
+        *counts.entry(Kind::Tip) += 2;
+        *counts.entry(Kind::Status) += 1;
+        *counts.entry(Kind::Tip) += 3;
+        assert_eq!((counts.get(Kind::Tip), counts.get(Kind::Follow)), (Some(&5), None));
+        assert!(counts.iter().eq([(Kind::Status, &1), (Kind::Tip, &5)]));
+    }
+}

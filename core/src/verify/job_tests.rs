@@ -6,61 +6,101 @@ use bytes::Bytes;
 use super::*;
 use crate::chain::{
     Chain, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim, SegmentEnd, SegmentFacts, TipCheck,
+    TipFacts,
 };
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
+use crate::limits::{MAX_HANDOVER_BYTES, MAX_HANDOVERS};
 use crate::ranges::HeightRange;
 use crate::state::{
     KeyValueState, MemoryStateStore, Prefix, StateAnswer, StateForm, StateItem, encode_state, key_hash,
 };
 use crate::time::UnixMillis;
-use crate::wire::put_section;
+use crate::wire::{encode_frame, put_section};
 
-/// A chain whose segments are two bytes, the first and the last height, and are believed.
+/// A chain that believes whatever it is told, so that a job's own checks are all that is left:
+/// * an epoch is its number; a handover is two numbers, of the epoch that ends and the one that begins, and a range;
+/// * a tip is an epoch and a height;
+/// * a segment is the first and the last height, and the payload lengths; zeros where there are none;
+/// * a payload is right if each of its bytes is its height.
 struct Toy;
 
 fn id(height: Height) -> Hash {
     key_hash(&height.get().to_le_bytes())
 }
 
+fn heights(first: u8, last: u8) -> Result<HeightRange, Fault> {
+    HeightRange::new(Height::new(first.into()), Height::new(last.into())).ok_or(Fault::Malformed)
+}
+
 impl Chain for Toy {
-    type Epoch = ();
+    type Epoch = u8;
     type Segment = HeightRange;
 
-    fn decode_epoch(&self, _: &[u8]) -> Result<(), Fault> {
-        Ok(())
+    fn decode_epoch(&self, epoch: &[u8]) -> Result<u8, Fault> {
+        epoch.first().copied().ok_or(Fault::BadEpoch)
     }
 
-    fn verify_handover(&self, (): &(), _: &[u8]) -> Result<HandoverFacts, Fault> {
-        Err(Fault::Malformed)
+    fn verify_handover(&self, epoch: &u8, handover: &[u8]) -> Result<HandoverFacts, Fault> {
+        let &[ends, begins, first, last, ..] = handover else { return Err(Fault::Malformed) };
+        if ends != *epoch {
+            return Err(Fault::BadCertificate);
+        }
+        let range = heights(first, last)?;
+        let boundary_id = id(range.first().prev().unwrap_or_default());
+        Ok(HandoverFacts { boundary_id, epoch: Epoch::new(begins.into()), range, bytes: vec![begins].into() })
     }
 
-    fn verify_tip(&self, (): &(), _: &[u8]) -> Result<TipCheck, Fault> {
-        Err(Fault::Malformed)
+    fn verify_tip(&self, epoch: &u8, tip: &[u8]) -> Result<TipCheck, Fault> {
+        match tip {
+            &[other] if other != *epoch => Ok(TipCheck::OtherEpoch(Epoch::new(other.into()))),
+            &[epoch, height] => {
+                let height = Height::new(height.into());
+                let epoch = Epoch::new(epoch.into());
+                Ok(TipCheck::Final(TipFacts { height, id: id(height), epoch, timestamp: UnixMillis::default() }))
+            }
+            _ => Err(Fault::Malformed),
+        }
     }
 
     fn verify_segment(
         &self,
-        (): &(),
+        _: &u8,
         _: &SegmentClaim,
         segment: &[u8],
         _: &[u8],
     ) -> Result<(HeightRange, SegmentFacts), Fault> {
         let range = self.decode_segment(segment)?;
+        let lens = &segment[2..];
         let facts = SegmentFacts {
             range,
             parent_id: id(range.first().prev().unwrap_or_default()),
             last_id: id(range.last()),
             last_timestamp: UnixMillis::default(),
-            payload_lens: vec![0; range.count() as usize],
+            payload_lens: match lens {
+                [] => vec![0; range.count() as usize],
+                lens => lens.iter().map(|&len| len.into()).collect(),
+            },
             quorum_checks: 1,
         };
         Ok((range, facts))
     }
 
+    fn verify_last_segment(
+        &self,
+        epoch: &u8,
+        claim: &SegmentClaim,
+        segment: &[u8],
+        audit: &[u8],
+        _: &[u8],
+    ) -> Result<(HeightRange, SegmentFacts), Fault> {
+        let (range, facts) = self.verify_segment(epoch, claim, segment, audit)?;
+        Ok((range, SegmentFacts { quorum_checks: 0, ..facts }))
+    }
+
     fn decode_segment(&self, segment: &[u8]) -> Result<HeightRange, Fault> {
-        let &[first, last] = segment else { return Err(Fault::Malformed) };
-        HeightRange::new(Height::new(first.into()), Height::new(last.into())).ok_or(Fault::Malformed)
+        let &[first, last, ..] = segment else { return Err(Fault::Malformed) };
+        heights(first, last)
     }
 
     fn header(&self, segment: &HeightRange, height: Height) -> Option<HeaderFacts> {
@@ -68,8 +108,9 @@ impl Chain for Toy {
         segment.contains(height).then_some(header)
     }
 
-    fn check_payload(&self, _: &HeightRange, height: Height, _: &[u8]) -> Result<(), Fault> {
-        Err(Fault::BadPayload(height))
+    fn check_payload(&self, _: &HeightRange, height: Height, payload: &[u8]) -> Result<(), Fault> {
+        let right = payload.iter().all(|&byte| u64::from(byte) == height.get());
+        if right { Ok(()) } else { Err(Fault::BadPayload(height)) }
     }
 
     fn assemble(&self, _: &[Bytes], _: HeightRange, _: SegmentEnd) -> Option<Bytes> {
@@ -80,8 +121,8 @@ impl Chain for Toy {
         None
     }
 
-    fn evidence(&self, (): &(), _: &Finalized, _: &Finalized) -> Result<Bytes, Fault> {
-        Err(Fault::NoConflict)
+    fn evidence(&self, _: &u8, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault> {
+        if one == other { Err(Fault::NoConflict) } else { Ok(Bytes::from_static(b"evidence")) }
     }
 }
 
@@ -89,13 +130,260 @@ fn range(first: u64, last: u64) -> HeightRange {
     HeightRange::new(Height::new(first), Height::new(last)).unwrap()
 }
 
-fn base(height: u64, segment: [u8; 2], rest: &[u8]) -> Job {
+/// The epoch 0, of the heights 0 to 100.
+fn epoch() -> EpochRef {
+    EpochRef::trusted(Epoch::ZERO, range(0, 100), vec![0].into())
+}
+
+fn claim(first: u64, last: u64, end: SegmentEnd) -> SegmentClaim {
+    SegmentClaim { range: range(first, last), parent: None, end, audit: false }
+}
+
+/// Length-prefixed parts, and something behind them.
+fn sections(parts: &[&[u8]], rest: &[u8]) -> Bytes {
     let mut bytes = Vec::new();
-    assert!(put_section(&mut bytes, &segment) && put_section(&mut bytes, &[]));
+    assert!(parts.iter().all(|part| put_section(&mut bytes, part)));
     bytes.extend_from_slice(rest);
-    let epoch = EpochRef::trusted(Epoch::ZERO, range(0, 100), Bytes::new());
-    let claim = SegmentClaim { range: range(10, 20), parent: None, end: SegmentEnd::Certified, audit: false };
-    Job::new(JobId::FIRST, Task::Base { epoch, claim, height: Height::new(height), bytes: bytes.into() })
+    bytes.into()
+}
+
+/// A frame with the payloads of the heights from `first` on, of these lengths.
+fn frame(first: u8, lens: &[usize]) -> Vec<u8> {
+    let payloads: Vec<u8> = (first..).zip(lens).flat_map(|(height, &len)| vec![height; len]).collect();
+    let mut out = Vec::new();
+    encode_frame(&mut out, lens.len() as u32, &payloads);
+    out
+}
+
+fn base(height: u64, segment: [u8; 2], rest: &[u8]) -> Job {
+    let bytes = sections(&[&segment, &[]], rest);
+    let claim = claim(10, 20, SegmentEnd::Certified);
+    Job::new(JobId::FIRST, Task::Base { epoch: epoch(), claim, height: Height::new(height), bytes })
+}
+
+fn segment(claim: SegmentClaim, bodies: u32, bytes: Bytes) -> Task {
+    Task::Segment { epoch: epoch(), claim, bodies, handover: None, bytes }
+}
+
+/// What is proven of a segment that is asked for as `claim` says and consists of these bytes.
+fn check(claim: SegmentClaim, bytes: &[u8]) -> Result<HeightRange, Fault> {
+    match segment(claim, 0, sections(&[bytes, &[]], &[])).prove(&Toy)? {
+        Outcome::Segment { segment, frames } if frames.is_empty() => Ok(segment.range()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn handovers_prove_one_epoch_after_the_other() {
+    let run = |parts: &[&[u8]], rest: &[u8]| {
+        let bytes = sections(parts, rest);
+        let job = Job::new(JobId::FIRST.next(), Task::Handovers { from: epoch(), bytes: bytes.clone() });
+        assert_eq!((job.id(), job.input_bytes()), (JobId::FIRST.next(), bytes.len()));
+        let verdict = job.run(&Toy);
+        assert_eq!((verdict.job(), verdict.claim()), (job.id(), Claim::Handovers { from: Epoch::ZERO }));
+        let checks = verdict.quorum_checks();
+        match verdict.into_outcome() {
+            Ok(Outcome::Handovers { links, fault }) => (Ok(links), fault, checks),
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => (Err(fault), None, checks),
+        }
+    };
+    let (links, fault, checks) = run(&[&[0, 1, 101, 110], &[1, 2, 111, 120]], &[]);
+    let links = links.unwrap();
+    assert_eq!((links.len(), fault, checks), (2, None, 2));
+    let HandoverLink { ended, boundary, boundary_id, epoch, bytes } = &links[1];
+    assert_eq!((*ended, *boundary, *boundary_id), (Epoch::new(1), Height::new(110), id(Height::new(110))));
+    assert_eq!((epoch.epoch(), epoch.range(), &bytes[..]), (Epoch::new(2), range(111, 120), &[1, 2, 111, 120][..]));
+
+    // The next number, right above the last height, and signed by the epoch that ends.
+    for (wrong, fault) in [
+        ([0, 2, 101, 110], Fault::BadEpoch),
+        ([0, 1, 102, 110], Fault::BadEpoch),
+        ([0, 1, 100, 110], Fault::BadEpoch),
+        ([1, 2, 101, 110], Fault::BadCertificate),
+    ] {
+        assert_eq!(run(&[&wrong], &[]), (Err(fault), None, 1), "{wrong:?}");
+    }
+    // What comes before a false one is proven all the same, what comes after is not looked at.
+    let (links, fault, checks) = run(&[&[0, 1, 101, 110], &[0, 2, 111, 120], &[1, 2, 111, 120]], &[]);
+    assert_eq!((links.unwrap().len(), fault, checks), (1, Some(Fault::BadCertificate), 2));
+    let (links, fault, _) = run(&[&[0, 1, 101, 110]], &[1, 0, 0, 0]);
+    assert_eq!((links.unwrap().len(), fault), (1, Some(Fault::Malformed)));
+    assert_eq!(run(&[], &[]), (Err(Fault::Malformed), None, 0));
+}
+
+#[test]
+fn handovers_are_bounded_in_number_and_size() {
+    let prove = |parts: &[Vec<u8>]| {
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        match (Task::Handovers { from: epoch(), bytes: sections(&parts, &[]) }).prove(&Toy) {
+            Ok(Outcome::Handovers { links, fault }) => (links.len(), fault),
+            other => (0, other.err()),
+        }
+    };
+    let many: Vec<Vec<u8>> = (0..=MAX_HANDOVERS as u8).map(|n| vec![n, n + 1, 101 + n, 101 + n]).collect();
+    assert_eq!(prove(&many[..64]), (64, None));
+    assert_eq!(prove(&many), (64, Some(Fault::Oversize)));
+    let mut large = vec![0, 1, 101, 110];
+    large.resize(MAX_HANDOVER_BYTES as usize, 0);
+    assert_eq!(prove(&[large.clone()]), (1, None));
+    large.push(0);
+    assert_eq!(prove(&[large]), (0, Some(Fault::Oversize)));
+}
+
+#[test]
+fn a_tip_lies_in_the_epoch_that_proves_it() {
+    let run = |bytes: &'static [u8]| {
+        let job = Job::new(JobId::FIRST, Task::Tip { epoch: epoch(), bytes: Bytes::from_static(bytes) });
+        let verdict = job.run(&Toy);
+        assert_eq!((verdict.claim(), job.input_bytes()), (Claim::Tip { epoch: Epoch::ZERO }, bytes.len()));
+        let checks = verdict.quorum_checks();
+        match verdict.into_outcome() {
+            Ok(Outcome::Tip(check, said)) if said == bytes => (Ok(check), checks),
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => (Err(fault), checks),
+        }
+    };
+    let (check, checks) = run(&[0, 100]);
+    assert!(matches!(check, Ok(TipCheck::Final(tip)) if tip.height == Height::new(100)) && checks == 1, "{check:?}");
+    assert_eq!(run(&[7]), (Ok(TipCheck::OtherEpoch(Epoch::new(7))), 0), "nothing was proven");
+    assert_eq!(run(&[1, 50]), (Err(Fault::BadEpoch), 1), "final by another epoch's set");
+    assert_eq!(run(&[0, 101]), (Err(Fault::BadEpoch), 1), "above the epoch");
+    assert_eq!(run(&[]), (Err(Fault::Malformed), 1));
+}
+
+#[test]
+fn a_segment_is_held_against_its_claim_whatever_the_chain_says() {
+    let exact = claim(10, 20, SegmentEnd::Certified);
+    let up_to = claim(10, 20, SegmentEnd::CertifiedUpTo);
+    let anchored = claim(10, 20, SegmentEnd::Anchored(id(Height::new(20))));
+    for whole in [exact, up_to, anchored] {
+        assert_eq!(check(whole, &[10, 20]), Ok(range(10, 20)));
+        for other in [[10, 21], [9, 20], [11, 20], [9, 19], [30, 40]] {
+            assert_eq!(check(whole, &other), Err(Fault::WrongRange), "{other:?}");
+        }
+        // A length for each block.
+        assert_eq!(check(whole, &[10, 20, 1, 1]), Err(Fault::WrongRange));
+        let parent = |height| SegmentClaim { parent: Some(id(Height::new(height))), ..whole };
+        assert_eq!(check(parent(9), &[10, 20]), Ok(range(10, 20)));
+        assert_eq!(check(parent(8), &[10, 20]), Err(Fault::WrongParent));
+    }
+    assert_eq!(check(up_to, &[10, 15]), Ok(range(10, 15)), "as far as it is proven");
+    for whole in [exact, anchored] {
+        assert_eq!(check(whole, &[10, 15]), Err(Fault::WrongRange));
+    }
+    let other = claim(10, 20, SegmentEnd::Anchored(id(Height::new(21))));
+    assert_eq!(check(other, &[10, 20]), Err(Fault::WrongAnchor));
+    assert_eq!(check(claim(95, 101, SegmentEnd::Certified), &[95, 101]), Err(Fault::BadEpoch), "not of one epoch");
+}
+
+#[test]
+fn certificates_come_where_they_were_asked_for() {
+    let run = |audit: bool, certificates: &[u8]| {
+        let claim = SegmentClaim { audit, ..claim(10, 20, SegmentEnd::Certified) };
+        segment(claim, 0, sections(&[&[10, 20], certificates], &[])).prove(&Toy).map(|outcome| match outcome {
+            Outcome::Segment { segment, .. } => segment.audit().clone(),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(run(true, &[1]), Ok(Bytes::from_static(&[1])));
+    assert_eq!(run(false, &[]), Ok(Bytes::new()));
+    assert_eq!(run(false, &[1]), Err(Fault::NonCanonical));
+    assert_eq!(run(true, &[]), Ok(Bytes::new()), "the chain says whether they suffice");
+    let cut = segment(claim(10, 20, SegmentEnd::Certified), 0, sections(&[&[10, 20]], &[]));
+    assert_eq!(cut.prove(&Toy), Err(Fault::Malformed));
+}
+
+#[test]
+fn a_segment_at_an_epochs_end_is_checked_beside_its_handover() {
+    let claim = claim(90, 100, SegmentEnd::Certified);
+    let checks = |handover| {
+        let bytes = sections(&[&[90, 100], &[]], &[]);
+        let job = Job::new(JobId::FIRST, Task::Segment { epoch: epoch(), claim, bodies: 0, handover, bytes });
+        let verdict = job.run(&Toy);
+        assert_eq!(verdict.claim(), Claim::Segment { epoch: Epoch::ZERO, claim });
+        assert!(verdict.outcome().is_ok());
+        verdict.quorum_checks()
+    };
+    assert_eq!((checks(None), checks(Some(Bytes::new()))), (1, 0));
+    let job = Job::new(JobId::FIRST, segment(claim, 0, sections(&[&[9]], &[])));
+    assert_eq!(job.run(&Toy).quorum_checks(), 1, "a false one is counted as a check");
+}
+
+#[test]
+fn payloads_behind_a_segment_are_those_that_were_asked_for() {
+    let claim = claim(10, 12, SegmentEnd::Certified);
+    let run = |bodies, frames: &[u8]| {
+        let bytes = sections(&[&[10, 12, 3, 3, 3], &[]], frames);
+        segment(claim, bodies, bytes).prove(&Toy).map(|outcome| match outcome {
+            Outcome::Segment { frames, .. } => frames.iter().map(|frame| frame.range).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        })
+    };
+    let all = frame(10, &[3, 3, 3]);
+    assert_eq!(run(9, &all), Ok(vec![range(10, 12)]));
+    assert_eq!(run(6, &frame(10, &[3, 3])), Ok(vec![range(10, 11)]));
+    assert_eq!(run(8, &frame(10, &[3])), Ok(vec![range(10, 10)]));
+    assert_eq!(run(9, &[]), Ok(vec![]), "headers alone do no harm");
+    assert_eq!(run(8, &all), Err(Fault::WrongRange), "more than was asked for");
+    assert_eq!(run(2, &frame(10, &[3])), Err(Fault::Oversize), "not even one fits in");
+    assert_eq!(run(0, &frame(10, &[3])), Err(Fault::NonCanonical), "none was asked for");
+    let mut wrong = all.clone();
+    *wrong.last_mut().unwrap() = 11;
+    assert_eq!(run(9, &wrong), Err(Fault::BadPayload(Height::new(12))));
+}
+
+#[test]
+fn payloads_are_checked_block_by_block() {
+    let claim = claim(10, 13, SegmentEnd::Certified);
+    let headers = sections(&[&[10, 13, 2, 0, 2, 2], &[]], &[]);
+    let Ok(Outcome::Segment { segment, .. }) = segment(claim, 0, headers.clone()).prove(&Toy) else { panic!() };
+    let run = |asked: HeightRange, frames: &[u8]| {
+        let bytes = Bytes::copy_from_slice(frames);
+        let job = Job::new(JobId::FIRST, Task::Bodies { segment: segment.clone(), range: asked, bytes });
+        let verdict = job.run(&Toy);
+        assert_eq!(verdict.claim(), Claim::Bodies { last_id: id(Height::new(13)), range: asked });
+        assert_eq!((verdict.quorum_checks(), job.input_bytes()), (0, frames.len()));
+        verdict.into_outcome().map(|outcome| match outcome {
+            Outcome::Bodies(frames) => frames.iter().map(|frame| frame.range).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        })
+    };
+    let two = [frame(10, &[2, 0]), frame(12, &[2])].concat();
+    assert_eq!(run(range(10, 13), &two), Ok(vec![range(10, 11), range(12, 12)]));
+    assert_eq!(run(range(12, 13), &frame(12, &[2, 2])), Ok(vec![range(12, 13)]));
+    // The right bytes, a block too low.
+    assert_eq!(run(range(12, 13), &frame(11, &[2, 2])), Err(Fault::BadPayload(Height::new(12))));
+    let second = [frame(10, &[2, 0]), frame(13, &[2])].concat();
+    assert_eq!(run(range(10, 13), &second), Err(Fault::BadPayload(Height::new(12))));
+    assert_eq!(run(range(12, 14), &frame(12, &[2])), Err(Fault::WrongRange), "beyond the headers");
+
+    // The same for what follows the tip, in one answer.
+    let follow = |frames: &[u8]| {
+        let bytes = [&headers[..], frames].concat().into();
+        let job = Job::new(JobId::FIRST, Task::Follow { epoch: epoch(), claim, bytes });
+        let verdict = job.run(&Toy);
+        assert_eq!(verdict.claim(), Claim::Follow { epoch: Epoch::ZERO, claim });
+        let checks = verdict.quorum_checks();
+        (verdict.into_outcome(), checks)
+    };
+    let (followed, checks) = follow(&two);
+    let Ok(Outcome::Follow { segment: found, frames }) = followed else { panic!("{followed:?}") };
+    assert_eq!((found, frames.len(), checks), (segment.clone(), 2, 1));
+    assert_eq!(follow(&second), (Err(Fault::BadPayload(Height::new(12))), 1));
+}
+
+#[test]
+fn a_conflict_takes_two_proofs_and_a_verdict_says_whose_it_is() {
+    let tip = |height| Finalized::Tip(vec![0, height].into());
+    let conflict = |one, other| Job::new(JobId::FIRST, Task::Conflict { epoch: epoch(), one, other });
+    let job = conflict(tip(9), tip(8));
+    let verdict = job.run(&Toy);
+    assert_eq!((verdict.claim(), verdict.quorum_checks()), (Claim::Conflict { epoch: Epoch::ZERO }, 2));
+    assert_eq!(verdict.outcome(), &Ok(Outcome::Conflict(Bytes::from_static(b"evidence"))));
+    assert_eq!(conflict(tip(9), tip(9)).run(&Toy).into_outcome(), Err(Fault::NoConflict));
+    // A host that proves for itself says the same under the job's name.
+    assert_eq!(Verdict::from_host(&job, verdict.outcome().clone(), 2), verdict);
 }
 
 #[test]
