@@ -52,9 +52,9 @@ impl Chain for Toy {
     }
 
     fn verify_tip(&self, epoch: &u8, tip: &[u8]) -> Result<TipCheck, Fault> {
-        match tip {
-            &[other] if other != *epoch => Ok(TipCheck::OtherEpoch(Epoch::new(other.into()))),
-            &[epoch, height] => {
+        match *tip {
+            [other] if other != *epoch => Ok(TipCheck::OtherEpoch(Epoch::new(other.into()))),
+            [epoch, height] => {
                 let height = Height::new(height.into());
                 let epoch = Epoch::new(epoch.into());
                 Ok(TipCheck::Final(TipFacts { height, id: id(height), epoch, timestamp: UnixMillis::default() }))

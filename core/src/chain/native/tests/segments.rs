@@ -52,6 +52,11 @@ fn a_claim_stays_in_its_cell_and_epoch() {
     assert_eq!(beyond.unwrap_err(), Fault::WrongRange);
     let other_epoch = chain.verify_segment(&epoch, &certified(1095, 1100), &net.segment(1095, 1100), &[1]);
     assert_eq!(other_epoch.unwrap_err(), Fault::Malformed);
+    // As many headers as a cell has, and not one more.
+    let of = |last: usize| Segment::new(net.header(0).clone(), net.headers[1..=last].to_vec(), net.double(1));
+    let longest = of(MAX_SEGMENT_HEADERS).unwrap();
+    assert_eq!(Segment::decode(&longest.encode()), Ok(longest));
+    assert_eq!(of(MAX_SEGMENT_HEADERS + 1), Err(NotASegment));
 }
 
 #[test]
