@@ -120,7 +120,11 @@ fn too_many_siblings_are_refused() {
         vec![Hash::ZERO; MAX_SIBLINGS],
     );
     assert_eq!(longest.encode().len(), MAX_PROOF_BYTES);
-    assert_eq!(StateProof::decode(&longest.encode()), Ok(longest));
+    assert_eq!(StateProof::decode(&longest.encode()), Ok(longest.clone()));
+    // As many siblings as bits are a proof like any other.
+    let verify = |root: &Hash| longest.verify_hashes(root, &Hash::ZERO, Some(&Hash::ZERO));
+    let Err(StateProofError::WrongRoot { found, .. }) = verify(&EMPTY_ROOT) else { panic!("of another root") };
+    assert_eq!(verify(&found), Ok(()));
 }
 
 #[test]

@@ -199,6 +199,63 @@ fn what_does_not_fit_in_comes_later_or_as_a_tree() {
     assert!(bytes.len() > MAX_VALUE_BYTES && decode_leaves(root_item(root), &bytes).is_ok());
 }
 
+#[test]
+fn an_answer_takes_what_fits_in_to_the_byte() {
+    let pairs: Pairs = (0..400u16).map(|n| (n.to_le_bytes().to_vec(), vec![1; 100])).collect();
+    let (store, _) = store_of(&pairs);
+    let halves: [Prefix; 2] = Prefix::ROOT.children().unwrap().into();
+    let [left, right] = halves.map(|prefix| StateItem { prefix, hash: subtree(&store, &prefix).unwrap().0 });
+    let stores = [store];
+    for form in [StateForm::Leaves, StateForm::Tree { depth: 3 }] {
+        let one = answer(&stores, form, &[left], 1 << 20).unwrap();
+        let both = answer(&stores, form, &[left, right], 1 << 20).unwrap();
+        assert!(one.len() < both.len());
+        assert_eq!(answer(&stores, form, &[left, right], both.len()), Some(both.clone()));
+        // One byte less, and the second is left for the next answer: not cut, and not in another form.
+        assert_eq!(answer(&stores, form, &[left, right], both.len() - 1), Some(one.clone()));
+        // That something is missing takes a byte, too.
+        let absent = StateItem { hash: Hash::ZERO, ..right };
+        assert_eq!(answer(&stores, form, &[left, absent], one.len()), Some(one.clone()));
+        assert_eq!(answer(&stores, form, &[left, absent], one.len() + 1), Some([&one[..], &[0]].concat().into()));
+    }
+    // Nothing comes behind what is larger than an answer should be.
+    let (large, root) = store_of(&Pairs::from([(b"large".to_vec(), vec![7; 1000])]));
+    let (stores, whole) = ([large], root_item(root));
+    let alone = answer(&stores, StateForm::Leaves, &[whole], 100);
+    assert_eq!(answer(&stores, StateForm::Leaves, &[whole, StateItem { hash: Hash::ZERO, ..whole }], 100), alone);
+}
+
+#[test]
+fn one_key_or_none_has_no_tree_to_show() {
+    let (store, _) = store_of(&twenty());
+    let stores = [store];
+    let key = *stores[0].records().next().unwrap().0;
+    for (prefix, count) in [(Prefix::new(key, 256).unwrap(), 1), (Prefix::new(key_hash(b"nowhere"), 200).unwrap(), 0)] {
+        let item = StateItem { prefix, hash: subtree(&stores[0], &prefix).unwrap().0 };
+        for form in [StateForm::Tree { depth: 1 }, StateForm::Leaves] {
+            let bytes = answer(&stores, form, &[item], 4000).unwrap();
+            let answers = decode_state(form, &[item], &bytes).unwrap();
+            assert!(matches!(&answers[..], [StateAnswer::Leaves(leaves)] if leaves.records.len() == count), "{form:?}");
+        }
+    }
+}
+
+#[test]
+fn leaves_that_do_not_ascend_have_an_end_all_the_same() {
+    let (key, value) = (key_hash(b"key"), value_hash(b"value"));
+    let twice = [(key, value), (key, value_hash(b"other"))];
+    assert_ne!(subtree_hash(&Prefix::ROOT, &twice), subtree_hash(&Prefix::ROOT, &twice[..1]));
+    assert_eq!(subtree_hash(&Prefix::new(key, 256).unwrap(), &twice), PLACEHOLDER);
+    // Two that part at the last bit of all are a tree like any other.
+    let mut bytes = *key.as_bytes();
+    bytes[31] &= 0xfe;
+    let left = (Hash::from_bytes(bytes), value);
+    bytes[31] |= 1;
+    let right = (Hash::from_bytes(bytes), value);
+    let last = internal_hash(&leaf_hash(&left.0, &left.1), &leaf_hash(&right.0, &right.1));
+    assert_eq!(subtree_hash(&Prefix::new(key, 255).unwrap(), &[left, right]), last);
+}
+
 /// A store that counts how much is read of it.
 struct Counting(MemoryStateStore, core::cell::Cell<usize>, core::cell::Cell<usize>);
 
