@@ -38,8 +38,11 @@ pub struct Start {
     pub applied: Height,
     /// Whether the host has a staging area for states. Without one no state is fetched.
     pub stages_state: bool,
-    /// Trusted epochs, consecutive: from the one that `stored` belongs to, up to the newest whose handover is stored.
-    pub epochs: Vec<EpochRef>,
+    /// The trusted epoch that `stored` belongs to.
+    pub epoch: EpochRef,
+    /// The stored handovers from that epoch's end on, in order: the epochs that follow are trusted too, and a network that
+    /// contradicts them is given evidence against.
+    pub handovers: Vec<HandoverLink>,
 }
 
 /// Blocks to store and execute: final, verified, consecutive and in order.

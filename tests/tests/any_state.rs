@@ -145,12 +145,11 @@ fn run(seed: u64) {
     let mut restarts = rng.below(MAX_RESTARTS + 1);
     loop {
         let applied = host.held.borrow().applied;
-        let epochs = source.epochs().iter().map(|epoch| epoch.info().to_ref());
         let start = Start {
             stages_state: true,
             stored: BlockPoint { height: applied, id: source.id(applied).unwrap() },
             applied,
-            epochs: epochs.skip_while(|epoch| !epoch.range().contains(applied)).take(1).collect(),
+            epoch: source.epoch_of(applied).unwrap().info().to_ref(),
             ..source.start()
         };
         let mut world = World::from(source.clone(), config.clone(), start).unwrap();

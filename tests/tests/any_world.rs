@@ -80,14 +80,15 @@ fn random_start(rng: &mut Rng, chain: &TestChain) -> Start {
         return chain.start();
     }
     let height = Height::new(1 + rng.below(chain.tip_height().get()));
-    let epochs = chain.epochs().iter().map(|epoch| epoch.info().to_ref());
-    let mut epochs: Vec<_> = epochs.skip_while(|epoch| !epoch.range().contains(height)).collect();
-    epochs.truncate(1 + rng.below(2) as usize);
+    let epoch = chain.epoch_of(height).unwrap().info().to_ref();
+    let later = chain.handovers().iter().filter(|link| link.ended >= epoch.epoch());
+    let handovers = later.take(rng.below(2) as usize).cloned().collect();
     Start {
         stored: BlockPoint { height, id: chain.id(height).unwrap() },
         stored_proof: Some(Finalized::Tip(chain.tip(height).unwrap())),
         applied: Height::new(height.get() - rng.below(height.get().min(9000) + 1) / (1 + rng.below(4))),
-        epochs,
+        epoch,
+        handovers,
         ..chain.start()
     }
 }
@@ -355,7 +356,7 @@ fn try_world(seed: u64) {
     let chain = random_chain(rng, config.full_audit);
     let start = random_start(rng, &chain);
     let log = Rc::new(RefCell::new(Log { handed: start.stored.height, ..Log::default() }));
-    log.borrow_mut().stored = start.epochs.last().unwrap().epoch();
+    log.borrow_mut().stored = start.handovers.last().map_or(&start.epoch, |link| &link.epoch).epoch();
     let heights = || (0..=chain.tip_height().get()).map(Height::new);
     let host = Moody {
         rng: Rng::new(rng.next_u64()),

@@ -57,11 +57,10 @@ fn a_checkpoint_inside_a_cell_is_a_start_like_any_other() {
     let source = chain(3000, 2);
     for height in [1, 700, 1023, 1024, 1500, 1501, 2999] {
         let height = Height::new(height);
-        let epoch = source.epoch_of(height).unwrap().info().epoch();
         let start = Start {
             stored: BlockPoint { height, id: source.id(height).unwrap() },
             applied: height,
-            epochs: vec![source.epoch_ref(epoch).unwrap()],
+            epoch: source.epoch_of(height).unwrap().info().to_ref(),
             ..source.start()
         };
         let mut world = World::from(chain(3000, 2), SyncConfig::default(), start).unwrap();

@@ -232,7 +232,8 @@ fn a_node_with_an_old_state_fetches_what_differs() {
         stages_state: true,
         stored: hotstuff2_sync::machine::BlockPoint { height: old, id: source.id(old).unwrap() },
         applied: old,
-        epochs: source.epochs().iter().map(|epoch| epoch.info().to_ref()).filter(|e| e.range().last() >= old).collect(),
+        epoch: source.epoch_of(old).unwrap().info().to_ref(),
+        handovers: source.handovers().iter().filter(|link| link.boundary >= old).cloned().collect(),
         ..source.start()
     };
     let mut world = World::from(source, fast(), start).unwrap();

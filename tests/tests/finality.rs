@@ -127,13 +127,12 @@ fn conflicting_finality_halts_with_evidence_at_an_epoch_boundary() {
 fn standing_at(chain: &TestChain, height: u64) -> Start {
     let height = Height::new(height);
     let stored = BlockPoint { height, id: chain.id(height).unwrap() };
-    let epochs = chain.epochs().iter().map(|epoch| epoch.info().to_ref());
-    let of_height = epochs.skip_while(|epoch| !epoch.range().contains(height)).take(1).collect();
+    let epoch = chain.epoch_of(height).unwrap().info().to_ref();
     Start {
         stored,
         stored_proof: Some(Finalized::Tip(chain.tip(height).unwrap())),
         applied: height,
-        epochs: of_height,
+        epoch,
         ..chain.start()
     }
 }
@@ -212,6 +211,21 @@ fn conflicting_finality_halts_with_evidence_where_epochs_meet() {
     world.join(1, Elsewhere(chain(3000, 2).fork(Height::new(700)).unwrap(), holding(1501, 3000)));
     world.start();
     assert_eq!(halts(&mut world, &fork).height, Height::new(1500));
+}
+
+#[test]
+fn conflicting_finality_halts_with_evidence_against_a_stored_handover() {
+    // It comes back below the end of an epoch whose handover it has stored, and everybody follows the other history now.
+    for forked in [700, 1499, 1500] {
+        let source = chain(3000, 2);
+        let start = Start { handovers: source.handovers().to_vec(), ..standing_at(&source, 50) };
+        let mut world = World::from(source, SyncConfig::default(), start).unwrap();
+        let fork = chain(3000, 2).fork(Height::new(forked)).unwrap();
+        world.join(1, Elsewhere(chain(3000, 2).fork(Height::new(forked)).unwrap(), Honest::default()));
+        world.start();
+        assert_eq!(halts(&mut world, &fork).height, Height::new(1500), "{forked}");
+        assert!(world.applied.last() < Some(&Height::new(1500)));
+    }
 }
 
 #[test]

@@ -133,12 +133,12 @@ impl World {
     /// A node that starts from what is durable.
     fn boot(&self, applied: Height, handovers: &[HandoverLink], now: Instant) -> Machine {
         let genesis = self.chain.start();
-        let known = genesis.epochs.iter().chain(handovers.iter().map(|link| &link.epoch));
-        let own = self.chain.epoch_of(applied).unwrap().info().epoch();
+        let own = self.chain.epoch_of(applied).unwrap().info().to_ref();
         let start = Start {
             stored: BlockPoint { height: applied, id: self.chain.id(applied).unwrap() },
             applied,
-            epochs: known.filter(|epoch| epoch.epoch() >= own).cloned().collect(),
+            handovers: handovers.iter().filter(|link| link.ended >= own.epoch()).cloned().collect(),
+            epoch: own,
             ..genesis
         };
         let mut machine = Machine::new(self.config.clone(), start, 7, now).unwrap();

@@ -213,7 +213,7 @@ pub enum NewMachineError {
     /// A setting is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The trusted epochs are missing, not consecutive, or don't hold the stored block.
+    /// The stored handovers don't continue the trusted epoch, or that one doesn't hold the stored block.
     #[error("the trusted epochs don't follow each other from the epoch of the stored block on; open the store again")]
     Epochs,
     /// The strategy is to fetch a state, and the host can't stage one.
@@ -236,14 +236,14 @@ impl Machine {
     /// [`start`](Self::start).
     pub fn new(config: SyncConfig, start: Start, seed: u64, now: Instant) -> Result<Self, NewMachineError> {
         config.validate()?;
-        let Start { chain_id, stored, stored_proof, applied, stages_state, epochs } = start;
+        let Start { chain_id, stored, stored_proof, applied, stages_state, epoch, handovers } = start;
         if config.default_strategy == SyncStrategyType::Fast && !stages_state {
             return Err(NewMachineError::NoStaging);
         }
         if applied > stored.height {
             return Err(NewMachineError::ApplicationAhead { applied, stored: stored.height });
         }
-        let epochs = Epochs::new(epochs).ok_or(NewMachineError::Epochs)?;
+        let epochs = Epochs::new(epoch, &handovers).ok_or(NewMachineError::Epochs)?;
         if epochs.of_height(stored.height).is_none() {
             return Err(NewMachineError::Epochs);
         }

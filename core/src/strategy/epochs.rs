@@ -43,19 +43,17 @@ pub(crate) struct Epochs {
 }
 
 impl Epochs {
-    /// Starts from trusted epochs, which must be consecutive; `None` where there are none or they are not.
-    pub(crate) fn new(trusted: Vec<EpochRef>) -> Option<Self> {
-        let consecutive = trusted.windows(2).all(|pair| match pair {
-            [one, next] => next.epoch().is_next_of(one.epoch()) && next.range().first().is_next_of(one.range().last()),
-            _ => true,
-        });
-        let stored = trusted.last()?.epoch();
-        consecutive.then(|| Self { known: trusted.into(), links: BTreeMap::new(), stored, waiting: BTreeMap::new() })
+    /// Starts from a trusted epoch and the stored handovers from its end on; `None` where they don't continue it.
+    pub(crate) fn new(trusted: EpochRef, handovers: &[HandoverLink]) -> Option<Self> {
+        let stored = trusted.epoch();
+        let (links, waiting) = (BTreeMap::new(), BTreeMap::new());
+        let mut epochs = Self { known: VecDeque::from([trusted]), links, stored, waiting };
+        epochs.extend(handovers).then(|| Self { stored: epochs.newest().epoch(), ..epochs })
     }
 
     /// The newest verified epoch.
     pub(crate) fn newest(&self) -> &EpochRef {
-        // `new` refuses an empty list, and `forget_below` keeps the newest.
+        // `new` begins with one, and `forget_below` keeps the newest.
         #[allow(clippy::expect_used)]
         self.known.back().expect("the newest epoch is never forgotten")
     }

@@ -47,7 +47,8 @@ pub struct TraceStart {
     stored_proof: Option<TraceProof>,
     applied: Height,
     stages_state: bool,
-    epochs: Vec<TraceEpoch>,
+    epoch: TraceEpoch,
+    handovers: Vec<TraceLink>,
 }
 
 impl TraceHeader {
@@ -62,7 +63,8 @@ impl TraceHeader {
                 stored_proof: start.stored_proof.as_ref().map(TraceProof::new),
                 applied: start.applied,
                 stages_state: start.stages_state,
-                epochs: start.epochs.iter().map(TraceEpoch::new).collect(),
+                epoch: TraceEpoch::new(&start.epoch),
+                handovers: start.handovers.iter().map(TraceLink::new).collect(),
             },
             seed,
             now,
@@ -87,14 +89,17 @@ impl TraceStart {
             Some(proof) => Some(proof.stand_in(memory)?),
             None => None,
         };
-        let epochs: Option<Vec<EpochRef>> = self.epochs.into_iter().map(|epoch| epoch.stand_in(memory)).collect();
+        let epoch = self.epoch.stand_in(memory)?;
+        let handovers: Option<Vec<HandoverLink>> =
+            self.handovers.into_iter().map(|link| link.stand_in(memory)).collect();
         Some(Start {
             chain_id: self.chain_id,
             stored: self.stored,
             stored_proof,
             applied: self.applied,
             stages_state: self.stages_state,
-            epochs: epochs?,
+            epoch,
+            handovers: handovers?,
         })
     }
 }

@@ -191,13 +191,15 @@ impl<C: Chain> SyncBuilder<C> {
     pub(crate) fn spawn(self) -> Result<SyncHandle, StartError> {
         let stored = self.stores.blocks.stored();
         let application = self.application.unwrap_or_else(|| Box::new(NoApplication::new(stored.height)));
+        let (epoch, handovers) = self.stores.blocks.epochs()?;
         let start = Start {
             chain_id: self.stores.blocks.chain_id(),
             stored,
             stored_proof: self.stores.blocks.stored_proof()?,
             applied: application.applied(),
             stages_state: self.stores.staging.is_some(),
-            epochs: self.stores.blocks.epochs()?,
+            epoch,
+            handovers,
         };
         let clock = Clock::now();
         let dialling = self.config.clone();

@@ -18,8 +18,9 @@ use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::native::Genesis;
 use hotstuff2_sync::chain::{Chain, EpochRef};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::verify::HandoverLink;
 use tokio::sync::watch;
 
 use super::cache::Caches;
@@ -121,7 +122,7 @@ impl<C: Chain> DiskStore<C> {
             anchor: anchor.point,
             snapshot_interval: anchor.snapshot_interval,
         };
-        let epoch = EpochRecord::of(&anchor.epoch);
+        let epoch = EpochRecord::of(&anchor.epoch, None);
         let writes = [
             (Space::Index, Bytes::from_static(key::STORE), Some(records::encode(&record))),
             (Space::Index, Bytes::from_static(key::HEAD), Some(records::encode(&anchor.point))),
@@ -203,20 +204,38 @@ impl<C: Chain> DiskStore<C> {
         self.identity.anchor
     }
 
-    /// The trusted epochs from the stored head's on.
-    pub(super) fn trusted_epochs(&self) -> Result<Vec<EpochRef>, StoreFailure> {
+    /// The stored head's epoch, and the handovers from its end on.
+    pub(super) fn trusted_epochs(&self) -> Result<(EpochRef, Vec<HandoverLink>), StoreFailure> {
         let view = self.view();
         // Genesis may lie below its epoch's first height.
-        let above = |(_, range): &&(_, HeightRange)| range.last() >= view.head.height;
-        view.epochs.iter().filter(above).map(|&(epoch, _)| self.epoch_ref(epoch)).collect()
+        let below = |(_, range): &(Epoch, HeightRange)| range.last() < view.head.height;
+        let mut epochs = view.epochs.iter().skip_while(|epoch| below(epoch));
+        let &(first, mut range) = epochs.next().ok_or_else(|| self.no_epoch("of the stored head"))?;
+        let trusted = self.epoch_ref(first)?;
+        let mut handovers = Vec::new();
+        for &(epoch, next) in epochs {
+            let (record, ended) = (self.epoch_record(epoch)?, epoch.prev().unwrap_or_default());
+            let bytes = self.db.get(Space::Index, &key::epoch(key::HANDOVERS, ended))?;
+            let missing = || StoreFailure::damaged(self.db.path(), format!("the handover to epoch {epoch} is missing"));
+            let (Some(boundary_id), Some(bytes)) = (record.follows, bytes) else { return Err(missing()) };
+            let boundary = std::mem::replace(&mut range, next).last();
+            handovers.push(HandoverLink { ended, boundary, boundary_id, epoch: record.into_ref(), bytes });
+        }
+        Ok((trusted, handovers))
     }
 
     /// A trusted epoch.
-    pub(super) fn epoch_ref(&self, epoch: hotstuff2_sync::ids::Epoch) -> Result<EpochRef, StoreFailure> {
-        let key = key::epoch(key::EPOCHS, epoch);
-        let record: Option<EpochRecord> = read_record(&self.db, &key)?;
-        let missing = || StoreFailure::damaged(self.db.path(), format!("the record of epoch {epoch} is missing"));
-        Ok(record.ok_or_else(missing)?.into_ref())
+    pub(super) fn epoch_ref(&self, epoch: Epoch) -> Result<EpochRef, StoreFailure> {
+        self.epoch_record(epoch).map(EpochRecord::into_ref)
+    }
+
+    fn epoch_record(&self, epoch: Epoch) -> Result<EpochRecord, StoreFailure> {
+        let record = read_record(&self.db, &key::epoch(key::EPOCHS, epoch))?;
+        record.ok_or_else(|| self.no_epoch(&epoch.to_string()))
+    }
+
+    fn no_epoch(&self, which: &str) -> StoreFailure {
+        StoreFailure::damaged(self.db.path(), format!("the record of epoch {which} is missing"))
     }
 
     pub(super) fn view(&self) -> Arc<View> {

@@ -82,8 +82,8 @@ pub trait BlockStore: ChainReader<Error = StoreFailure, State = BoxedState> + Se
     /// Proof that [`Self::stored`] is final, where it is at hand and needed: evidence, should the network contradict it.
     fn stored_proof(&self) -> Result<Option<Finalized>, StoreFailure>;
 
-    /// The trusted epochs: from the one that [`Self::stored`] belongs to, up to the newest whose handover is stored.
-    fn epochs(&self) -> Result<Vec<EpochRef>, StoreFailure>;
+    /// The trusted epoch that [`Self::stored`] belongs to, and the stored handovers from its end on.
+    fn epochs(&self) -> Result<(EpochRef, Vec<HandoverLink>), StoreFailure>;
 
     /// Stores blocks that continue the stored ones, durably on return. Blocks that are stored already are skipped, so a
     /// call may be made again when its answer was lost. After a failure nothing of it counts, and the same call may be
@@ -121,7 +121,7 @@ impl<C: Chain> BlockStore for DiskStore<C> {
         self.on_view(|view| self.proof_of_head(view))
     }
 
-    fn epochs(&self) -> Result<Vec<EpochRef>, StoreFailure> {
+    fn epochs(&self) -> Result<(EpochRef, Vec<HandoverLink>), StoreFailure> {
         self.trusted_epochs()
     }
 

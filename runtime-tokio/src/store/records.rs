@@ -16,7 +16,7 @@ use hotstuff2_sync::wire::BodyFrame;
 use serde::{Deserialize, Serialize};
 
 /// Version of the directory layout and of all records in it.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 static CHECK: Context = Context::new("hotstuff2-sync store v1 checksum");
 
@@ -126,11 +126,13 @@ pub(super) struct EpochRecord {
     pub(super) epoch: Epoch,
     pub(super) range: HeightRange,
     pub(super) bytes: Vec<u8>,
+    /// The block that its first one follows, where a handover told.
+    pub(super) follows: Option<Hash>,
 }
 
 impl EpochRecord {
-    pub(super) fn of(epoch: &EpochRef) -> Self {
-        Self { epoch: epoch.epoch(), range: epoch.range(), bytes: epoch.bytes().to_vec() }
+    pub(super) fn of(epoch: &EpochRef, follows: Option<Hash>) -> Self {
+        Self { epoch: epoch.epoch(), range: epoch.range(), bytes: epoch.bytes().to_vec(), follows }
     }
 
     pub(super) fn into_ref(self) -> EpochRef {

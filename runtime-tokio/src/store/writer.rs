@@ -159,7 +159,7 @@ impl<C: Chain> DiskStore<C> {
                 let what = format!("a handover from epoch {} doesn't continue epoch {newest} ({range})", link.ended);
                 return Err(StoreFailure::Refused { path: self.dir.clone(), first: link.boundary, what });
             }
-            let epoch = EpochRecord::of(&link.epoch);
+            let epoch = EpochRecord::of(&link.epoch, Some(link.boundary_id));
             writes.push((Space::Index, key::epoch(key::HANDOVERS, link.ended), Some(link.bytes.clone())));
             writes.push((Space::Index, key::epoch(key::EPOCHS, epoch.epoch), Some(encode(&epoch))));
             epochs.push((epoch.epoch, epoch.range));

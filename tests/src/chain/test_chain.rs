@@ -209,7 +209,8 @@ impl TestChain {
             stored: BlockPoint { height: Height::ZERO, id: self.genesis.id() },
             stored_proof: None,
             applied: Height::ZERO,
-            epochs: vec![self.genesis.epoch().to_ref()],
+            epoch: self.genesis.epoch().to_ref(),
+            handovers: Vec::new(),
         }
     }
 

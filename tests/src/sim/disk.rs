@@ -115,7 +115,8 @@ impl Disk {
             stored: self.shelf.stored(),
             stored_proof: self.proof.clone(),
             applied: self.applied,
-            epochs: self.shelf.epochs(),
+            epoch: self.shelf.epoch().clone(),
+            handovers: self.shelf.handovers(),
             ..self.start.clone()
         }
     }

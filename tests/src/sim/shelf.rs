@@ -82,10 +82,16 @@ impl Shelf {
         &self.chain
     }
 
-    /// Trusted epochs, from the one that the highest stored block belongs to.
-    pub fn epochs(&self) -> Vec<EpochRef> {
+    /// The epoch that the highest stored block belongs to.
+    pub fn epoch(&self) -> &EpochRef {
         let height = self.stored.height;
-        self.epochs.iter().skip_while(|epoch| !epoch.range().contains(height)).cloned().collect()
+        let of_height = self.epochs.iter().find(|epoch| epoch.range().contains(height));
+        of_height.unwrap_or_else(|| self.epochs.first().expect("genesis has an epoch"))
+    }
+
+    /// The handovers from the end of that epoch on that continue each other.
+    pub fn handovers(&self) -> Vec<HandoverLink> {
+        self.links.range(self.epoch().epoch()..self.newest_epoch()).map(|(_, link)| link.clone()).collect()
     }
 
     /// All trusted epochs, from genesis on.

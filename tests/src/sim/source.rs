@@ -79,7 +79,8 @@ pub trait Source: Send + Sync {
             stored: BlockPoint { height: Height::ZERO, id: genesis.id() },
             stored_proof: None,
             applied: Height::ZERO,
-            epochs: vec![genesis.epoch().to_ref()],
+            epoch: genesis.epoch().to_ref(),
+            handovers: Vec::new(),
         }
     }
 
