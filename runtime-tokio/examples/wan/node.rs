@@ -30,9 +30,14 @@ impl Process {
         Ok(Self { child, stdin })
     }
 
+    /// Lets it stop by itself.
+    fn let_go(&mut self) {
+        self.stdin = None;
+    }
+
     /// Lets it stop by itself, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<(), Failure> {
-        drop(self.stdin.take());
+        self.let_go();
         self.child.wait()?;
         Ok(())
     }
@@ -62,7 +67,8 @@ impl Drop for Process {
 /// A node that serves.
 pub(crate) struct Server {
     /// Alive as long as this.
-    _process: Process,
+    process: Process,
+    stats: PathBuf,
     /// Address and id, as `--peer` takes them.
     pub(crate) peer: String,
     pub(crate) id: String,
@@ -136,11 +142,25 @@ pub(crate) fn serve(
     let listen = SocketAddr::from((hosts.address(host), PORT));
     let mut command = hosts.command(host, &common.program);
     command.args(["serve", "--until-stdin-closes", "--json", "-", "--listen", &listen.to_string()]);
-    command.arg("--dir").arg(dir).args(more);
+    let stats = dir.with_extension("stats");
+    command.arg("--dir").arg(dir).arg("--stats").arg(&stats).args(more);
     let mut process = Process::start(&mut command)?;
     let report = process.first_line()?;
     let id = report["peer_id"].as_str().ok_or("a server that names no peer id")?.to_owned();
-    Ok(Server { peer: format!("{listen}/{id}"), id, _process: process })
+    Ok(Server { peer: format!("{listen}/{id}"), id, stats, process })
+}
+
+impl Server {
+    /// Lets it stop.
+    pub(crate) fn let_go(&mut self) {
+        self.process.let_go();
+    }
+
+    /// Stops it, and returns what it counted.
+    pub(crate) fn stop(self) -> Result<Value, Failure> {
+        self.process.stop()?;
+        Ok(serde_json::from_str(&fs::read_to_string(&self.stats)?)?)
+    }
 }
 
 /// A number of a report.

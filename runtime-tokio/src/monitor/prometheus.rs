@@ -143,6 +143,11 @@ impl PrometheusMetrics {
         self.serving.get_or_create(&by_kind).observe(took.as_secs_f64());
     }
 
+    /// A request was turned away before anything was made for it: the node is busy.
+    pub(super) fn turned_away(&self) {
+        self.served.get_or_create(&vec![("kind", "any".to_owned()), ("outcome", "busy".to_owned())]).inc();
+    }
+
     /// All figures as text.
     pub fn render(&self) -> String {
         let mut text = String::new();

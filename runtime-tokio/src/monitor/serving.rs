@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::wire::{Answer, Refusal, Request};
 
 use super::PrometheusMetrics;
@@ -50,6 +51,15 @@ fn outcome(answer: &Bytes) -> &'static str {
 impl Handler for MeteredHandler {
     fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
         self.inner.ready(peer, request)
+    }
+
+    fn cost(&self, request: &Bytes) -> Cost {
+        self.inner.cost(request)
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        self.metrics.turned_away();
+        self.inner.busy(retry_after_ms)
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {

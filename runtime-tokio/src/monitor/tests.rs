@@ -1,9 +1,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use bytes::Bytes;
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::serve::Cost;
+use hotstuff2_sync::wire::Request;
 
 use super::*;
+use crate::net::Handler;
 
 fn peer(number: u32) -> PeerId {
     let mut bytes = [7; 32];
@@ -94,6 +98,33 @@ fn collectors_of_any_kind_fit() {
         fn peer_failure(&self, _: &str, _: PeerFailureType) {}
     }
     SyncPerformanceMonitor::new(Arc::new(Nothing)).record_peer_latency(&peer(1), Duration::ZERO);
+}
+
+#[test]
+fn counting_what_is_served_changes_nothing_of_it() {
+    struct Dear;
+    impl Handler for Dear {
+        fn cost(&self, _: &Bytes) -> Cost {
+            Cost { bytes: 7, work: 9 }
+        }
+
+        fn busy(&self, _: u32) -> Bytes {
+            Bytes::from_static(b"busy")
+        }
+
+        fn handle(&self, _: PeerId, request: Bytes) -> Bytes {
+            request
+        }
+    }
+    let metrics = Arc::new(PrometheusMetrics::new());
+    let metered = MeteredHandler::new(Arc::new(Dear), Arc::clone(&metrics));
+    let request: Bytes = Request::Tip.encode().into();
+    assert_eq!(metered.cost(&request), Cost { bytes: 7, work: 9 }, "what is let in depends on it");
+    assert_eq!(metered.busy(1), "busy");
+    assert_eq!(metered.handle(peer(1), request.clone()), request);
+    let text = metrics.render();
+    assert!(text.contains("hs2_sync_served_requests_total{kind=\"any\",outcome=\"busy\"} 1\n"), "{text}");
+    assert!(text.contains(&format!("hs2_sync_served_bytes_total{{kind=\"tip\"}} {}\n", request.len())), "{text}");
 }
 
 fn ask(address: std::net::SocketAddr, request: &[u8]) -> String {

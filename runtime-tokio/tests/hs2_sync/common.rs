@@ -55,8 +55,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(dir: &Path, listen: &str) -> Self {
+        Self::start_with(dir, listen, &[])
+    }
+
+    pub(crate) fn start_with(dir: &Path, listen: &str, more: &[&str]) -> Self {
         let mut command = hs2_sync(&["serve", "--json", "-", "--listen", listen, "--dir"]);
-        let mut process = command.arg(dir).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut process = command.arg(dir).args(more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let report: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{command:?} says {line:?}"));

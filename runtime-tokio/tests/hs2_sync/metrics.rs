@@ -1,24 +1,28 @@
 //! `--metrics`: figures of a running sync and of a running server, scraped as Prometheus does it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
-use crate::common::{World, copy, hs2_sync, strs, wait_until};
+use crate::common::{Server, World, copy, hs2_sync, strs, wait_until};
 
-/// A process that shows metrics, and where. Dropped, it is killed.
-struct Shown(Child, String);
+/// A process that shows metrics, where, and the first line of its output. Dropped, it is killed.
+struct Shown {
+    process: Child,
+    address: String,
+}
 
 impl Drop for Shown {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
 /// Starts a command that says on standard error where its metrics are.
 fn shown(arguments: &[&str]) -> Shown {
-    let mut process = hs2_sync(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = hs2_sync(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
     let address = lines.by_ref().find_map(|line| {
         let line = line.unwrap();
@@ -27,54 +31,159 @@ fn shown(arguments: &[&str]) -> Shown {
     });
     // What else it says is read, or it would wait for that.
     std::thread::spawn(move || lines.for_each(drop));
-    Shown(process, address.unwrap())
+    Shown { process, address: address.unwrap() }
 }
 
-/// The figures at `address`: each sample with its labels, and its value. Panics where a line is no such thing.
-fn scrape(address: &str) -> Vec<(String, f64)> {
+/// What is said of one family of figures, and its samples: each with its labels, and its value.
+#[derive(Debug, Default)]
+struct Figures {
+    kind: String,
+    help: String,
+    samples: Vec<(String, f64)>,
+}
+
+/// All figures of one scrape, by family.
+type Scrape = BTreeMap<String, Figures>;
+
+/// The ends of the names of a family's samples, by its kind, as OpenMetrics 1.0 has them.
+fn ends(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "counter" => &["_total"],
+        "gauge" => &[""],
+        "histogram" => &["_bucket", "_sum", "_count"],
+        other => panic!("no kind of ours: {other}"),
+    }
+}
+
+/// Scrapes `address`. Panics where a line is not what the format says.
+fn scrape(address: &str) -> Scrape {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
-    assert!(body.ends_with("# EOF\n"), "{body}");
-    let samples = body.lines().filter(|line| !line.starts_with('#'));
-    samples
-        .map(|line| {
-            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+    let body = body.strip_suffix("# EOF\n").expect("it has an end");
+    let mut scrape = Scrape::new();
+    let mut family = String::new();
+    for line in body.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        if let ["#", what, name, rest] = words[..] {
             assert!(name.starts_with("hs2_sync_"), "{line}");
-            (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line}")))
-        })
-        .collect()
+            // A family's lines stand together, with what is said of it before its samples.
+            assert!(name == family || !scrape.contains_key(name), "{line}");
+            family = name.to_owned();
+            let figures = scrape.entry(family.clone()).or_default();
+            assert!(figures.samples.is_empty(), "{line}");
+            let said = match what {
+                "HELP" => &mut figures.help,
+                "TYPE" => &mut figures.kind,
+                "UNIT" => {
+                    assert!(name.ends_with(&format!("_{rest}")), "{line}");
+                    continue;
+                }
+                _ => panic!("{line}"),
+            };
+            assert!(said.is_empty() && !rest.is_empty(), "{line}");
+            rest.clone_into(said);
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        let figures = scrape.get_mut(&family).unwrap_or_else(|| panic!("{line} belongs to nothing"));
+        let bare = name.split('{').next().unwrap();
+        assert!(ends(&figures.kind).iter().any(|end| *bare == format!("{family}{end}")), "{line} in {family}");
+        assert!(figures.kind == "gauge" || value >= 0.0, "{line}");
+        figures.samples.push((name.to_owned(), value));
+    }
+    for (name, figures) in &scrape {
+        assert!(!figures.kind.is_empty() && !figures.help.is_empty(), "{name}: {figures:?}");
+    }
+    scrape
 }
 
-/// The sum of the samples whose name starts so.
-fn sum(samples: &[(String, f64)], start: &str) -> f64 {
-    samples.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, value)| value).sum()
+/// The sum of the samples of `family` whose name starts so. A family without samples is not shown.
+fn sum(scrape: &Scrape, family: &str, start: &str) -> f64 {
+    let Some(figures) = scrape.get(family) else { return 0.0 };
+    figures.samples.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, value)| value).sum()
+}
+
+fn value(scrape: &Scrape, family: &str) -> f64 {
+    sum(scrape, family, family)
+}
+
+/// Counts of requests that were answered with data, by a server.
+fn served(scrape: &Scrape, kind: &str) -> f64 {
+    let start = format!("hs2_sync_served_requests_total{{kind=\"{kind}\",outcome=\"data\"}}");
+    sum(scrape, "hs2_sync_served_requests", &start)
 }
 
 #[test]
-fn a_sync_and_a_server_show_what_they_do() {
-    let world = World::new(&["--blocks", "3000", "--payload-bytes", "400"]);
-    copy(&world.path("chain"), &world.path("metered"));
-    let servers = [world.server("server")];
-    // It follows after it has caught up, so that there is time to look.
-    let sync = world.sync("late", &servers, &["--follow", "--metrics", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
+fn a_sync_shows_what_it_does_while_it_does_it() {
+    let world = World::new(&["--blocks", "6000", "--payload-bytes", "400"]);
+    // So slow that there is time to look.
+    copy(&world.path("chain"), &world.path("slow"));
+    let slow = [Server::start_with(&world.path("slow"), "127.0.0.1:0", &["--rate", "800000"])];
+    let sync = world.sync("late", &slow, &["--follow", "--metrics", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
     let sync = shown(&strs(&sync));
-    wait_until(|| scrape(&sync.1).iter().any(|(name, value)| name == "hs2_sync_height" && *value >= 3000.0));
-    let samples = scrape(&sync.1);
-    let label = format!("{{peer=\"{}\"}}", &servers[0].peer.split('/').nth(1).unwrap()[..12]);
-    assert!(sum(&samples, &format!("hs2_sync_received_bytes_total{label}")) > 3000.0 * 400.0, "{samples:?}");
+    let height = |scrape: &Scrape| value(scrape, "hs2_sync_height");
+    let mut first = scrape(&sync.address);
+    wait_until(|| {
+        first = scrape(&sync.address);
+        height(&first) > 0.0
+    });
+    assert!(height(&first) < 6000.0, "in the middle of it");
+    assert_eq!(value(&first, "hs2_sync_target_height"), 6000.0);
+    assert_eq!(value(&first, "hs2_sync_peers_connected"), 1.0);
+    assert!(value(&first, "hs2_sync_buffered_bytes") > 0.0, "{first:?}");
+    let mut last = scrape(&sync.address);
+    wait_until(|| {
+        let next = scrape(&sync.address);
+        for family in ["hs2_sync_height", "hs2_sync_received_bytes", "hs2_sync_quorum_checks"] {
+            assert!(value(&next, family) >= value(&last, family), "{family} went back");
+        }
+        last = next;
+        height(&last) >= 6000.0
+    });
+    let label = format!("{{peer=\"{}\"}}", &slow[0].peer.split('/').nth(1).unwrap()[..12]);
+    let received = |scrape| sum(scrape, "hs2_sync_received_bytes", &format!("hs2_sync_received_bytes_total{label}"));
+    assert!(received(&last) > received(&first) && received(&last) > 6000.0 * 400.0, "{last:?}");
     for stage in ["download", "validation", "application"] {
-        let name = format!("hs2_sync_stage_seconds_count{{stage=\"{stage}\"}}");
-        assert!(sum(&samples, &name) >= 3.0, "{name} in {samples:?}");
+        let count = |scrape| {
+            let name = format!("hs2_sync_stage_seconds_count{{stage=\"{stage}\"}}");
+            sum(scrape, "hs2_sync_stage_seconds", &name)
+        };
+        assert!(count(&last) > count(&first), "{stage}: {first:?} {last:?}");
     }
-    assert!(sum(&samples, &format!("hs2_sync_latency_seconds_count{label}")) >= 1.0, "{samples:?}");
-    assert_eq!(sum(&samples, "hs2_sync_target_height"), 3000.0);
-    assert_eq!(sum(&samples, "hs2_sync_bottleneck"), 1.0, "one of the classes");
+    assert!(sum(&last, "hs2_sync_latency_seconds", &format!("hs2_sync_latency_seconds_count{label}")) >= 1.0);
+    assert_eq!(value(&last, "hs2_sync_bottleneck"), 1.0, "one of the classes");
+}
 
-    let (dir, peer) = (world.text("metered"), "127.0.0.1:0");
-    let server = shown(&["serve", "--dir", &dir, "--listen", peer, "--metrics", "127.0.0.1:0"]);
-    assert_eq!(sum(&scrape(&server.1), "hs2_sync_served_requests"), 0.0);
+#[test]
+fn a_server_shows_what_it_serves() {
+    let world = World::new(&["--blocks", "3000", "--payload-bytes", "400"]);
+    let serve = ["serve", "--dir", &world.text("chain"), "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+    let mut server = shown(&[&serve[..], &["--json", "-"]].concat());
+    let before = scrape(&server.address);
+    assert_eq!(value(&before, "hs2_sync_served_requests"), 0.0);
+    let server_peer = {
+        let mut line = String::new();
+        BufReader::new(server.process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&line).unwrap();
+        format!("{}/{}", report["address"].as_str().unwrap(), report["peer_id"].as_str().unwrap())
+    };
+    let arguments = ["sync", "--genesis", &world.genesis(), "--dir", &world.text("late"), "--peer", &server_peer];
+    assert!(hs2_sync(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let after = scrape(&server.address);
+    assert!(served(&after, "status") >= 1.0, "{after:?}");
+    assert!(served(&after, "segment") >= 3.0, "three cells: {after:?}");
+    // Blocks come with their headers or apart.
+    let bytes_of = |kind: &str| {
+        let start = format!("hs2_sync_served_bytes_total{{kind=\"{kind}\"}}");
+        sum(&after, "hs2_sync_served_bytes", &start)
+    };
+    let bytes = bytes_of("segment") + bytes_of("bodies");
+    assert!(bytes > 3000.0 * 400.0, "{after:?}");
+    let answers = sum(&after, "hs2_sync_serving_seconds", "hs2_sync_serving_seconds_count");
+    assert!(answers >= 4.0 && answers <= value(&after, "hs2_sync_served_requests"), "{after:?}");
 }

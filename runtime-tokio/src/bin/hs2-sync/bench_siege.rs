@@ -37,6 +37,8 @@ pub(crate) struct ServedReport {
     pub(crate) seconds: f64,
     pub(crate) served: ServeStats,
     pub(crate) cache: CacheStats,
+    /// Answers that an honest node would not have given.
+    pub(crate) unlike: u64,
 }
 
 /// What was measured.

@@ -28,6 +28,7 @@ mod snapshot_args;
 mod state_lie;
 mod stop;
 mod sync;
+mod unlike;
 mod usage;
 mod watch;
 

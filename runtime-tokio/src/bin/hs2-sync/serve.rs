@@ -23,6 +23,7 @@ use crate::peers::discovery;
 use crate::report::{ServeReport, say, write_json};
 use crate::stop::stop_signal;
 use crate::sync::show_metrics;
+use crate::unlike::Compared;
 
 /// Most connections that a serving node makes by itself: enough to hear of others and to tell of them.
 const OWN_CONNECTIONS: usize = 8;
@@ -83,9 +84,15 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         rate: args.rate,
     };
     let staged: Arc<dyn Handler> = Arc::new(staged);
-    let handler = match args.nuisance {
+    let played = match args.nuisance {
         Some(kind) => Arc::new(Nuisant::new(staged, kind)),
         None => staged,
+    };
+    let plays = args.lie.is_some() || args.nuisance.is_some();
+    let compared = plays.then(|| Arc::new(Compared::new(Arc::clone(&answers) as _, Arc::clone(&played))));
+    let handler: Arc<dyn Handler> = match &compared {
+        Some(compared) => Arc::clone(compared) as _,
+        None => played,
     };
     let metrics = show_metrics(args.metrics).await?;
     let handler: Arc<dyn Handler> = match &metrics {
@@ -132,6 +139,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         seconds: begin.elapsed().as_secs_f64(),
         served: quic.serve_stats(),
         cache: answers.cache_stats(),
+        unlike: compared.map_or(0, |compared| compared.unlike()),
     };
     args.stats.map_or(Ok(()), |path| write_json(&served, &path))
 }

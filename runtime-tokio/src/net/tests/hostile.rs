@@ -148,6 +148,110 @@ async fn a_reader_that_never_reads_holds_a_bounded_number_of_answers() {
     assert_eq!(code, Some(super::super::StreamCode::TooSlow.to_wire()));
 }
 
+/// One request of a bare client, and the stream of its answer.
+async fn asked(connection: &Connection) -> quinn::RecvStream {
+    let (mut send, recv) = connection.open_bi().await.unwrap();
+    send.write_all(b"give").await.unwrap();
+    send.finish().unwrap();
+    recv
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_is_given_up_long_before_an_answer_must_be_there() {
+    let limits = QuicLimits {
+        answer_timeout: Duration::from_secs(3600),
+        slow_window: Duration::from_secs(1),
+        // An answer that is read at all comes faster, and one that isn't doesn't move.
+        min_answer_rate: 1000,
+        ..QuicLimits::default()
+    };
+    let mut server = Node::new(limits, Some(Arc::new(Fill(1 << 20))));
+    let mut transport = TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(1000));
+    let (_endpoint, connection) = bare_client(&server, transport).await;
+    server.event().await;
+    let mut unread = asked(&connection).await;
+    let code = timeout(SOON, unread.received_reset()).await.unwrap().unwrap();
+    assert_eq!(code, Some(super::super::StreamCode::TooSlow.to_wire()));
+    // Whoever asks again and reads is served over the same connection.
+    assert_eq!(timeout(SOON, asked(&connection).await.read_to_end(2 << 20)).await.unwrap().unwrap().len(), 1 << 20);
+    // Nobody is given up who isn't owed anything, whatever the time.
+    tokio::time::sleep(3 * limits.slow_window).await;
+    assert_eq!(timeout(SOON, asked(&connection).await.read_to_end(2 << 20)).await.unwrap().unwrap().len(), 1 << 20);
+}
+
+/// Connects a bare client, and says whether it had to prove its address (RFC 9000, section 8.1.2), which shows in the
+/// connection id that the server chose first.
+async fn had_to_prove(address: SocketAddr) -> (bool, Endpoint, Connection) {
+    let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let back = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    back.connect(address).await.unwrap();
+    let relay = front.local_addr().unwrap();
+    let retried = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&retried);
+    tokio::spawn(async move {
+        let (mut to, mut fro, mut client) = (vec![0; 65_536], vec![0; 65_536], None);
+        loop {
+            tokio::select! {
+                Ok((len, from)) = front.recv_from(&mut to) => {
+                    client = Some(from);
+                    let _ = back.send(&to[..len]).await;
+                }
+                Ok(len) = back.recv(&mut fro) => {
+                    // A long header of the type Retry (RFC 9000, section 17.2.5).
+                    seen.fetch_add(usize::from(fro[0] & 0b1011_0000 == 0b1011_0000), Ordering::SeqCst);
+                    if let Some(client) = client {
+                        let _ = front.send_to(&fro[..len], client).await;
+                    }
+                }
+            }
+        }
+    });
+    let identity = Identity::generate().unwrap();
+    let key = Arc::new(ServerKey::new(identity.peer_id(), None));
+    let config = ClientConfig::new(Arc::new(tls::client_config(&identity, key).unwrap()));
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connection = timeout(SOON, endpoint.connect_with(config, relay, SERVER_NAME).unwrap()).await.unwrap().unwrap();
+    (retried.load(Ordering::SeqCst) > 0, endpoint, connection)
+}
+
+#[tokio::test]
+async fn an_address_is_proven_before_a_handshake_costs_anything_while_room_is_scarce() {
+    let limits = QuicLimits { max_inbound_connections: 4, ..QuicLimits::default() };
+    let server = Node::new(limits, Some(Arc::new(Echo)));
+    let mut there = Vec::new();
+    let mut proven = Vec::new();
+    for _ in 0..4 {
+        let (had_to, endpoint, connection) = had_to_prove(server.address).await;
+        proven.push(had_to);
+        there.push((endpoint, connection));
+    }
+    assert_eq!(
+        proven,
+        [false, false, true, true],
+        "half of the room is for whoever comes, the rest for proven addresses"
+    );
+    let (_, connection) = &there[3];
+    let mut answer = asked(connection).await;
+    assert_eq!(timeout(SOON, answer.read_to_end(100)).await.unwrap().unwrap(), b"give");
+}
+
+#[tokio::test]
+async fn an_address_is_proven_while_handshakes_are_many() {
+    // Two a second: the first leaves less than is kept for those that have proven theirs.
+    let serve = ServeLimits { handshakes: 2, ..ServeLimits::default() };
+    let server = Node::new(QuicLimits { serve, ..QuicLimits::default() }, Some(Arc::new(Echo)));
+    let mut proven = Vec::new();
+    let mut there = Vec::new();
+    while !proven.last().is_some_and(|had_to| *had_to) {
+        assert!(proven.len() < 50, "nobody had to: {proven:?}");
+        let (had_to, endpoint, connection) = had_to_prove(server.address).await;
+        proven.push(had_to);
+        there.push((endpoint, connection));
+    }
+    assert!(!proven[0], "{proven:?}");
+}
+
 #[tokio::test]
 async fn memory_of_unread_answers_is_bounded_over_all_peers() {
     struct Made(Arc<AtomicUsize>);
