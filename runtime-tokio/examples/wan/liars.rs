@@ -18,7 +18,7 @@ const LATE: usize = 0;
 const DRIP: u64 = 8_000;
 
 /// False answers of one peer that may be on their way when a sync ends.
-const IN_FLIGHT: u64 = 2;
+const IN_FLIGHT: u64 = 8;
 
 /// What the others do, in turn. An option of `serve` each; the first word says whether it can be proven.
 const PARTS: [(Part, &str); 24] = [
