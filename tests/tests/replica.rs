@@ -39,6 +39,7 @@ fn faults(seed: u64) -> Faults {
         crashes: rng.below(6),
         traitors: usize::try_from(rng.below(3)).unwrap(),
         dead: usize::try_from(rng.below(2)).unwrap(),
+        too_many: false,
     }
 }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use hotstuff2_sync::chain::native::{Phase, QuorumCertificate, ValidatorKey};
-use hotstuff2_sync::ids::{Height, View};
+use hotstuff2_sync::ids::{Epoch, Height, View};
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::Instant;
 
-use super::committee::Committee;
+use super::committee::{Committee, power};
 use super::message::Message;
 use super::monitor::{Monitor, Violation};
 use super::replica::{Laws, Output, Replica, Settings};
@@ -42,6 +42,9 @@ pub struct Faults {
     pub traitors: usize,
     /// How many are dead from the start, as far as the chain tolerates them besides.
     pub dead: usize,
+    /// As many lie as the chain tolerates and one more, and nothing passes between the halves of the network but what
+    /// they make of that.
+    pub too_many: bool,
 }
 
 /// Why agreement failed.
@@ -65,6 +68,8 @@ struct Node {
     replica: Replica,
     /// Which half of the others a traitor talks to.
     half: Option<usize>,
+    /// Which half it belongs to.
+    side: usize,
     down: bool,
     deadline: Instant,
 }
@@ -103,6 +108,7 @@ impl Agreement {
         let mut rng = Rng::new(faults.seed);
         let (traitors, dead) = choose(&committee, &mut rng, members.keys().copied().collect(), &faults);
         let mut nodes = Vec::new();
+        let mut sides = [0u128; 2];
         for (key, secret) in members {
             if dead.contains(&key) {
                 continue;
@@ -113,7 +119,10 @@ impl Agreement {
                 let noise = settings.noise ^ half.map_or(0, |half| half as u64 + 1);
                 let settings = Settings { laws, noise, ..settings };
                 let replica = Replica::new(committee.clone(), secret.clone(), settings, Instant::ZERO);
-                nodes.push(Node { replica, half, down: false, deadline: Instant::ZERO });
+                // Halves of about the same power.
+                let side = half.unwrap_or(usize::from(sides[0] > sides[1]));
+                sides[side] += committee.context(Epoch::ZERO).map_or(0, |epoch| power(epoch.validators(), [&key]));
+                nodes.push(Node { replica, half, side, down: false, deadline: Instant::ZERO });
             }
         }
         let mut agreement = Self {
@@ -162,7 +171,21 @@ impl Agreement {
 
     /// How many validators lie.
     pub fn traitors(&self) -> usize {
-        self.nodes.iter().filter(|node| node.half == Some(0)).count()
+        self.liars().count()
+    }
+
+    /// The validators that lie.
+    pub fn liars(&self) -> impl Iterator<Item = ValidatorKey> {
+        self.nodes.iter().filter(|node| node.half == Some(0)).map(|node| node.replica.key())
+    }
+
+    /// Whether the liars make a quorum with either half of the others.
+    pub fn is_split(&self) -> bool {
+        let Some(epoch) = self.committee.context(Epoch::ZERO) else { return false };
+        let of = |side| self.nodes.iter().filter(move |node| node.side == side).map(|node| node.replica.key());
+        [0, 1]
+            .iter()
+            .all(|&side| epoch.validators().is_quorum(power(epoch.validators(), &of(side).collect::<Vec<_>>())))
     }
 
     /// Runs until every honest replica has committed the chain that the committee is for, or `limit` has passed.
@@ -170,10 +193,22 @@ impl Agreement {
     /// # Errors
     /// Where something happened that must not, or nothing did.
     pub fn run(&mut self, limit: Duration) -> Result<(), Stalled> {
+        self.go_on(limit, true)
+    }
+
+    /// As [`run`](Self::run), whatever happens that must not: with more liars than the chain tolerates.
+    ///
+    /// # Errors
+    /// Where an honest replica doesn't come to an end.
+    pub fn run_on(&mut self, limit: Duration) -> Result<(), Stalled> {
+        self.go_on(limit, false)
+    }
+
+    fn go_on(&mut self, limit: Duration, watched: bool) -> Result<(), Stalled> {
         let tip = self.committee.spec().tip();
         let end = self.now.after(limit);
         loop {
-            if let Some(violation) = self.violation {
+            if let Some(violation) = self.violation.filter(|_| watched) {
                 return Err(violation.into());
             }
             let height = |replica: &Replica| replica.committed().last().map_or(Height::ZERO, |b| b.header.height);
@@ -193,10 +228,23 @@ impl Agreement {
     /// # Errors
     /// Where it isn't finished.
     pub fn chain(&self) -> Result<TestChain, TestChainError> {
+        self.chain_of(self.honest().max_by_key(|replica| replica.committed().len()))
+    }
+
+    /// The chain of each half of the network, where [`Faults::too_many`] lie.
+    ///
+    /// # Errors
+    /// Where one isn't finished.
+    pub fn chains(&self) -> Result<[TestChain; 2], TestChainError> {
+        let honest = |side| self.nodes.iter().filter(move |node| node.half.is_none() && node.side == side);
+        let furthest = |side| honest(side).map(|node| &node.replica).max_by_key(|replica| replica.committed().len());
+        Ok([self.chain_of(furthest(0))?, self.chain_of(furthest(1))?])
+    }
+
+    fn chain_of(&self, replica: Option<&Replica>) -> Result<TestChain, TestChainError> {
+        let furthest = replica.ok_or(TestChainError::Unfinished)?;
         let spec = self.committee.spec().clone();
         let tip = spec.tip();
-        let furthest =
-            self.honest().max_by_key(|replica| replica.committed().len()).ok_or(TestChainError::Unfinished)?;
         let tree = furthest.tree();
         let blocks: Vec<_> =
             furthest.committed().iter().filter(|block| block.header.height <= tip).map(Arc::clone).collect();
@@ -304,14 +352,15 @@ impl Agreement {
             self.monitor.on_block(block);
         }
         let Some(sender) = self.nodes.get(from) else { return Ok(()) };
-        let (key, half) = (sender.replica.key(), sender.half);
+        let (key, half, side) = (sender.replica.key(), sender.half, sender.side);
+        let apart = self.faults.too_many;
         let checked = if half.is_none() { self.monitor.on_sent(key, message) } else { Ok(()) };
         let targets: Vec<usize> = (0..self.nodes.len())
             .filter(|&target| {
                 let Some(node) = self.nodes.get(target) else { return false };
                 let meant = to.is_none_or(|to| node.replica.key() == to) && target != from;
-                let hears = half.is_none() || node.half.is_some() || half == Some(target % 2);
-                meant && hears
+                let hears = half.is_none() || node.half.is_some() || half == Some(node.side);
+                meant && hears && (!apart || node.side == side)
             })
             .collect();
         for target in targets {
@@ -353,6 +402,19 @@ fn choose(
     faults: &Faults,
 ) -> (Vec<ValidatorKey>, Vec<ValidatorKey>) {
     let (mut faulty, mut traitors) = (Vec::new(), 0);
+    if faults.too_many {
+        // Any that are tolerated, and one of the others.
+        let mut rest = Vec::new();
+        while !keys.is_empty() {
+            let pick = usize::try_from(rng.below(keys.len() as u64)).unwrap_or(0);
+            faulty.push(keys.swap_remove(pick));
+            if !committee.tolerates(&faulty) {
+                rest.extend(faulty.pop());
+            }
+        }
+        faulty.extend(rest.pop());
+        return (faulty, Vec::new());
+    }
     let mut left = faults.traitors + faults.dead;
     while !keys.is_empty() && left > 0 {
         let pick = usize::try_from(rng.below(keys.len() as u64)).unwrap_or(0);

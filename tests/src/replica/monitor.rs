@@ -57,6 +57,15 @@ impl Monitor {
         &self.final_blocks
     }
 
+    /// In how many views somebody proposed two blocks.
+    pub fn equivocations(&self) -> usize {
+        let mut views: Vec<(Epoch, View)> = self.proposed.values().map(|header| (header.epoch, header.view)).collect();
+        views.sort_unstable();
+        let before = views.len();
+        views.dedup();
+        before - views.len()
+    }
+
     /// Anybody proposed `block`, honest or not.
     pub(super) fn on_block(&mut self, block: &Block) {
         self.proposed.insert(block.id, block.header.clone());
