@@ -77,7 +77,7 @@ documented! {
 pub struct SyncConfig {
     /// How to catch up.
     pub default_strategy: SyncStrategyType,
-    /// What is fetched of the blocks below a fetched state.
+    /// What is fetched of the blocks below a fetched state. Blocks need a memory budget of at least 16 MiB.
     pub history: SyncHistory,
     /// Time to the tip with blocks alone from which on `Auto` looks for a shorter way by state. At most 24 h. Half a minute:
     /// a node that fetches a state has no older blocks to serve, and that is not worth a few seconds.
@@ -207,7 +207,12 @@ impl SyncConfig {
         const ANY: &str = "any number from 0 on";
         [
             ("default_strategy", "auto, parallel, incremental or fast", true),
-            ("history", "none, headers or blocks", true),
+            (
+                "history",
+                "none, headers, or blocks with a memory_budget of at least 16 MiB",
+                // Beside two long polls at the tip a block of any size needs room, with the headers of its cell.
+                self.history != SyncHistory::Blocks || self.memory_budget >= 16 << 20,
+            ),
             ("strategy_switch_threshold", ANY, true),
             ("performance_monitoring", BOOL, true),
             ("full_audit", BOOL, true),

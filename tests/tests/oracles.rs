@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::chain::native::{FinalityProof, FinalizedHeader, Phase, Segment};
-use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Height};
 use hotstuff2_sync::machine::{Event, HaltReason, Output, Start, StateWork, StoreError};
 use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::{Job, Outcome, Task, Verdict};
-use hotstuff2_sync::wire::{Sections, put_section};
+use hotstuff2_sync::wire::{BodyFrame, Sections, put_section};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::sim::{
     Adversary, CachedChain, Doctor, JoinerSpec, Law, Lie, Line, Link, Minority, NetworkSimulator, NodeId, Nuisance,
@@ -67,7 +67,7 @@ fn world(source: &Arc<dyn Source>, server: ServerSpec, joiner: JoinerSpec) -> (N
 fn trial(source: &Arc<dyn Source>, config: &SyncConfig, doctor: impl Doctor + 'static) -> Violation {
     let spec = || JoinerSpec { config: config.clone(), ..JoinerSpec::default() };
     let (mut healthy, _) = world(source, ServerSpec::default(), spec());
-    assert_eq!(healthy.run_to_tip(MINUTE * 10), Ok(()));
+    assert_eq!(healthy.run_to_history(MINUTE * 10), Ok(()));
     let (mut sim, _) = world(source, ServerSpec::default(), JoinerSpec { doctor: Some(Box::new(doctor)), ..spec() });
     sim.run_until(MINUTE * 10, |_| false).expect_err("a law is broken")
 }
@@ -342,6 +342,59 @@ fn the_oracle_sees_a_halt_without_evidence() {
     let joiner = sim.add_joiner(JoinerSpec { contacts, doctor, ..JoinerSpec::default() });
     sim.schedule(Instant::ZERO, Step::Start(joiner));
     assert_says(&sim.run_until(MINUTE, |_| false).unwrap_err(), Law::Halt, "evidence that doesn't hold");
+}
+
+#[test]
+fn the_oracle_sees_false_history() {
+    let config = SyncConfig { history: SyncHistory::Blocks, memory_budget: 16 << 20, ..fast() };
+    let source = ledger(300, 200);
+    let bent = |bend: fn(&mut Vec<BodyFrame>)| {
+        let doctor = Bends(move |mut output: Output| {
+            if let Output::History(call) = &mut output
+                && let Some(frames) = &mut call.frames
+            {
+                bend(frames);
+            }
+            Some(output)
+        });
+        trial(&source, &config, doctor)
+    };
+    let other = bent(|frames| {
+        let mut raw = frames[0].raw.to_vec();
+        raw[0] ^= 1;
+        frames[0].raw = raw.into();
+    });
+    assert_says(&other, Law::Truth, "other payloads in");
+    assert_says(&bent(|frames| frames.push(frames[0].clone())), Law::Order, "belongs");
+    assert_says(&bent(|frames| drop(frames.pop())), Law::Order, "without all of its blocks");
+    // The machine is told of one piece, and the host gets another that lies deeper.
+    let mut held: Option<Output> = None;
+    let left_out = Bends(move |output: Output| match output {
+        Output::History(mut call) => {
+            if let Some(Output::History(before)) = &held {
+                call.segment = before.segment.clone();
+                call.frames.clone_from(&before.frames);
+            } else {
+                held = Some(Output::History(call.clone()));
+            }
+            Some(Output::History(call))
+        }
+        other => Some(other),
+    });
+    assert_says(&trial(&source, &config, left_out), Law::Order, "where");
+}
+
+#[test]
+fn the_oracle_sees_history_that_is_forgotten() {
+    let config = SyncConfig { history: SyncHistory::Headers, ..fast() };
+    let (mut sim, joiner) =
+        world(&ledger(300, 200), ServerSpec::default(), JoinerSpec { config, ..JoinerSpec::default() });
+    assert_eq!(sim.run_to_history(MINUTE), Ok(()));
+    restart(&mut sim, joiner);
+    assert_eq!(sim.run_until(MINUTE, |_| false), Ok(false), "a restart alone loses nothing");
+    sim.disk(joiner).lose_history();
+    restart(&mut sim, joiner);
+    assert_says(&sim.run_until(MINUTE, |_| false).unwrap_err(), Law::Durability, "history is stored down to");
 }
 
 /// The machine of a second life is told that the node has nothing.

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::sim::{
-    CachedChain, Crash, Equivocation, Holdings, JoinerSpec, Line, Link, Minority, NetworkSimulator, NodeId, Scenario,
-    ServerSpec, Source, Step, Trace, VirtualNetwork,
+    CachedChain, Crash, Equivocation, Holdings, JoinerSpec, Lie, Line, Link, Minority, NetworkSimulator, NodeId,
+    Scenario, ServerSpec, Source, Step, Trace, VirtualNetwork,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -98,11 +98,12 @@ fn any_scenario_keeps_every_law() {
 }
 
 /// Plays one world again and again, each time with a crash at the next durable write, until there is none left.
-fn crash_at_every_write(source: &Arc<dyn Source>, strategy: SyncStrategyType) -> u64 {
+fn crash_at_every_write(source: &Arc<dyn Source>, strategy: SyncStrategyType, history: SyncHistory) -> u64 {
     let config = SyncConfig {
         default_strategy: strategy,
         state_after: Duration::ZERO,
-        memory_budget: 8 << 20,
+        history,
+        memory_budget: if history == SyncHistory::Blocks { 16 << 20 } else { 8 << 20 },
         ..SyncConfig::default()
     };
     let run = |crash: Option<(u64, Crash)>| {
@@ -112,7 +113,7 @@ fn crash_at_every_write(source: &Arc<dyn Source>, strategy: SyncStrategyType) ->
         if let Some((write, crash)) = crash {
             sim.disk(joiner).crash_at(write, crash);
         }
-        let result = sim.run_to_tip(MINUTE * 5);
+        let result = sim.run_to_history(MINUTE * 5);
         assert_eq!(result, Ok(()), "{strategy}, crash {crash:?}");
         sim.disk(joiner).writes()
     };
@@ -127,10 +128,11 @@ fn crash_at_every_write(source: &Arc<dyn Source>, strategy: SyncStrategyType) ->
 
 #[test]
 fn a_crash_at_any_durable_write_loses_nothing_that_was_acknowledged() {
-    let blocks = crash_at_every_write(&chain(5000, 6), SyncStrategyType::Parallel);
-    let executed = crash_at_every_write(&ledger(120, 30), SyncStrategyType::Parallel);
-    let state = crash_at_every_write(&ledger(300, 2000), SyncStrategyType::Fast);
-    assert!(blocks >= 5 && executed >= 3 && state >= 3, "{blocks}, {executed} and {state} writes");
+    let blocks = crash_at_every_write(&chain(5000, 6), SyncStrategyType::Parallel, SyncHistory::None);
+    let executed = crash_at_every_write(&ledger(120, 30), SyncStrategyType::Parallel, SyncHistory::None);
+    let state = crash_at_every_write(&ledger(300, 2000), SyncStrategyType::Fast, SyncHistory::Blocks);
+    crash_at_every_write(&ledger(100, 200), SyncStrategyType::Fast, SyncHistory::Headers);
+    assert!(blocks >= 5 && executed >= 3 && state >= 5, "{blocks}, {executed} and {state} writes");
 }
 
 fn forked(source: &Arc<dyn Source>, height: u64) -> Arc<dyn Source> {
@@ -187,4 +189,56 @@ fn a_node_serves_what_it_has_verified() {
     sim.schedule(sim.now(), Step::Crash(server));
     joiner(&mut sim, SyncConfig::default(), &[first]);
     assert_eq!(sim.run_to_tip(MINUTE), Ok(()), "{:?}", sim.trace().lines());
+}
+
+#[test]
+fn history_is_filled_in_after_a_state_and_served_from_then_on() {
+    let source = ledger(2500, 500);
+    let fast = |history| SyncConfig {
+        default_strategy: SyncStrategyType::Fast,
+        state_after: Duration::ZERO,
+        history,
+        ..SyncConfig::default()
+    };
+    for (history, serves) in [(SyncHistory::None, false), (SyncHistory::Headers, false), (SyncHistory::Blocks, true)] {
+        let mut sim = sim(1, &source);
+        let honest = sim.add_server(ServerSpec::default());
+        let liar = sim.add_server(ServerSpec { adversaries: vec![Box::new(Lie::LastBit)], ..ServerSpec::default() });
+        let first = joiner(&mut sim, fast(history), &[liar, honest]);
+        assert_eq!(sim.run_to_tip(MINUTE), Ok(()));
+        assert_eq!(sim.has_history(first), history == SyncHistory::None, "the tip comes first");
+        assert_eq!(sim.run_to_history(MINUTE), Ok(()));
+        assert!(history == SyncHistory::None || sim.disk(first).history_gap().is_none());
+        // Who comes next finds the state at a node without old blocks, and those at the first alone, if it has them.
+        sim.schedule(sim.now(), Step::Crash(honest));
+        sim.schedule(sim.now(), Step::Crash(liar));
+        let held = Holdings { earliest: Height::new(2200), ..ServerSpec::default().held };
+        let pruned = sim.add_server(ServerSpec { held, ..ServerSpec::default() });
+        let second = joiner(&mut sim, fast(SyncHistory::Blocks), &[first, pruned]);
+        let outcome = sim.run_to_history(MINUTE);
+        assert_eq!(outcome.is_ok(), serves, "{history:?}: {outcome:?}");
+        assert!(sim.reached_at(second).is_some(), "whoever lacks history is at the tip all the same");
+    }
+}
+
+#[test]
+fn history_needs_no_more_than_the_smallest_budget() {
+    // The long poll at the tip holds half of it, and the other half is kept for the next block.
+    let source = ledger(300, 200);
+    for (history, budget) in [(SyncHistory::Headers, 8 << 20), (SyncHistory::Blocks, 16 << 20)] {
+        let config = SyncConfig {
+            default_strategy: SyncStrategyType::Fast,
+            state_after: Duration::ZERO,
+            history,
+            memory_budget: budget,
+            ..SyncConfig::default()
+        };
+        assert_eq!(config.validate(), Ok(()));
+        let less = SyncConfig { memory_budget: budget - 1, ..config.clone() };
+        assert!(less.validate().is_err());
+        let mut sim = sim(1, &source);
+        let server = sim.add_server(ServerSpec::default());
+        joiner(&mut sim, config, &[server]);
+        assert_eq!(sim.run_to_history(MINUTE), Ok(()));
+    }
 }

@@ -103,7 +103,9 @@ impl Machine {
 
     /// Sends the request for `want` to the best peer. False where nobody can be asked or the budget is full.
     pub(super) fn ask_for(&mut self, want: &Want) -> bool {
-        let head = self.blocks.head_of_line().is_some_and(|(range, _, _)| range.first() == want.range().first());
+        let in_line = self.blocks.head_of_line().is_some_and(|(range, _, _)| range.first() == want.range().first());
+        // While nothing is in line, history is all that there is to wait for.
+        let head = in_line || self.blocks.is_idle();
         match *want {
             Want::Headers { range, certified, cost, alone } => {
                 let bodies = if alone { 0 } else { self.blocks.expected_bytes(range) };
@@ -120,7 +122,9 @@ impl Machine {
                 }
                 let room = self.budget.room(head).saturating_sub(cost);
                 let bodies = bodies.saturating_add(bodies / BODIES_SLACK).min(most).min(room);
-                if !self.budget.reserve(cost.saturating_add(bodies), head) {
+                let bytes = cost.saturating_add(bodies);
+                let reserved = self.budget.reserve(bytes, head) || (in_line && self.reserve_before_history(bytes));
+                if !reserved {
                     return false;
                 }
                 let source = self.send_segment(peer, range, certified, size, bodies, bodies);
@@ -143,7 +147,8 @@ impl Machine {
                 let most = most.min(room);
                 let Some(range) = self.blocks.split(range.first(), most, held_last) else { return false };
                 let Some(bytes) = self.blocks.slot_of(range.first()).map(|slot| slot.bytes) else { return false };
-                if !self.budget.reserve(bytes, head) {
+                let reserved = self.budget.reserve(bytes, head) || (in_line && self.reserve_before_history(bytes));
+                if !reserved {
                     return false;
                 }
                 let source = self.send_bodies(peer, range, bytes, 0);
@@ -153,6 +158,12 @@ impl Machine {
             }
         }
         true
+    }
+
+    /// Reserves what history holds for something that comes before it, or says no.
+    pub(super) fn reserve_before_history(&mut self, bytes: u64) -> bool {
+        self.drop_history();
+        self.budget.reserve(bytes, true)
     }
 
     /// Most blocks whose payloads one request asks for.

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use hotstuff2_sync::chain::Finalized;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, ApplyPart, Replay, SnapshotBase, Start, StateCall, StateReply, StateWork, StoreCall,
-    StoreError,
+    Applied, Apply, ApplyError, ApplyPart, HistoryCall, HistoryGap, Replay, SnapshotBase, Start, StateCall, StateReply,
+    StateWork, StoreCall, StoreError,
 };
 use hotstuff2_sync::ranges::HeightRange;
 
@@ -208,6 +208,31 @@ impl Disk {
             self.activate(base);
         }
         crash.map_or(Ok(answer), |_| Err(Crashed))
+    }
+
+    /// Stores a piece of history, and says what is missing below.
+    ///
+    /// # Errors
+    /// Where the node crashes.
+    pub fn backfill(&mut self, call: &HistoryCall) -> Result<Result<Option<HistoryGap>, StoreError>, Crashed> {
+        let crash = self.write();
+        if self.fails() {
+            return Ok(Err(StoreError::Transient));
+        }
+        if !matches!(crash, Some(Crash::Lost | Crash::Torn)) {
+            self.shelf.put_history(&call.segment, call.frames.as_deref());
+        }
+        crash.map_or_else(|| Ok(Ok(self.history_gap())), |_| Err(Crashed))
+    }
+
+    /// The blocks below the state are gone.
+    pub fn lose_history(&mut self) {
+        self.shelf.forget_history();
+    }
+
+    /// What is missing right below the stored blocks.
+    pub fn history_gap(&self) -> Option<HistoryGap> {
+        self.shelf.history_gap()
     }
 
     fn activate(&mut self, base: &SnapshotBase) {

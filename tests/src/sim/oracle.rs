@@ -11,7 +11,7 @@ use hotstuff2_sync::chain::native::{ConflictEvidence, EpochContext};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Epoch, Height, JobId};
-use hotstuff2_sync::machine::{Apply, BlockPoint, Event, HaltReason, Progress, SnapshotBase, StateWork};
+use hotstuff2_sync::machine::{Apply, BlockPoint, Event, HaltReason, HistoryCall, Progress, SnapshotBase, StateWork};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{StateForm, StateItem};
 use hotstuff2_sync::time::Instant;
@@ -74,6 +74,11 @@ pub struct Oracle {
     acked: Height,
     acked_epoch: Epoch,
     staged: Vec<StateItem>,
+    /// Where a state was made live, and down to where history was acknowledged from there.
+    anchor: Height,
+    floor: Height,
+    /// History is handed over down to here.
+    history: Height,
     stall_after: Duration,
     progressed_at: Instant,
     explained: bool,
@@ -97,6 +102,9 @@ impl Oracle {
             acked: Height::ZERO,
             acked_epoch: Epoch::ZERO,
             staged: Vec::new(),
+            anchor: Height::ZERO,
+            floor: Height::ZERO,
+            history: Height::ZERO,
             stall_after: config.stall_after,
             progressed_at: Instant::ZERO,
             explained: false,
@@ -116,6 +124,7 @@ impl Oracle {
         self.acked = Height::ZERO;
         self.acked_epoch = Epoch::ZERO;
         self.staged.clear();
+        (self.anchor, self.floor) = (Height::ZERO, Height::ZERO);
     }
 
     /// A machine starts from `disk`.
@@ -135,7 +144,12 @@ impl Oracle {
                 self.acked,
                 self.acked_epoch
             )
-        })
+        })?;
+        let (anchor, floor) = (disk.shelf.anchor(), disk.shelf.floor());
+        let lost = anchor == self.anchor && floor > self.floor;
+        (self.anchor, self.history) = (anchor, floor);
+        let before = std::mem::replace(&mut self.floor, floor);
+        ensure(!lost, Law::Durability, || format!("history is stored down to {floor}; acknowledged was {before}"))
     }
 
     /// The machine is told to go on.
@@ -158,6 +172,10 @@ impl Oracle {
     /// A request goes out.
     pub fn requested(&self, request: &Request) -> Check {
         let again = match request {
+            // What lies below a state was never stored.
+            Request::Bodies { range, .. } | Request::Segment { range, .. } if range.last() <= self.anchor => {
+                range.last() > self.floor
+            }
             Request::Bodies { range, .. } => range.first() <= self.acked,
             Request::Segment { range, bodies: 1.., .. } => range.first() <= self.acked,
             Request::Follow { after, .. } => *after < self.acked,
@@ -200,6 +218,36 @@ impl Oracle {
         self.handed = range.last();
         self.applying.insert(apply.id, apply.payload_bytes());
         self.holds()
+    }
+
+    /// A piece of history is handed to the disk.
+    pub fn backfills(&mut self, call: &HistoryCall) -> Check {
+        let range = call.segment.range();
+        if let Some(before) = self.calls.insert(call.id, range) {
+            return ensure(before == range, Law::Order, || format!("{:?} came with {before} and {range}", call.id));
+        }
+        let belongs = self.history;
+        ensure(range.last() == belongs, Law::Order, || format!("history {range} where {belongs} belongs"))?;
+        self.is_true(BlockPoint { height: range.last(), id: call.segment.last_id() })?;
+        let mut next = range.first();
+        for frame in call.frames.iter().flatten() {
+            ensure(frame.range.first() == next, Law::Order, || format!("{} where {next} belongs", frame.range))?;
+            let holds = self.truths.iter().any(|truth| truth.holds_frame(frame));
+            ensure(holds, Law::Truth, || format!("other payloads in {}", frame.range))?;
+            next = frame.range.last().next();
+        }
+        let whole = call.frames.is_none() || next == range.last().next();
+        ensure(whole, Law::Order, || format!("history {range} without all of its blocks"))?;
+        self.history = range.first().prev().unwrap_or_default();
+        let bytes = call.frames.iter().flatten().map(|frame| frame.raw.len() as u64).sum();
+        self.applying.insert(call.id, bytes);
+        self.holds()
+    }
+
+    /// A piece of history is acknowledged now.
+    pub fn backfilled(&mut self, call: CallId, disk: &Disk) {
+        self.applying.remove(&call);
+        self.floor = disk.shelf.floor();
     }
 
     /// A job is given out.
@@ -275,6 +323,7 @@ impl Oracle {
                 self.staged.clear();
                 self.handed = base.point.height;
                 self.acked = base.point.height;
+                (self.anchor, self.floor, self.history) = (base.point.height, base.point.height, base.point.height);
             }
         }
         self.progressed(now);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
+use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
@@ -102,11 +102,12 @@ impl Scenario {
     fn play(self, with: fn(NetworkSimulator) -> NetworkSimulator) -> (Run, NetworkSimulator, Vec<NodeId>) {
         let (theme, mut sim, joiners) = Draw::new(self.seed).world(with);
         let result = sim.run_until(LIMIT, |sim| {
-            sim.behind() == 0 || joiners.iter().all(|&joiner| sim.halted(joiner) || sim.reached_at(joiner).is_some())
+            let arrived = |&joiner: &NodeId| sim.reached_at(joiner).is_some() && sim.has_history(joiner);
+            joiners.iter().all(|joiner| sim.halted(*joiner) || arrived(joiner))
         });
         let result = match result {
             Ok(true) => sim.account(),
-            Ok(false) => sim.run_to_tip(Duration::ZERO),
+            Ok(false) => sim.run_to_history(Duration::ZERO),
             Err(violation) => Err(violation),
         };
         let run = Run {
@@ -124,6 +125,8 @@ impl Scenario {
 
 struct Draw {
     rng: Rng,
+    /// For what was added later, so that the worlds of old numbers stay what they are.
+    later: Rng,
     chosen: Chosen,
     source: Arc<dyn Source>,
 }
@@ -132,7 +135,8 @@ impl Draw {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let chosen = Chosen::new(rng.below(Chosen::COUNT as u64) as usize);
-        Self { rng, chosen, source: chosen.chain() }
+        let later = Rng::new(seed ^ u64::from_le_bytes(*b"history!"));
+        Self { rng, later, chosen, source: chosen.chain() }
     }
 
     fn one_in(&mut self, n: u64) -> bool {
@@ -304,12 +308,15 @@ impl Draw {
         use SyncStrategyType::{Auto, Fast, Incremental, Parallel};
         let has_states = self.source.genesis_state().is_some();
         let strategies = if has_states { [Auto, Fast, Fast, Parallel] } else { [Auto, Auto, Parallel, Incremental] };
+        let history = [SyncHistory::None, SyncHistory::Headers, SyncHistory::Blocks][self.later.below(3) as usize];
+        let least = if history == SyncHistory::Blocks { 16 << 20 } else { 0 };
         SyncConfig {
             default_strategy: self.pick(&strategies),
+            history,
             state_after: self.pick(&[Duration::ZERO, Duration::from_secs(30)]),
             strategy_switch_threshold: self.rng.below(200),
             parallel_download_limit: 1 + self.rng.below(64) as usize,
-            memory_budget: self.pick(&[8 << 20, 9 << 20, 32 << 20]),
+            memory_budget: self.pick(&[8 << 20, 9 << 20, 32 << 20]).max(least),
             // A certificate for every block of a long chain is more than a simulation should sign.
             full_audit: self.source.tip_height() <= Height::new(100) && self.one_in(6),
             job_timeout: Duration::from_secs(2),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use hotstuff2_sync::calls::{ApplyPart, BlockPoint};
+use hotstuff2_sync::calls::{ApplyPart, BlockPoint, HistoryGap};
 use hotstuff2_sync::chain::native::{Block, FinalityProof, Genesis, NativeChain};
 use hotstuff2_sync::chain::{Chain as _, EpochRef, Memo, SegmentEnd, SegmentFacts, SegmentRef};
 use hotstuff2_sync::hash::Hash;
@@ -34,6 +34,10 @@ pub struct Shelf {
     frames: BTreeMap<Height, BodyFrame>,
     /// What lies below the lowest block.
     base: BlockPoint,
+    /// What lies below the lowest header: history may have been filled in without its blocks.
+    floor: BlockPoint,
+    /// Where the blocks began before any history was filled in: genesis, or where a state was made live.
+    anchor: BlockPoint,
     stored: BlockPoint,
     tip: Option<(Height, Bytes)>,
     /// Payload bytes that were put in.
@@ -61,6 +65,8 @@ impl Shelf {
             segments: BTreeMap::new(),
             frames: BTreeMap::new(),
             base,
+            floor: base,
+            anchor: base,
             stored: base,
             tip: None,
             payload_bytes: 0,
@@ -159,7 +165,53 @@ impl Shelf {
         self.segments.clear();
         self.frames.clear();
         self.tip = None;
-        (self.base, self.stored) = (base, base);
+        (self.base, self.floor, self.stored, self.anchor) = (base, base, base, base);
+    }
+
+    /// Where the blocks began before any history was filled in.
+    pub fn anchor(&self) -> Height {
+        self.anchor.height
+    }
+
+    /// Forgets all history.
+    pub fn forget_history(&mut self) {
+        let first = self.anchor.height.next();
+        self.segments = self.segments.split_off(&first);
+        self.frames = self.frames.split_off(&first);
+        (self.base, self.floor) = (self.anchor, self.anchor);
+    }
+
+    /// Height down to which headers are stored: that of the highest which is missing.
+    pub fn floor(&self) -> Height {
+        self.floor.height
+    }
+
+    /// What is missing right below the stored headers.
+    pub fn history_gap(&self) -> Option<HistoryGap> {
+        let last = self.floor.height;
+        let epoch = self.epochs.iter().find(|epoch| last > Height::ZERO && epoch.range().contains(last))?;
+        let first = grid_cell(last, epoch.range())?.first().max(Height::new(1));
+        let range = HeightRange::new(first, last)?;
+        Some(HistoryGap { range, last_id: self.floor.id, epoch: epoch.clone() })
+    }
+
+    /// Puts in a piece of history, if it is the one that is missing. Without `frames` it is known and not served.
+    pub fn put_history(&mut self, segment: &SegmentRef, frames: Option<&[BodyFrame]>) {
+        let range = segment.range();
+        if (range.last(), segment.last_id()) != (self.floor.height, self.floor.id) {
+            return;
+        }
+        let Some(below) = range.first().prev() else { return };
+        self.segments.insert(range.first(), Headers::of(segment));
+        let whole = self.base == self.floor;
+        self.floor = BlockPoint { height: below, id: segment.parent_id() };
+        if let (Some(frames), true) = (frames, whole) {
+            for frame in frames {
+                self.payload_bytes += frame.raw.len() as u64;
+                self.frames.insert(frame.range.first(), frame.clone());
+            }
+            self.base = self.floor;
+        }
     }
 
     /// The stored blocks from the first of `range` on, as they were given: for replaying them.
@@ -259,7 +311,7 @@ impl ChainReader for Shelf {
     type State = MemoryStateStore;
 
     fn status(&self) -> PeerStatus {
-        let tip = self.tip.as_ref().map_or(self.base.height, |(height, _)| *height);
+        let tip = self.tip.as_ref().map_or(self.anchor.height, |(height, _)| *height);
         let at = self.epochs.partition_point(|epoch| epoch.range().last() < tip);
         let epoch = self.epochs.get(at).map_or(Epoch::ZERO, EpochRef::epoch);
         PeerStatus { chain_id: self.chain_id, earliest: self.earliest(), tip, epoch, snapshots: None }

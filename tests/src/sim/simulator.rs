@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::config::SyncHistory;
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
@@ -106,6 +107,8 @@ enum Tick {
     Dial(NodeId, u32),
     /// The connection to a peer that was banned is gone.
     HungUp(NodeId, u32, PeerId),
+    /// The node says what is missing below its blocks.
+    Gap(NodeId, u32),
     Idle,
     Watch,
     Step(Step),
@@ -372,6 +375,12 @@ impl NetworkSimulator {
         self.joiner(joiner).is_some_and(|joiner| joiner.oracle.halted())
     }
 
+    /// Whether a joiner holds all that its settings want of the blocks below its state.
+    pub fn has_history(&self, joiner: NodeId) -> bool {
+        let wants = |joiner: &&Joiner| joiner.config.history != SyncHistory::None;
+        self.joiner(joiner).filter(wants).is_none_or(|joiner| joiner.disk.history_gap().is_none())
+    }
+
     /// Bans that a joiner's machine asked for.
     pub fn bans(&self, joiner: NodeId) -> u64 {
         self.joiner(joiner).map_or(0, |joiner| joiner.bans)
@@ -434,6 +443,23 @@ impl NetworkSimulator {
         let late = self.net.nodes().filter(|&node| self.joiner(node).is_some_and(|joiner| joiner.reached_at.is_none()));
         let what: Vec<String> = late.take(3).map(|node| self.describe(node)).collect();
         Err(Violation { law: Law::Arrival, at: self.now(), what: what.join("; ") })
+    }
+
+    /// Runs until all joiners say that they reached the source's tip, and hold the history that they want.
+    ///
+    /// # Errors
+    /// The first law that a node broke; [`Law::Arrival`] where one is behind when `limit` has passed.
+    pub fn run_to_history(&mut self, limit: Duration) -> Result<(), Violation> {
+        let end = self.now().after(limit);
+        self.run_to_tip(limit)?;
+        let joiners: Vec<NodeId> = self.net.nodes().filter(|&node| self.joiner(node).is_some()).collect();
+        let complete = |sim: &Self| joiners.iter().all(|&node| sim.has_history(node));
+        if self.run_until(end.since(self.now()), complete)? {
+            return self.account();
+        }
+        let late = joiners.iter().find(|&&node| !self.has_history(node)).map(|&node| self.describe(node));
+        let what = format!("without its history: {}", late.unwrap_or_default());
+        Err(Violation { law: Law::Arrival, at: self.now(), what })
     }
 
     fn describe(&self, node: NodeId) -> String {
@@ -549,6 +575,12 @@ impl NetworkSimulator {
                     self.input(node, Input::Peer(PeerEvent::Disconnected { peer }));
                 }
             }
+            Tick::Gap(node, life) => {
+                if self.living(node, life).is_some() {
+                    self.say_gap(node);
+                    self.drain(node);
+                }
+            }
             Tick::Idle => self.drop_dead_connections(),
             Tick::Watch => {
                 for node in self.net.nodes() {
@@ -631,8 +663,16 @@ impl NetworkSimulator {
         joiner.dials = false;
         let started = joiner.oracle.started(now, &joiner.disk);
         self.check(id, started);
+        self.say_gap(id);
         self.input(id, Input::Start(None));
         self.dial(id);
+    }
+
+    fn say_gap(&mut self, id: NodeId) {
+        if let Some(joiner) = self.joiner(id).filter(|joiner| joiner.config.history != SyncHistory::None) {
+            let gap = joiner.disk.history_gap();
+            self.give(id, Input::HistoryGap(gap));
+        }
     }
 
     fn refused(&mut self, node: NodeId, error: NewMachineError) {
@@ -670,12 +710,17 @@ impl NetworkSimulator {
 
     /// Gives a machine an input and does what it asks for.
     fn input(&mut self, node: NodeId, input: Input) {
+        self.give(node, input);
+        self.drain(node);
+    }
+
+    /// Gives a machine an input, and nothing more.
+    fn give(&mut self, node: NodeId, input: Input) {
         let now = self.now();
         let Some(joiner) = self.nodes[node.index()].joiner_mut() else { return };
         let (Some(machine), Some(recording)) = (&mut joiner.machine, &mut joiner.recording) else { return };
         recording.input(machine, now, &input);
         machine.handle(now, input);
-        self.drain(node);
     }
 
     fn drain(&mut self, node: NodeId) {
@@ -793,8 +838,13 @@ impl NetworkSimulator {
                 self.acknowledge(id, done, before);
             }
             Output::History(call) => {
-                let done = Done::History(HistoryDone { id: call.id, result: Err(StoreError::Permanent) });
-                self.acknowledge(id, Ok(done), Height::ZERO);
+                let checked = joiner.oracle.backfills(&call);
+                let before = joiner.disk.applied();
+                let done = joiner.disk.backfill(&call);
+                let done = done.map(|result| Done::History(HistoryDone { id: call.id, result }));
+                self.trace.note(now, format_args!("{id} stores history {}", call.segment.range()));
+                self.check(id, checked);
+                self.acknowledge(id, done, before);
             }
             Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {
                 let Some(&banned) = self.by_peer.get(&peer) else { return };
@@ -819,6 +869,9 @@ impl NetworkSimulator {
                     joiner.applied_at.get_or_insert(now);
                     joiner.reached_at = Some(now);
                     self.behind -= 1;
+                }
+                if matches!(event, Event::StateActive { .. }) {
+                    self.net.after(Duration::ZERO, Tick::Gap(id, life));
                 }
                 joiner.events.push((now, event));
                 self.check(id, checked);
@@ -859,6 +912,10 @@ impl NetworkSimulator {
             }
             Done::State(StateDone { result: Ok(_), .. }, work) => {
                 joiner.oracle.staged(now, work);
+                Ok(())
+            }
+            Done::History(HistoryDone { id, result: Ok(_) }) => {
+                joiner.oracle.backfilled(*id, &joiner.disk);
                 Ok(())
             }
             Done::State(..) | Done::History(_) => Ok(()),
