@@ -242,3 +242,34 @@ fn history_needs_no_more_than_the_smallest_budget() {
         assert_eq!(sim.run_to_history(MINUTE), Ok(()));
     }
 }
+
+#[test]
+fn history_of_another_chain_is_a_lie_or_the_end() {
+    // Whom it fetched the state from has no old blocks; whoever has them has those of another chain.
+    for (equivocates, interval) in [(false, 1250), (true, 1250), (false, 1000), (true, 1000)] {
+        let spec = ChainSpec { blocks: 2500, epochs: 2, snapshot_interval: interval, ..ChainSpec::default() };
+        let chain = TestChain::with_ledger(spec, 200, 100).unwrap();
+        let fork: Arc<dyn Source> = Arc::new(CachedChain::new(chain.fork(Height::new(400)).unwrap(), Some(200)));
+        let source: Arc<dyn Source> = Arc::new(CachedChain::new(chain, Some(200)));
+        let mut sim = sim(1, &source).with_fork(Arc::clone(&fork));
+        let held = Holdings { earliest: Height::new(1900), ..ServerSpec::default().held };
+        let pruned = sim.add_server(ServerSpec { held, ..ServerSpec::default() });
+        let config = SyncConfig {
+            default_strategy: SyncStrategyType::Fast,
+            state_after: Duration::ZERO,
+            history: SyncHistory::Headers,
+            ..SyncConfig::default()
+        };
+        let joiner = joiner(&mut sim, config, &[pruned]);
+        assert_eq!(sim.run_to_tip(MINUTE), Ok(()));
+        let adversary: Box<dyn hotstuff2_sync_testkit::sim::Adversary> = match equivocates {
+            true => Box::new(Equivocation(Arc::clone(&fork))),
+            false => Box::new(Minority(Arc::clone(&fork))),
+        };
+        let other = sim.add_server(ServerSpec { adversaries: vec![adversary], ..ServerSpec::default() });
+        sim.add_contacts(joiner, [other]);
+        // Who can prove its history proves that validators broke their promise; who can't is banned.
+        assert_eq!(sim.run_until(MINUTE, |sim| sim.halted(joiner)), Ok(equivocates), "{:?}", sim.told(joiner));
+        assert_eq!(sim.banned(joiner), if equivocates { vec![] } else { vec![sim.peer(other)] }, "{interval}");
+    }
+}

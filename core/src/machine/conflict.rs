@@ -80,8 +80,13 @@ impl Machine {
                 let cell = self.blocks.cell(first).filter(|cell| cell.end == claim.end);
                 let anchor = cell.and_then(|cell| cell.anchor.clone()).map(Finalized::Tip);
                 let target = self.target.as_ref().filter(|target| target.facts.id == id);
-                let ours = anchor.or_else(|| target.map(|target| target.proof.clone()));
-                (height, ours, Request::Follow { after: below, max_bytes: 1, audit: false })
+                match anchor.or_else(|| target.map(|target| target.proof.clone())) {
+                    Some(ours) => (height, Some(ours), Request::Follow { after: below, max_bytes: 1, audit: false }),
+                    None => match self.contest_of_history(height) {
+                        Some((height, ours, request)) => (height, Some(ours), request),
+                        None => return false,
+                    },
+                }
             }
             Fault::WrongParent if seam && claim.parent.is_some() => {
                 let ours = self.handover_ending_at(below).map(|(_, bytes)| Finalized::Handover(bytes));
@@ -101,6 +106,22 @@ impl Machine {
             self.timers.set_sooner(Timer::Peer(peer), rested);
         }
         true
+    }
+
+    /// History has no proof of its own: it hangs on the block that the stored ones began with, and who has another
+    /// history has another block there too.
+    fn contest_of_history(&self, height: Height) -> Option<(Height, Finalized, Request)> {
+        let ours = self.stored_proof.as_ref()?;
+        let (Finalized::Segment(_, begun) | Finalized::Anchored { height: begun, .. }) = *ours else { return None };
+        if height > begun {
+            return None;
+        }
+        if let Some((_, bytes)) = self.handover_ending_at(begun) {
+            let from = self.epochs.of_height(begun)?.epoch();
+            return Some((begun, Finalized::Handover(bytes), Request::Handovers { from, max: 1 }));
+        }
+        let request = Request::Follow { after: begun.prev()?, max_bytes: 1, audit: false };
+        Some((begun, ours.clone(), request))
     }
 
     /// A peer that contradicts a proven block gave its proof.

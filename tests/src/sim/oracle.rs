@@ -178,8 +178,8 @@ impl Oracle {
             }
             Request::Bodies { range, .. } => range.first() <= self.acked,
             Request::Segment { range, bodies: 1.., .. } => range.first() <= self.acked,
-            Request::Follow { after, .. } => *after < self.acked,
             // A single one is asked of a peer who contradicts it: it is to prove what it says.
+            Request::Follow { after, max_bytes: 2.., .. } => *after < self.acked,
             Request::Handovers { from, max: 2.. } => *from < self.acked_epoch,
             Request::State { form: StateForm::Leaves, items, .. } => {
                 items.iter().any(|item| self.staged.contains(item))
