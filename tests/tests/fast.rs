@@ -9,7 +9,7 @@ use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{
     Applied, Apply, Event, HaltReason, HistoryCall, HistoryGap, StallReason, Start, StateCall, StateProgress,
-    StateReply, StoreError,
+    StateReply, StateWork, StoreError,
 };
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::ChainReader as _;
@@ -335,6 +335,37 @@ fn final_root_mismatch_is_an_error_with_a_plan() {
     let said = world.events.iter().any(|(_, event)| matches!(event, Event::Halted(HaltReason::StateRoot { .. })));
     assert!(said, "{:#?}", world.events);
     assert!(host.held.borrow().activated.is_none());
+}
+
+/// A host that takes long to make a state live, and counts how often it is asked to.
+struct Thorough {
+    host: StateHost,
+    activations: Rc<Cell<u32>>,
+}
+
+impl Applier for Thorough {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        self.host.apply(apply)
+    }
+
+    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
+        let (after, reply) = self.host.state(call)?;
+        let StateWork::Activate(_) = call.work else { return Some((after, reply)) };
+        self.activations.set(self.activations.get() + 1);
+        Some((Duration::from_secs(30), reply))
+    }
+}
+
+#[test]
+fn a_state_is_made_live_once_however_long_that_takes() {
+    let (mut world, host) = world_with(chain(1100, 2000), fast());
+    let activations = Rc::default();
+    world.set_host(Thorough { host: host.clone(), activations: Rc::clone(&activations) });
+    world.join(1, honest());
+    world.join(2, honest());
+    world.start();
+    assert_arrived(&mut world, &host, 1000);
+    assert_eq!(activations.get(), 1);
 }
 
 /// A host that stores history too.

@@ -97,6 +97,19 @@ fn a_target_is_lost_with_one_subtree_that_all_lack() {
 }
 
 #[test]
+fn what_came_from_another_is_not_lost() {
+    let (mut walk, left, _) = halves();
+    assert_eq!(refuse(&mut walk, peer(1), true), left);
+    assert!(walk.is_lost(&peers([1])));
+    // It is asked of a second peer, and then it is there, whether that one stays or not.
+    let (id, asked) = ask(&mut walk, peer(2));
+    assert!(asked == left && !walk.is_lost(&peers([1])));
+    let leaves = StateLeaves { item: left, records: Vec::new() };
+    walk.answered(id, SOURCE, peer(2), vec![StateAnswer::Leaves(leaves)]).unwrap();
+    assert!(!walk.is_lost(&peers([1])));
+}
+
+#[test]
 fn silence_counts_as_lacking_after_a_few_times() {
     let (mut walk, left, right) = halves();
     for _ in 0..3 {
