@@ -27,12 +27,14 @@ enum Row {
     Crowd { joiners: u64, servers: u64, blocks: u64, serving: bool },
 }
 
-const ROWS: [(&str, Row); 11] = [
+const ROWS: [(&str, Row); 13] = [
     ("gap 10k", Row::One { blocks: 10_000, epochs: 4, peers: 3 }),
     ("gap 100k", Row::One { blocks: 100_000, epochs: 4, peers: 3 }),
+    ("gap 300k", Row::One { blocks: 300_000, epochs: 4, peers: 3 }),
     ("gap 1M", Row::One { blocks: 1_000_000, epochs: 4, peers: 3 }),
     ("epochs 100", Row::One { blocks: 1_000, epochs: 100, peers: 3 }),
     ("epochs 1k", Row::One { blocks: 10_000, epochs: 1_000, peers: 3 }),
+    ("epochs 3k", Row::One { blocks: 30_000, epochs: 3_000, peers: 3 }),
     ("epochs 10k", Row::One { blocks: 100_000, epochs: 10_000, peers: 3 }),
     ("peers 10", Row::One { blocks: 100_000, epochs: 4, peers: 10 }),
     ("peers 100", Row::One { blocks: 100_000, epochs: 4, peers: 100 }),
