@@ -93,7 +93,12 @@ fn a_target_is_lost_with_one_subtree_that_all_lack() {
     assert!(walk.is_lost(&peers([1, 2])) && !walk.is_lost(&peers([1, 2, 3])));
     // A new target begins without what was said of the old one.
     walk.retarget(base(4));
-    assert!(!walk.was_missed() && !walk.is_lost(&peers([1, 2])));
+    survey(&mut walk);
+    let whole = refuse(&mut walk, peer(1), true);
+    assert!(whole == item(Prefix::ROOT, 4) && walk.was_missed() && !walk.is_lost(&peers([1, 2])));
+    walk.retarget(base(5));
+    survey(&mut walk);
+    assert!(walk.wants() && !walk.was_missed());
 }
 
 #[test]
