@@ -18,12 +18,14 @@ impl<K: Ord + Copy> Timers<K> {
 
     /// Sets or moves the deadline of `key`.
     pub(crate) fn set(&mut self, key: K, at: Instant) {
-        if self.by_key.get(&key) == Some(&at) {
-            return;
+        match self.by_key.insert(key, at) {
+            Some(before) if before == at => return,
+            Some(before) => {
+                self.by_time.remove(&(before, key));
+            }
+            None => {}
         }
-        self.cancel(key);
         self.by_time.insert((at, key));
-        self.by_key.insert(key, at);
     }
 
     /// Sets the deadline of `key`, unless it has an earlier one.
@@ -52,11 +54,11 @@ impl<K: Ord + Copy> Timers<K> {
 
     /// Takes out the earliest key whose deadline is `now` or before.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
-        let &(at, key) = self.by_time.first()?;
-        if at > now {
+        if self.next()? > now {
             return None;
         }
-        self.cancel(key);
+        let (_, key) = self.by_time.pop_first()?;
+        self.by_key.remove(&key);
         Some(key)
     }
 }

@@ -40,6 +40,14 @@ impl Machine {
             let received = answer.as_ref().map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
             self.bandwidth.settle(self.now, request.size, received);
             self.take_answer(id, &request, answer);
+            // What those say who stand by mostly changes nothing, and there may be many of them.
+            if request.purpose == Purpose::Status
+                && !self.claims_changed
+                && !self.peers.has_placed()
+                && self.timers.next().is_none_or(|at| at > self.now)
+            {
+                return;
+            }
         } else {
             self.counters.strays = self.counters.strays.saturating_add(1);
             let bytes = answer.map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
@@ -245,7 +253,8 @@ impl Machine {
         self.review_place(id, &status);
         self.counters.useful_bytes =
             self.counters.useful_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-        self.claims_changed = true;
+        // What those claim who stand by decides nothing, unless it has just given one of them a place.
+        self.claims_changed |= self.peers.get(id).is_some_and(crate::peers::Peer::is_active);
     }
 
     /// A peer that stands by takes a place where it claims what nobody does who is asked.

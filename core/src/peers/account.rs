@@ -63,16 +63,16 @@ impl Account {
         self.verify_micros_per_mib = smooth(self.verify_micros_per_mib, per_mib.max(1));
     }
 
-    /// What a wait of `time` for `bytes` becomes with the time to check them and with how often such waits are in vain.
-    pub(super) fn weighted(&self, time: Duration, bytes: u64) -> Duration {
+    /// What a wait of so many microseconds for `bytes` becomes with the time to check them and with how often such waits
+    /// are in vain.
+    pub(super) fn weighted(&self, micros: u64, bytes: u64) -> u64 {
         let verify = self.verify_micros_per_mib.saturating_mul(bytes) >> 20;
-        let whole = time.saturating_add(Duration::from_micros(verify));
+        let whole = micros.saturating_add(verify);
         if self.success_ppm == MILLION {
             return whole;
         }
-        let weighted = micros(whole).saturating_mul(MILLION.into());
-        let weighted = weighted.checked_div(self.success_ppm.max(LEAST_SUCCESS).into());
-        Duration::from_micros(weighted.unwrap_or(u64::MAX))
+        let weighted = whole.saturating_mul(MILLION.into());
+        weighted.checked_div(self.success_ppm.max(LEAST_SUCCESS).into()).unwrap_or(u64::MAX)
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn failures_weigh_and_fade() {
         let mut account = Account::default();
-        let second = Duration::from_secs(1);
+        let second = 1_000_000;
         assert_eq!(account.weighted(second, 0), second);
         for _ in 0..8 {
             account.failed();
@@ -104,6 +104,6 @@ mod tests {
     fn answers_that_are_costly_to_check_weigh_more() {
         let mut account = Account::default();
         account.verified(1024, Duration::from_millis(2));
-        assert_eq!(account.weighted(Duration::ZERO, 1 << 20), Duration::from_millis(2048));
+        assert_eq!(account.weighted(0, 1 << 20), 2_048_000);
     }
 }

@@ -7,14 +7,14 @@ use super::peer::Peer;
 use crate::ids::PeerId;
 use crate::requests::Kind;
 use crate::rng::Rng;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// One choice in so many is random, so that a peer that has become faster is noticed …
 const EXPLORE_ONE_IN: u64 = 32;
 /// … and one that is far slower than the others is tried again only after so long.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// A better peer whose window is full is waited for where the one at hand takes more than so many times as long …
-const PATIENCE_FACTOR: u32 = 2;
+const PATIENCE_FACTOR: u64 = 2;
 /// … and so much more.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -53,10 +53,10 @@ impl SyncPeerManager {
         eligible: impl Fn(PeerId, &Peer) -> bool,
     ) -> Option<PeerId> {
         let candidates = || self.active().filter(|&(id, peer)| !peer.rests(kind, now) && eligible(id, peer));
-        let mut best: Option<(Duration, PeerId)> = None;
-        let mut soonest = Duration::MAX;
+        let mut best: Option<(u64, PeerId)> = None;
+        let mut soonest = u64::MAX;
         for (id, peer) in candidates() {
-            let expected = peer.expected(kind, ask.bytes(peer));
+            let expected = peer.expected_micros(kind, ask.bytes(peer));
             // Who is late may never answer.
             if !peer.is_late(now) {
                 soonest = soonest.min(expected);
@@ -66,10 +66,10 @@ impl SyncPeerManager {
             }
         }
         let (expected, id) = best?;
-        let most = soonest.saturating_mul(PATIENCE_FACTOR).saturating_add(PATIENCE);
+        let most = soonest.saturating_mul(PATIENCE_FACTOR).saturating_add(micros(PATIENCE));
         if rng.below(EXPLORE_ONE_IN) == 0 {
             let worth_a_try = |peer: &Peer| {
-                peer.expected(kind, ask.bytes(peer)) <= most
+                peer.expected_micros(kind, ask.bytes(peer)) <= most
                     || (matches!(ask, Ask::UpTo(_)) && now.since(peer.asked_at) >= TRY_AGAIN_AFTER)
             };
             let others = || candidates().filter(|(_, peer)| peer.ready(kind, now) && worth_a_try(peer));
@@ -77,11 +77,13 @@ impl SyncPeerManager {
             let pick = usize::try_from(rng.below(count)).unwrap_or(0);
             return others().nth(pick).map(|(id, _)| id);
         }
-        (expected <= most).then_some(id)
+        // How fast a line is that was never filled is not known: it may be the better one.
+        let unknown = self.peers.get(id).is_some_and(|peer| peer.line.may_be_faster());
+        (expected <= most || unknown).then_some(id)
     }
 
     /// When an answer of `bytes` is expected from `id`, if it is asked now.
     pub(crate) fn due(&self, id: PeerId, kind: Kind, bytes: u64, now: Instant) -> Instant {
-        self.peers.get(&id).map_or(now, |peer| now.after(peer.expected(kind, bytes)))
+        self.peers.get(id).map_or(now, |peer| now.after(peer.expected(kind, bytes)))
     }
 }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::peer::TARGET_TIME;
 use crate::time::{Instant, micros};
 
 /// What is assumed of a peer that has delivered nothing yet: enough to be tried, not enough to be preferred.
@@ -26,32 +27,44 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 pub(crate) struct Line {
     bytes_per_second: u64,
     latency_micros: u64,
-    /// Since when `bytes` have come: from then on something was always expected.
+    /// Up to when what came is measured, or when the first of what was asked for can be here.
     since: Instant,
+    /// The sample that is being taken: what came in a time in which something was always expected.
     bytes: u64,
+    busy_micros: u64,
+    /// Whether nothing has come yet since the line was idle.
+    fresh: bool,
+    /// Whether an answer took as long as answers should: only then what was measured is what the line can, and not what it
+    /// was asked for.
+    filled: bool,
     pub(super) last_delivery: Instant,
 }
 
 impl Line {
-    /// A large answer is expected where none was before.
+    /// A large answer is expected where none was before. The sample goes on: where all that is in flight is always answered
+    /// between two looks, none would ever end otherwise.
     pub(super) fn busy(&mut self, now: Instant) {
         self.since = now.after(Duration::from_micros(self.latency_micros));
-        self.bytes = 0;
+        self.fresh = true;
     }
 
     /// Takes in a large answer of `bytes`, to a question of `sent`. Answers overlap, so throughput is what comes in a time
     /// in which something is always expected.
     pub(super) fn delivered(&mut self, now: Instant, sent: Instant, bytes: u64) {
+        let since = if self.since > now { sent } else { self.since };
+        let took = micros(now.since(sent));
+        self.filled |= took >= micros(TARGET_TIME);
+        // Latency is an estimate: what came sooner than that says little of throughput.
+        let least = if core::mem::take(&mut self.fresh) { took / 4 } else { 0 };
         self.bytes = self.bytes.saturating_add(bytes);
+        self.busy_micros = self.busy_micros.saturating_add(micros(now.since(since)).max(least));
+        self.since = now;
         self.last_delivery = now;
         let first = self.bytes_per_second == 0;
-        let since = if self.since > now { sent } else { self.since };
-        let elapsed = now.since(since);
-        if elapsed < SAMPLE_TIME && !first {
+        if self.busy_micros < micros(SAMPLE_TIME) && !first {
             return;
         }
-        // Latency is an estimate: what came sooner than that says little of throughput.
-        let elapsed = micros(elapsed).max(micros(now.since(sent)) / 4).max(1);
+        let elapsed = self.busy_micros.max(took / 4).max(1);
         let sample = self.bytes.saturating_mul(MICROS_PER_SECOND).checked_div(elapsed).unwrap_or(0);
         let before = self.bytes_per_second;
         let smooth = if first {
@@ -62,8 +75,8 @@ impl Line {
             before.saturating_sub(before / FALL).saturating_add(sample / FALL)
         };
         self.bytes_per_second = smooth.max(LEAST_BYTES_PER_SECOND);
-        self.since = now;
         self.bytes = 0;
+        self.busy_micros = 0;
     }
 
     /// Takes in the time of a small answer while nothing large was on its way.
@@ -77,11 +90,13 @@ impl Line {
     /// A large answer did not come in time: half the throughput is assumed from here on, so that others are preferred, and
     /// the next request is one that the peer can answer.
     pub(super) fn timed_out(&mut self) {
+        self.filled = true;
         self.bytes_per_second = (self.bytes_per_second() / 2).max(LEAST_BYTES_PER_SECOND);
     }
 
     /// An answer of `bytes` was not here after `waited`, though nothing else came meanwhile: the line is no faster.
     pub(super) fn outlasted(&mut self, bytes: u64, waited: Duration) {
+        self.filled = true;
         let at_most = bytes.saturating_mul(MICROS_PER_SECOND).checked_div(micros(waited)).unwrap_or(u64::MAX);
         self.bytes_per_second = self.bytes_per_second().min(at_most).max(LEAST_BYTES_PER_SECOND);
     }
@@ -91,6 +106,11 @@ impl Line {
         if self.bytes_per_second == 0 { ASSUMED_BYTES_PER_SECOND } else { self.bytes_per_second }
     }
 
+    /// Whether it may be faster than was measured: all that it was asked for came in less time than answers should take.
+    pub(super) fn may_be_faster(&self) -> bool {
+        !self.filled && self.bytes_per_second > 0
+    }
+
     /// Throughput, if it was measured.
     pub(crate) fn measured(&self) -> Option<u64> {
         (self.bytes_per_second > 0).then_some(self.bytes_per_second)
@@ -98,14 +118,18 @@ impl Line {
 
     /// Time from a small question to its answer, measured or assumed.
     pub(crate) fn latency(&self) -> Duration {
-        Duration::from_micros(if self.latency_micros == 0 { ASSUMED_LATENCY_MICROS } else { self.latency_micros })
+        Duration::from_micros(self.latency_or_assumed())
     }
 
-    /// Time that an answer of `bytes` is expected to take behind `queued` bytes.
-    pub(crate) fn expected(&self, bytes: u64, queued: u64) -> Duration {
+    /// Microseconds that an answer of `bytes` is expected to take behind `queued` bytes.
+    pub(super) fn expected_micros(&self, bytes: u64, queued: u64) -> u64 {
         let transfer = bytes.saturating_add(queued).saturating_mul(MICROS_PER_SECOND);
         let transfer = transfer.checked_div(self.bytes_per_second()).unwrap_or(u64::MAX);
-        self.latency().saturating_add(Duration::from_micros(transfer))
+        self.latency_or_assumed().saturating_add(transfer)
+    }
+
+    fn latency_or_assumed(&self) -> u64 {
+        if self.latency_micros == 0 { ASSUMED_LATENCY_MICROS } else { self.latency_micros }
     }
 
     /// Bytes that are expected to arrive in `time`.
@@ -133,6 +157,21 @@ mod tests {
         }
         let rate = line.bytes_per_second();
         assert!((900_000..=1_100_000).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn a_line_that_is_idle_between_two_looks_is_measured() {
+        let mut line = Line::default();
+        line.busy(at(0));
+        line.delivered(at(12), at(0), 12_000);
+        assert_eq!(line.bytes_per_second(), 1_000_000);
+        for number in 1..=100 {
+            // All of it is here before more is asked for.
+            line.busy(at(number * 12));
+            line.delivered(at(number * 12 + 12), at(number * 12), 120_000);
+        }
+        let rate = line.bytes_per_second();
+        assert!((9_000_000..=10_000_000).contains(&rate), "{rate}");
     }
 
     #[test]

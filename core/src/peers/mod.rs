@@ -11,10 +11,14 @@
 mod account;
 mod choice;
 mod line;
+mod link;
 mod manager;
 mod peer;
+mod performance;
 mod places;
 mod quality;
+mod seats;
+mod table;
 mod trust;
 
 #[cfg(test)]

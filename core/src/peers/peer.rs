@@ -248,9 +248,14 @@ impl Peer {
     /// Time that an answer of `bytes` is expected to take: at its pace, with the time to check it, and with what it is
     /// likely to be waited for in vain.
     pub(crate) fn expected(&self, kind: Kind, bytes: u64) -> Duration {
-        let in_vain = if self.suspicions == 0 { Duration::ZERO } else { self.next_pause() };
+        Duration::from_micros(self.expected_micros(kind, bytes))
+    }
+
+    /// The same in microseconds: choices compare many.
+    pub(super) fn expected_micros(&self, kind: Kind, bytes: u64) -> u64 {
+        let in_vain = if self.suspicions == 0 { 0 } else { micros(self.next_pause()) };
         let queued = if kind.is_bulk() { self.queued_bytes } else { 0 };
-        let time = self.line.expected(bytes, queued).saturating_add(in_vain);
+        let time = self.line.expected_micros(bytes, queued).saturating_add(in_vain);
         self.accounts.get(kind).map_or(time, |account| account.weighted(time, bytes))
     }
 

@@ -30,19 +30,15 @@ struct Group {
 /// Places of all peers that may be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Places {
-    active: BTreeSet<PeerId>,
     groups: BTreeMap<u64, Group>,
     /// Groups in which somebody waits: by how many of it are active, and since when.
     order: BTreeSet<(usize, Instant, u64)>,
     waiting: usize,
+    /// Groups of which more than one is asked.
+    crowded: usize,
 }
 
 impl Places {
-    /// The peers that are asked.
-    pub(super) fn active(&self) -> &BTreeSet<PeerId> {
-        &self.active
-    }
-
     /// How many stand by.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
@@ -51,6 +47,11 @@ impl Places {
     /// How many of a group are asked.
     pub(super) fn active_of(&self, group: u64) -> usize {
         self.groups.get(&group).map_or(0, |group| group.active)
+    }
+
+    /// Of how many groups more than one is asked.
+    pub(super) fn crowded(&self) -> usize {
+        self.crowded
     }
 
     /// Moves a peer of `group` from one place to another.
@@ -62,10 +63,10 @@ impl Places {
         if let Some(&(since, _)) = entry.waiting.first() {
             self.order.remove(&(entry.active, since, group));
         }
+        let was_crowded = entry.active > 1;
         match from {
             Place::Nowhere => {}
             Place::Active => {
-                self.active.remove(&id);
                 entry.active = entry.active.saturating_sub(1);
             }
             Place::StandingBy(since) => {
@@ -76,13 +77,17 @@ impl Places {
         match to {
             Place::Nowhere => {}
             Place::Active => {
-                self.active.insert(id);
                 entry.active = entry.active.saturating_add(1);
             }
             Place::StandingBy(since) => {
                 entry.waiting.insert((since, id));
                 self.waiting = self.waiting.saturating_add(1);
             }
+        }
+        match (was_crowded, entry.active > 1) {
+            (false, true) => self.crowded = self.crowded.saturating_add(1),
+            (true, false) => self.crowded = self.crowded.saturating_sub(1),
+            _ => {}
         }
         match entry.waiting.first() {
             Some(&(since, _)) => {

@@ -25,7 +25,7 @@ impl SyncPeerManager {
     /// whether that makes this node suspect itself: it does unless true answers of the kind came lately and there is
     /// still somebody to ask who has given no such false one.
     pub(crate) fn accuse(&mut self, id: PeerId, kind: Kind, fault: Fault, now: Instant) -> (usize, bool) {
-        let Some(group) = self.peers.get(&id).map(|peer| peer.group) else { return (0, false) };
+        let Some(group) = self.peers.get(id).map(|peer| peer.group) else { return (0, false) };
         // Heights inside a fault would keep equal faults apart.
         let fault = match fault {
             Fault::BrokenLink(_) => Fault::BrokenLink(Height::ZERO),
@@ -43,7 +43,7 @@ impl SyncPeerManager {
 
     /// Lifts a ban or another rest that is over. True if there was one.
     pub(crate) fn lift_expired(&mut self, id: PeerId, now: Instant) -> bool {
-        if let Some(peer) = self.peers.get_mut(&id)
+        if let Some(peer) = self.peers.get_mut(id)
             && let Standing::Banned(_, until) | Standing::Unsupported(until) = peer.standing
             && until <= now
         {
@@ -56,7 +56,7 @@ impl SyncPeerManager {
 
     /// Lifts a ban. True if there was one.
     pub(crate) fn pardon(&mut self, id: PeerId, now: Instant) -> bool {
-        let banned = self.peers.get_mut(&id).filter(|peer| matches!(peer.standing, Standing::Banned(..)));
+        let banned = self.peers.get_mut(id).filter(|peer| matches!(peer.standing, Standing::Banned(..)));
         let Some(peer) = banned else { return false };
         peer.standing = Standing::Good;
         self.review(id, now);

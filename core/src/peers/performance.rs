@@ -1,0 +1,154 @@
+//! What becomes of requests, and what follows from it for the peer that was asked.
+
+use core::time::Duration;
+
+use super::manager::SyncPeerManager;
+use super::peer::{FIRST_PAUSE, NOT_AVAILABLE_PAUSE, Standing, UNSUPPORTED_PAUSE};
+use super::quality::{PeerOutcome, PeerPerformance};
+use crate::ids::PeerId;
+use crate::requests::{InFlight, Kind};
+use crate::time::Instant;
+
+/// An answer is on time within so many times of what it was expected to take …
+const ON_TIME_FACTOR: u32 = 2;
+/// … and this.
+const ON_TIME_SLACK: Duration = Duration::from_millis(100);
+
+impl SyncPeerManager {
+    /// Takes in what a peer did. Returns until when it rests, if it does for that. A peer that fails gives its place to one
+    /// that stands by.
+    pub fn record_peer_performance(
+        &mut self,
+        now: Instant,
+        id: &PeerId,
+        performance: &PeerPerformance,
+    ) -> Option<Instant> {
+        let &PeerPerformance { kind, sent, due, bytes, outcome } = performance;
+        let blamed = self.is_alone_late(*id, kind, sent) || self.peers.seats() < 2;
+        let peer = self.peers.get_mut(*id)?;
+        let account = peer.accounts.entry(kind);
+        match outcome {
+            PeerOutcome::Delivered => {
+                account.delivered(bytes, now.since(sent));
+                if kind.is_bulk() {
+                    peer.line.delivered(now, sent, bytes);
+                } else if peer.in_flight == 0 && matches!(kind, Kind::Status | Kind::Tip) {
+                    peer.line.echoed(now.since(sent));
+                }
+                let patience = due.since(sent).saturating_mul(ON_TIME_FACTOR).saturating_add(ON_TIME_SLACK);
+                if sent.after(patience) >= now {
+                    self.link.note_on_time(now, *id, kind);
+                }
+                None
+            }
+            PeerOutcome::Verified { took } => {
+                account.succeeded();
+                account.verified(bytes, took);
+                peer.succeeded();
+                peer.bytes = peer.bytes.saturating_add(bytes);
+                peer.recent_bytes = peer.recent_bytes.saturating_add(bytes);
+                self.note_true(kind, now);
+                None
+            }
+            PeerOutcome::Sparing => {
+                account.failed();
+                let until = peer.suspected(kind, now);
+                self.step_aside(*id, now);
+                Some(until)
+            }
+            PeerOutcome::NoAnswer => {
+                if kind.is_bulk() || kind == Kind::Follow {
+                    peer.line.timed_out();
+                }
+                if blamed {
+                    account.failed();
+                    let until = peer.suspected(kind, now);
+                    self.step_aside(*id, now);
+                    return Some(until);
+                }
+                // Nobody is on time: our own link is full, or everybody is silent. Less is asked for, and of others.
+                peer.shrink();
+                let until = now.after(FIRST_PAUSE);
+                peer.pause(kind, until);
+                if kind.is_bulk() {
+                    self.link.jammed(now);
+                }
+                self.step_aside(*id, now);
+                Some(until)
+            }
+        }
+    }
+
+    /// Accounts for a request that goes out.
+    pub(crate) fn sent(&mut self, id: PeerId, kind: Kind, size: u64, due: Instant, now: Instant) {
+        let Some(peer) = self.peers.get_mut(id).filter(|_| kind.is_bulk()) else { return };
+        if peer.in_flight == 0 {
+            peer.line.busy(now);
+            peer.due = due;
+        }
+        peer.asked_at = now;
+        peer.in_flight = peer.in_flight.saturating_add(1);
+        peer.queued_bytes = peer.queued_bytes.saturating_add(size);
+        peer.due = peer.due.max(due);
+        self.link.sent();
+    }
+
+    /// Accounts for a request that ended, however it ended.
+    pub(crate) fn ended(&mut self, request: &InFlight) {
+        if !request.purpose.kind().is_bulk() {
+            return;
+        }
+        self.link.ended();
+        if let Some(peer) = self.peers.get_mut(request.peer) {
+            peer.in_flight = peer.in_flight.saturating_sub(1);
+            peer.queued_bytes = peer.queued_bytes.saturating_sub(request.size);
+        }
+    }
+
+    /// A request that was given up was late, and its peer has sent nothing since it was asked: its line is no faster than
+    /// that. True where that is so.
+    pub(crate) fn outlasted(&mut self, request: &InFlight, now: Instant) -> bool {
+        let Some(peer) = self.peers.get_mut(request.peer) else { return false };
+        if request.due > now || peer.line.last_delivery > request.sent {
+            return false;
+        }
+        peer.line.outlasted(request.size, now.since(request.sent));
+        true
+    }
+
+    /// The peer doesn't have it: asked for other things at once, for this kind after a pause. Returns when that is over.
+    pub(crate) fn not_available(&mut self, id: PeerId, kind: Kind, now: Instant) -> Instant {
+        let until = now.after(NOT_AVAILABLE_PAUSE);
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.pause(kind, until);
+        }
+        if !matches!(kind, Kind::Follow | Kind::Status) {
+            self.step_aside(id, now);
+        }
+        until
+    }
+
+    /// The peer is busy: asked for nothing before then. No fault. Returns how often in a row it said so.
+    pub(crate) fn busy(&mut self, id: PeerId, until: Instant, now: Instant) -> u32 {
+        let mut in_a_row = 0;
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.busy_until = peer.busy_until.max(until);
+            peer.busy_in_a_row = peer.busy_in_a_row.saturating_add(1);
+            in_a_row = peer.busy_in_a_row;
+        }
+        self.step_aside(id, now);
+        in_a_row
+    }
+
+    /// The peer speaks another version or follows another chain. Returns until when it is left alone.
+    pub(crate) fn unsupported(&mut self, id: PeerId, now: Instant) -> Instant {
+        let until = now.after(UNSUPPORTED_PAUSE);
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.standing == Standing::Good
+        {
+            peer.standing = Standing::Unsupported(until);
+        }
+        self.review(id, now);
+        until
+    }
+}
