@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Attack a node on this machine, for `bench siege`
     #[command(hide = true)]
     Besiege(BesiegeArgs),
+    /// Serve from many identities, for `bench peers`
+    #[command(hide = true)]
+    Crowd(CrowdArgs),
     /// Move a state in a file that proves itself, without a network
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -347,6 +350,8 @@ pub(crate) enum BenchWhat {
     State(BenchStateArgs),
     /// Measure what many attackers get of a serving node, and what they cost an honest one beside them
     Siege(BenchSiegeArgs),
+    /// Measure what the coordination of many peers costs a node that catches up from them
+    Peers(BenchPeersArgs),
 }
 
 #[derive(Debug, Args)]
@@ -405,6 +410,34 @@ pub(crate) struct BenchSiegeArgs {
     pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchPeersArgs {
+    /// How many peers are connected, each with a key and an address of its own
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) peers: u16,
+    /// Blocks that the node is behind
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..))]
+    pub(crate) blocks: u64,
+    /// How often it syncs; the median counts
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) runs: u32,
+    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrowdArgs {
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[arg(long, value_name = "N")]
+    pub(crate) identities: usize,
+    #[command(flatten)]
+    pub(crate) parent: Parent,
 }
 
 #[derive(Debug, Args)]

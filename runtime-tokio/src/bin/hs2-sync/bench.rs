@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::args::{App, BenchArgs, BenchServers, BenchWhat, ChainArgs, CrossoverArgs, Parent, Strategy};
+use crate::bench_peers;
 use crate::bench_siege;
 use crate::bench_state;
 use crate::child::Child;
@@ -29,11 +30,17 @@ pub(crate) const KEY_BYTES: u64 = 16;
 const CHANGES: u32 = 8;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut threads = match &args.what {
+        // This process does the work itself there, with as many threads as `sync` has.
+        Some(BenchWhat::Peers(_)) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = threads
         .enable_all()
         .build()
         .map_err(|source| CliError::System { what: "threads can't be started", source })?;
     match &args.what {
+        Some(BenchWhat::Peers(peers)) => runtime.block_on(bench_peers::measure(peers)),
         Some(BenchWhat::Siege(siege)) => runtime.block_on(bench_siege::measure(siege)),
         Some(BenchWhat::State(state)) => runtime.block_on(bench_state::measure(state)),
         None => runtime.block_on(crossover(&args.crossover)),

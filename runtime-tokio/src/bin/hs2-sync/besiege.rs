@@ -95,7 +95,7 @@ async fn besiege(args: &BesiegeArgs) -> Result<(), CliError> {
 }
 
 /// An address on this machine, in one of so many networks (an IPv4 /16), none of them that of the honest node.
-fn from(number: usize, networks: u8) -> IpAddr {
+pub(crate) fn from(number: usize, networks: u8) -> IpAddr {
     let network = u8::try_from(number % usize::from(networks.max(1))).unwrap_or(0);
     IpAddr::V4(Ipv4Addr::new(127, network.saturating_add(1), 0, 1))
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod bench_peers;
 mod bench_siege;
 mod bench_state;
 mod besiege;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(&args),
         Command::Besiege(args) => besiege::run(&args),
+        Command::Crowd(args) => bench_peers::crowd(&args),
         Command::Gen(args) => generate::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Sync(args) => sync::run(&args),
