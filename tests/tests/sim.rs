@@ -128,7 +128,7 @@ fn crash_at_every_write(source: &Arc<dyn Source>, strategy: SyncStrategyType, hi
 
 #[test]
 fn a_crash_at_any_durable_write_loses_nothing_that_was_acknowledged() {
-    let blocks = crash_at_every_write(&chain(5000, 6), SyncStrategyType::Parallel, SyncHistory::None);
+    let blocks = crash_at_every_write(&chain(12_000, 6), SyncStrategyType::Parallel, SyncHistory::None);
     let executed = crash_at_every_write(&ledger(120, 30), SyncStrategyType::Parallel, SyncHistory::None);
     let state = crash_at_every_write(&ledger(300, 2000), SyncStrategyType::Fast, SyncHistory::Blocks);
     crash_at_every_write(&ledger(100, 200), SyncStrategyType::Fast, SyncHistory::Headers);

@@ -35,10 +35,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         Some(BenchWhat::Peers(_)) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
-    let runtime = threads
-        .enable_all()
-        .build()
-        .map_err(|source| CliError::System { what: "threads can't be started", source })?;
+    let runtime =
+        threads.enable_all().build().map_err(|source| CliError::System { what: "threads can't be started", source })?;
     match &args.what {
         Some(BenchWhat::Peers(peers)) => runtime.block_on(bench_peers::measure(peers)),
         Some(BenchWhat::Siege(siege)) => runtime.block_on(bench_siege::measure(siege)),

@@ -33,6 +33,8 @@ use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, read_genesis};
 const CROWD_PATIENCE: Duration = Duration::from_secs(120);
 /// Connections that are made at a time.
 const AT_A_TIME: usize = 32;
+/// How often a peer is dialled at most.
+const DIALS: usize = 5;
 /// Networks (an IPv4 /16 each) that the peers are spread over.
 const NETWORKS: u8 = 250;
 /// News of connections that wait for the sync to begin.
@@ -178,7 +180,15 @@ async fn sync(
         while dials.len() >= AT_A_TIME {
             dials.join_next().await;
         }
-        dials.spawn(network.connect(address, None));
+        let network = Arc::clone(&network);
+        // A busy machine may let a handshake time out.
+        dials.spawn(async move {
+            for _ in 0..DIALS {
+                if network.connect(address, None).await.is_ok() {
+                    break;
+                }
+            }
+        });
     }
     while dials.join_next().await.is_some() {}
     report.connected = network.links().len();
