@@ -229,6 +229,28 @@ fn conflicting_finality_halts_with_evidence_against_a_stored_handover() {
 }
 
 #[test]
+fn conflicting_finality_halts_with_evidence_below_a_state() {
+    // The tip of one history, and the headers that a state is to be proven by from the other.
+    let chain = || {
+        let spec = ChainSpec { blocks: 700, epochs: 1, snapshot_interval: 100, ..ChainSpec::default() };
+        TestChain::with_ledger(spec, 20, 100).unwrap()
+    };
+    let config = SyncConfig { default_strategy: SyncStrategyType::Fast, ..SyncConfig::default() };
+    let start = Start { stages_state: true, ..chain().start() };
+    let mut world = World::from(chain(), config, start).unwrap();
+    let headers = |request: &Request| matches!(request, Request::Segment { .. } | Request::Follow { .. });
+    world.join(1, without(headers));
+    let fork = chain().fork(Height::new(300)).unwrap();
+    let other = chain().fork(Height::new(300)).unwrap();
+    let theirs = move |request: &Request, _: &TestChain, honest| {
+        if headers(request) { Honest::default().reply(request, &other) } else { honest }
+    };
+    world.join(2, Scripted(theirs));
+    world.start();
+    assert_eq!(halts(&mut world, &fork).height, Height::new(700));
+}
+
+#[test]
 fn conflicting_finality_halts_with_evidence_between_two_camps() {
     // Every peer is honest and holds all of its own history, up to the same height or another one. Wherever the two meet
     // first, the sync halts there; it does not take one side by banning the other. It may end in one camp without having

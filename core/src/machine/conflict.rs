@@ -69,7 +69,11 @@ impl Machine {
     /// A peer's headers were refused. Where they contradict a proven block, the peer is asked for a proof of its own, and
     /// this says that it is not to blame yet.
     pub(super) fn contest(&mut self, peer: PeerId, task: &Task, fault: Fault) -> bool {
-        let (Task::Segment { epoch, claim, .. } | Task::Follow { epoch, claim, .. }) = task else { return false };
+        let (Task::Segment { epoch, claim, .. } | Task::Follow { epoch, claim, .. } | Task::Base { epoch, claim, .. }) =
+            task
+        else {
+            return false;
+        };
         let first = claim.range.first();
         let Some(below) = first.prev() else { return false };
         let seam = first == epoch.range().first();
@@ -98,7 +102,8 @@ impl Machine {
         let Some(ours) = ours else { return false };
         let size = u64::from(request.max_response_bytes());
         if self.contest.is_none() && self.budget.reserve(size, true) {
-            self.contest = Some(Contest { peer, height, ours, fault });
+            let by_handover = matches!(request, Request::Handovers { .. });
+            self.contest = Some(Contest { peer, height, ours, by_handover, fault });
             self.send(peer, Purpose::Contest(height), request, 0, size);
         }
         // Until that is decided, others are asked.
@@ -128,20 +133,20 @@ impl Machine {
     pub(super) fn take_contested(&mut self, peer: PeerId, data: &Bytes, size: u64, reserved: u64) {
         let contest = self.contest.as_ref().filter(|contest| contest.peer == peer);
         let known = contest.and_then(|contest| Some((contest, self.epochs.of_height(contest.height)?)));
-        let Some((Contest { height, ours, fault, .. }, epoch)) = known else {
+        let Some((Contest { height, ours, by_handover, fault, .. }, epoch)) = known else {
             self.contest = None;
             self.budget.release(reserved);
             return;
         };
-        let (height, fault, epoch, one) = (*height, *fault, epoch.clone(), ours.clone());
+        let (height, by_handover, fault) = (*height, *by_handover, *fault);
+        let (epoch, one) = (epoch.clone(), ours.clone());
         let Some(proof) = Sections::new(data.clone()).take() else {
             self.contest = None;
             self.budget.release(reserved);
             self.accuse(peer, Kind::Segment, fault);
             return;
         };
-        let other =
-            if epoch.range().last() == height { Finalized::Handover(proof) } else { Finalized::Segment(proof, height) };
+        let other = if by_handover { Finalized::Handover(proof) } else { Finalized::Segment(proof, height) };
         self.send_job(Task::Conflict { epoch, one, other }, Some((peer, Purpose::Contest(height))), size, reserved);
     }
 

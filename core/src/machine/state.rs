@@ -97,6 +97,8 @@ pub(super) struct Contest {
     pub(super) height: Height,
     /// Proof of the block that the headers contradict.
     pub(super) ours: Finalized,
+    /// Whether the peer's proof is to be a handover; headers otherwise.
+    pub(super) by_handover: bool,
     /// What is wrong with the peer's headers, if its proof doesn't hold.
     pub(super) fault: Fault,
 }
