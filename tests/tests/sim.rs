@@ -88,9 +88,12 @@ fn one_seed_is_one_trace() {
     assert_ne!(Scenario::new(0).run().trace_hash, Scenario::new(1).run().trace_hash);
 }
 
+/// Worlds that broke a law once.
+const BROKEN_ONCE: [u64; 9] = [653, 691, 1990, 2046, 2088, 4658, 5044, 5507, 5658];
+
 #[test]
 fn any_scenario_keeps_every_law() {
-    for seed in 0..300 {
+    for seed in (0..300).chain(BROKEN_ONCE) {
         if let Err(violation) = Scenario::new(seed).run().result {
             panic!("{violation}\nagain, with everything that happens: cargo xtask soak --seed {seed}");
         }
@@ -238,7 +241,11 @@ fn history_needs_no_more_than_the_smallest_budget() {
         assert!(less.validate().is_err());
         let mut sim = sim(1, &source);
         let server = sim.add_server(ServerSpec::default());
-        joiner(&mut sim, config, &[server]);
+        // Who claims more than there is makes a second long poll worth while, but not at the cost of history.
+        let boaster = || ServerSpec { adversaries: vec![Box::new(Lie::Claim)], ..ServerSpec::default() };
+        let mut peers: Vec<NodeId> = (0..20).map(|_| sim.add_server(boaster())).collect();
+        peers.push(server);
+        joiner(&mut sim, config, &peers);
         assert_eq!(sim.run_to_history(MINUTE), Ok(()));
     }
 }

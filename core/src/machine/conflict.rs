@@ -94,7 +94,11 @@ impl Machine {
             }
             Fault::WrongParent if seam && claim.parent.is_some() => {
                 let ours = self.handover_ending_at(below).map(|(_, bytes)| Finalized::Handover(bytes));
-                let Some(ended) = self.epochs.of_height(below).map(EpochRef::epoch) else { return false };
+                let Some(ended) = self.epochs.of_height(below).map(EpochRef::epoch) else {
+                    // Its answer is late: what it contradicts is applied, and the proofs of that epoch are let go.
+                    self.rest_contested(peer);
+                    return true;
+                };
                 (below, ours.or_else(|| self.stored_proof.clone()), Request::Handovers { from: ended, max: 1 })
             }
             _ => return false,
@@ -106,11 +110,15 @@ impl Machine {
             self.contest = Some(Contest { peer, height, ours, by_handover, fault });
             self.send(peer, Purpose::Contest(height), request, 0, size);
         }
-        // Until that is decided, others are asked.
+        self.rest_contested(peer);
+        true
+    }
+
+    /// Until it is decided whether a peer is to blame, others are asked.
+    fn rest_contested(&mut self, peer: PeerId) {
         if let Some(rested) = self.peers.get_mut(peer).map(|known| known.suspected(Kind::Segment, self.now)) {
             self.timers.set_sooner(Timer::Peer(peer), rested);
         }
-        true
     }
 
     /// History has no proof of its own: it hangs on the block that the stored ones began with, and who has another

@@ -162,6 +162,10 @@ impl Machine {
 
     /// Reserves what history holds for something that comes before it, or says no.
     pub(super) fn reserve_before_history(&mut self, bytes: u64) -> bool {
+        // Given up for nothing it would be asked for again at once.
+        if self.budget.room(true).saturating_add(self.blocks.history_held()) < bytes {
+            return false;
+        }
         self.drop_history();
         self.budget.reserve(bytes, true)
     }

@@ -311,7 +311,8 @@ impl Machine {
         let max_bytes = u32::try_from(most).unwrap_or(u32::MAX);
         let headers = GRID.saturating_mul(512).saturating_add(32 << 10);
         let reserved = u64::from(max_bytes.max(MAX_PAYLOAD_BYTES)).saturating_add(headers);
-        if self.budget.reserve(reserved, true) || self.reserve_before_history(reserved) {
+        // A second one is not worth a piece of history.
+        if self.budget.reserve(reserved, true) || (busy.is_empty() && self.reserve_before_history(reserved)) {
             let request = Request::Follow { after, max_bytes, audit: self.config.full_audit };
             self.send(peer, Purpose::Follow(after), request, 0, reserved);
         }

@@ -24,11 +24,20 @@ pub(crate) struct Account {
     pub(super) micros: u64,
     /// Time that checking takes for a MiB of useful bytes.
     pub(super) verify_micros_per_mib: u64,
+    /// How often in a row the peer said that it doesn't have what it was asked for.
+    pub(super) refused_in_a_row: u32,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { answers: 0, success_ppm: MILLION, bytes_per_second: 0, micros: 0, verify_micros_per_mib: 0 }
+        Self {
+            answers: 0,
+            success_ppm: MILLION,
+            bytes_per_second: 0,
+            micros: 0,
+            verify_micros_per_mib: 0,
+            refused_in_a_row: 0,
+        }
     }
 }
 
@@ -39,6 +48,7 @@ fn smooth(old: u64, sample: u64) -> u64 {
 
 impl Account {
     pub(super) fn succeeded(&mut self) {
+        self.refused_in_a_row = 0;
         self.answers = self.answers.saturating_add(1);
         let missing = MILLION.saturating_sub(self.success_ppm);
         self.success_ppm = self.success_ppm.saturating_add(missing.div_ceil(SMOOTHING)).min(MILLION);

@@ -36,8 +36,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const MAX_DOUBLINGS: u32 = 7;
 /// How long a peer's offers of states are not believed after one that nobody gave; doubles with each further one.
 const FIRST_DOUBT: Duration = Duration::from_secs(4);
-/// How long a peer is not asked again for a kind of data that it said it doesn't have.
-pub(super) const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a peer is not asked again for a kind of data that it said it doesn't have; doubles each time in a row.
+const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+/// Doublings of [`NOT_AVAILABLE_PAUSE`] at most: what a peer doesn't have, it may have soon.
+const NOT_AVAILABLE_DOUBLINGS: u32 = 4;
 /// How long a peer is not asked again for the proof of what it claims, after it gave proof of less.
 const UNPROVEN_PAUSE: Duration = Duration::from_secs(5);
 /// How long a peer of another version or another chain is left alone.
@@ -213,6 +215,17 @@ impl Peer {
     /// Asks again for `kind` only from `at` on.
     pub(crate) fn pause(&mut self, kind: Kind, at: Instant) {
         self.not_before.insert(kind, at);
+    }
+
+    /// It says that it doesn't have what it was asked for: whoever goes on saying so leaves room for others, be they slower.
+    /// Returns when it may be asked for `kind` again.
+    pub(super) fn not_available(&mut self, kind: Kind, now: Instant) -> Instant {
+        let account = self.accounts.entry(kind);
+        let doublings = account.refused_in_a_row.min(NOT_AVAILABLE_DOUBLINGS);
+        account.refused_in_a_row = account.refused_in_a_row.saturating_add(1);
+        let until = now.after(NOT_AVAILABLE_PAUSE.saturating_mul(1 << doublings));
+        self.pause(kind, until);
+        until
     }
 
     /// May be asked for `kind` again at once.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::manager::SyncPeerManager;
-use super::peer::{FIRST_PAUSE, NOT_AVAILABLE_PAUSE, Standing, UNSUPPORTED_PAUSE};
+use super::peer::{FIRST_PAUSE, Standing, UNSUPPORTED_PAUSE};
 use super::quality::{PeerOutcome, PeerPerformance};
 use crate::ids::PeerId;
 use crate::requests::{InFlight, Kind};
@@ -118,10 +118,7 @@ impl SyncPeerManager {
 
     /// The peer doesn't have it: asked for other things at once, for this kind after a pause. Returns when that is over.
     pub(crate) fn not_available(&mut self, id: PeerId, kind: Kind, now: Instant) -> Instant {
-        let until = now.after(NOT_AVAILABLE_PAUSE);
-        if let Some(peer) = self.peers.get_mut(id) {
-            peer.pause(kind, until);
-        }
+        let until = self.peers.get_mut(id).map_or(now, |peer| peer.not_available(kind, now));
         if !matches!(kind, Kind::Follow | Kind::Status) {
             self.step_aside(id, now);
         }

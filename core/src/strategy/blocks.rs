@@ -334,6 +334,11 @@ impl Blocks {
         Some((segment, with_bodies.then_some(frames), held))
     }
 
+    /// Bytes of the budget that the piece of history holds.
+    pub(crate) fn history_held(&self) -> u64 {
+        self.history.as_ref().map_or(0, Cell::held)
+    }
+
     /// Forgets the piece of history. Returns bytes of the budget to release and the sources to cancel.
     pub(crate) fn clear_history(&mut self) -> (u64, Vec<Source>) {
         let Some(cell) = self.history.take() else { return (0, Vec::new()) };
