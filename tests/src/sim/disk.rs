@@ -110,7 +110,8 @@ impl Disk {
     }
 
     /// What a machine is told that starts from here.
-    pub fn start(&self) -> Start {
+    pub fn start(&mut self) -> Start {
+        self.shelf.forget_behind_gap();
         Start {
             stored: self.shelf.stored(),
             stored_proof: self.proof.clone(),

@@ -115,6 +115,12 @@ impl Shelf {
         self.payload_bytes
     }
 
+    /// Forgets handovers behind a gap: what should have closed it was lost in a crash, and nobody was told of those behind.
+    pub fn forget_behind_gap(&mut self) {
+        let newest = self.newest_epoch();
+        self.links.retain(|ended, _| *ended < newest);
+    }
+
     /// Puts handovers in, in whatever order. Those behind a gap count when the gap is closed.
     pub fn put_handovers(&mut self, links: &[HandoverLink]) {
         for link in links {
