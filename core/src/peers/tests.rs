@@ -86,7 +86,7 @@ fn nobody_is_to_blame_where_nobody_is_on_time() {
 #[test]
 fn who_goes_on_not_having_it_rests_for_longer() {
     let mut manager = manager(4, 3);
-    let mut rests =
+    let rests =
         |manager: &mut SyncPeerManager| manager.not_available(id(1), RequestKind::Bodies, at(0)).since(at(0)).as_secs();
     let secs: Vec<u64> = (0..7).map(|_| rests(&mut manager)).collect();
     assert_eq!(secs, [1, 2, 4, 8, 16, 16, 16]);
