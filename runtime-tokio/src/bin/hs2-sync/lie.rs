@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use hotstuff2_sync::chain::native::{
-    EpochInfo, FinalityProof, Handover, QuorumCertificate, Segment, Signature, Validator, ValidatorSet,
-};
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::state::{PLACEHOLDER, StateItem};
-use hotstuff2_sync::wire::{Answer, Request, Sections, encode_answer, put_section};
+use hotstuff2_sync::wire::{Answer, Request, Sections, encode_answer};
+use hotstuff2_sync_testkit::forgery::{bend_segment, forge_handovers, forge_header, forge_signature};
 use hotstuff2_sync_tokio::net::{BoxFuture, Handler};
 
 use crate::state_lie::{BendLeaves, add_key, bend_state, change_value, omit_key};
@@ -100,59 +98,6 @@ fn flip_last(data: &Bytes) -> Option<Vec<u8>> {
 fn has_bodies(data: &Bytes) -> bool {
     let mut sections = Sections::new(data.clone());
     sections.take().and_then(|_| sections.take()).is_some() && !sections.is_empty()
-}
-
-/// Changes the segment at the front of an answer, and leaves what follows.
-fn bend_segment(data: &Bytes, change: impl FnOnce(Segment) -> Option<Segment>) -> Option<Vec<u8>> {
-    let mut sections = Sections::new(data.clone());
-    let segment = change(Segment::decode(&sections.take()?).ok()?)?;
-    let mut bent = Vec::new();
-    if !put_section(&mut bent, &segment.encode()) {
-        return None;
-    }
-    bent.extend_from_slice(&sections.rest());
-    Some(bent)
-}
-
-fn forge_header(segment: Segment) -> Option<Segment> {
-    let mut headers = segment.headers().to_vec();
-    let last = headers.last_mut()?;
-    last.state_root = last.id();
-    Segment::new(segment.parent().clone(), headers, segment.proof().clone()).ok()
-}
-
-fn forge_signature(segment: Segment) -> Option<Segment> {
-    let forged = |mut qc: QuorumCertificate| {
-        let signature = qc.signatures.first_mut()?;
-        let mut s = *signature.s();
-        s[0] ^= 1;
-        *signature = Signature::from_parts(*signature.r(), s);
-        Some(qc)
-    };
-    let proof = match segment.proof().clone() {
-        FinalityProof::TwoChain { descendants, qc } => FinalityProof::TwoChain { descendants, qc: forged(qc)? },
-        FinalityProof::DoubleCertificate { descendants, qc } => {
-            FinalityProof::DoubleCertificate { descendants, qc: forged(qc)? }
-        }
-        FinalityProof::Anchored { .. } => return None,
-    };
-    Segment::new(segment.parent().clone(), segment.headers().to_vec(), proof).ok()
-}
-
-/// Gives the next epoch to its first validator alone.
-fn forge_handovers(data: &Bytes) -> Option<Vec<u8>> {
-    let mut sections = Sections::new(data.clone());
-    let mut bent = Vec::new();
-    while !sections.is_empty() {
-        let handover = Handover::decode(&sections.take()?).ok()?;
-        let next = EpochInfo::decode(&handover.next).ok()?;
-        let usurper = Validator { power: u64::MAX, ..*next.validators().validators().first()? };
-        let forged = EpochInfo::new(next.epoch(), next.range(), ValidatorSet::new(vec![usurper]).ok()?);
-        if !put_section(&mut bent, &Handover::new(handover.header, handover.proof, &forged).encode()) {
-            return None;
-        }
-    }
-    Some(bent)
 }
 
 /// The subtree that stands in the place of another in an older state.

@@ -1,15 +1,13 @@
 //! [`Lie`]: what is provably false.
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::native::{
-    EpochInfo, FinalityProof, Handover, QuorumCertificate, Segment, Signature, Validator, ValidatorSet,
-};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{StateForm, StateItem, subtree};
-use hotstuff2_sync::wire::{PeerStatus, Request, Sections, put_section};
+use hotstuff2_sync::wire::{PeerStatus, Request};
 
 use super::{Adversary, Answering, Ask, Says};
+use crate::forgery::{bend_segment, forge_handovers, forge_header, forge_signature};
 
 /// Says what is false, in one of many ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +118,7 @@ impl Adversary for Lie {
             }
             Self::Signature => {
                 if matches!(ask.request, Request::Segment { .. } | Request::Follow { .. }) {
-                    answering.change_data(|data| bend_segment(data, |segment| with_certificate(segment, forge)));
+                    answering.change_data(|data| bend_segment(data, forge_signature));
                 }
             }
             Self::Range => {
@@ -150,63 +148,6 @@ impl Adversary for Lie {
             }
         }
     }
-}
-
-/// Changes the segment at the front of an answer, and leaves what follows.
-pub(super) fn bend_segment(data: &Bytes, change: impl FnOnce(Segment) -> Option<Segment>) -> Option<Vec<u8>> {
-    let mut sections = Sections::new(data.clone());
-    let segment = change(Segment::decode(&sections.take()?).ok()?)?;
-    let mut bent = Vec::new();
-    if !put_section(&mut bent, &segment.encode()) {
-        return None;
-    }
-    bent.extend_from_slice(&sections.rest());
-    Some(bent)
-}
-
-fn forge_header(segment: Segment) -> Option<Segment> {
-    let mut headers = segment.headers().to_vec();
-    let last = headers.last_mut()?;
-    last.state_root = last.id();
-    Segment::new(segment.parent().clone(), headers, segment.proof().clone()).ok()
-}
-
-fn with_certificate(
-    segment: Segment,
-    change: impl FnOnce(QuorumCertificate) -> Option<QuorumCertificate>,
-) -> Option<Segment> {
-    let proof = match segment.proof().clone() {
-        FinalityProof::TwoChain { descendants, qc } => FinalityProof::TwoChain { descendants, qc: change(qc)? },
-        FinalityProof::DoubleCertificate { descendants, qc } => {
-            FinalityProof::DoubleCertificate { descendants, qc: change(qc)? }
-        }
-        FinalityProof::Anchored { .. } => return None,
-    };
-    Segment::new(segment.parent().clone(), segment.headers().to_vec(), proof).ok()
-}
-
-fn forge(mut qc: QuorumCertificate) -> Option<QuorumCertificate> {
-    let signature = qc.signatures.first_mut()?;
-    let mut s = *signature.s();
-    s[0] ^= 1;
-    *signature = Signature::from_parts(*signature.r(), s);
-    Some(qc)
-}
-
-/// Gives the next epoch to its first validator alone.
-fn forge_handovers(data: &Bytes) -> Option<Vec<u8>> {
-    let mut sections = Sections::new(data.clone());
-    let mut bent = Vec::new();
-    while !sections.is_empty() {
-        let handover = Handover::decode(&sections.take()?).ok()?;
-        let next = EpochInfo::decode(&handover.next).ok()?;
-        let usurper = Validator { power: u64::MAX, ..*next.validators().validators().first()? };
-        let forged = EpochInfo::new(next.epoch(), next.range(), ValidatorSet::new(vec![usurper]).ok()?);
-        if !put_section(&mut bent, &Handover::new(handover.header, handover.proof, &forged).encode()) {
-            return None;
-        }
-    }
-    Some(bent)
 }
 
 /// What the first state of the chain has in the places that are asked for.

@@ -7,9 +7,9 @@ use hotstuff2_sync::chain::native::{
 };
 use hotstuff2_sync::wire::{Request, Sections, put_section};
 
-use super::lie::bend_segment;
 use super::{Adversary, Answering, Ask, Says};
 use crate::chain::{SigningEpoch, TestChain};
+use crate::forgery::bend_segment;
 use crate::sim::source::{Holdings, Source};
 
 /// Serves another chain under the name of the true one: a forgery that strangers signed.
