@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::command;
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// The targets; a test of the testkit holds the list against the programs.
@@ -38,7 +39,7 @@ pub(crate) fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Plan
 
 /// Builds every target once, then runs them for the plan's time each, as many at once as there are cores.
 pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<(), String> {
-    let fuzz = &Fuzz::install(workspace)?;
+    let fuzz = &Fuzz { workspace, program: tools::installed(workspace, "cargo-fuzz", &["--version"])? };
     let example = ["run", "--package", "hotstuff2-sync-testkit", "--example", "fuzz_seeds", "--", "fuzz/corpus"];
     command::run(workspace.cargo().args(example))?;
     let mut targets: Vec<&'static str> =
@@ -70,17 +71,7 @@ struct Fuzz<'a> {
     program: PathBuf,
 }
 
-impl<'a> Fuzz<'a> {
-    fn install(workspace: &'a Workspace) -> Result<Self, String> {
-        let tools = workspace.target.join("tools");
-        let program = tools.join("bin/cargo-fuzz");
-        if !command::succeeds(Command::new(&program).arg("--version")) {
-            println!("cargo-fuzz is missing: cargo installs it into {}", tools.display());
-            command::run(workspace.cargo().args(["install", "cargo-fuzz", "--locked", "--root"]).arg(&tools))?;
-        }
-        Ok(Self { workspace, program })
-    }
-
+impl Fuzz<'_> {
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.workspace.root).env("RUSTC_BOOTSTRAP", "1");

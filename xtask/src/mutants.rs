@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-use crate::command;
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// What is mutated, under `core/src`.
@@ -99,12 +99,7 @@ fn is_named(file: &str, name: &str) -> bool {
 
 /// Mutates the files of `plan` and prints what became of the mutants. Fails where one was missed or never ended.
 pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<(), String> {
-    let tools = workspace.target.join("tools");
-    let program = tools.join("bin/cargo-mutants");
-    if !command::succeeds(Command::new(&program).args(["mutants", "--version"])) {
-        println!("cargo-mutants is missing: cargo installs it into {}", tools.display());
-        command::run(workspace.cargo().args(["install", "cargo-mutants", "--locked", "--root"]).arg(&tools))?;
-    }
+    let program = tools::installed(workspace, "cargo-mutants", &["mutants", "--version"])?;
     let folder = workspace.target.join("mutants");
     let bench = Bench { program, tree: folder.join("tree"), build: folder.join("build") };
     let copied = match fs::remove_dir_all(&bench.tree) {

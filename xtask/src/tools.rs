@@ -1,5 +1,7 @@
-//! What a fresh toolchain may lack: rustup's components. Installed where rustup can, else named.
+//! What a fresh toolchain may lack: rustup's components, installed where rustup can, else named; and commands that cargo
+//! installs.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::command;
@@ -53,4 +55,16 @@ pub(crate) fn rustup(workspace: &Workspace) -> Command {
     let mut command = Command::new("rustup");
     command.current_dir(&workspace.root);
     command
+}
+
+/// The program `name` of the crate of that name, which `probe` asks for its version. Where it is missing cargo installs it,
+/// into the checkout's target folder, so that nothing else of the machine changes.
+pub(crate) fn installed(workspace: &Workspace, name: &str, probe: &[&str]) -> Result<PathBuf, String> {
+    let tools = workspace.target.join("tools");
+    let program = tools.join("bin").join(name);
+    if !command::succeeds(Command::new(&program).args(probe)) {
+        println!("{name} is missing: cargo installs it into {}", tools.display());
+        command::run(workspace.cargo().args(["install", name, "--locked", "--root"]).arg(&tools))?;
+    }
+    Ok(program)
 }
