@@ -84,13 +84,11 @@ impl Machine {
                 let cell = self.blocks.cell(first).filter(|cell| cell.end == claim.end);
                 let anchor = cell.and_then(|cell| cell.anchor.clone()).map(Finalized::Tip);
                 let target = self.target.as_ref().filter(|target| target.facts.id == id);
-                match anchor.or_else(|| target.map(|target| target.proof.clone())) {
-                    Some(ours) => (height, Some(ours), Request::Follow { after: below, max_bytes: 1, audit: false }),
-                    None => match self.contest_of_history(height) {
-                        Some((height, ours, request)) => (height, Some(ours), request),
-                        None => return false,
-                    },
-                }
+                let ours = anchor.or_else(|| target.map(|target| target.proof.clone()));
+                let asked =
+                    ours.map(|ours| (height, ours, Request::Follow { after: below, max_bytes: 1, audit: false }));
+                let Some(asked) = asked.or_else(|| self.contest_of_history(height)) else { return false };
+                asked
             }
             Fault::WrongParent if seam && claim.parent.is_some() => {
                 let ours = self.handover_ending_at(below).map(|(_, bytes)| Finalized::Handover(bytes));
@@ -99,11 +97,11 @@ impl Machine {
                     self.rest_contested(peer);
                     return true;
                 };
-                (below, ours.or_else(|| self.stored_proof.clone()), Request::Handovers { from: ended, max: 1 })
+                let Some(ours) = ours.or_else(|| self.stored_proof.clone()) else { return false };
+                (below, ours, Request::Handovers { from: ended, max: 1 })
             }
             _ => return false,
         };
-        let Some(ours) = ours else { return false };
         let size = u64::from(request.max_response_bytes());
         if self.contest.is_none() && self.budget.reserve(size, true) {
             let by_handover = matches!(request, Request::Handovers { .. });
