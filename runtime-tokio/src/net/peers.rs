@@ -19,7 +19,7 @@ use hotstuff2_sync::ids::PeerId;
 
 /// Connections that one peer may have. One for each direction is what honest peers need, and one more for each that a
 /// restart left behind.
-const MAX_CONNECTIONS_PER_PEER: usize = 4;
+pub(super) const MAX_CONNECTIONS_PER_PEER: usize = 4;
 /// Bans that are remembered; beyond it, those that end first are forgotten. A key costs nothing, so they can't be endless.
 const MAX_BANS: usize = 65_536;
 /// Peers whose counters are kept; beyond it, those of peers that are gone are dropped.

@@ -91,7 +91,7 @@ impl Service {
                     }
                 }
                 () = sleep_until(watch.next) => {
-                    if watch.look(&connection, &reader) {
+                    if watch.look(sent(&connection), &reader) {
                         tracing::debug!(%peer, "answers are given up: they are not read");
                         reader.given_up.notify_waiters();
                     }
@@ -230,20 +230,24 @@ impl Watch {
         Self { window, least_bytes, next: Clock::now() + window, since: (usize::MAX, 0) }
     }
 
-    /// The end of a window. True where something was owed all the time and too little was sent, which is as much as the
-    /// other side has acknowledged and what is allowed to be on the way.
-    fn look(&mut self, connection: &Connection, reader: &Reader) -> bool {
+    /// The end of a window, up to which so much was sent. True where something was owed all the time and too little was
+    /// sent, which is as much as the other side has acknowledged and what is allowed to be on the way.
+    fn look(&mut self, sent: u64, reader: &Reader) -> bool {
         self.next = Clock::now() + self.window;
         if reader.owed.load(Ordering::Relaxed) == 0 {
             self.since = (usize::MAX, 0);
             return false;
         }
-        let stats = connection.stats();
-        let sent = stats.udp_tx.bytes.saturating_sub(stats.frame_tx.acks.saturating_mul(ACKNOWLEDGEMENT_BYTES));
         let now = (reader.rests.load(Ordering::Relaxed), sent);
         let before = std::mem::replace(&mut self.since, now);
         before.0 == now.0 && sent.saturating_sub(before.1) < self.least_bytes
     }
+}
+
+/// Bytes that were sent over a connection and are no mere sign of something received.
+fn sent(connection: &Connection) -> u64 {
+    let stats = connection.stats();
+    stats.udp_tx.bytes.saturating_sub(stats.frame_tx.acks.saturating_mul(ACKNOWLEDGEMENT_BYTES))
 }
 
 /// Where turns are given out.
@@ -391,5 +395,29 @@ impl Drop for Unfinished {
             // Fails where the stream is at its end already.
             let _ = self.stream.reset(code.to_wire());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_owed_something_only_since_a_moment_ago_is_not_slow() {
+        let limits = QuicLimits { slow_window: Duration::from_secs(1), min_answer_rate: 1000, ..QuicLimits::default() };
+        let (mut watch, reader) = (Watch::new(&limits), Reader::default());
+        // The first answer may be due since the end of the window before this one, or since a moment ago.
+        let owed = reader.owe();
+        assert!(!watch.look(0, &reader));
+        assert!(!watch.look(1000, &reader), "quick enough");
+        assert!(watch.look(1999, &reader), "a whole window with too little");
+        drop(owed);
+        assert!(!watch.look(1999, &reader), "nothing is owed");
+        let owed = reader.owe();
+        assert!(!watch.look(1999, &reader), "it may have been asked for just now");
+        drop(owed);
+        let _owed = reader.owe();
+        assert!(!watch.look(1999, &reader), "all was received in between");
+        assert!(watch.look(1999, &reader));
     }
 }

@@ -12,8 +12,9 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 
-use hotstuff2_sync::serve::ServeLimits;
+use hotstuff2_sync::serve::{ServeLimits, ServeRates};
 
+use super::super::peers::MAX_CONNECTIONS_PER_PEER;
 use super::super::tls::{self, SERVER_NAME, ServerKey};
 use super::super::{ConnectError, DisconnectReason, MAX_REQUEST_BYTES, ResponseError};
 use super::*;
@@ -45,9 +46,13 @@ where
 
 /// A client that keeps none of the limits, connected to `node`.
 async fn bare_client(node: &Node, transport: TransportConfig) -> (Endpoint, Connection) {
-    let identity = Identity::generate().unwrap();
+    bare_client_with(&Identity::generate().unwrap(), node, transport).await
+}
+
+/// The same with this identity.
+async fn bare_client_with(identity: &Identity, node: &Node, transport: TransportConfig) -> (Endpoint, Connection) {
     let key = Arc::new(ServerKey::new(identity.peer_id(), None));
-    let mut config = ClientConfig::new(Arc::new(tls::client_config(&identity, key).unwrap()));
+    let mut config = ClientConfig::new(Arc::new(tls::client_config(identity, key).unwrap()));
     config.transport_config(Arc::new(transport));
     let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let connection = endpoint.connect_with(config, node.address, SERVER_NAME).unwrap().await.unwrap();
@@ -120,6 +125,8 @@ async fn a_reader_that_never_reads_holds_a_bounded_number_of_answers() {
     let limits = QuicLimits {
         serve: ServeLimits { peer_memory: 4 << 20, ..ServeLimits::default() },
         answer_timeout: Duration::from_millis(1500),
+        // Nothing but that time-out gives them up.
+        slow_window: Duration::from_secs(3600),
         ..QuicLimits::default()
     };
     let mut server = Node::new(limits, Some(Arc::new(Made(Arc::clone(&made)))));
@@ -178,6 +185,30 @@ async fn who_reads_too_slowly_is_given_up_long_before_an_answer_must_be_there() 
     // Nobody is given up who isn't owed anything, whatever the time.
     tokio::time::sleep(3 * limits.slow_window).await;
     assert_eq!(timeout(SOON, asked(&connection).await.read_to_end(2 << 20)).await.unwrap().unwrap().len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn who_goes_on_asking_is_read_from_more_slowly_and_nobody_else_is() {
+    let peer = ServeRates { requests: 1, ..ServeLimits::default().peer };
+    let serve = ServeLimits { peer, peer_refusals: 1, ..ServeLimits::default() };
+    let mut server = Node::new(QuicLimits { serve, ..QuicLimits::default() }, Some(Arc::new(Echo)));
+    let (_endpoint, connection) = bare_client(&server, TransportConfig::default()).await;
+    server.event().await;
+    let flood = async {
+        for _ in 0..100 {
+            asked(&connection).await.read_to_end(100).await.unwrap();
+        }
+    };
+    // Two refusals a second are what it gets: so many take the better part of a minute, and read at once no time.
+    tokio::select! {
+        () = flood => panic!("it is not paused"),
+        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+    }
+    assert!(server.network.serve_stats().refused > 1);
+    let mut client = Node::asking();
+    client.meet(&mut server).await;
+    let answer = timeout(SOON, client.network.request(server.peer, Bytes::from_static(b"me"), 10)).await.unwrap();
+    assert_eq!(&answer.unwrap()[..], b"me");
 }
 
 /// Connects a bare client, and says whether it had to prove its address (RFC 9000, section 8.1.2), which shows in the
@@ -334,6 +365,38 @@ async fn ban_lasts_in_both_directions() {
     assert_eq!(gone, DisconnectReason::ByPeer("banned".into()));
     assert!(client.network.request(server.peer, Bytes::new(), 1).await.is_err());
     assert!(server.events.try_recv().is_err(), "the banned peer was never let in");
+}
+
+#[tokio::test]
+async fn a_banned_peer_is_sent_nothing() {
+    let (node, peer) = (Node::asking(), PeerId::from_bytes([9; 32]));
+    node.network.ban(peer, Duration::from_secs(3600), "bad proof");
+    let there = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    there.set_nonblocking(true).unwrap();
+    let error = node.network.connect(there.local_addr().unwrap(), Some(peer)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Banned { .. }), "{error}");
+    assert_eq!(there.recv(&mut [0; 1500]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
+async fn one_peer_has_a_few_connections_and_the_oldest_makes_room() {
+    let mut server = Node::serving(Echo);
+    let identity = Identity::generate().unwrap();
+    let mut there = Vec::new();
+    for _ in 0..=MAX_CONNECTIONS_PER_PEER {
+        let (endpoint, connection) = bare_client_with(&identity, &server, TransportConfig::default()).await;
+        // An answer shows that it was let in.
+        assert_eq!(timeout(SOON, asked(&connection).await.read_to_end(100)).await.unwrap().unwrap(), b"give");
+        there.push((endpoint, connection));
+    }
+    let reason = timeout(SOON, there[0].1.closed()).await.unwrap().to_string();
+    assert!(reason.contains("replaced by a newer connection"), "{reason}");
+    for (_, connection) in &there[1..] {
+        assert_eq!(timeout(SOON, asked(connection).await.read_to_end(100)).await.unwrap().unwrap(), b"give");
+    }
+    // It was there all the time.
+    assert!(matches!(server.event().await, NetworkEvent::Connected { peer, .. } if peer == identity.peer_id()));
+    assert!(server.events.try_recv().is_err());
 }
 
 #[tokio::test]
