@@ -305,6 +305,23 @@ mod tests {
     }
 
     #[test]
+    fn where_the_last_dial_failed_nobody_is_sent() {
+        let mut book = AddressBook::new(1);
+        for address in ["8.8.4.4:7", "8.8.8.8:7"] {
+            book.answered(at(1, address), NOW);
+        }
+        let mut told = |failed: Option<&str>| {
+            failed.into_iter().for_each(|address| book.failed(at(1, address), false, 3));
+            book.sample(id(9), source(), 64)
+        };
+        assert_eq!(told(None), [at(1, "8.8.8.8:7")]);
+        assert_eq!(told(Some("8.8.8.8:7")), [at(1, "8.8.4.4:7")]);
+        assert_eq!(told(Some("8.8.4.4:7")), []);
+        book.answered(at(1, "8.8.8.8:7"), NOW);
+        assert_eq!(book.sample(id(9), source(), 64), [at(1, "8.8.8.8:7")]);
+    }
+
+    #[test]
     fn a_full_book_gives_up_the_largest_group_and_never_what_the_operator_named() {
         let mut book = AddressBook::new(1);
         book.answered(at(1, "8.8.8.8:7"), NOW);

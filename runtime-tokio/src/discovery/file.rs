@@ -198,7 +198,7 @@ fn decode(bytes: &[u8], seed: u64) -> Result<AddressBook, &'static str> {
         if !in_time(until) {
             return Err("it has bans without an end");
         }
-        book.bans.insert(id, until);
+        book.ban(id, until);
     }
     Ok(book)
 }

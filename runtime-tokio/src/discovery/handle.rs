@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::PeerId;
-use hotstuff2_sync::limits::MAX_PEER_ADDRESSES;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::{KnownPeer, Refusal, Request, encode_peers, encode_refusal};
 use tokio::sync::{Notify, watch};
@@ -232,7 +231,8 @@ impl Discovery {
         let Some(link) = links.iter().find(|link| link.peer == peer) else {
             return encode_refusal(Refusal::NotAvailable);
         };
-        let max = usize::try_from(max).unwrap_or(usize::MAX).min(MAX_PEER_ADDRESSES);
+        // No more than an answer may hold are encoded, whatever was asked for.
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         let mut book = self.book();
         let address = SocketAddr::new(link.address.ip().to_canonical(), port);
         let is_new = port != 0 && book.hear(peer, link.address, KnownPeer { id: peer, address });

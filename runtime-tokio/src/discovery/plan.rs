@@ -315,7 +315,8 @@ impl Plan {
         let mut rng = self.rng.clone();
         let candidate = book.candidates.choose(&mut rng, |candidate| {
             let KnownPeer { id, address } = candidate.peer;
-            let fits = id != own && !self.left.contains(&id) && !book.is_banned(id);
+            // Of who is banned nothing is kept.
+            let fits = id != own && !self.left.contains(&id);
             fits && !self.is_out(id) && rested(Host::of(address))
         })?;
         self.rng = rng;

@@ -374,6 +374,18 @@ async fn hearsay_is_tried_without_being_kept_where_there_is_no_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_banned_is_not_dialled_though_the_operator_named_it() {
+    let mut book = AddressBook::new(1);
+    book.answered(at(1, "8.8.8.8:7"), UnixMillis::new(1));
+    book.set_bootstrap(id(1));
+    book.ban(id(1), UnixMillis::new(9));
+    assert_eq!(book.peers().len(), 1, "where it is stays known");
+    assert_eq!(all(&mut plan(64, &[]), &book, &[]), []);
+    book.lift_bans();
+    assert_eq!(all(&mut plan(64, &[]), &book, &[]), [Dial::Known(at(1, "8.8.8.8:7"))]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn dials_on_their_way_are_bounded() {
     let mut book = AddressBook::new(1);
     (0..100).for_each(|number| book.answered(at(number, &format!("8.{number}.1.1:7")), UnixMillis::new(1)));
