@@ -1,6 +1,8 @@
 //! What a handler gives, from a store that changes.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,11 +21,11 @@ use crate::{PeerAddress, SyncBuilder};
 
 const ASKER: PeerId = PeerId::from_bytes([7; 32]);
 
-fn ask(handler: &StoreHandler<Arc<Store>>, request: &Request) -> Answer {
+fn ask(handler: &impl Handler, request: &Request) -> Answer {
     Answer::decode(handler.handle(ASKER, request.encode().into())).unwrap()
 }
 
-fn tip(handler: &StoreHandler<Arc<Store>>) -> Height {
+fn tip(handler: &impl Handler) -> Height {
     let Answer::Data(status) = ask(handler, &Request::Status) else { panic!("there is a status") };
     postcard::from_bytes::<PeerStatus>(&status).unwrap().tip
 }
@@ -55,6 +57,44 @@ fn what_many_ask_for_is_kept_and_never_older_than_the_store() {
         last = store.stored().height;
         // The second question makes it stay.
         assert!(after.hits - before.hits >= 6, "{after:?}");
+    }
+}
+
+/// A store that grows right before somebody looks at it, that time.
+struct Grows {
+    store: Arc<Store>,
+    looks: AtomicUsize,
+    at: usize,
+    more: Mutex<Option<Apply>>,
+}
+
+impl Deref for Grows {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        if self.looks.fetch_add(1, Ordering::Relaxed) + 1 == self.at
+            && let Some(more) = self.more.lock().unwrap().take()
+        {
+            self.store.append(&more).unwrap();
+        }
+        &self.store
+    }
+}
+
+#[test]
+fn a_change_in_the_middle_of_an_answer_is_not_missed_by_those_after_it() {
+    let world = World::new();
+    let apply = |id, part: usize| Apply { id, parts: vec![world.chain.parts()[part].clone()], tip: None };
+    for at in 1..=12 {
+        let store = Arc::new(world.create(&format!("grows-{at}")));
+        store.put_handovers(world.chain.handovers()).unwrap();
+        store.append(&apply(CallId::FIRST, 0)).unwrap();
+        let more = Mutex::new(Some(apply(CallId::FIRST.next(), 1)));
+        let handler = StoreHandler::new(Grows { store: Arc::clone(&store), looks: AtomicUsize::new(0), at, more });
+        for asked in 0..5 {
+            let before = store.stored().height;
+            assert!(tip(&handler) >= before, "it grew before look {at}; answer {asked} is older");
+        }
     }
 }
 
