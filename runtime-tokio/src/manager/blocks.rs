@@ -12,8 +12,38 @@ use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{BodyFrame, split_payloads};
 
-use super::{MAX_BYTES_PER_CALL, SyncError, SyncResult};
+use super::{SyncError, SyncResult};
 use crate::store::{BlockStore, StoreFailure};
+
+/// Blocks that one call returns, up to a bound of payload bytes.
+pub(super) struct Gathered {
+    from: Height,
+    most_bytes: u64,
+    bytes: u64,
+    blocks: Vec<Block>,
+}
+
+impl Gathered {
+    /// None yet of those from `from` on.
+    pub(super) fn new(from: Height, most_bytes: u64) -> Self {
+        Self { from, most_bytes, bytes: 0, blocks: Vec::new() }
+    }
+
+    /// Takes in the next block, if there is room for it.
+    pub(super) fn push(&mut self, block: Block) -> SyncResult<()> {
+        self.bytes = self.bytes.saturating_add(block.payload.len() as u64);
+        if self.bytes > self.most_bytes {
+            return Err(SyncError::TooManyBytes { from: self.from, through: block.height() });
+        }
+        self.blocks.push(block);
+        Ok(())
+    }
+
+    /// All of them.
+    pub(super) fn into_blocks(self) -> Vec<Block> {
+        self.blocks
+    }
+}
 
 /// A store with what it takes to read blocks from it. Every call may wait for the disk.
 #[derive(Clone)]
@@ -48,14 +78,14 @@ impl StoredBlocks {
     }
 
     /// All blocks of `range`, the last of them and of each epoch with a certificate where the store can give one. `None`
-    /// where one isn't stored.
-    pub(super) fn read_all(&self, range: HeightRange) -> SyncResult<Option<Vec<Block>>> {
-        let mut blocks = self.read(range, MAX_BYTES_PER_CALL)?;
-        let Some(last) = blocks.last().map(Block::height) else { return Ok(None) };
-        let bytes: u64 = blocks.iter().map(|block| block.payload.len() as u64).sum();
-        if bytes > MAX_BYTES_PER_CALL {
-            return Err(SyncError::TooManyBytes { from: range.first(), through: last });
+    /// where one isn't stored. An error where they have more than `most_bytes` of payload.
+    pub(super) fn read_all(&self, range: HeightRange, most_bytes: u64) -> SyncResult<Option<Vec<Block>>> {
+        let mut gathered = Gathered::new(range.first(), most_bytes);
+        for block in self.read(range, most_bytes)? {
+            gathered.push(block)?;
         }
+        let mut blocks = gathered.into_blocks();
+        let Some(last) = blocks.last().map(Block::height) else { return Ok(None) };
         if last != range.last() {
             let there = self.store.read(HeightRange::single(last.next()), 0)?.is_some();
             return if there {

@@ -21,6 +21,8 @@ mod tokio_manager;
 mod validator;
 
 #[cfg(all(test, feature = "cli"))]
+mod requester_tests;
+#[cfg(all(test, feature = "cli"))]
 mod strategies_tests;
 #[cfg(all(test, feature = "cli"))]
 mod tests;

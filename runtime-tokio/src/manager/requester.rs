@@ -105,9 +105,8 @@ impl BlockRequester {
                 let headers = segment.decoded(&*self.blocks.chain);
                 let headers = headers.map_err(|fault| SyncError::Damaged { height, fault })?;
                 let blocks = StoredBlocks::blocks_in(headers, segment.payload_lens(), &frames).unwrap_or_default();
-                let Some(mut block) = blocks.into_iter().find(|block| block.height() == height) else {
-                    return Ok(Said::Nothing);
-                };
+                // The claim begins at the height that was asked for, and what is proven begins where the claim does.
+                let Some(mut block) = blocks.into_iter().next() else { return Ok(Said::Nothing) };
                 if let Some(proof) = headers.headers().get(1..).and_then(|up| headers.proof().extended_down(up)) {
                     block.proof = proof;
                 }

@@ -14,7 +14,7 @@ use hotstuff2_sync::state::SnapshotId;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::blocks::StoredBlocks;
+use super::blocks::{Gathered, StoredBlocks};
 use super::peers::SyncPeers;
 use super::pump::{EVENTS_KEPT, Pump, SyncEvents};
 use super::requester::BlockRequester;
@@ -361,21 +361,16 @@ impl SyncManager for TokioSyncManager {
         }
         self.sync_to(to_height).await?;
         let blocks = self.0.requester.blocks.clone();
-        if let Some(blocks) = blocking(move || blocks.read_all(range)).await? {
+        if let Some(blocks) = blocking(move || blocks.read_all(range, MAX_BYTES_PER_CALL)).await? {
             return Ok(blocks);
         }
         // Some lie below what is stored: one by one.
-        let mut found = Vec::new();
-        let mut bytes = 0u64;
+        let mut found = Gathered::new(from_height, MAX_BYTES_PER_CALL);
         for height in (from_height.get()..=to_height.get()).map(Height::new) {
             let block = self.sync_single_block(height).await?.ok_or(SyncError::NotGiven { height, asked: 0 })?;
-            bytes += block.payload.len() as u64;
-            if bytes > MAX_BYTES_PER_CALL {
-                return Err(SyncError::TooManyBytes { from: from_height, through: height });
-            }
-            found.push(block);
+            found.push(block)?;
         }
-        Ok(found)
+        Ok(found.into_blocks())
     }
 
     async fn sync_single_block(&mut self, height: Height) -> SyncResult<Option<Block>> {
