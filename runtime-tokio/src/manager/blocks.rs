@@ -133,30 +133,6 @@ impl StoredBlocks {
         Some(blocks)
     }
 
-    /// The trusted epoch that `height` belongs to; `None` where its handover isn't stored.
-    pub(super) fn epoch_of(&self, height: Height) -> Result<Option<EpochRef>, StoreFailure> {
-        let (trusted, handovers) = self.store.epochs()?;
-        let known = || std::iter::once(&trusted).chain(handovers.iter().map(|link| &link.epoch));
-        if let Some(epoch) = known().find(|epoch| epoch.range().contains(height)) {
-            return Ok(Some(epoch.clone()));
-        }
-        // Ranges ascend with numbers, so that older ones are found by halving.
-        let (mut low, mut high) = (Epoch::ZERO, trusted.epoch());
-        while low < high {
-            let middle = Epoch::new(low.get() + (high.get() - low.get()) / 2);
-            let Some(epoch) = self.epoch(middle)? else { return Ok(None) };
-            if epoch.range().contains(height) {
-                return Ok(Some(epoch));
-            }
-            if height < epoch.range().first() {
-                high = middle;
-            } else {
-                low = middle.next();
-            }
-        }
-        Ok(None)
-    }
-
     /// The trusted epoch with this number.
     fn epoch(&self, number: Epoch) -> Result<Option<EpochRef>, StoreFailure> {
         if number == self.first.epoch() {

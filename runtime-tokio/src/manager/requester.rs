@@ -45,7 +45,7 @@ impl BlockRequester {
     /// or there is none, that is [`SyncError::NotGiven`].
     pub async fn request_block(&self, height: Height) -> SyncResult<Block> {
         let blocks = self.blocks.clone();
-        let epoch = blocking(move || blocks.epoch_of(height)).await?;
+        let epoch = blocking(move || blocks.store.epoch_of(height)).await?;
         let epoch: EpochRef = epoch.filter(|_| height > Height::ZERO).ok_or(SyncError::UnknownEpoch(height))?;
         let cell = grid_cell(height, epoch.range()).and_then(|cell| HeightRange::new(height, cell.last()));
         let (Some(range), Some(after)) = (cell, height.prev()) else { return Err(SyncError::UnknownEpoch(height)) };

@@ -249,7 +249,7 @@ impl DependencyResolver {
             let mut planned = Vec::new();
             let mut rest = Some(range);
             while let Some(range) = rest.filter(|_| planned.len() < most) {
-                let epoch = blocks.epoch_of(range.first())?;
+                let epoch = blocks.store.epoch_of(range.first())?;
                 let cell = epoch.and_then(|epoch| grid_cell(range.first(), epoch.range()));
                 let epoch_is_known = cell.is_some();
                 let range = cell.and_then(|cell| cell.intersection(range)).unwrap_or(range);

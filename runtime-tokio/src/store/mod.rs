@@ -85,6 +85,10 @@ pub trait BlockStore: ChainReader<Error = StoreFailure, State = BoxedState> + Se
     /// The trusted epoch that [`Self::stored`] belongs to, and the stored handovers from its end on.
     fn epochs(&self) -> Result<(EpochRef, Vec<HandoverLink>), StoreFailure>;
 
+    /// The trusted epoch that `height` belongs to: of those whose handovers are stored, or the first. `None` where it isn't
+    /// among them.
+    fn epoch_of(&self, height: Height) -> Result<Option<EpochRef>, StoreFailure>;
+
     /// Stores blocks that continue the stored ones, durably on return. Blocks that are stored already are skipped, so a
     /// call may be made again when its answer was lost. After a failure nothing of it counts, and the same call may be
     /// made again if the failure is transient.
@@ -123,6 +127,10 @@ impl<C: Chain> BlockStore for DiskStore<C> {
 
     fn epochs(&self) -> Result<(EpochRef, Vec<HandoverLink>), StoreFailure> {
         self.trusted_epochs()
+    }
+
+    fn epoch_of(&self, height: Height) -> Result<Option<EpochRef>, StoreFailure> {
+        self.view().epoch_of(height).map(|(epoch, _)| self.epoch_ref(epoch)).transpose()
     }
 
     fn append(&self, apply: &Apply) -> Result<(), StoreFailure> {

@@ -217,6 +217,10 @@ fn handovers_and_epochs() {
     assert_eq!(store.epochs().unwrap(), (toy.epoch(0), toy.handovers()));
     append_all(&store, &[apply(vec![toy.part(range(11, 20), range(11, 15), 10)])]);
     assert_eq!(store.epochs().unwrap(), (toy.epoch(1), toy.handovers().split_off(1)));
+    // Also those of heights that are not stored yet, and of those that ended long ago.
+    for (height, epoch) in [(0, Some(0)), (10, Some(0)), (11, Some(1)), (30, Some(2)), (31, None)] {
+        assert_eq!(store.epoch_of(Height::new(height)).unwrap(), epoch.map(|epoch| toy.epoch(epoch)), "{height}");
+    }
     let mut gap = toy.handovers();
     gap[1].epoch = toy.epoch(1);
     drop(store);
