@@ -6,6 +6,7 @@
 //! folder by file: `--continue` goes on where a run ended, and tries again what it missed.
 
 use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
@@ -101,6 +102,7 @@ fn is_named(file: &str, name: &str) -> bool {
 pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<(), String> {
     let program = tools::installed(workspace, "cargo-mutants", &["mutants", "--version"])?;
     let folder = workspace.target.join("mutants");
+    let _alone = alone_in(&folder)?;
     let bench = Bench { program, tree: folder.join("tree"), build: folder.join("build") };
     let copied = match fs::remove_dir_all(&bench.tree) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -121,6 +123,22 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<(), String> {
     println!("\n{table}");
     let open: Vec<&str> = all.missed.iter().chain(&all.timeout).map(String::as_str).collect();
     if open.is_empty() { Ok(()) } else { Err(format!("no test caught these mutants:\n{}", open.join("\n"))) }
+}
+
+/// The right to work in `folder`, for as long as it is held: two runs at a time would change the code under each other's
+/// tests. The system takes it back however the process ends.
+fn alone_in(folder: &Path) -> Result<File, String> {
+    let failed = |error: io::Error| format!("can't lock {}: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    let lock = File::create(folder.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "another `cargo xtask mutants` works in {}: wait until it has ended, or set CARGO_TARGET_DIR to another folder",
+            folder.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 /// Copies what is under `from` but for version control and build folders.
@@ -285,6 +303,18 @@ mod tests {
         for test in SLOW_TESTS {
             assert!(text.contains(&format!("fn {test}(")), "{test}");
         }
+    }
+
+    #[test]
+    fn a_second_run_in_the_same_folder_is_refused_until_the_first_has_ended() {
+        let folder = std::env::temp_dir().join(format!("hs2-mutants-lock-{}", std::process::id()));
+        let first = alone_in(&folder).unwrap();
+        let refused = alone_in(&folder).unwrap_err();
+        assert!(refused.contains("wait until it has ended") && refused.contains("CARGO_TARGET_DIR"), "{refused}");
+        drop(first);
+        let again = alone_in(&folder).map(drop);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(again, Ok(()));
     }
 
     #[test]
