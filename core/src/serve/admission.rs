@@ -21,6 +21,9 @@
 //! admission.end(now, ticket);
 //! ```
 
+mod books;
+mod turns;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
@@ -365,150 +368,6 @@ impl Admission {
         self.limits.total.part(self.percent, 100)
     }
 
-    fn first_deadline(&self) -> Option<(Ticket, Instant)> {
-        let ticket = *self.waiting.first()?;
-        match self.open.get(&ticket)?.stage {
-            Stage::Waiting(deadline) => Some((ticket, deadline)),
-            Stage::Running | Stage::Sending => None,
-        }
-    }
-
-    /// The request whose turn is next.
-    fn front(&self) -> Option<(Ticket, Open)> {
-        let (_, group) = self.ready.first()?;
-        let (_, peer) = self.groups.get(group)?.ready.first()?;
-        let ticket = *self.peers.get(peer)?.queue.front()?;
-        Some((ticket, *self.open.get(&ticket)?))
-    }
-
-    fn serve(&mut self, now: Instant, ticket: Ticket, open: Open) {
-        self.leave_queue(ticket, open.peer, open.group);
-        if let Some(open) = self.open.get_mut(&ticket) {
-            open.stage = Stage::Running;
-        }
-        self.running = self.running.saturating_add(1);
-        self.total.take(open.spend);
-        self.hold(open.peer, open.group, 0, open.memory);
-        if let Some(group) = self.groups.get_mut(&open.group) {
-            group.allowance.take(open.spend);
-            self.level = self.level.max(group.spent);
-        }
-        if let Some(peer) = self.peers.get_mut(&open.peer) {
-            (peer.refused, peer.busy_until) = (0, Instant::ZERO);
-            if let Some(group) = self.groups.get_mut(&open.group) {
-                group.level = group.level.max(peer.spent);
-            }
-        }
-        self.charge(now, open.peer, open.group, 0, open.spend.work);
-    }
-
-    /// Changes what was spent on a peer and its group, and with it their places.
-    fn charge(&mut self, now: Instant, id: PeerId, group_id: u64, less: u64, more: u64) {
-        let (Some(peer), Some(group)) = (self.peers.get_mut(&id), self.groups.get_mut(&group_id)) else { return };
-        let weight = peer.weight(now);
-        let weigh = |work: u64| u128::from(work).checked_shl(weight).unwrap_or(u128::MAX);
-        let is_ready = group.ready.remove(&(peer.spent, id));
-        peer.spent = peer.spent.saturating_add(weigh(more)).saturating_sub(weigh(less));
-        if is_ready {
-            group.ready.insert((peer.spent, id));
-        }
-        let is_ready = self.ready.remove(&(group.spent, group_id));
-        group.spent = group.spent.saturating_add(u128::from(more)).saturating_sub(u128::from(less));
-        if is_ready {
-            self.ready.insert((group.spent, group_id));
-        }
-    }
-
-    /// A peer with requests takes part in its group's turns, and the group in everyone's.
-    fn line_up(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(group) = self.groups.get_mut(&peer.group) else { return };
-        if peer.full || peer.queue.is_empty() || group.ready.contains(&(peer.spent, id)) {
-            return;
-        }
-        // Whoever did without for a while has no claim for that.
-        peer.spent = peer.spent.max(group.level);
-        group.ready.insert((peer.spent, id));
-        if group.standing == Standing::Idle {
-            let id = peer.group;
-            self.stand(id, Standing::Ready);
-        }
-    }
-
-    /// A peer takes part no longer.
-    fn step_out(&mut self, group_id: u64, id: PeerId, spent: u128) {
-        let Some(group) = self.groups.get_mut(&group_id) else { return };
-        group.ready.remove(&(spent, id));
-        if group.ready.is_empty() {
-            self.stand(group_id, Standing::Idle);
-        }
-    }
-
-    fn stand(&mut self, id: u64, standing: Standing) {
-        let Some(group) = self.groups.get_mut(&id) else { return };
-        match group.standing {
-            Standing::Ready => {
-                self.ready.remove(&(group.spent, id));
-            }
-            Standing::Resting(at) => {
-                self.resting.remove(&(at, id));
-            }
-            Standing::Idle | Standing::Full => {}
-        }
-        group.standing = if group.ready.is_empty() { Standing::Idle } else { standing };
-        match group.standing {
-            Standing::Ready => {
-                group.spent = group.spent.max(self.level);
-                self.ready.insert((group.spent, id));
-            }
-            Standing::Resting(at) => {
-                self.resting.insert((at, id));
-            }
-            Standing::Idle | Standing::Full => {}
-        }
-    }
-
-    fn wake_groups(&mut self, now: Instant) {
-        while let Some(&(at, group)) = self.resting.first().filter(|(at, _)| *at <= now) {
-            self.resting.remove(&(at, group));
-            self.stand(group, Standing::Ready);
-        }
-    }
-
-    fn leave_queue(&mut self, ticket: Ticket, id: PeerId, group_id: u64) {
-        self.waiting.remove(&ticket);
-        if let Some(group) = self.groups.get_mut(&group_id) {
-            group.waiting = group.waiting.saturating_sub(1);
-        }
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.queue.retain(|other| *other != ticket);
-        if peer.queue.is_empty() {
-            let spent = peer.spent;
-            self.step_out(group_id, id, spent);
-        }
-    }
-
-    /// Changes what a request has in memory.
-    fn hold(&mut self, id: PeerId, group_id: u64, less: u64, more: u64) {
-        let change = |held: u64| held.saturating_sub(less).saturating_add(more);
-        self.held = change(self.held);
-        self.stats.peak_memory = self.stats.peak_memory.max(self.held);
-        let limits = self.limits;
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.held = change(peer.held);
-            if peer.full && peer.held < limits.peer_memory {
-                peer.full = false;
-                self.line_up(id);
-            }
-        }
-        if let Some(group) = self.groups.get_mut(&group_id) {
-            group.held = change(group.held);
-            if group.standing == Standing::Full && group.held < limits.group_memory {
-                self.stand(group_id, Standing::Ready);
-            }
-        }
-    }
-
     /// Tells a peer to come back: when what it lacks is there, and later each time that it was not.
     fn refuse(&mut self, now: Instant, id: PeerId, wait: Duration) -> Busy {
         let (work, own, all) = (self.limits.refusal_work, self.limits.peer_refusal_rate(), self.limits.refusal_rate());
@@ -534,61 +393,6 @@ impl Admission {
             group.allowance.take_work(work);
         }
         Busy { retry_after_ms: millis(wait) }
-    }
-
-    /// Keeps account of a peer, in the place of the one that did nothing for longest if there are too many. False where
-    /// all of those have requests open.
-    fn track(&mut self, now: Instant, id: PeerId, group_id: u64) -> bool {
-        if let Some(peer) = self.peers.get(&id) {
-            let (old, may_move) = (peer.group, peer.open == 0);
-            // It moved; what is open stays where it was asked for.
-            let moves = old != group_id && may_move && self.track_group(now, group_id);
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.seen = peer.seen.max(now);
-                if moves {
-                    peer.group = group_id;
-                    self.join(group_id, Some(old));
-                }
-            }
-            return true;
-        }
-        if self.peers.len() >= self.limits.max_peers.max(1) {
-            let idle = self.peers.iter().filter(|(_, peer)| peer.open == 0).min_by_key(|(_, peer)| peer.seen);
-            let Some((idle, group)) = idle.map(|(idle, peer)| (*idle, peer.group)) else { return false };
-            self.peers.remove(&idle);
-            if let Some(group) = self.groups.get_mut(&group) {
-                group.peers = group.peers.saturating_sub(1);
-            }
-        }
-        if !self.track_group(now, group_id) {
-            return false;
-        }
-        self.peers.insert(id, Peer::new(group_id, now));
-        self.join(group_id, None);
-        true
-    }
-
-    fn join(&mut self, new: u64, old: Option<u64>) {
-        if let Some(group) = self.groups.get_mut(&new) {
-            group.peers = group.peers.saturating_add(1);
-        }
-        if let Some(group) = old.and_then(|old| self.groups.get_mut(&old)) {
-            group.peers = group.peers.saturating_sub(1);
-        }
-    }
-
-    fn track_group(&mut self, now: Instant, id: u64) -> bool {
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.seen = group.seen.max(now);
-            return true;
-        }
-        if self.groups.len() >= self.limits.max_peers.max(1) {
-            let idle = self.groups.iter().filter(|(_, group)| group.peers == 0).min_by_key(|(_, group)| group.seen);
-            let Some(idle) = idle.map(|(idle, _)| *idle) else { return false };
-            self.groups.remove(&idle);
-        }
-        self.groups.insert(id, Group { seen: now, ..Group::default() });
-        true
     }
 }
 
