@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::args::{App, BenchArgs, BenchServers, BenchWhat, ChainArgs, CrossoverArgs, Parent, Strategy};
+use crate::args::{App, ChainArgs, Parent, Strategy};
+use crate::bench_args::{BenchArgs, BenchServers, BenchWhat, CrossoverArgs};
 use crate::bench_peers;
 use crate::bench_siege;
 use crate::bench_state;

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::args::{App, BenchPeersArgs, ChainArgs, CrowdArgs, Parent};
+use crate::args::{App, ChainArgs, Parent};
+use crate::bench_args::{BenchPeersArgs, CrowdArgs};
 use crate::besiege::from;
 use crate::child::Child;
 use crate::cluster::Folder;

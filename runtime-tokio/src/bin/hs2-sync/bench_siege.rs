@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use hotstuff2_sync::serve::{CacheStats, ServeStats};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{App, BenchServers, BenchSiegeArgs, Parent, Strategy};
+use crate::args::{App, Parent, Strategy};
 use crate::bench::chain_of;
+use crate::bench_args::{BenchServers, BenchSiegeArgs};
 use crate::besiege::SiegeReport;
 use crate::child::Child;
 use crate::cluster::{Folder, SyncJob, copy_store};

@@ -14,8 +14,9 @@ use hotstuff2_sync::state::{PageBuilder, Prefix, Record, StateReader as _, value
 use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention, StateSpace, StateStore as _, StoreAnchor};
 use serde::Serialize;
 
-use crate::args::{BenchStateArgs, Parent, Strategy};
+use crate::args::{Parent, Strategy};
 use crate::bench::{KEY_BYTES, Servers, chain_of, pair_bytes};
+use crate::bench_args::BenchStateArgs;
 use crate::cluster::Folder;
 use crate::error::CliError;
 use crate::generate::{generate, now};

@@ -19,7 +19,7 @@ use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use crate::args::BesiegeArgs;
+use crate::bench_args::BesiegeArgs;
 use crate::error::CliError;
 use crate::report::write_json;
 use crate::stop::stop_signal;

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod bench_args;
 mod bench_peers;
 mod bench_siege;
 mod bench_state;
