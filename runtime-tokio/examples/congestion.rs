@@ -5,6 +5,9 @@
 //! cargo run --release -p hotstuff2-sync-tokio --example congestion -- [MBIT] [DELAY_MS] [LOSS_PPM] [SECONDS]
 //! ```
 
+#[path = "line/quic.rs"]
+mod quic;
+
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,12 +15,7 @@ use std::time::{Duration, Instant};
 
 use hotstuff2_sync_tokio::net::WestwoodConfig;
 use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, ServerConfig, TransportConfig};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use quinn::{Endpoint, TransportConfig};
 use tokio::net::UdpSocket;
 use tokio::time::{sleep_until, timeout};
 
@@ -76,14 +74,7 @@ fn transport(name: &str) -> Arc<TransportConfig> {
 
 /// Payload bits a second after the first two seconds, share of packets lost, and the sender's last round trip.
 async fn measure(line: Line, name: &str, time: Duration) -> Result<(f64, f64, Duration), Failure> {
-    let certified = rcgen::generate_simple_self_signed(vec!["plain".to_owned()])?;
-    let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
-    let provider = Arc::new(ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key.into())?;
-    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    let mut config = quic::server()?;
     config.transport_config(transport(name));
     let here: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let server = Endpoint::server(config, here)?;
@@ -96,15 +87,10 @@ async fn measure(line: Line, name: &str, time: Duration) -> Result<(f64, f64, Du
         let path = connection.stats().path;
         Ok::<_, Failure>((path.lost_packets as f64 / path.sent_packets as f64, path.rtt))
     });
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        .with_no_client_auth();
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let mut config = quic::client()?;
     config.transport_config(transport(name));
     let client = Endpoint::client(here)?;
-    let connection = client.connect_with(config, relay, "plain")?.await?;
+    let connection = client.connect_with(config, relay, quic::NAME)?.await?;
     let (mut send, mut recv) = connection.open_bi().await?;
     send.write_all(b"go").await?;
     let (begin, mut counted, mut bytes) = (Instant::now(), None, 0);
@@ -187,44 +173,5 @@ async fn carry(
                 flying.push_back((free + line.delay, packet));
             }
         }
-    }
-}
-
-/// Takes any certificate: who is there is of no interest here.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

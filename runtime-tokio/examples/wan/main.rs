@@ -11,6 +11,8 @@ mod link;
 mod node;
 mod paced;
 mod plain;
+#[path = "../line/quic.rs"]
+mod quic;
 mod switch;
 mod vanish;
 

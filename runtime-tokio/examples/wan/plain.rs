@@ -5,15 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, ServerConfig};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use quinn::Endpoint;
 use serde::{Deserialize, Serialize};
 
-use crate::Failure;
+use crate::{Failure, quic};
 
 /// Bytes that are written and read at a time.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -27,13 +22,7 @@ pub(crate) struct Download {
 
 /// Sends to everyone who opens a stream, until it is closed.
 pub(crate) async fn serve(address: SocketAddr) -> Result<(), Failure> {
-    let certified = rcgen::generate_simple_self_signed(vec!["plain".to_owned()])?;
-    let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
-    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key.into())?;
-    let endpoint = Endpoint::server(ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?)), address)?;
+    let endpoint = Endpoint::server(quic::server()?, address)?;
     while let Some(incoming) = endpoint.accept().await {
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
@@ -49,18 +38,12 @@ pub(crate) async fn serve(address: SocketAddr) -> Result<(), Failure> {
 
 /// Takes `bytes` in all from all of `servers` at once.
 pub(crate) async fn get(servers: &[SocketAddr], bytes: u64) -> Result<Download, Failure> {
-    let provider = Arc::new(ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        .with_no_client_auth();
-    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let config = quic::client()?;
     let endpoint = Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into())?;
     let (begin, received) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let mut tasks = tokio::task::JoinSet::new();
     for &server in servers {
-        let connecting = endpoint.connect_with(config.clone(), server, "plain")?;
+        let connecting = endpoint.connect_with(config.clone(), server, quic::NAME)?;
         let received = Arc::clone(&received);
         tasks.spawn(async move {
             let connection = connecting.await?;
@@ -79,53 +62,4 @@ pub(crate) async fn get(servers: &[SocketAddr], bytes: u64) -> Result<Download, 
         }
     }
     Ok(Download { bytes: received.load(Ordering::Relaxed), seconds: begin.elapsed().as_secs_f64() })
-}
-
-/// Trusts anyone: there is nothing to protect here.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
