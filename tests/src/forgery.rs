@@ -1,10 +1,13 @@
-//! False answers that look right: what liars in the simulator and in the demo make of an honest one.
+//! False answers that look right, and useless ones: what adversaries in the simulator and those of the command make of
+//! honest answers.
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::{
     EpochInfo, FinalityProof, Handover, QuorumCertificate, Segment, Signature, Validator, ValidatorSet,
 };
-use hotstuff2_sync::wire::{Sections, put_section};
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::wire::{PeerStatus, Request, Sections, put_section};
 
 /// Changes the segment at the front of an answer, and leaves what follows.
 pub fn bend_segment(data: &Bytes, change: impl FnOnce(Segment) -> Option<Segment>) -> Option<Vec<u8>> {
@@ -59,4 +62,24 @@ pub fn forge_handovers(data: &Bytes) -> Option<Vec<u8>> {
         }
     }
     Some(bent)
+}
+
+/// The same status, of another chain.
+pub fn foreign_status(data: &[u8]) -> Option<Vec<u8>> {
+    let status: PeerStatus = postcard::from_bytes(data).ok()?;
+    postcard::to_allocvec(&PeerStatus { chain_id: Hash::ZERO, ..status }).ok()
+}
+
+/// A request whose answer is as little as one that asks for this can get: one block, or one subtree.
+pub fn crumb(request: &Request) -> Option<Request> {
+    match request {
+        Request::Bodies { range, .. } => {
+            Some(Request::Bodies { range: HeightRange::single(range.first()), max_bytes: 1 })
+        }
+        Request::State { height, form, items, max_bytes } => {
+            let items = items.iter().take(1).copied().collect();
+            Some(Request::State { height: *height, form: *form, items, max_bytes: *max_bytes })
+        }
+        _ => None,
+    }
 }

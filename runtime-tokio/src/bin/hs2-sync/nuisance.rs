@@ -9,9 +9,9 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use hotstuff2_sync::ids::{Epoch, Height, PeerId};
 use hotstuff2_sync::limits::GRID;
-use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::wire::{Answer, PeerStatus, Refusal, Request, encode_answer, encode_refusal, put_section};
+use hotstuff2_sync_testkit::forgery::{crumb, foreign_status};
 use hotstuff2_sync_tokio::net::{BoxFuture, Handler};
 
 /// What a node does to whoever needs it.
@@ -70,18 +70,14 @@ impl Nuisant {
     /// An honest status, made another.
     fn status(&self, answer: Bytes) -> Bytes {
         let Ok(Answer::Data(data)) = Answer::decode(answer.clone()) else { return answer };
-        let Ok(mut status) = postcard::from_bytes::<PeerStatus>(&data) else { return answer };
-        match self.kind {
-            Nuisance::Tall => {
-                status.tip = Height::new(status.tip.get().saturating_mul(1000));
-                status.epoch = Epoch::new(status.epoch.get().saturating_add(1000));
-            }
-            Nuisance::Foreign => status.chain_id = hotstuff2_sync::hash::Hash::from_bytes([0x5a; 32]),
+        let bent = match self.kind {
+            Nuisance::Tall => tall_status(&data),
+            Nuisance::Foreign => foreign_status(&data),
             _ => return answer,
-        }
-        let mut out = encode_answer(0);
-        let Ok(encoded) = postcard::to_allocvec(&status) else { return answer };
-        out.extend_from_slice(&encoded);
+        };
+        let Some(bent) = bent else { return answer };
+        let mut out = encode_answer(bent.len());
+        out.extend_from_slice(&bent);
         out.into()
     }
 
@@ -124,15 +120,21 @@ impl Nuisant {
     /// The request that is answered instead.
     fn bend(&self, request: Request) -> Request {
         match (self.kind, request) {
-            (Nuisance::Crumbs, Request::Bodies { range, .. }) => {
-                Request::Bodies { range: HeightRange::single(range.first()), max_bytes: 1 }
-            }
             (Nuisance::Crumbs, Request::Segment { range, certified, audit, .. }) => {
                 Request::Segment { range, certified, audit, bodies: 0 }
             }
+            (Nuisance::Crumbs, request) => crumb(&request).unwrap_or(request),
             (_, request) => request,
         }
     }
+}
+
+/// The same status with a tip far above.
+fn tall_status(data: &[u8]) -> Option<Vec<u8>> {
+    let mut status: PeerStatus = postcard::from_bytes(data).ok()?;
+    status.tip = Height::new(status.tip.get().saturating_mul(1000));
+    status.epoch = Epoch::new(status.epoch.get().saturating_add(1000));
+    postcard::to_allocvec(&status).ok()
 }
 
 impl Handler for Nuisant {
@@ -169,6 +171,7 @@ const _: () = assert!(FAR_TOO_MUCH as u64 > GRID * 1024, "a whole cell of ordina
 
 #[cfg(test)]
 mod tests {
+    use hotstuff2_sync::ranges::HeightRange;
     use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 
     use super::*;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::wire::{PeerStatus, Refusal, Request};
+use hotstuff2_sync::wire::{Refusal, Request};
 
 use super::{Adversary, Answering, Ask, Says};
+use crate::forgery::{crumb, foreign_status};
 use crate::sim::source::Holdings;
 
 /// Useless or annoying, and never false.
@@ -52,16 +52,7 @@ impl Adversary for Nuisance {
                 }
             }
             Self::Stingy => {
-                let less = match ask.request {
-                    Request::Bodies { range, .. } => {
-                        Request::Bodies { range: HeightRange::single(range.first()), max_bytes: 1 }
-                    }
-                    Request::State { height, form, items, max_bytes } => {
-                        let items = items.iter().take(1).copied().collect();
-                        Request::State { height: *height, form: *form, items, max_bytes: *max_bytes }
-                    }
-                    _ => return,
-                };
+                let Some(less) = crumb(ask.request) else { return };
                 answering.says = Says::Bytes(ask.source.answer(&ask.held, &less));
             }
             Self::Stale(tip) => {
@@ -74,10 +65,7 @@ impl Adversary for Nuisance {
             }
             Self::OtherChain => {
                 if matches!(ask.request, Request::Status) {
-                    answering.change_data(|data| {
-                        let status: PeerStatus = postcard::from_bytes(data).ok()?;
-                        postcard::to_allocvec(&PeerStatus { chain_id: Default::default(), ..status }).ok()
-                    });
+                    answering.change_data(|data| foreign_status(data));
                 } else {
                     answering.refuses(Refusal::NotAvailable);
                 }
