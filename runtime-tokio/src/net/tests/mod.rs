@@ -1,6 +1,8 @@
-//! The network over real sockets on loopback: `talk` between honest nodes, `hostile` against peers that break the rules.
+//! The network over real sockets on loopback: `talk` between honest nodes, `hostile` against peers that break the rules,
+//! `keys` against those that are not who they say.
 
 mod hostile;
+mod keys;
 mod talk;
 
 use std::net::SocketAddr;
