@@ -78,7 +78,7 @@ impl MachineThread {
         loop {
             let (mut deadline, reached) = self.drain();
             if std::mem::take(&mut self.at_end) {
-                self.feed(MachineInput::Stop);
+                self.stop();
                 deadline = self.drain().0;
             }
             self.publish_position();
@@ -110,7 +110,7 @@ impl MachineThread {
                 break;
             }
         }
-        self.feed(MachineInput::Stop);
+        self.stop();
         self.drain();
         // What was handed over is stored, and what was executed persisted, before the last word on progress.
         self.appliers.finish();
@@ -182,9 +182,13 @@ impl MachineThread {
     fn take(&mut self, input: Input) -> bool {
         match input {
             Input::Connected(peer, address) => {
+                if let Some(monitor) = &self.monitor {
+                    monitor.keep_peer(&peer);
+                }
                 self.feed(MachineInput::Peer(PeerEvent::Connected { peer, group: group_of(address) }));
             }
             Input::Disconnected(peer) => {
+                self.let_go(|asked| asked == peer);
                 self.feed(MachineInput::Peer(PeerEvent::Disconnected { peer }));
                 if let Some(monitor) = &self.monitor {
                     monitor.record_peer_failure(&peer, PeerFailureType::Disconnected);
@@ -216,12 +220,28 @@ impl MachineThread {
                 self.events.send(SyncEvent::Started { until, call });
             }
             Input::Stop(call) => {
-                self.feed(MachineInput::Stop);
+                self.stop();
                 self.events.send(SyncEvent::Stopped { call });
             }
             Input::Shutdown => return false,
         }
         true
+    }
+
+    fn stop(&mut self) {
+        self.let_go(|_| true);
+        self.feed(MachineInput::Stop);
+    }
+
+    /// Ends requests through no fault of those who were asked. That the machine cancels them then counts for nothing.
+    fn let_go(&mut self, asked: impl Fn(PeerId) -> bool) {
+        self.requests.retain(|_, (peer, task)| {
+            let goes = asked(*peer);
+            if goes {
+                task.abort();
+            }
+            !goes
+        });
     }
 
     /// Carries out what the machine asks for, until it asks to wait. Returns the deadline, and whether something

@@ -78,6 +78,9 @@ pub enum PeerFailureType {
 }
 
 impl PeerFailureType {
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [Self::Broken, Self::Oversize, Self::GivenUp, Self::Disconnected, Self::Banned];
+
     /// Its name as a label.
     pub const fn name(self) -> &'static str {
         match self {

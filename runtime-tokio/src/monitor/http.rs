@@ -19,9 +19,9 @@ use super::PrometheusMetrics;
 /// Longest head of a request.
 const MAX_HEAD: usize = 8 << 10;
 /// Longest time that one request may take, from the connection to the last byte.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests that are answered at a time; others wait in the system's queue.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 /// What the text is, as Prometheus knows it.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

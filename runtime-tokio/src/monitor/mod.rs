@@ -89,7 +89,13 @@ impl SyncPerformanceMonitor {
         self.collector.progress(progress);
     }
 
-    /// A peer has gone: its label may be given to another one.
+    /// A peer has come, perhaps back: a label that it still has stays its own.
+    pub fn keep_peer(&self, peer: &PeerId) {
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner).keep(peer);
+    }
+
+    /// A peer has gone: its label may be given to another one, whatever is still recorded of it, until
+    /// [`keep_peer`](Self::keep_peer).
     pub fn forget_peer(&self, peer: &PeerId) {
         self.labels.lock().unwrap_or_else(PoisonError::into_inner).gone(peer);
     }

@@ -216,13 +216,7 @@ impl MetricsCollector for PrometheusMetrics {
         self.received.remove(&peer(label));
         self.busy_micros.remove(&peer(label));
         self.latency.remove(&peer(label));
-        for failure in [
-            PeerFailureType::Broken,
-            PeerFailureType::Oversize,
-            PeerFailureType::GivenUp,
-            PeerFailureType::Disconnected,
-            PeerFailureType::Banned,
-        ] {
+        for failure in PeerFailureType::ALL {
             self.failures.remove(&vec![("peer", label.to_owned()), ("type", failure.name().to_owned())]);
         }
         self.errors.remove(&vec![("type", SyncErrorType::InvalidAnswer.name().to_owned()), ("peer", label.to_owned())]);

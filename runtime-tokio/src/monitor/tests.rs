@@ -2,8 +2,13 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::config::SyncStrategyType;
+use hotstuff2_sync::ids::{Height, PeerId};
+use hotstuff2_sync::machine::{Bottleneck, PeerReport, Progress, Stall, StallReason, StallStep};
+use hotstuff2_sync::peers::PeerHealth;
+use hotstuff2_sync::progress::Eta;
 use hotstuff2_sync::serve::Cost;
+use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
 
 use super::*;
@@ -59,7 +64,7 @@ fn a_thousand_liars_make_nothing_grow() {
         monitor.record_bandwidth_usage(&id, 10, Duration::ZERO);
         monitor.record_peer_latency(&id, Duration::ZERO);
         monitor.record_sync_error(SyncErrorType::InvalidAnswer, Some(&id));
-        monitor.record_peer_failure(&id, PeerFailureType::Banned);
+        PeerFailureType::ALL.into_iter().for_each(|failure| monitor.record_peer_failure(&id, failure));
         id
     };
     // All at once: those beyond the limit share a label.
@@ -78,13 +83,103 @@ fn a_thousand_liars_make_nothing_grow() {
         monitor.forget_peer(&id);
     }
     let text = metrics.render();
-    for name in
-        ["received_bytes_total", "busy_micros_total", "latency_seconds_count", "errors_total", "peer_failures_total"]
-    {
+    for (name, of_each) in [
+        ("received_bytes_total", 1),
+        ("busy_micros_total", 1),
+        ("latency_seconds_count", 1),
+        ("errors_total", 1),
+        ("peer_failures_total", PeerFailureType::ALL.len()),
+    ] {
         let found = lines(&text, &format!("hs2_sync_{name}"));
-        assert!(found <= MAX_PEER_LABELS + 1, "{found} of {name}");
+        assert_eq!(found, (MAX_PEER_LABELS + 1) * of_each, "{name}");
     }
     assert!(text.contains(&format!("peer=\"{}\"", &peer(2_999).to_string()[..12])), "the newest has a label");
+}
+
+fn report(number: u32, connected: bool) -> PeerReport {
+    PeerReport {
+        id: peer(number),
+        group: 1,
+        connected,
+        active: connected,
+        in_flight: 0,
+        bytes_per_second: None,
+        latency: Duration::ZERO,
+        reliability_ppm: 0,
+        health: PeerHealth::Healthy,
+        blocks: 0,
+        bytes: 0,
+        banned: None,
+    }
+}
+
+fn progress(eta: Option<Eta>, stall: Option<Stall>, bottleneck: Bottleneck) -> Progress {
+    Progress {
+        start: Height::new(1),
+        current: Height::new(20),
+        target: Height::new(300),
+        claimed: None,
+        strategy: SyncStrategyType::Parallel,
+        state: None,
+        blocks_per_second: 7,
+        remaining: eta.map(|eta| eta.likely),
+        eta,
+        stall,
+        bottleneck,
+        payload_bytes: 0,
+        useful_bytes: 0,
+        duplicate_bytes: 0,
+        strays: 0,
+        quorum_checks: 5,
+        buffered_bytes: 1000,
+        peak_buffered_bytes: 0,
+        budget_bytes: 0,
+        standing_by: 0,
+        peers: vec![report(1, true), report(2, false), report(3, true)],
+    }
+}
+
+#[test]
+fn progress_is_shown_as_it_is_now() {
+    let metrics = PrometheusMetrics::new();
+    let second = Duration::from_secs(1);
+    let eta = Eta { low: second, likely: 2 * second, high: None };
+    metrics.progress(&progress(Some(eta), None, Bottleneck::Peers));
+    let text = metrics.render();
+    let shows = |text: &str, line: &str| assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    for line in [
+        "hs2_sync_height 20",
+        "hs2_sync_target_height 300",
+        "hs2_sync_blocks_per_second 7",
+        "hs2_sync_buffered_bytes 1000",
+        "hs2_sync_quorum_checks 5",
+        "hs2_sync_peers_connected 2",
+        "hs2_sync_stalled 0",
+        "hs2_sync_eta_seconds{bound=\"low\"} 1.0",
+        "hs2_sync_eta_seconds{bound=\"likely\"} 2.0",
+        "hs2_sync_eta_seconds{bound=\"high\"} NaN",
+        "hs2_sync_bottleneck{class=\"peers\"} 1",
+    ] {
+        shows(&text, line);
+    }
+    // Nothing of it stays.
+    let stall = Stall {
+        reason: StallReason::NoPeers,
+        since: Instant::ZERO,
+        step: StallStep::AwaitPeer,
+        deadline: Instant::ZERO,
+    };
+    metrics.progress(&progress(None, Some(stall), Bottleneck::Apply));
+    let text = metrics.render();
+    for line in [
+        "hs2_sync_stalled 1",
+        "hs2_sync_eta_seconds{bound=\"low\"} NaN",
+        "hs2_sync_eta_seconds{bound=\"likely\"} NaN",
+        "hs2_sync_bottleneck{class=\"peers\"} 0",
+        "hs2_sync_bottleneck{class=\"apply\"} 1",
+    ] {
+        shows(&text, line);
+    }
 }
 
 #[test]
@@ -153,10 +248,45 @@ async fn metrics_are_served_and_nothing_else_is() {
         assert!(ask(address, b"HEAD /metrics HTTP/1.1\r\n\r\n").ends_with("close\r\n\r\n"));
         assert!(ask(address, b"hello\r\n\r\n").starts_with("HTTP/1.1 400"));
         assert!(ask(address, b"GET /metrics HTTP/1.1\r\n").starts_with("HTTP/1.1 400"), "cut off");
-        assert!(ask(address, &vec![b'x'; MAX_LONG]).starts_with("HTTP/1.1 400"), "endless");
+        // Not ended: it is answered for its length alone.
+        let mut endless = TcpStream::connect(address).unwrap();
+        endless.write_all(&vec![b'x'; MAX_LONG]).unwrap();
+        let mut answer = String::new();
+        endless.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_takes_a_place_for_a_moment_only() {
+    let metrics = Arc::new(PrometheusMetrics::new());
+    let server = serve_metrics("127.0.0.1:0".parse().unwrap(), metrics).await.unwrap();
+    let silent: Vec<TcpStream> = (0..http::AT_ONCE).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
+    let mut asks = TcpStream::connect(server.local_addr()).unwrap();
+    asks.set_nonblocking(true).unwrap();
+    asks.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let begin = tokio::time::Instant::now();
+    let mut answer = [0; 12];
+    while asks.read(&mut answer).is_err() {
+        assert!(begin.elapsed() < 2 * http::PATIENCE, "it waits for ever");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert!(begin.elapsed() >= http::PATIENCE, "there was room for more than {}", http::AT_ONCE);
+    drop((silent, server));
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_lets_go_of_its_address() {
+    let metrics = Arc::new(PrometheusMetrics::new());
+    let server = serve_metrics("127.0.0.1:0".parse().unwrap(), Arc::clone(&metrics)).await.unwrap();
+    let address = server.local_addr();
+    drop(server);
+    while serve_metrics(address, Arc::clone(&metrics)).await.is_err() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// As long as a head may be.
