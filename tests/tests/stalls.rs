@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::{Event, StallReason, StallStep};
+use hotstuff2_sync::machine::{Applied, Apply, Bottleneck, Event, StallReason, StallStep, StoreCall, StoreError};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Honest, Reply, Scripted, World};
+use hotstuff2_sync_testkit::world::{Applier, Honest, Reply, Scripted, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -101,4 +101,68 @@ fn epoch_proof_missing() {
     assert_eq!(reason, StallReason::HandoverMissing(Epoch::ZERO));
     world.join(3, Honest::default());
     assert_recovers(&mut world);
+}
+
+/// Takes its time with blocks and with handovers.
+struct Slow {
+    apply: Duration,
+    store: Duration,
+}
+
+impl Applier for Slow {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        Some((self.apply, Applied { id: apply.id, through: apply.range()?.last(), error: None }))
+    }
+
+    fn store(&mut self, _: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+        Some((self.store, Ok(())))
+    }
+}
+
+/// What this sync waits for most in so long.
+fn bottleneck(mut world: World, long: Duration) -> Bottleneck {
+    world.start();
+    world.run_until(long, |_| false);
+    world.machine.progress().bottleneck
+}
+
+#[test]
+fn what_is_waited_for_most_is_named() {
+    let moment = Duration::from_millis(1);
+    assert_eq!(bottleneck(world(300), MINUTE), Bottleneck::Peers);
+
+    let mut slow_line = world(3000);
+    slow_line.join(1, Honest { rate: 20_000, ..Honest::default() });
+    assert_eq!(bottleneck(slow_line, MINUTE / 2), Bottleneck::Network);
+
+    let mut slow_check = world(300);
+    slow_check.join(1, Honest::default());
+    slow_check.lose_jobs = [1].into();
+    assert_eq!(bottleneck(slow_check, MINUTE / 6), Bottleneck::Verify);
+
+    // All blocks are there, in one call.
+    let mut slow_disk = world(300);
+    slow_disk.join(1, Honest::default());
+    slow_disk.set_host(Slow { apply: MINUTE / 2, store: moment });
+    assert_eq!(bottleneck(slow_disk, MINUTE / 3), Bottleneck::Apply);
+
+    // Handovers go first.
+    let mut slow_disk = world(300);
+    slow_disk.join(1, Honest::default());
+    slow_disk.set_host(Slow { apply: moment, store: MINUTE / 2 });
+    assert_eq!(bottleneck(slow_disk, MINUTE / 3), Bottleneck::Apply);
+
+    // More comes all the time, but two calls are out.
+    let chain = || TestChain::with_payloads(ChainSpec { blocks: 3000, ..ChainSpec::default() }, 3000, None).unwrap();
+    let config = || SyncConfig { memory_budget: 8 << 20, ..SyncConfig::default() };
+    let mut balanced = World::new(chain(), config()).unwrap();
+    balanced.join(1, Honest { rate: 1_000_000, ..Honest::default() });
+    balanced.set_host(Slow { apply: Duration::from_secs(3), store: moment });
+    assert_eq!(bottleneck(balanced, MINUTE / 8), Bottleneck::Apply);
+
+    // One call is out, and handovers: there would be room for another, if more had come.
+    let mut slow_line = world(3000);
+    slow_line.join(1, Honest { rate: 20_000, ..Honest::default() });
+    slow_line.set_host(Slow { apply: Duration::from_secs(3), store: MINUTE });
+    assert_eq!(bottleneck(slow_line, MINUTE / 3), Bottleneck::Network);
 }

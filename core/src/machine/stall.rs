@@ -21,9 +21,10 @@ const MAX_DOUBLINGS: u32 = 10;
 impl Machine {
     /// Notes what the sync waits for now, and keeps the watch on progress.
     pub(super) fn watch(&mut self) {
-        let out = self.calls.values().filter(|pending| !matches!(pending.call, Call::Store(_))).count();
+        let blocks = self.calls.values().filter(|pending| !matches!(pending.call, Call::Store(_))).count();
+        let nothing_else = self.requests.len() == 0 && self.jobs.is_empty();
         let nobody = self.peers.active().next().is_none();
-        self.waiting_for = if out >= APPLY_CALLS || (out > 0 && self.requests.len() == 0 && self.jobs.is_empty()) {
+        self.waiting_for = if blocks >= APPLY_CALLS || (!self.calls.is_empty() && nothing_else) {
             Bottleneck::Apply
         } else if nobody {
             Bottleneck::Peers
@@ -60,8 +61,8 @@ impl Machine {
         self.timers.set(Timer::Stall, self.now.after(pause));
         let Some(Stall { reason, since, step, deadline: next }) = self.waiting() else { return };
         self.stall_checks = self.stall_checks.saturating_add(1);
-        let alone = step == StallStep::AwaitPeer || self.next_step(reason).1.is_none();
-        if self.stalled != Some(reason) || alone {
+        // What only others can change is said again.
+        if self.stalled != Some(reason) || step == StallStep::AwaitPeer {
             self.stalled = Some(reason);
             self.emit(Event::Stalled { reason, since, step, next });
         }
