@@ -193,4 +193,27 @@ mod tests {
         bucket.set_weight(slow, 0);
         assert_eq!(bucket.share_of(fast), Some(1_000_000));
     }
+
+    #[test]
+    fn requests_shrink_to_what_the_limit_lets_through_in_a_moment() {
+        let bucket = |limit| BandwidthAllocator::new(limit, at(0));
+        assert_eq!(bucket(0).request_bytes(5_000_000), 5_000_000);
+        assert_eq!(bucket(4_000_000).request_bytes(5_000_000), 200_000);
+        assert_eq!(bucket(4_000_000).request_bytes(100_000), 100_000);
+        assert_eq!(bucket(1000).request_bytes(5_000_000), MIN_REQUEST_BYTES, "but not to crumbs");
+    }
+
+    #[test]
+    fn whoever_has_nothing_in_flight_may_be_asked() {
+        let mut bucket = BandwidthAllocator::new(1_000_000, at(0));
+        let (fast, hopeless) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+        bucket.set_weight(fast, u64::MAX);
+        bucket.set_weight(hopeless, 1);
+        assert!(bucket.has_share(hopeless, 0) && !bucket.has_share(hopeless, 1));
+        // Who is gone takes no part, not even one of nothing.
+        bucket.set_weight(fast, 0);
+        bucket.set_weight(hopeless, 0);
+        let new = PeerId::from_bytes([3; 32]);
+        assert_eq!((bucket.share_of(fast), bucket.share_of(new)), (Some(1_000_000), Some(1_000_000)));
+    }
 }

@@ -8,3 +8,6 @@ mod task;
 
 pub use coordinator::DownloadCoordinator;
 pub use task::{BlockRange, DownloadProgress, DownloadStatistics, DownloadTask, TaskId};
+
+#[cfg(test)]
+mod tests;

@@ -18,10 +18,6 @@ pub(crate) struct Account {
     pub(super) answers: u64,
     /// Share of requests that were answered with something true, in millionths.
     pub(super) success_ppm: u32,
-    /// Bytes a second from question to answer.
-    pub(super) bytes_per_second: u64,
-    /// Time from question to answer.
-    pub(super) micros: u64,
     /// Time that checking takes for a MiB of useful bytes.
     pub(super) verify_micros_per_mib: u64,
     /// How often in a row the peer said that it doesn't have what it was asked for.
@@ -30,14 +26,7 @@ pub(crate) struct Account {
 
 impl Default for Account {
     fn default() -> Self {
-        Self {
-            answers: 0,
-            success_ppm: MILLION,
-            bytes_per_second: 0,
-            micros: 0,
-            verify_micros_per_mib: 0,
-            refused_in_a_row: 0,
-        }
+        Self { answers: 0, success_ppm: MILLION, verify_micros_per_mib: 0, refused_in_a_row: 0 }
     }
 }
 
@@ -57,14 +46,6 @@ impl Account {
     pub(super) fn failed(&mut self) {
         self.answers = self.answers.saturating_add(1);
         self.success_ppm = self.success_ppm.saturating_sub(self.success_ppm / SMOOTHING);
-    }
-
-    /// An answer of `bytes` took so long.
-    pub(super) fn delivered(&mut self, bytes: u64, took: Duration) {
-        let took = micros(took).max(1);
-        self.micros = smooth(self.micros, took);
-        let rate = bytes.saturating_mul(1_000_000).checked_div(took).unwrap_or(0);
-        self.bytes_per_second = smooth(self.bytes_per_second, rate.max(1));
     }
 
     /// Checking an answer with `useful` bytes took so long.
@@ -115,5 +96,7 @@ mod tests {
         let mut account = Account::default();
         account.verified(1024, Duration::from_millis(2));
         assert_eq!(account.weighted(0, 1 << 20), 2_048_000);
+        account.verified(1 << 20, Duration::ZERO);
+        assert_eq!(account.weighted(0, 1 << 20), 1_792_000, "one sample is an eighth");
     }
 }

@@ -123,20 +123,14 @@ impl SyncPeerManager {
         }
     }
 
-    /// Leaves a peer out. Returns until when; a longer ban stays.
+    /// Leaves a peer out. Returns until when.
     pub fn blacklist_unreliable_peer(&mut self, now: Instant, id: &PeerId, reason: BlacklistReason) -> Instant {
         let until = now.after(self.settings.ban_duration);
         let group = u64::MAX;
         let known = self.peers.get(*id).is_some();
         let peer = self.peers.entry(*id, || Peer::new(group, now));
         peer.connected &= known;
-        let until = match peer.standing {
-            Standing::Banned(_, before) if before > until => before,
-            _ => {
-                peer.standing = Standing::Banned(reason, until);
-                until
-            }
-        };
+        peer.standing = Standing::Banned(reason, until);
         self.review(*id, now);
         until
     }

@@ -29,7 +29,6 @@ impl SyncPeerManager {
         let account = peer.accounts.entry(kind);
         match outcome {
             PeerOutcome::Delivered => {
-                account.delivered(bytes, now.since(sent));
                 if kind.is_bulk() {
                     peer.line.delivered(now, sent, bytes);
                 } else if peer.in_flight == 0 && matches!(kind, Kind::Status | Kind::Tip) {

@@ -103,7 +103,7 @@ impl SyncPeerManager {
         }
         let crowd = |peer: &Peer| self.places.active_of(peer.group);
         let least = self.active().max_by_key(|(id, peer)| (crowd(peer), core::cmp::Reverse((peer.recent_bytes, *id))));
-        if let Some((id, _)) = least.filter(|(_, peer)| crowd(peer) > 1) {
+        if let Some((id, _)) = least {
             self.step_aside(id, now);
         }
     }

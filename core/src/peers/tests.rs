@@ -1,5 +1,6 @@
 //! The manager by itself, as a host that keeps one of its own would use it.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
@@ -7,6 +8,14 @@ use crate::chain::Fault;
 use crate::ids::PeerId;
 use crate::requests::RequestKind;
 use crate::time::Instant;
+
+mod choice;
+mod line;
+mod link;
+mod peer;
+mod performance;
+mod seats;
+mod trust;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -35,8 +44,6 @@ fn performance(sent: u64, bytes: u64, outcome: PeerOutcome) -> PeerPerformance {
 fn active(manager: &SyncPeerManager) -> Vec<PeerId> {
     manager.active_ids().collect()
 }
-
-use alloc::vec::Vec;
 
 #[test]
 fn who_delivers_more_is_chosen_first() {
@@ -69,7 +76,7 @@ fn who_is_late_alone_is_suspected_and_gives_its_place_up() {
     assert_eq!(active(&manager), [id(2), id(3)]);
     assert_eq!(manager.check_peer_health(at(900), &id(1)), PeerHealth::Suspected { until: at(1150) });
     assert_eq!(manager.check_peer_health(at(1150), &id(1)), PeerHealth::StandingBy);
-    assert!(manager.get_peer_reliability(&id(1)) < Some(900_000));
+    assert!(manager.get_peer_reliability(&id(1)).unwrap() < 900_000);
 }
 
 #[test]

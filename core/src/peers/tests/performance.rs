@@ -1,0 +1,193 @@
+//! What follows from each outcome of a request.
+
+use super::*;
+use crate::peers::peer::Peer;
+use crate::ranges::HeightRange;
+use crate::requests::{InFlight, Purpose};
+
+fn of(kind: RequestKind, outcome: PeerOutcome) -> PeerPerformance {
+    PeerPerformance { kind, ..performance(100, 50_000, outcome) }
+}
+
+fn peer(manager: &SyncPeerManager, name: u8) -> &Peer {
+    manager.get(id(name)).unwrap()
+}
+
+fn request(name: u8, sent: u64, due: u64) -> InFlight {
+    let range = HeightRange::single(crate::ids::Height::new(1));
+    let (peer, purpose) = (id(name), Purpose::Bodies(range));
+    InFlight { peer, purpose, sent: at(sent), due: at(due), size: 100_000, reserved: 0 }
+}
+
+#[test]
+fn the_only_one_that_is_asked_has_nobody_to_share_the_blame_with() {
+    let mut manager = manager(1, 2);
+    let until = manager.record_peer_performance(at(900), &id(1), &of(RequestKind::Bodies, PeerOutcome::NoAnswer));
+    assert_eq!(manager.check_peer_health(at(900), &id(1)), PeerHealth::Suspected { until: until.unwrap() });
+    assert!(manager.get_peer_reliability(&id(1)).unwrap() < 1_000_000, "and its account is charged");
+    assert_eq!(active(&manager), [id(2)]);
+}
+
+#[test]
+fn latency_is_taken_from_small_answers_on_an_idle_line() {
+    let mut manager = manager(2, 2);
+    let assumed = manager.evaluate_peer_quality(&id(1)).latency;
+    let deliver = |manager: &mut SyncPeerManager, kind| {
+        manager.record_peer_performance(at(110), &id(1), &of(kind, PeerOutcome::Delivered));
+        manager.evaluate_peer_quality(&id(1)).latency
+    };
+    // Handovers may be many, and an answer from the tip waits for news.
+    for kind in [RequestKind::Handovers, RequestKind::Follow] {
+        assert_eq!(deliver(&mut manager, kind), assumed, "{kind:?}");
+    }
+    manager.sent(id(1), RequestKind::Bodies, 1, at(500), at(100));
+    assert_eq!(deliver(&mut manager, RequestKind::Status), assumed, "it waited behind something large");
+    manager.ended(&request(1, 100, 500));
+    assert_eq!(deliver(&mut manager, RequestKind::Status), Duration::from_millis(10));
+}
+
+#[test]
+fn only_an_answer_on_time_vouches_for_our_link() {
+    // Expected within a second, so that two seconds and a tenth are on time.
+    for (now, on_time) in [(2200, true), (2201, false)] {
+        let mut manager = manager(3, 3);
+        manager.record_peer_performance(at(now), &id(2), &of(RequestKind::Bodies, PeerOutcome::Delivered));
+        assert_eq!(manager.is_alone_late(id(1), RequestKind::Bodies, at(0)), on_time, "{now}");
+    }
+}
+
+#[test]
+fn what_was_true_counts_for_the_peer_and_clears_others() {
+    let mut manager = manager(2, 3);
+    let fault = Fault::Malformed;
+    for name in 2..=3 {
+        manager.accuse(id(name), RequestKind::Bodies, fault, at(0));
+    }
+    let took = Duration::from_millis(3);
+    manager.record_peer_performance(at(200), &id(1), &of(RequestKind::Bodies, PeerOutcome::Verified { took }));
+    let info = manager.info(at(200), &id(1)).unwrap();
+    assert_eq!((info.bytes, peer(&manager, 1).recent_bytes), (50_000, 50_000));
+    assert!(info.quality.verify_per_mib >= Duration::from_millis(60), "{:?}", info.quality);
+    assert_eq!(manager.accuse(id(2), RequestKind::Bodies, fault, at(201)).0, 1, "those before are forgotten");
+}
+
+#[test]
+fn who_spares_is_less_reliable_and_gives_its_place_up() {
+    let mut manager = manager(2, 3);
+    let until = manager.record_peer_performance(at(200), &id(1), &of(RequestKind::Bodies, PeerOutcome::Sparing));
+    assert_eq!(until, Some(at(450)));
+    assert!(manager.get_peer_reliability(&id(1)).unwrap() < 1_000_000);
+    assert_eq!(active(&manager), [id(2), id(3)]);
+}
+
+#[test]
+fn silence_says_something_of_the_line_where_much_was_expected() {
+    for (kind, halved) in [
+        (RequestKind::Bodies, true),
+        (RequestKind::Follow, true),
+        (RequestKind::Tip, false),
+        (RequestKind::Status, false),
+    ] {
+        let mut manager = manager(2, 2);
+        let before = peer(&manager, 1).line.bytes_per_second();
+        manager.record_peer_performance(at(900), &id(1), &of(kind, PeerOutcome::NoAnswer));
+        let after = peer(&manager, 1).line.bytes_per_second();
+        assert_eq!(after, if halved { before / 2 } else { before }, "{kind:?}");
+    }
+}
+
+#[test]
+fn where_nobody_is_on_time_less_is_asked_for_and_of_others() {
+    let mut manager = manager(2, 3);
+    let before = peer(&manager, 1).window();
+    for _ in 0..8 {
+        manager.sent(id(1), RequestKind::Bodies, 1, at(500), at(100));
+    }
+    let until = manager.record_peer_performance(at(900), &id(1), &of(RequestKind::Bodies, PeerOutcome::NoAnswer));
+    assert_eq!(until, Some(at(1150)));
+    assert_eq!(peer(&manager, 1).window(), before / 2);
+    assert!(peer(&manager, 1).rests(RequestKind::Bodies, at(1149)) && peer(&manager, 1).suspicions == 0);
+    assert_eq!(active(&manager), [id(2), id(3)]);
+    assert!(!manager.link_has_room(), "four at once where eight were too many");
+    // Something small that is lost says nothing of the link.
+    let mut manager = super::manager(2, 2);
+    manager.sent(id(1), RequestKind::Bodies, 1, at(500), at(100));
+    manager.record_peer_performance(at(900), &id(1), &of(RequestKind::Tip, PeerOutcome::NoAnswer));
+    assert!(manager.link_has_room());
+}
+
+#[test]
+fn what_is_in_flight_is_known() {
+    let mut manager = manager(2, 2);
+    manager.sent(id(1), RequestKind::Bodies, 100_000, at(700), at(100));
+    manager.sent(id(1), RequestKind::Bodies, 100_000, at(900), at(200));
+    // Small questions are nobody's load.
+    manager.sent(id(1), RequestKind::Status, 64, at(5000), at(300));
+    let one = peer(&manager, 1);
+    assert_eq!((one.in_flight, one.queued_bytes, one.asked_at), (2, 200_000, at(200)));
+    assert!(!one.is_late(at(900)) && one.is_late(at(901)), "late once the last of them should be here");
+    let status = InFlight { purpose: Purpose::Status, ..request(1, 300, 5000) };
+    manager.ended(&status);
+    assert_eq!(peer(&manager, 1).in_flight, 2);
+    manager.ended(&request(1, 100, 900));
+    manager.ended(&request(1, 200, 700));
+    let one = peer(&manager, 1);
+    assert_eq!((one.in_flight, one.queued_bytes, one.is_late(at(9000))), (0, 0, false));
+    // What was expected before counts no more.
+    manager.sent(id(1), RequestKind::Bodies, 100_000, at(600), at(500));
+    assert!(peer(&manager, 1).is_late(at(601)));
+}
+
+#[test]
+fn a_line_is_outlasted_by_late_answers_that_nothing_came_before() {
+    let mut manager = manager(2, 2);
+    assert!(!manager.outlasted(&request(1, 0, 2000), at(1999)), "it is not late yet");
+    assert!(manager.outlasted(&request(1, 0, 2000), at(2000)));
+    assert_eq!(peer(&manager, 1).line.bytes_per_second(), 50_000);
+    let delivered = PeerPerformance { sent: at(2000), ..of(RequestKind::Bodies, PeerOutcome::Delivered) };
+    manager.record_peer_performance(at(2500), &id(1), &delivered);
+    assert!(!manager.outlasted(&request(1, 2400, 2600), at(60_000)), "it sends, if something else");
+    assert!(manager.outlasted(&request(1, 2500, 2600), at(60_000)));
+    assert!(!manager.outlasted(&request(9, 0, 1), at(60_000)), "nobody knows it");
+}
+
+#[test]
+fn who_does_not_have_it_gives_its_place_up() {
+    let mut manager = manager(1, 2);
+    for kind in [RequestKind::Follow, RequestKind::Status] {
+        manager.not_available(id(1), kind, at(0));
+        assert_eq!(active(&manager), [id(1)], "news that aren't there yet are no reason: {kind:?}");
+    }
+    let until = manager.not_available(id(1), RequestKind::Segment, at(0));
+    assert_eq!(active(&manager), [id(2)]);
+    assert!(
+        peer(&manager, 1).rests(RequestKind::Segment, at(999)) && !peer(&manager, 1).rests(RequestKind::Segment, until)
+    );
+}
+
+#[test]
+fn who_is_busy_is_left_alone_with_everything() {
+    let mut manager = manager(1, 2);
+    assert_eq!(manager.busy(id(1), at(3000), at(0)), 1);
+    assert_eq!(manager.busy(id(1), at(1000), at(0)), 2);
+    assert_eq!(active(&manager), [id(2)]);
+    manager.get_mut(id(1)).unwrap().pause(RequestKind::Bodies, at(500));
+    for kind in [RequestKind::Bodies, RequestKind::Status] {
+        assert!(peer(&manager, 1).rests(kind, at(2999)), "a longer word stays: {kind:?}");
+    }
+    assert_eq!(manager.check_peer_health(at(0), &id(1)), PeerHealth::Busy { until: at(3000) });
+    let took = Duration::ZERO;
+    manager.record_peer_performance(at(3000), &id(1), &of(RequestKind::Bodies, PeerOutcome::Verified { took }));
+    assert_eq!(manager.busy(id(1), at(4000), at(3000)), 1, "what is true ends the row");
+}
+
+#[test]
+fn another_version_is_no_way_out_of_a_ban() {
+    let mut manager = manager(1, 2);
+    let until = manager.blacklist_unreliable_peer(at(0), &id(1), BlacklistReason::Proven(Fault::Malformed));
+    manager.unsupported(id(1), at(1));
+    assert_eq!(manager.check_peer_health(at(1), &id(1)), PeerHealth::Banned { until });
+    let until = manager.unsupported(id(2), at(1));
+    assert_eq!(manager.check_peer_health(at(1), &id(2)), PeerHealth::Unsupported { until });
+    assert_eq!(active(&manager), []);
+}
