@@ -151,8 +151,7 @@ impl Walk {
 
     pub(super) fn want_again(&mut self, items: &[StateItem]) {
         for asked in items {
-            let item = self.items.get(&asked.prefix).filter(|item| item.hash == asked.hash);
-            if let Some(&Item { phase: Phase::Fetching(form), .. }) = item {
+            if let Some(&Item { phase: Phase::Fetching(form), .. }) = self.items.get(&asked.prefix) {
                 self.set_phase(&asked.prefix, Phase::Wanted(form));
             }
         }

@@ -14,6 +14,8 @@ use crate::ranges::HeightRange;
 use crate::state::StateAnswer;
 use crate::time::UnixMillis;
 
+mod frontier;
+
 fn root(byte: u8) -> Hash {
     Hash::from_bytes([byte; 32])
 }
