@@ -9,7 +9,7 @@ use crate::chain::{EpochRef, Fault, Finalized, SegmentClaim, SegmentEnd, TipChec
 use crate::ids::{CallId, PeerId, RequestId};
 use crate::machine::inputs::RequestFailure;
 use crate::machine::output::{HaltReason, Output};
-use crate::machine::state::{Call, Machine, PendingJob, Phase, Timer};
+use crate::machine::state::{Call, Machine, PendingJob, Phase, Target, Timer};
 use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{InFlight, Kind, Purpose};
@@ -242,7 +242,6 @@ impl Machine {
             return;
         }
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.mute = false;
             if peer.claim.is_some_and(|before| before.tip != status.tip) {
                 peer.unpause(Kind::Segment);
                 peer.unpause(Kind::Bodies);
@@ -289,12 +288,11 @@ impl Machine {
         }
     }
 
-    /// Has a tip checked, unless the very same one is proven already or being checked: what follows from the same bytes
-    /// for the same epoch is the same.
+    /// Has a tip checked, unless the very same one is proven already, or being checked for the same epoch: what follows
+    /// from the same bytes is the same.
     pub(super) fn check_tip(&mut self, peer: PeerId, epoch: EpochRef, bytes: Bytes, size: u64, reserved: u64) {
-        let proven = self.target.as_ref().filter(|target| {
-            target.facts.epoch == epoch.epoch() && matches!(&target.proof, Finalized::Tip(tip) if *tip == bytes)
-        });
+        let proven = |target: &&Target| matches!(&target.proof, Finalized::Tip(tip) if *tip == bytes);
+        let proven = self.target.as_ref().filter(proven);
         if let Some(facts) = proven.map(|target| target.facts) {
             self.budget.release(reserved);
             self.take_tip(peer, TipCheck::Final(facts), bytes, size);
