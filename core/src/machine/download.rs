@@ -235,7 +235,14 @@ impl Machine {
         if !self.is_pressing() && sent.after(PRESSING_AFTER) > self.now {
             return Some(self.now.after(HEDGE_AFTER));
         }
-        if self.budget.room(true) < size || !self.may_hedge(asked) || !self.budget.reserve(size, true) {
+        if self.budget.room(true) < size {
+            return None;
+        }
+        if !self.may_hedge(asked) {
+            // It may be taken from its peer instead; nothing else need happen before that is due.
+            return Some(self.now.after(LOOK_AGAIN_AFTER));
+        }
+        if !self.budget.reserve(size, true) {
             return None;
         }
         self.requests.hedged();
@@ -282,7 +289,11 @@ impl Machine {
         }
     }
 
-    /// Counts `size` against the cap on bytes that are asked for twice, if they fit.
+    /// Counts `size` against the cap on bytes that are asked for twice, if they fit. What comes twice is less: of an answer
+    /// that is given up nobody knows how much was under way, so all of it counts. Where the cap is reached, a late answer
+    /// is taken from its peer and asked for anew all the same, only later ([`DownloadCoordinator::balance_download_load`]).
+    ///
+    /// [`DownloadCoordinator::balance_download_load`]: crate::downloads::DownloadCoordinator::balance_download_load
     pub(super) fn may_hedge(&mut self, size: u64) -> bool {
         let cap = (self.counters.useful_bytes / HEDGE_SHARE).saturating_add(HEDGE_FLOOR_BYTES);
         let spent = self.counters.hedged_bytes.saturating_add(size);

@@ -144,6 +144,7 @@ pub(super) struct Counters {
     pub(super) payload_bytes: u64,
     pub(super) useful_bytes: u64,
     pub(super) duplicate_bytes: u64,
+    /// Bytes that a second peer was asked for: as many at most came twice for that.
     pub(super) hedged_bytes: u64,
     pub(super) strays: u64,
     pub(super) quorum_checks: u64,

@@ -133,9 +133,10 @@ impl Machine {
             self.timers.set(Timer::Hedge, late);
             return;
         }
-        let reserved = size.saturating_mul(2 * MEMORY_FACTOR);
-        if self.budget.room(true) >= reserved
-            && self.may_hedge(size)
+        // As much as the answer may have at most: a subtree may be larger than was estimated.
+        let most = size.saturating_mul(2);
+        if self.budget.room(true) >= most.saturating_mul(MEMORY_FACTOR)
+            && self.may_hedge(most)
             && let Some(source) = self.send_state_request(second, batch, &want, size, true)
             && let Some(walk) = &mut self.fast.walk
         {
