@@ -5,16 +5,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::RequestFailure;
+use hotstuff2_sync::machine::{Event, HaltReason, RequestFailure, StallReason, StallStep, StoreError};
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::verify::{Job, Task};
 use hotstuff2_sync::wire::{Refusal, Request, encode_answer, encode_refusal};
+use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+use hotstuff2_sync_testkit::world as testkit;
 use tokio::sync::mpsc;
 
-use super::observe::Asked;
+use super::observe::{self, Asked};
 use super::{SyncBuilder, SyncEvent, SyncHandle};
-use crate::monitor::SyncStage;
+use crate::monitor::{MAX_PEER_LABELS, SyncStage};
 use crate::net::{DisconnectReason, Handler as _, Network, NetworkEvent, ResponseError};
 use crate::test_network::TestNetwork;
 use crate::test_world::World;
@@ -30,6 +35,7 @@ const PEER: PeerId = PeerId::from_bytes([3; 32]);
 struct Noted {
     times: Mutex<Vec<String>>,
     failures: Mutex<Vec<&'static str>>,
+    forgotten: Mutex<Vec<String>>,
 }
 
 impl Noted {
@@ -61,6 +67,10 @@ impl MetricsCollector for Noted {
 
     fn peer_failure(&self, _: &str, failure: PeerFailureType) {
         self.failures.lock().unwrap().push(failure.name());
+    }
+
+    fn forget_peer(&self, peer: &str) {
+        self.forgotten.lock().unwrap().push(peer.to_owned());
     }
 }
 
@@ -216,4 +226,78 @@ fn times_of_answers_mean_what_they_say() {
     assert_eq!(answered(&bodies, Err(RequestFailure::Oversize)), [""; 0]);
     assert_eq!(answered(&bodies, Err(RequestFailure::Broken)), [""; 0]);
     assert_eq!(noted.failures(), ["oversize", "broken"]);
+}
+
+#[tokio::test]
+async fn the_label_of_who_has_gone_longest_is_free_and_of_who_came_back_is_not() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let node = Node::start(silent(&asked), SyncConfig::default(), None).await;
+    let peer = |number: usize| PeerId::from_bytes([100 + u8::try_from(number).unwrap(); 32]);
+    let news = &node.news;
+    let come =
+        |number: usize| news.send(NetworkEvent::Connected { peer: peer(number), address: ([9, 9, 9, 9], 7).into() });
+    let go = |number: usize| {
+        let reason = DisconnectReason::Local("gone".into());
+        news.send(NetworkEvent::Disconnected { peer: peer(number), reason })
+    };
+    for number in 0..MAX_PEER_LABELS {
+        come(number).await.unwrap();
+        go(number).await.unwrap();
+    }
+    come(0).await.unwrap();
+    come(MAX_PEER_LABELS).await.unwrap();
+    go(MAX_PEER_LABELS).await.unwrap();
+    until(|| !node.noted.forgotten.lock().unwrap().is_empty()).await;
+    node.handle.shutdown().await;
+    assert_eq!(*node.noted.forgotten.lock().unwrap(), [&peer(1).to_string()[..12]]);
+}
+
+#[test]
+fn what_the_machine_says_is_noted_once() {
+    let noted = Arc::new(Noted::default());
+    let monitor = SyncPerformanceMonitor::new(Arc::clone(&noted) as _);
+    let (since, next) = (Instant::ZERO, Instant::ZERO);
+    for (event, failures) in [
+        (Event::Banned { peer: PEER, fault: Fault::Malformed }, &["banned", "invalid_answer"][..]),
+        (Event::Stalled { reason: StallReason::NoPeers, since, step: StallStep::AwaitPeer, next }, &["stall"]),
+        (Event::SuspectSelf { fault: Fault::Malformed, groups: 3 }, &["suspect_self"]),
+        (Event::Halted(HaltReason::Store(StoreError::Permanent)), &["halt"]),
+        (Event::Resumed, &[]),
+    ] {
+        noted.failures.lock().unwrap().clear();
+        observe::event(&monitor, &event);
+        assert_eq!(noted.failures(), failures, "{event:?}");
+    }
+}
+
+#[test]
+fn a_job_is_timed_by_its_blocks_and_one_that_panicked_is_an_error() {
+    let noted = Arc::new(Noted::default());
+    let monitor = SyncPerformanceMonitor::new(Arc::clone(&noted) as _);
+    let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
+    let seen = Arc::clone(&jobs);
+    let chain = TestChain::with_payloads(ChainSpec { blocks: 3000, ..ChainSpec::default() }, 3000, None).unwrap();
+    let mut sync = testkit::World::new(chain, SyncConfig::default()).unwrap();
+    sync.tamper = Some(Box::new(move |job, verdict| {
+        seen.lock().unwrap().push(job.clone());
+        verdict
+    }));
+    sync.join(1, testkit::Honest::default());
+    sync.start();
+    assert!(sync.run_to_tip(Duration::from_secs(600)));
+    let mut kinds = [0; 3];
+    for job in jobs.lock().unwrap().iter() {
+        let (kind, first) = match job.task() {
+            Task::Segment { claim, .. } | Task::Follow { claim, .. } => (0, Some(claim.range.first())),
+            Task::Bodies { range, .. } => (1, Some(range.first())),
+            _ => (2, None),
+        };
+        kinds[kind] += 1;
+        observe::job(&monitor, job, Duration::from_millis(1), true);
+        assert_eq!(noted.times(), Vec::from_iter(first.map(|first| format!("validation {first}"))));
+        observe::job(&monitor, job, Duration::from_millis(1), false);
+        assert_eq!(noted.times(), [""; 0]);
+        assert_eq!(std::mem::take(&mut *noted.failures.lock().unwrap()), ["verification"]);
+    }
+    assert!(kinds.iter().all(|&count| count > 0), "{kinds:?}");
 }
