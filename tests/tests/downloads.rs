@@ -201,6 +201,40 @@ fn standby_peers_take_the_places_of_those_that_fail() {
 }
 
 #[test]
+fn a_crowd_that_stands_by_is_asked_a_few_at_a_time() {
+    let config = SyncConfig { max_sync_peers: 4, ..parallel() };
+    let mut world = World::new(chain(30_000, 256), config).unwrap();
+    for name in 1..=200 {
+        world.join(name, Honest { rate: 400_000, ..Honest::default() });
+    }
+    world.start();
+    let asked = |world: &World| {
+        world.requests.iter().filter(|(_, _, request)| *request == Request::Status).map(|(_, peer, _)| *peer).collect()
+    };
+    world.run_until(Duration::from_millis(450), |_| false);
+    let early: std::collections::BTreeSet<PeerId> = asked(&world);
+    assert!((20..=100).contains(&early.len()), "{}", early.len());
+    world.run_until(Duration::from_secs(3), |_| false);
+    let later: std::collections::BTreeSet<PeerId> = asked(&world);
+    assert_eq!(later.len(), 200, "nobody is forgotten");
+}
+
+#[test]
+fn blocks_that_only_a_standby_peer_has_are_found_soon() {
+    // Those who are asked hold less than half of the chain.
+    let config = SyncConfig { max_sync_peers: 4, ..SyncConfig::default() };
+    let mut world = World::new(chain(3000, 256), config).unwrap();
+    for name in 1..=199 {
+        world.join(name, Honest { tip: Height::new(1024), ..Honest::default() });
+    }
+    world.join(200, Honest::default());
+    world.start();
+    let limit = Duration::from_millis(1500);
+    let done = world.run_until(limit, |world| world.machine.applied() == world.source.tip_height());
+    assert!(done, "{:?} {:?}", world.events, world.machine.applied());
+}
+
+#[test]
 fn peers_of_one_group_do_not_take_all_places() {
     let config = SyncConfig { max_sync_peers: 4, ..SyncConfig::default() };
     let mut world = World::new(chain(300, 256), config).unwrap();

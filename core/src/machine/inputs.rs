@@ -61,13 +61,14 @@ impl Machine {
                 self.peers.lift_expired(peer, self.now);
                 match self.peers.get(peer).map(|peer| peer.standing) {
                     Some(Standing::Banned(reason, until)) => self.penalize(peer, reason, until),
-                    _ => self.timers.set(Timer::Status(peer), self.now),
+                    _ => self.greet(peer),
                 }
             }
             PeerEvent::Disconnected { peer } => {
                 self.peers.disconnected(self.now, peer);
                 self.bandwidth.set_weight(peer, 0);
                 self.timers.cancel(Timer::Status(peer));
+                self.newcomers.cancel(peer);
                 self.abandon_requests(peer);
             }
             PeerEvent::Excluded { peer, reason } => self.exclude(peer, reason),
@@ -113,7 +114,7 @@ impl Machine {
         let connected: alloc::vec::Vec<PeerId> =
             self.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id).collect();
         for peer in connected {
-            self.timers.set(Timer::Status(peer), self.now);
+            self.greet(peer);
         }
         self.unplanned = true;
     }
@@ -283,7 +284,7 @@ impl Machine {
                 Timer::Call(id) => self.call_timed_out(id),
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
-                Timer::Hedge | Timer::Fast | Timer::Tokens => {}
+                Timer::Hedge | Timer::Fast | Timer::Tokens | Timer::Newcomers => {}
                 Timer::Rotate => self.rotate(),
                 Timer::Stall => self.check_stall(),
             }
@@ -431,6 +432,7 @@ impl Machine {
         let until = self.peers.blacklist_unreliable_peer(self.now, &peer, reason);
         self.abandon_requests(peer);
         self.timers.cancel(Timer::Status(peer));
+        self.newcomers.cancel(peer);
         self.timers.set(Timer::Peer(peer), until);
         self.penalize(peer, reason, until);
     }

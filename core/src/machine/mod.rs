@@ -23,6 +23,7 @@ mod forecast;
 mod history;
 mod input;
 mod inputs;
+mod newcomers;
 mod output;
 mod plan;
 mod stall;

@@ -35,6 +35,7 @@ impl Machine {
         self.run_timers();
         self.issue_jobs();
         self.welcome();
+        self.ask_newcomers();
         if self.phase != Phase::Running {
             return;
         }
@@ -101,6 +102,7 @@ impl Machine {
         if self.phase != Phase::Running {
             return;
         }
+        self.newcomers.cancel(peer);
         let rested = known.rests_until(Kind::Status);
         if rested > self.now {
             self.timers.set(Timer::Status(peer), rested);

@@ -55,6 +55,8 @@ pub(super) enum Timer {
     Fast,
     /// There may be no progress.
     Stall,
+    /// More of those who came and stand by may be asked for their claims.
+    Newcomers,
 }
 
 /// Whether the machine works.
@@ -179,6 +181,8 @@ pub struct Machine {
     pub(super) history_gap: Option<HistoryGap>,
     pub(super) budget: Budget,
     pub(super) timers: Timers<Timer>,
+    /// Who stands by and was not asked for its claims yet, by when it came.
+    pub(super) newcomers: Timers<PeerId>,
     pub(super) jobs: BTreeMap<JobId, PendingJob>,
     /// Those of them that wait for others to end, in order.
     pub(super) waiting_jobs: VecDeque<JobId>,
@@ -281,6 +285,7 @@ impl Machine {
             history_gap: None,
             budget,
             timers: Timers::new(),
+            newcomers: Timers::new(),
             jobs: BTreeMap::new(),
             waiting_jobs: VecDeque::new(),
             next_job: JobId::FIRST,
