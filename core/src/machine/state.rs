@@ -367,18 +367,8 @@ impl Machine {
             peak_buffered_bytes: self.budget.peak(),
             budget_bytes: self.budget.limit(),
             standing_by: self.peers.standing_by(),
-            peers: self.reported_peers(),
+            peers: self.peers.some_infos(self.now, MAX_REPORTED).into_iter().map(report).collect(),
         }
-    }
-
-    /// Those that are asked, and others up to a bound.
-    fn reported_peers(&self) -> Vec<PeerReport> {
-        let active: Vec<PeerId> = self.peers.active_ids().take(MAX_REPORTED).collect();
-        let room = MAX_REPORTED.saturating_sub(active.len());
-        let others = self.peers.iter().filter(|(_, peer)| !peer.is_active()).map(|(id, _)| id).take(room);
-        let mut ids: Vec<PeerId> = active.iter().copied().chain(others).collect();
-        ids.sort_unstable();
-        ids.iter().filter_map(|id| self.peer(id)).collect()
     }
 
     /// What is known of a peer.

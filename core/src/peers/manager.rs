@@ -67,20 +67,8 @@ impl SyncPeerManager {
 
     /// How good a peer is.
     pub fn evaluate_peer_quality(&self, peer: &PeerId) -> PeerQuality {
-        let Some(peer) = self.peers.get(*peer) else {
-            return PeerQuality { expected: Duration::MAX, ..PeerQuality::default() };
-        };
-        let verify = peer.accounts.iter().map(|(_, account)| account.verify_micros_per_mib).max().unwrap_or(0);
-        PeerQuality {
-            measured: peer.line.measured().is_some(),
-            bytes_per_second: peer.line.bytes_per_second(),
-            latency: peer.line.latency(),
-            reliability_ppm: reliability(peer),
-            verify_per_mib: Duration::from_micros(verify),
-            window: peer.window(),
-            request_bytes: peer.request_bytes(),
-            expected: if peer.usable() { peer.expected(Kind::Bodies, TYPICAL_BYTES) } else { Duration::MAX },
-        }
+        let unknown = || PeerQuality { expected: Duration::MAX, ..PeerQuality::default() };
+        self.peers.get(*peer).map_or_else(unknown, quality)
     }
 
     /// The best of those that are asked, best first, at most `count`.
@@ -104,23 +92,7 @@ impl SyncPeerManager {
 
     /// How a peer is.
     pub fn check_peer_health(&self, now: Instant, peer: &PeerId) -> PeerHealth {
-        let Some(peer) = self.peers.get(*peer) else { return PeerHealth::Unknown };
-        match peer.standing {
-            Standing::Banned(_, until) => return PeerHealth::Banned { until },
-            Standing::Unsupported(until) => return PeerHealth::Unsupported { until },
-            Standing::Good => {}
-        }
-        if !peer.connected {
-            return PeerHealth::Disconnected;
-        }
-        if peer.busy_until > now {
-            return PeerHealth::Busy { until: peer.busy_until };
-        }
-        match peer.rested(now) {
-            Some(until) if peer.suspicions > 0 => PeerHealth::Suspected { until },
-            _ if peer.is_active() => PeerHealth::Healthy,
-            _ => PeerHealth::StandingBy,
-        }
+        self.peers.get(*peer).map_or(PeerHealth::Unknown, |peer| health(peer, now))
     }
 
     /// Leaves a peer out. Returns until when.
@@ -142,24 +114,17 @@ impl SyncPeerManager {
 
     /// A peer, as it is known.
     pub fn info(&self, now: Instant, id: &PeerId) -> Option<PeerInfo> {
-        let peer = self.peers.get(*id)?;
-        Some(PeerInfo {
-            id: *id,
-            group: peer.group,
-            connected: peer.connected,
-            active: peer.is_active(),
-            claimed: peer.claim.map(|claim| claim.tip),
-            in_flight: peer.in_flight,
-            queued_bytes: peer.queued_bytes,
-            blocks: peer.blocks,
-            bytes: peer.bytes,
-            quality: self.evaluate_peer_quality(id),
-            health: self.check_peer_health(now, id),
-            banned: match peer.standing {
-                Standing::Banned(reason, _) => Some(reason),
-                Standing::Good | Standing::Unsupported(_) => None,
-            },
-        })
+        self.peers.get(*id).map(|peer| info(now, *id, peer))
+    }
+
+    /// Those that are asked, and others until there are `most`, in the order of their ids.
+    pub(crate) fn some_infos(&self, now: Instant, most: usize) -> Vec<PeerInfo> {
+        let others = most.saturating_sub(self.peers.seats());
+        let others = self.peers.iter().filter(|(_, peer)| !peer.is_active()).take(others);
+        let mut infos: Vec<PeerInfo> =
+            self.active().take(most).chain(others).map(|(id, peer)| info(now, id, peer)).collect();
+        infos.sort_unstable_by_key(|info| info.id);
+        infos
     }
 
     /// Everyone who is known, in the order of their ids.
@@ -218,4 +183,60 @@ impl SyncPeerManager {
 /// The least reliable of the kinds that the peer was asked for.
 fn reliability(peer: &Peer) -> u32 {
     peer.accounts.iter().map(|(_, account)| account.success_ppm).min().unwrap_or(MILLION)
+}
+
+/// How good a peer is.
+fn quality(peer: &Peer) -> PeerQuality {
+    let verify = peer.accounts.iter().map(|(_, account)| account.verify_micros_per_mib).max().unwrap_or(0);
+    PeerQuality {
+        measured: peer.line.measured().is_some(),
+        bytes_per_second: peer.line.bytes_per_second(),
+        latency: peer.line.latency(),
+        reliability_ppm: reliability(peer),
+        verify_per_mib: Duration::from_micros(verify),
+        window: peer.window(),
+        request_bytes: peer.request_bytes(),
+        expected: if peer.usable() { peer.expected(Kind::Bodies, TYPICAL_BYTES) } else { Duration::MAX },
+    }
+}
+
+/// How a peer is.
+fn health(peer: &Peer, now: Instant) -> PeerHealth {
+    match peer.standing {
+        Standing::Banned(_, until) => return PeerHealth::Banned { until },
+        Standing::Unsupported(until) => return PeerHealth::Unsupported { until },
+        Standing::Good => {}
+    }
+    if !peer.connected {
+        return PeerHealth::Disconnected;
+    }
+    if peer.busy_until > now {
+        return PeerHealth::Busy { until: peer.busy_until };
+    }
+    match peer.rested(now) {
+        Some(until) if peer.suspicions > 0 => PeerHealth::Suspected { until },
+        _ if peer.is_active() => PeerHealth::Healthy,
+        _ => PeerHealth::StandingBy,
+    }
+}
+
+/// A peer, as it is known.
+fn info(now: Instant, id: PeerId, peer: &Peer) -> PeerInfo {
+    PeerInfo {
+        id,
+        group: peer.group,
+        connected: peer.connected,
+        active: peer.is_active(),
+        claimed: peer.claim.map(|claim| claim.tip),
+        in_flight: peer.in_flight,
+        queued_bytes: peer.queued_bytes,
+        blocks: peer.blocks,
+        bytes: peer.bytes,
+        quality: quality(peer),
+        health: health(peer, now),
+        banned: match peer.standing {
+            Standing::Banned(reason, _) => Some(reason),
+            Standing::Good | Standing::Unsupported(_) => None,
+        },
+    }
 }
