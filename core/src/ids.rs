@@ -3,6 +3,7 @@
 //! Each is a type of its own, so that one can't be passed for another. Heights and their like convert through `new`
 //! and `get` only; arithmetic on them saturates or says `None`, because a peer may send any number.
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 
@@ -133,8 +134,22 @@ serial! {
 }
 
 /// A peer's Ed25519 public key: its identity on every transport.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerId([u8; 32]);
+
+/// Byte by byte. Tables of peers are searched all the time, and keys of different peers differ in their first eight bytes,
+/// unless somebody made them so.
+impl Ord for PeerId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.first_bytes().cmp(&other.first_bytes()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for PeerId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl PeerId {
     /// The peer with this public key.
@@ -145,6 +160,11 @@ impl PeerId {
     /// The public key.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    const fn first_bytes(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
@@ -170,5 +190,27 @@ impl FromStr for PeerId {
 
     fn from_str(text: &str) -> Result<Self, ParsePeerIdError> {
         parse_hex_32(text).map(Self).ok_or(ParsePeerIdError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_ordered_byte_by_byte() {
+        let mut keys = alloc::vec![[0u8; 32], [1; 32], [255; 32]];
+        for place in 0..32 {
+            for byte in [1, 128, 255] {
+                let mut key = [7; 32];
+                key[place] = byte;
+                keys.push(key);
+            }
+        }
+        for one in &keys {
+            for other in &keys {
+                assert_eq!(PeerId(*one).cmp(&PeerId(*other)), one.cmp(other), "{one:?} {other:?}");
+            }
+        }
     }
 }

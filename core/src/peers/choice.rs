@@ -61,7 +61,7 @@ impl SyncPeerManager {
             if !peer.is_late(now) {
                 soonest = soonest.min(expected);
             }
-            if peer.ready(kind, now) && best.is_none_or(|best| (expected, id) < best) {
+            if best.is_none_or(|best| (expected, id) < best) && peer.ready(kind, now) {
                 best = Some((expected, id));
             }
         }

@@ -18,6 +18,9 @@ use crate::state::{MAX_TREE_DEPTH, StateForm, StateItem};
 /// Version of requests and answers. A peer of another version is left alone, not punished.
 pub const PROTOCOL_VERSION: u8 = 1;
 
+/// Bytes that hold nearly every request.
+const USUAL_BYTES: usize = 64;
+
 /// A question to a peer. One question, one answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Request {
@@ -111,12 +114,10 @@ pub enum RequestError {
 impl Request {
     /// The request's bytes: a version byte and the canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = alloc::vec![PROTOCOL_VERSION];
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.push(PROTOCOL_VERSION);
         // Serializing integers into a growing vector has no way to fail.
-        if let Ok(encoded) = postcard::to_allocvec(self) {
-            bytes.extend_from_slice(&encoded);
-        }
-        bytes
+        postcard::to_extend(self, bytes).unwrap_or_default()
     }
 
     /// Reads a request from a peer.
