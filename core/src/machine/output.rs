@@ -350,7 +350,7 @@ pub struct Progress {
     pub budget_bytes: u64,
     /// Peers that are connected and not asked, because enough others are.
     pub standing_by: usize,
-    /// The peers, in the order of their ids: all that are asked, and others up to 256 in all. See
+    /// The peers, in the order of their ids: all that are asked, and others up to 128 in all. See
     /// [`Machine::peers`](super::Machine::peers) for everyone.
     pub peers: Vec<PeerReport>,
 }

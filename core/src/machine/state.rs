@@ -33,7 +33,7 @@ const RATE_SAMPLES: usize = 16;
 const RATE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Peers that [`Progress`] lists: it is made often, and must not grow with the number of connections.
-const MAX_REPORTED: usize = 256;
+const MAX_REPORTED: usize = 128;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

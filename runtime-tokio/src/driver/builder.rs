@@ -4,7 +4,6 @@ use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant as Clock;
@@ -19,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Input;
 use super::apply::{Appliers, Stores};
+use super::cost::Cost;
 use super::handle::{Events, SyncEvent, SyncHandle};
 use super::machine_thread::MachineThread;
 use super::pool::Pool;
@@ -28,6 +28,9 @@ use crate::discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings}
 use crate::monitor::SyncPerformanceMonitor;
 use crate::net::{Network, NetworkEvent};
 use crate::store::{BlockStore, HistoryStore, StateStaging, StoreFailure};
+
+/// News of peers that are passed on together.
+const MOST_NEWS: usize = 256;
 
 /// Why a sync can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -216,7 +219,7 @@ impl<C: Chain> SyncBuilder<C> {
         };
         let (progress_sender, progress) = watch::channel(machine.progress());
         let (position_sender, position) = watch::channel(machine.position());
-        let cpu_micros = Arc::new(AtomicU64::new(0));
+        let cost = Arc::new(Cost::default());
         let pool = Pool::start(&self.chain, self.verify_threads, &inputs, monitor.as_ref())?;
         let appliers =
             Appliers::start(&self.chain, self.stores, application, &inputs, &event_sender, monitor.as_ref())?;
@@ -227,7 +230,7 @@ impl<C: Chain> SyncBuilder<C> {
         let dialer =
             discovery.start(&self.network, &dialling, self.peers, move |text| tell.send(SyncEvent::Dial(text)));
         let known = discovery.clone();
-        forward(self.network_events, inputs.clone(), discovery.clone());
+        forward(self.network_events, inputs.clone(), discovery.clone(), Arc::clone(&cost));
         let thread = MachineThread {
             machine,
             recording,
@@ -243,7 +246,7 @@ impl<C: Chain> SyncBuilder<C> {
             events: event_sender,
             progress: progress_sender,
             position: position_sender,
-            cpu_micros: Arc::clone(&cpu_micros),
+            cost: Arc::clone(&cost),
             publish_every,
             monitor,
             requests: std::collections::HashMap::new(),
@@ -255,7 +258,7 @@ impl<C: Chain> SyncBuilder<C> {
             progress,
             position,
             events,
-            cpu_micros,
+            cost,
             network: self.network,
             thread: Some(thread),
             dialer,
@@ -267,15 +270,26 @@ impl<C: Chain> SyncBuilder<C> {
 }
 
 /// Brings news of peers to the machine's thread until either end is gone.
-fn forward(mut network: mpsc::Receiver<NetworkEvent>, inputs: std::sync::mpsc::Sender<Input>, discovery: Discovery) {
+fn forward(
+    mut network: mpsc::Receiver<NetworkEvent>,
+    inputs: std::sync::mpsc::Sender<Input>,
+    discovery: Discovery,
+    cost: Arc<Cost>,
+) {
     tokio::spawn(async move {
-        while let Some(event) = network.recv().await {
-            discovery.wake();
-            let input = match event {
-                NetworkEvent::Connected { peer, address } => Input::Connected(peer, address),
-                NetworkEvent::Disconnected { peer, .. } => Input::Disconnected(peer),
-            };
-            if inputs.send(input).is_err() {
+        let mut news = Vec::new();
+        while network.recv_many(&mut news, MOST_NEWS).await > 0 {
+            let is_heard = cost.count(|| {
+                discovery.wake();
+                news.drain(..).all(|event| {
+                    let input = match event {
+                        NetworkEvent::Connected { peer, address } => Input::Connected(peer, address),
+                        NetworkEvent::Disconnected { peer, .. } => Input::Disconnected(peer),
+                    };
+                    inputs.send(input).is_ok()
+                })
+            });
+            if !is_heard {
                 return;
             }
         }

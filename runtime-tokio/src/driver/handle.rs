@@ -1,7 +1,6 @@
 //! The handle of a running sync.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock};
@@ -10,6 +9,7 @@ use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Event, Position, Progress};
 use tokio::sync::{mpsc, watch};
 
+use super::cost::Cost;
 use super::{CallNumber, Input, StartCall};
 use crate::discovery::{Discovery, DiscoveryTask};
 use crate::net::Network;
@@ -55,7 +55,7 @@ impl Events {
 /// What the sync itself has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncUsage {
-    /// CPU time of the machine and of the thread that drives it.
+    /// CPU time of the machine, of the thread that drives it, and of what brings news of peers to it.
     pub coordination_cpu: Duration,
     /// Time from the start until now, or until everything was durable after a shutdown.
     pub running: Duration,
@@ -80,7 +80,7 @@ pub struct SyncHandle {
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) position: watch::Receiver<Position>,
     pub(super) events: mpsc::UnboundedReceiver<SyncEvent>,
-    pub(super) cpu_micros: Arc<AtomicU64>,
+    pub(super) cost: Arc<Cost>,
     pub(super) network: Arc<dyn Network>,
     pub(super) thread: Option<JoinHandle<()>>,
     pub(super) dialer: DiscoveryTask,
@@ -145,7 +145,7 @@ impl SyncHandle {
     /// What the sync has used so far.
     pub fn usage(&self) -> SyncUsage {
         SyncUsage {
-            coordination_cpu: Duration::from_micros(self.cpu_micros.load(Ordering::Relaxed)),
+            coordination_cpu: self.cost.total(),
             running: self.ended.unwrap_or_else(Clock::now).duration_since(self.begin),
             wire_bytes_received: self.network.wire_bytes_received(),
         }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant as Clock};
@@ -19,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::apply::{Appliers, ToStore};
+use super::cost::Cost;
 use super::handle::{Events, SyncEvent};
 use super::observe;
 use super::pool::Pool;
@@ -37,9 +37,13 @@ const SERVES_FULLY_WITHIN: u64 = 64;
 const SERVES_WHILE_BEHIND: u8 = 50;
 
 /// While blocks are downloaded in bulk, inputs are gathered for so long before they go in together. Each time that this
-/// thread wakes costs about as much as an input, the caches being cold; and it is little against the time that a request
-/// takes, or what is in flight would last.
+/// thread wakes costs more than an input, the caches being cold; and it is little against the time that a request takes.
 const GATHER: Duration = Duration::from_millis(12);
+/// The same while so many requests are in flight that others are under way at any moment. With fewer it would cost time:
+/// three peers gave a third less where this was used all the time.
+const GATHER_FROM_MANY: Duration = Duration::from_millis(24);
+/// Requests in flight that are many: more than three peers are asked at once on a short line.
+const MANY_REQUESTS: usize = 16;
 /// Most inputs that go in together.
 const MOST_INPUTS: usize = 256;
 
@@ -62,7 +66,7 @@ pub(super) struct MachineThread {
     pub(super) events: Events,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) position: watch::Sender<Position>,
-    pub(super) cpu_micros: Arc<AtomicU64>,
+    pub(super) cost: Arc<Cost>,
     pub(super) requests: HashMap<RequestId, (PeerId, AbortHandle)>,
     /// How often progress is published at most.
     pub(super) publish_every: Duration,
@@ -76,19 +80,21 @@ impl MachineThread {
     pub(super) fn run(mut self, work: &Receiver<Input>) {
         let mut published = self.clock;
         loop {
-            let (mut deadline, reached) = self.drain();
+            let mut deadline = self.drain();
             if std::mem::take(&mut self.at_end) {
                 self.stop();
-                deadline = self.drain().0;
+                deadline = self.drain();
+                self.publish();
             }
             self.publish_position();
-            if reached || published.elapsed() >= self.publish_every {
+            if published.elapsed() >= self.publish_every {
                 published = Clock::now();
                 self.publish();
             }
             if self.machine.strategy() == SyncStrategyType::Parallel {
-                let until = deadline.map_or(GATHER, |at| at.since(self.now()));
-                thread::sleep(until.min(GATHER));
+                let most = if self.requests.len() < MANY_REQUESTS { GATHER } else { GATHER_FROM_MANY };
+                let until = deadline.map_or(most, |at| at.since(self.now()));
+                thread::sleep(until.min(most));
             }
             let input = match deadline {
                 // The timer fires whether or not others keep the thread busy: inputs carry the time too.
@@ -127,6 +133,10 @@ impl MachineThread {
         // Waits until the trace is written.
         self.recording = None;
         self.progress.send_replace(self.machine.progress());
+        // What it takes to free all this belongs to it.
+        let cost = Arc::clone(&self.cost);
+        drop(self);
+        cost.note_machine();
     }
 
     fn now(&self) -> Instant {
@@ -149,9 +159,7 @@ impl MachineThread {
     }
 
     fn publish(&self) {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        let micros = time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000);
-        self.cpu_micros.store(u64::try_from(micros).unwrap_or(0), Ordering::Relaxed);
+        self.cost.note_machine();
         let progress = self.machine.progress();
         let is_behind = progress.target.above(progress.current) > SERVES_FULLY_WITHIN;
         self.network.set_serving_percent(if is_behind { SERVES_WHILE_BEHIND } else { 100 });
@@ -244,10 +252,8 @@ impl MachineThread {
         });
     }
 
-    /// Carries out what the machine asks for, until it asks to wait. Returns the deadline, and whether something
-    /// happened that users wait for.
-    fn drain(&mut self) -> (Option<Instant>, bool) {
-        let mut notable = false;
+    /// Carries out what the machine asks for, until it asks to wait. Returns the deadline.
+    fn drain(&mut self) -> Option<Instant> {
         loop {
             match self.poll() {
                 Output::Request { id, peer, request, max_response_bytes } => {
@@ -295,7 +301,6 @@ impl MachineThread {
                         observe::event(monitor, &event);
                     }
                     if matches!(event, Event::Reached(_) | Event::Halted(_) | Event::Stalled { .. } | Event::Resumed) {
-                        notable = true;
                         self.publish();
                     }
                     if let Event::Reached(point) = event
@@ -305,7 +310,7 @@ impl MachineThread {
                     }
                     self.events.send(SyncEvent::Machine(event));
                 }
-                Output::Wait(deadline) => return (deadline, notable),
+                Output::Wait(deadline) => return deadline,
                 // The enum may grow; what this driver doesn't know it can't do.
                 other => tracing::warn!(?other, "the machine asks for something unknown"),
             }

@@ -7,6 +7,7 @@
 
 mod apply;
 mod builder;
+mod cost;
 mod handle;
 mod machine_thread;
 mod observe;

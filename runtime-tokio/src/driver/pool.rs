@@ -17,6 +17,8 @@ use crate::monitor::SyncPerformanceMonitor;
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Threads that wait for one.
+    idle: usize,
     closed: bool,
 }
 
@@ -53,8 +55,14 @@ impl Pool {
     }
 
     pub(super) fn push(&self, job: Job) {
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).jobs.push_back(job);
-        self.shared.changed.notify_one();
+        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.jobs.push_back(job);
+        let is_awaited = queue.idle > 0;
+        drop(queue);
+        // Waking somebody takes a call into the system, whether or not there is anybody.
+        if is_awaited {
+            self.shared.changed.notify_one();
+        }
     }
 
     /// Takes a job back, if no thread has begun with it. A verdict that comes all the same is ignored by the machine.
@@ -88,7 +96,9 @@ fn work<C: Chain>(shared: &Shared, chain: &C, verdicts: &Sender<Input>, monitor:
             if queue.closed {
                 return;
             }
+            queue.idle += 1;
             queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
         };
         drop(queue);
         // A chain must not panic. Should one do it all the same, the job is given out again at its deadline, and this

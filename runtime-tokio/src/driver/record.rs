@@ -17,7 +17,7 @@ use hotstuff2_sync::trace::{RecordedStep, Recorder, TraceError, TraceHeader, Tra
 use super::builder::StartError;
 use super::handle::{Events, SyncEvent};
 
-/// Steps that may wait for the disk. In bulk there are some eighty a second.
+/// Steps that may wait for the disk. In bulk there are some eighty a second, or half as many.
 const MOST_WAITING: usize = 256;
 
 /// A trace that is being written. Dropped, it waits until all of it is.

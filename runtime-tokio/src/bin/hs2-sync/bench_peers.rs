@@ -1,6 +1,6 @@
 //! `bench peers`: what the coordination of many peers costs a node that catches up. A process serves one chain from a
 //! thousand identities, each at an address of its own; this one connects to all of them over QUIC, syncs, and counts its CPU
-//! time and that of the thread that decides.
+//! time and that of coordination.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ struct Run {
     blocks_per_second: f64,
     /// Of this process, from the start of the sync until all was durable.
     cpu_seconds: f64,
-    /// Of the machine's thread, in the same time.
+    /// Of the machine, its thread and what brings it news, in the same time.
     coordination_cpu_seconds: f64,
     coordination_percent: f64,
     coordination_micros_per_block: f64,
