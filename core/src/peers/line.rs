@@ -64,7 +64,7 @@ impl Line {
         if self.busy_micros < micros(SAMPLE_TIME) && !first {
             return;
         }
-        let elapsed = self.busy_micros.max(took / 4).max(1);
+        let elapsed = self.busy_micros.max(1);
         let sample = self.bytes.saturating_mul(MICROS_PER_SECOND).checked_div(elapsed).unwrap_or(0);
         let before = self.bytes_per_second;
         let smooth = if first {
