@@ -290,8 +290,9 @@ impl Machine {
     }
 
     /// Counts `size` against the cap on bytes that are asked for twice, if they fit. What comes twice is less: of an answer
-    /// that is given up nobody knows how much was under way, so all of it counts. Where the cap is reached, a late answer
-    /// is taken from its peer and asked for anew all the same, only later ([`DownloadCoordinator::balance_download_load`]).
+    /// that is given up nobody knows how much was under way, so all of it counts. Where the cap is reached, late blocks
+    /// are taken from their peer and asked for anew all the same, only later
+    /// ([`DownloadCoordinator::balance_download_load`]); a late part of a state waits for its time-out.
     ///
     /// [`DownloadCoordinator::balance_download_load`]: crate::downloads::DownloadCoordinator::balance_download_load
     pub(super) fn may_hedge(&mut self, size: u64) -> bool {
