@@ -82,7 +82,8 @@ impl Machine {
         if self.peers.active().next().is_none() {
             return StallReason::NoPeers;
         }
-        if self.requests.any(|purpose| purpose.kind() != Kind::Follow && purpose.kind() != Kind::Status) {
+        // Questions for claims are not among them.
+        if self.requests.any(|purpose| purpose.kind() != Kind::Follow) {
             return StallReason::PeersSlow;
         }
         if self.strategy == SyncStrategyType::Fast && self.target.is_some() {
