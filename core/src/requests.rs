@@ -70,6 +70,26 @@ pub enum RequestKind {
 
 pub(crate) use RequestKind as Kind;
 
+/// What a true answer proves that a peer gives: the kind, and whether payloads came behind headers. A peer may be honest in
+/// one and lie in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Skill {
+    pub(crate) kind: RequestKind,
+    pub(crate) with_bodies: bool,
+}
+
+impl From<RequestKind> for Skill {
+    fn from(kind: RequestKind) -> Self {
+        Self { kind, with_bodies: false }
+    }
+}
+
+impl From<Purpose> for Skill {
+    fn from(purpose: Purpose) -> Self {
+        Self { kind: purpose.kind(), with_bodies: matches!(purpose, Purpose::Segment { bodies: 1.., .. }) }
+    }
+}
+
 impl RequestKind {
     /// Whether answers are large: they fill the line, and what is asked for at once is bounded for each peer.
     pub const fn is_bulk(self) -> bool {

@@ -39,6 +39,8 @@ impl Machine {
         if let Some(request) = self.requests.remove(id) {
             self.timers.cancel(Timer::Request(id));
             self.peers.ended(&request);
+            // It begins again where what came is to be checked.
+            self.end_trial(request.peer, request.purpose);
             let received = answer.as_ref().map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
             self.bandwidth.settle(self.now, request.size, received);
             self.take_answer(id, &request, answer);
@@ -156,8 +158,10 @@ impl Machine {
             Purpose::Handovers(from) => {
                 let reserved = size.min(request.reserved);
                 self.budget.release(request.reserved.saturating_sub(reserved));
-                let displaced = self.epochs.keep(from, Waiting { peer, bytes: data, reserved });
-                self.budget.release(displaced.map_or(0, |answer| answer.reserved));
+                if let Some(displaced) = self.epochs.keep(from, Waiting { peer, bytes: data, reserved }) {
+                    self.forget_handovers(&displaced);
+                }
+                self.peers.begin_trial(peer, Kind::Handovers);
                 self.check_handovers();
             }
             Purpose::Tip(asked) => {
@@ -253,6 +257,7 @@ impl Machine {
             peer.claim = Some(status);
         }
         self.peers.note_true(Kind::Status, self.now);
+        self.ban_exposed();
         self.review_place(id, &status);
         self.counters.useful_bytes =
             self.counters.useful_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
@@ -279,7 +284,7 @@ impl Machine {
     /// Hands the answer at the trusted end to a job, if there is one and no such job is out.
     pub(super) fn check_handovers(&mut self) {
         for passed in self.epochs.take_passed() {
-            self.budget.release(passed.reserved);
+            self.forget_handovers(&passed);
         }
         let busy = self.jobs.values().any(|pending| matches!(pending.job.task(), Task::Handovers { .. }));
         if busy {
@@ -308,6 +313,7 @@ impl Machine {
         });
         if let Some(pending) = same {
             pending.shared.push((peer, size));
+            self.peers.begin_trial(peer, Kind::Tip);
             self.budget.release(reserved);
             return;
         }
@@ -343,6 +349,9 @@ impl Machine {
     ) -> crate::ids::JobId {
         let id = self.next_job;
         self.next_job = id.next();
+        if let Some((peer, purpose)) = origin {
+            self.peers.begin_trial(peer, purpose);
+        }
         let job = Job::new(id, task);
         self.jobs.insert(id, PendingJob { job, origin, issued: None, bytes, reserved, shared: Vec::new() });
         self.waiting_jobs.push_back(id);

@@ -8,7 +8,7 @@ use crate::machine::output::Output;
 use crate::machine::state::{Machine, Timer};
 use crate::peers::{Ask, Peer, PeerOutcome};
 use crate::ranges::HeightRange;
-use crate::requests::{InFlight, Kind, Purpose};
+use crate::requests::{InFlight, Kind, Purpose, Skill};
 use crate::strategy::{Cell, Source, Want};
 use crate::time::Instant;
 use crate::wire::Request;
@@ -24,7 +24,7 @@ const HEDGE_AFTER: Duration = Duration::from_millis(100);
 /// The head of line is late after so many times its expected duration.
 const HEDGE_FACTOR: u32 = 2;
 /// Bytes asked for twice stay below one in so many of the useful ones …
-const HEDGE_SHARE: u64 = 50;
+const HEDGE_SHARE: u64 = 64;
 /// … plus this, so that a young sync can hedge at all.
 const HEDGE_FLOOR_BYTES: u64 = 256 << 10;
 /// Claims and tips are small: their time-out is this part of the usual one.
@@ -45,6 +45,8 @@ impl Machine {
     pub(super) fn download(&mut self) {
         let Some(target) = self.target() else { return };
         let limit = self.until.map_or(target, |until| target.min(until));
+        // What everything waits for goes before what would fill those who could give it.
+        self.hedge();
         let mut from = Height::ZERO;
         let mut refused = 0u32;
         while self.may_ask_more() && self.budget.room(true) > 0 {
@@ -69,7 +71,17 @@ impl Machine {
             self.timers.set_sooner(Timer::Tokens, self.now.after(LOOK_AGAIN_AFTER));
         }
         self.requests.set_missing(self.blocks.unasked_bytes());
-        self.hedge();
+        self.watch_head_of_line();
+    }
+
+    /// Looks again when the head of line, which may have been asked for just now, can be late.
+    fn watch_head_of_line(&mut self) {
+        if let Some((_, _, &[Source::Request(id)])) = self.blocks.head_of_line()
+            && let Some(request) = self.requests.get(id)
+            && request.sent.after(HEDGE_AFTER) > self.now
+        {
+            self.timers.set_sooner(Timer::Hedge, request.sent.after(HEDGE_AFTER));
+        }
     }
 
     /// Whether limits and peers allow another request for something large.
@@ -115,7 +127,14 @@ impl Machine {
                 // once. Larger cells are asked for in parts, when the headers have said how large they are.
                 let most = self.bandwidth.request_bytes(self.peers.get(peer).map_or(0, Peer::request_bytes));
                 let batched = range.count() > self.batch();
-                let bodies = if bodies <= most && !batched { bodies } else { 0 };
+                let may_try = |with_bodies| {
+                    let skill = Skill { kind: Kind::Segment, with_bodies };
+                    self.peers.get(peer).is_some_and(|peer| peer.may_try(skill))
+                };
+                let bodies = if bodies <= most && !batched && may_try(true) { bodies } else { 0 };
+                if bodies == 0 && !may_try(false) {
+                    return false;
+                }
                 let needed = cost.saturating_add(bodies);
                 if needed > self.budget.room(head) && !head {
                     return false;
@@ -227,12 +246,14 @@ impl Machine {
         let second = self.peers.choose(kind, Ask::Whole(size), self.now, &mut self.rng, best)?;
         // Where headers come from the second peer, bodies that the first may have begun to send with them are lost.
         let asked = size.saturating_add(reserved);
-        let late = self.late_at(id, second, asked);
+        let pressing = self.is_pressing();
+        let late = self.late_at(id, second, asked, pressing);
         if late > self.now {
             return Some(late);
         }
-        // While there is other work, a late answer costs nothing yet.
-        if !self.is_pressing() && sent.after(PRESSING_AFTER) > self.now {
+        // While there is other work, a late answer costs nothing yet; but without its headers nothing of a cell can be
+        // asked for.
+        if !headers && !pressing && sent.after(PRESSING_AFTER) > self.now {
             return Some(self.now.after(HEDGE_AFTER));
         }
         if self.budget.room(true) < size {
@@ -268,13 +289,13 @@ impl Machine {
         full || (self.blocks.planned() >= limit && self.blocks.next_want(Height::ZERO).is_none())
     }
 
-    /// When a request counts as late: against what `second` is expected to need for the same, and against what was expected
+    /// When a request counts as late: against what `second` would need for the same alone, and against what was expected
     /// of it when it was asked, as far as that is a reasonable time.
-    pub(super) fn late_at(&self, id: RequestId, second: PeerId, size: u64) -> Instant {
+    pub(super) fn late_at(&self, id: RequestId, second: PeerId, size: u64, pressing: bool) -> Instant {
         let Some(InFlight { purpose, sent, due, .. }) = self.requests.get(id) else { return self.now };
         let known = self.peers.get(second);
-        let expected = known.map_or(Duration::MAX, |peer| peer.expected(purpose.kind(), size));
-        let own = due.since(*sent).min(HEDGE_PATIENCE);
+        let expected = known.map_or(Duration::MAX, |peer| peer.expected_alone(purpose.kind(), size));
+        let own = if pressing { Duration::ZERO } else { due.since(*sent).min(HEDGE_PATIENCE) };
         sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER).max(own))
     }
 
@@ -341,7 +362,7 @@ impl Machine {
             Purpose::Bodies(range) => self.requests.assign_block_range(self.now, peer, range, size, due, reserved),
             _ => self.requests.insert(InFlight { peer, purpose, sent: self.now, due, size, reserved }),
         };
-        self.peers.sent(peer, purpose.kind(), size, due, self.now);
+        self.peers.sent(peer, purpose, size, due, self.now);
         self.bandwidth.charge(self.now, size);
         let timeout = match purpose.kind() {
             Kind::Follow => self.config.follow_timeout,

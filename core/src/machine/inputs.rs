@@ -5,8 +5,8 @@ use crate::config::SyncStrategyType;
 use crate::ids::{Height, PeerId, RequestId};
 use crate::machine::output::{Event, HaltReason, Output, Penalty};
 use crate::machine::state::{Machine, NewMachineError, Phase, Timer};
-use crate::peers::{BlacklistReason, PeerOutcome, PeerPerformance, Standing};
-use crate::requests::{InFlight, Kind, Purpose};
+use crate::peers::{BlacklistReason, Consequence, PeerOutcome, PeerPerformance, Standing};
+use crate::requests::{InFlight, Kind, Purpose, Skill};
 use crate::strategy::Source;
 use crate::time::Instant;
 
@@ -168,7 +168,7 @@ impl Machine {
         }
         self.contest = None;
         for waiting in self.epochs.take_all_waiting() {
-            self.budget.release(waiting.reserved);
+            self.forget_handovers(&waiting);
         }
         self.reset_blocks();
         self.cancel_walk();
@@ -210,6 +210,7 @@ impl Machine {
     fn drop_job(&mut self, id: crate::ids::JobId, pending: &crate::machine::state::PendingJob) {
         self.timers.cancel(Timer::Job(id));
         self.budget.release(pending.reserved);
+        self.judged(pending);
         if pending.issued.is_some() {
             self.outputs.push_back(Output::CancelJob(id));
         } else {
@@ -229,8 +230,29 @@ impl Machine {
     fn request_ended(&mut self, id: RequestId, request: &InFlight) {
         self.timers.cancel(Timer::Request(id));
         self.peers.ended(request);
+        self.end_trial(request.peer, request.purpose);
         self.budget.release(request.reserved);
         self.outputs.push_back(Output::CancelRequest(id));
+    }
+
+    /// Something that a peer was asked for was judged, or will not be: it may be asked for more.
+    pub(super) fn end_trial(&mut self, peer: PeerId, skill: impl Into<Skill>) {
+        self.claims_changed |= self.peers.end_trial(peer, skill);
+    }
+
+    /// A job is over, with a verdict or without one.
+    pub(super) fn judged(&mut self, pending: &crate::machine::state::PendingJob) {
+        let Some((peer, purpose)) = pending.origin else { return };
+        self.end_trial(peer, purpose);
+        for &(peer, _) in &pending.shared {
+            self.end_trial(peer, purpose);
+        }
+    }
+
+    /// An answer with handovers will not be checked.
+    pub(super) fn forget_handovers(&mut self, answer: &crate::strategy::Waiting) {
+        self.budget.release(answer.reserved);
+        self.end_trial(answer.peer, Kind::Handovers);
     }
 
     /// Gives up a request that is in flight: what waited for it is missing again, and asked for elsewhere.
@@ -396,35 +418,40 @@ impl Machine {
         self.timers.set(Timer::Call(id), self.now.after(self.config.call_timeout));
     }
 
-    /// Bans a peer for a provably false answer, unless this node suspects itself.
+    /// Bans a peer for a provably false answer, or sets it aside where this node suspects itself.
     pub(super) fn accuse(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
+        self.peers.note_false(peer);
         // Further answers of a banned peer may have been on their way to a verdict.
-        if self.peers.get(peer).is_some_and(|peer| matches!(peer.standing, Standing::Banned(..))) {
+        let decided = |standing| matches!(standing, Standing::Banned(..) | Standing::SetAside(_));
+        if self.peers.get(peer).is_some_and(|peer| decided(peer.standing)) {
             return;
-        }
-        let (groups, suspicious) = self.peers.accuse(peer, kind, fault, self.now);
-        if self.suspect_self.is_none() && suspicious {
-            self.suspect_self = Some(fault);
-            for lifted in self.peers.lift_bans(self.now) {
-                self.timers.set(Timer::Peer(lifted), self.now);
-                self.timers.set(Timer::Status(lifted), self.now);
-            }
-            self.emit(Event::SuspectSelf { fault, groups });
         }
         self.claims_changed = true;
-        if self.suspect_self.is_some() {
-            let rested = self.peers.get_mut(peer).map(|peer| {
-                peer.failed_to_prove(self.now);
-                peer.mute |= kind == Kind::Status;
-                peer.suspected(kind, self.now)
-            });
-            if let Some(rested) = rested {
-                self.timers.set_sooner(Timer::Peer(peer), rested);
+        match self.peers.accuse(peer, kind, fault, self.now) {
+            Consequence::Ban => self.ban(peer, fault),
+            Consequence::SetAside { peers, until, raised } => {
+                if let Some(groups) = raised {
+                    self.emit(Event::SuspectSelf { fault, groups });
+                }
+                for peer in peers {
+                    self.abandon_requests(peer);
+                    self.timers.cancel(Timer::Status(peer));
+                    self.timers.set(Timer::Peer(peer), until);
+                }
             }
-            return;
         }
+    }
+
+    fn ban(&mut self, peer: PeerId, fault: Fault) {
         self.exclude(peer, BlacklistReason::Proven(fault));
         self.emit(Event::Banned { peer, fault });
+    }
+
+    /// Bans those that lied while this node suspected itself, now that a true answer has come.
+    pub(super) fn ban_exposed(&mut self) {
+        for (peer, fault) in self.peers.take_exposed() {
+            self.ban(peer, fault);
+        }
     }
 
     /// Leaves a peer out from here on.
@@ -445,11 +472,14 @@ impl Machine {
         self.outputs.push_back(Output::Penalize { peer, penalty });
     }
 
-    /// An answer of this kind was true.
-    pub(super) fn vindicated(&mut self, peer: PeerId, kind: Kind, bytes: u64) {
+    /// An answer of this sort was true.
+    pub(super) fn vindicated(&mut self, peer: PeerId, skill: impl Into<Skill>, bytes: u64) {
+        let skill = skill.into();
+        self.peers.prove(peer, skill);
+        let kind = skill.kind;
         let outcome = PeerOutcome::Verified { took: self.verdict_took };
         self.perform(peer, &PeerPerformance { kind, sent: self.now, due: self.now, bytes, outcome });
-        self.suspect_self = None;
+        self.ban_exposed();
         self.counters.useful_bytes = self.counters.useful_bytes.saturating_add(bytes);
     }
 }

@@ -156,7 +156,8 @@ pub enum Event {
         fault: Fault,
     },
     /// Several independent peers gave provably false answers of the same kind and nobody a true one. More likely than all
-    /// of them lying: a wrong anchor, old software or a broken disk here. No one is banned until a true answer comes.
+    /// of them lying: a wrong anchor, old software or a broken disk here. No one is banned until a true answer comes; then
+    /// those are that gave false ones of its kind.
     SuspectSelf {
         /// What was false.
         fault: Fault,
@@ -407,6 +408,10 @@ pub struct PeerReport {
     pub blocks: u64,
     /// Accepted bytes.
     pub bytes: u64,
+    /// Provably false answers that it gave.
+    pub false_answers: u64,
+    /// Requests that it did not answer: not in time, or its stream broke.
+    pub unanswered: u64,
     /// What was provably false, if it is banned for that.
     pub banned: Option<Fault>,
 }

@@ -34,6 +34,9 @@ impl Machine {
     pub(super) fn plan(&mut self) {
         self.run_timers();
         self.issue_jobs();
+        for (peer, rested) in self.peers.recall(self.now) {
+            self.timers.set(Timer::Peer(peer), rested);
+        }
         self.welcome();
         self.ask_newcomers();
         if self.phase != Phase::Running {
@@ -146,10 +149,17 @@ impl Machine {
             let eligible = |_: PeerId, peer: &crate::peers::Peer| {
                 peer.claim.is_some_and(|claim| claim.epoch > from || (at_boundary && claim.tip >= boundary))
             };
-            let Some(peer) = self.peers.choose(Kind::Handovers, Ask::Whole(0), self.now, &mut self.rng, eligible)
-            else {
-                continue;
-            };
+            let mut chosen = self.peers.choose(Kind::Handovers, Ask::Whole(0), self.now, &mut self.rng, eligible);
+            if chosen.is_none() && from == trusted {
+                // Those who could give it may all be on trial with answers that wait for this one.
+                let peers = &self.peers;
+                let on_trial = |id| peers.get(id).is_some_and(|peer| peer.awaits_judgement(Kind::Handovers));
+                for ahead in self.epochs.take_waiting_of(on_trial) {
+                    self.forget_handovers(&ahead);
+                }
+                chosen = self.peers.choose(Kind::Handovers, Ask::Whole(0), self.now, &mut self.rng, eligible);
+            }
+            let Some(peer) = chosen else { continue };
             // The trusted end is what everything else waits for.
             if !self.budget.reserve(size, from == trusted) {
                 continue;

@@ -195,7 +195,6 @@ pub struct Machine {
     /// Claims or what is known of epochs changed: look whom to ask for tips and handovers.
     pub(super) claims_changed: bool,
     pub(super) claimed: Option<(Height, Epoch)>,
-    pub(super) suspect_self: Option<Fault>,
     /// A peer that contradicts what was proven and is asked for its own proof.
     pub(super) contest: Option<Contest>,
     /// The height of the conflict that is being checked.
@@ -295,7 +294,6 @@ impl Machine {
             unplanned: false,
             claims_changed: true,
             claimed: None,
-            suspect_self: None,
             contest: None,
             conflict_height: None,
             reached: None,
@@ -448,6 +446,8 @@ fn report(info: PeerInfo) -> PeerReport {
         health: info.health,
         blocks: info.blocks,
         bytes: info.bytes,
+        false_answers: info.false_answers,
+        unanswered: info.unanswered,
         banned: info.banned.and_then(crate::peers::BlacklistReason::fault),
     }
 }

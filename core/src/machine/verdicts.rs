@@ -12,7 +12,7 @@ use crate::machine::output::Event;
 use crate::machine::state::{Call, Machine, PendingCall, PendingJob, Target, Timer};
 use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
-use crate::requests::{Kind, Purpose};
+use crate::requests::{Kind, Purpose, Skill};
 use crate::strategy::Source;
 use crate::time::{Instant, UnixMillis};
 use crate::verify::{HandoverLink, Outcome, Verdict};
@@ -29,8 +29,10 @@ impl Machine {
     pub fn handle_verdict(&mut self, now: Instant, verdict: Verdict) {
         self.advance(now);
         let known = self.jobs.get(&verdict.job()).is_some_and(|pending| pending.job.claim() == verdict.claim());
-        match self.jobs.remove(&verdict.job()).filter(|_| known) {
+        // One that answers another question must not end the job: its own may still come.
+        match known.then(|| self.jobs.remove(&verdict.job())).flatten() {
             Some(pending) => {
+                self.judged(&pending);
                 self.timers.cancel(Timer::Job(verdict.job()));
                 self.verdict_took = pending.issued.map_or(Duration::ZERO, |issued| self.now.since(issued));
                 let checks = u64::from(verdict.quorum_checks());
@@ -189,7 +191,8 @@ impl Machine {
         frames: Vec<BodyFrame>,
         bytes: u64,
     ) {
-        self.vindicated(peer, Kind::Segment, bytes);
+        let with_bodies = !frames.is_empty();
+        self.vindicated(peer, Skill { kind: Kind::Segment, with_bodies }, bytes);
         let (last, id) = (segment.range().last(), segment.last_id());
         let boundary = self.epochs.get(segment.epoch()).filter(|epoch| epoch.range().last() == last);
         let boundary = boundary.and_then(|epoch| self.epochs.boundary(epoch.epoch()));

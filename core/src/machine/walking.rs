@@ -128,7 +128,7 @@ impl Machine {
         let Some(second) = self.peers.choose(Kind::State, Ask::Whole(size), self.now, &mut self.rng, eligible) else {
             return;
         };
-        let late = self.late_at(id, second, size);
+        let late = self.late_at(id, second, size, true);
         if late > self.now {
             self.timers.set(Timer::Hedge, late);
             return;

@@ -56,9 +56,10 @@ impl SyncPeerManager {
         let mut best: Option<(u64, PeerId)> = None;
         let mut soonest = u64::MAX;
         for (id, peer) in candidates() {
-            let expected = peer.expected_micros(kind, ask.bytes(peer));
-            // Who is late may never answer.
-            if !peer.is_late(now) {
+            // Who is late may be as late again, or never answer.
+            let expected = peer.expected_micros(kind, ask.bytes(peer)).saturating_add(peer.late_micros(now));
+            // Of who is on trial too little is known to wait for it.
+            if !peer.awaits_judgement(kind) {
                 soonest = soonest.min(expected);
             }
             if best.is_none_or(|best| (expected, id) < best) && peer.ready(kind, now) {

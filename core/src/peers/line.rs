@@ -94,11 +94,12 @@ impl Line {
         self.bytes_per_second = (self.bytes_per_second() / 2).max(LEAST_BYTES_PER_SECOND);
     }
 
-    /// An answer of `bytes` was not here after `waited`, though nothing else came meanwhile: the line is no faster.
+    /// An answer of `bytes` was not here after `waited`, though nothing else came meanwhile: the line is no faster,
+    /// and likely slower: half of that is assumed.
     pub(super) fn outlasted(&mut self, bytes: u64, waited: Duration) {
         self.filled = true;
         let at_most = bytes.saturating_mul(MICROS_PER_SECOND).checked_div(micros(waited)).unwrap_or(u64::MAX);
-        self.bytes_per_second = self.bytes_per_second().min(at_most).max(LEAST_BYTES_PER_SECOND);
+        self.bytes_per_second = self.bytes_per_second().min(at_most / 2).max(LEAST_BYTES_PER_SECOND);
     }
 
     /// Throughput, measured or assumed.
@@ -189,7 +190,7 @@ mod tests {
     fn a_late_answer_bounds_the_line() {
         let mut line = Line::default();
         line.outlasted(100_000, Duration::from_secs(1));
-        assert_eq!(line.bytes_per_second(), 100_000);
+        assert_eq!(line.bytes_per_second(), 50_000);
         line.outlasted(1, Duration::from_secs(1000));
         assert_eq!(line.bytes_per_second(), LEAST_BYTES_PER_SECOND);
     }

@@ -10,6 +10,7 @@ use super::peer::{Peer, Standing};
 use super::places::Places;
 use super::quality::{BlacklistReason, PeerHealth, PeerInfo, PeerQuality};
 use super::table::PeerTable;
+use super::trust::Accusation;
 use crate::chain::Fault;
 use crate::ids::PeerId;
 use crate::requests::Kind;
@@ -42,8 +43,12 @@ pub struct SyncPeerManager {
     pub(super) placed: Vec<PeerId>,
     /// Peers that went away, in order.
     pub(super) gone: BTreeSet<(Instant, PeerId)>,
-    /// Groups that gave a provably false answer of a kind since the last true one, with the fault.
-    pub(super) accused: BTreeMap<(Kind, Fault), BTreeSet<u64>>,
+    /// Who gave a provably false answer of a kind since the last true one.
+    pub(super) accused: BTreeMap<Kind, BTreeMap<PeerId, Accusation>>,
+    /// Kinds of which this node can't tell what is true.
+    pub(super) suspects: BTreeSet<Kind>,
+    /// Who lied while this node suspected itself, as is known now.
+    pub(super) exposed: Vec<(PeerId, Fault)>,
     /// When the last true answer of a kind came.
     pub(super) true_at: BTreeMap<Kind, Instant>,
     /// Whether it is our own line that is full.
@@ -60,6 +65,8 @@ impl SyncPeerManager {
             placed: Vec::new(),
             gone: BTreeSet::new(),
             accused: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            exposed: Vec::new(),
             true_at: BTreeMap::new(),
             link: OwnLink::default(),
         }
@@ -103,6 +110,7 @@ impl SyncPeerManager {
         let peer = self.peers.entry(*id, || Peer::new(group, now));
         peer.connected &= known;
         peer.standing = Standing::Banned(reason, until);
+        peer.unprove();
         self.review(*id, now);
         until
     }
@@ -204,6 +212,7 @@ fn quality(peer: &Peer) -> PeerQuality {
 fn health(peer: &Peer, now: Instant) -> PeerHealth {
     match peer.standing {
         Standing::Banned(_, until) => return PeerHealth::Banned { until },
+        Standing::SetAside(until) => return PeerHealth::Suspected { until },
         Standing::Unsupported(until) => return PeerHealth::Unsupported { until },
         Standing::Good => {}
     }
@@ -236,7 +245,9 @@ fn info(now: Instant, id: PeerId, peer: &Peer) -> PeerInfo {
         health: health(peer, now),
         banned: match peer.standing {
             Standing::Banned(reason, _) => Some(reason),
-            Standing::Good | Standing::Unsupported(_) => None,
+            Standing::Good | Standing::SetAside(_) | Standing::Unsupported(_) => None,
         },
+        false_answers: peer.false_answers,
+        unanswered: peer.unanswered,
     }
 }

@@ -28,3 +28,4 @@ pub(crate) use choice::Ask;
 pub use manager::{PeerSettings, SyncPeerManager};
 pub(crate) use peer::{Peer, Standing};
 pub use quality::{BlacklistReason, PeerHealth, PeerInfo, PeerOutcome, PeerPerformance, PeerQuality};
+pub(crate) use trust::Consequence;

@@ -1,6 +1,6 @@
 //! One peer.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use super::account::Account;
@@ -10,7 +10,7 @@ use super::quality::BlacklistReason;
 use crate::ids::Height;
 use crate::limits::MAX_BODIES_BYTES;
 use crate::ranges::HeightRange;
-use crate::requests::{ByKind, Kind};
+use crate::requests::{ByKind, Kind, Skill};
 use crate::time::{Instant, micros};
 use crate::wire::PeerStatus;
 
@@ -54,6 +54,8 @@ pub(crate) enum Standing {
     Good,
     /// Left out until then.
     Banned(BlacklistReason, Instant),
+    /// Gave what looks false to a node that suspects itself; left alone until then, or until it is known who is wrong.
+    SetAside(Instant),
     /// Speaks another version or follows another chain; left alone until then.
     Unsupported(Instant),
 }
@@ -84,6 +86,10 @@ pub(crate) struct Peer {
     pub(super) asked_at: Instant,
     pub(crate) line: Line,
     pub(super) accounts: ByKind<Account>,
+    /// What it gave true answers of since it was last banned.
+    proven: BTreeSet<Skill>,
+    /// What it was asked for without having proven anything of the sort, until that is judged.
+    trial: Option<Skill>,
     window: u32,
     pub(super) suspicions: u32,
     not_before: BTreeMap<Kind, Instant>,
@@ -99,6 +105,10 @@ pub(crate) struct Peer {
     pub(crate) bytes: u64,
     /// Accepted bytes since the last rotation.
     pub(super) recent_bytes: u64,
+    /// Provably false answers.
+    pub(super) false_answers: u64,
+    /// Requests that it did not answer.
+    pub(super) unanswered: u64,
 }
 
 impl Peer {
@@ -119,6 +129,8 @@ impl Peer {
             asked_at: Instant::ZERO,
             line: Line::default(),
             accounts: ByKind::default(),
+            proven: BTreeSet::new(),
+            trial: None,
             window: FIRST_WINDOW,
             suspicions: 0,
             not_before: BTreeMap::new(),
@@ -129,6 +141,8 @@ impl Peer {
             blocks: 0,
             bytes: 0,
             recent_bytes: 0,
+            false_answers: 0,
+            unanswered: 0,
         }
     }
 
@@ -165,14 +179,51 @@ impl Peer {
     }
 
     /// Whether it may be asked for `kind` now. Small questions pass a full window: claims and proofs must not wait for
-    /// bulk.
+    /// bulk. Of what it has proven nothing in, it is asked for one thing at a time.
     pub(crate) fn ready(&self, kind: Kind, now: Instant) -> bool {
-        self.usable() && !(kind.is_bulk() && self.is_full()) && !self.rests(kind, now)
+        self.usable() && !(kind.is_bulk() && self.is_full()) && !self.rests(kind, now) && !self.awaits_judgement(kind)
     }
 
-    /// Whether all that is in flight to it should have come.
-    pub(super) fn is_late(&self, now: Instant) -> bool {
-        self.in_flight > 0 && self.due < now
+    /// Whether something that it is to be judged by comes before any question of this kind.
+    pub(crate) fn awaits_judgement(&self, kind: Kind) -> bool {
+        self.trial.is_some() && !self.proven.iter().any(|skill| skill.kind == kind) && kind != Kind::Status
+    }
+
+    /// Whether it may be asked for just this, as far as what it has proven goes.
+    pub(crate) fn may_try(&self, skill: Skill) -> bool {
+        self.trial.is_none() || self.has_proven(skill)
+    }
+
+    /// Whether it gave a true answer of this sort since it was last banned. Claims prove nothing and need no proof.
+    fn has_proven(&self, skill: Skill) -> bool {
+        skill.kind == Kind::Status || self.proven.contains(&skill)
+    }
+
+    /// It is asked for something, or what it answered is being checked.
+    pub(super) fn begin_trial(&mut self, skill: Skill) {
+        if !self.has_proven(skill) {
+            self.trial = Some(skill);
+        }
+    }
+
+    /// Something was judged, or will not be. True if that makes it ready for more.
+    pub(super) fn end_trial(&mut self, skill: Skill) -> bool {
+        self.trial.take_if(|tried| *tried == skill).is_some()
+    }
+
+    /// It gave a true answer of this sort.
+    pub(super) fn prove(&mut self, skill: Skill) {
+        self.proven.insert(skill);
+    }
+
+    /// What it has proven counts no more.
+    pub(super) fn unprove(&mut self) {
+        self.proven.clear();
+    }
+
+    /// For how long all that is in flight to it should have been here.
+    pub(super) fn late_micros(&self, now: Instant) -> u64 {
+        if self.in_flight == 0 { 0 } else { micros(now.since(self.due)) }
     }
 
     /// Bytes to ask it for at once.
@@ -201,7 +252,7 @@ impl Peer {
     pub(crate) fn next_rested(&self, now: Instant) -> Option<Instant> {
         let standing = match self.standing {
             Standing::Good => None,
-            Standing::Banned(_, until) | Standing::Unsupported(until) => Some(until),
+            Standing::Banned(_, until) | Standing::SetAside(until) | Standing::Unsupported(until) => Some(until),
         };
         let rests = self.not_before.values().copied().chain([self.busy_until]);
         rests.chain(standing).filter(|&at| at > now).min()
@@ -264,10 +315,18 @@ impl Peer {
         Duration::from_micros(self.expected_micros(kind, bytes))
     }
 
+    /// The same if it were asked for nothing else.
+    pub(crate) fn expected_alone(&self, kind: Kind, bytes: u64) -> Duration {
+        Duration::from_micros(self.expected_behind(kind, bytes, 0))
+    }
+
     /// The same in microseconds: choices compare many.
     pub(super) fn expected_micros(&self, kind: Kind, bytes: u64) -> u64 {
+        self.expected_behind(kind, bytes, if kind.is_bulk() { self.queued_bytes } else { 0 })
+    }
+
+    fn expected_behind(&self, kind: Kind, bytes: u64, queued: u64) -> u64 {
         let in_vain = if self.suspicions == 0 { 0 } else { micros(self.next_pause()) };
-        let queued = if kind.is_bulk() { self.queued_bytes } else { 0 };
         let time = self.line.expected_micros(bytes, queued).saturating_add(in_vain);
         self.accounts.get(kind).map_or(time, |account| account.weighted(time, bytes))
     }

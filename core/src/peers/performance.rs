@@ -6,7 +6,7 @@ use super::manager::SyncPeerManager;
 use super::peer::{FIRST_PAUSE, Standing, UNSUPPORTED_PAUSE};
 use super::quality::{PeerOutcome, PeerPerformance};
 use crate::ids::PeerId;
-use crate::requests::{InFlight, Kind};
+use crate::requests::{InFlight, Kind, Skill};
 use crate::time::Instant;
 
 /// An answer is on time within so many times of what it was expected to take …
@@ -56,6 +56,7 @@ impl SyncPeerManager {
                 Some(until)
             }
             PeerOutcome::NoAnswer => {
+                peer.unanswered = peer.unanswered.saturating_add(1);
                 if kind.is_bulk() || kind == Kind::Follow {
                     peer.line.timed_out();
                 }
@@ -78,8 +79,38 @@ impl SyncPeerManager {
         }
     }
 
+    /// A peer is asked for something, or what it answered is being checked: of what it has proven nothing in, it is asked
+    /// for nothing else meanwhile.
+    pub(crate) fn begin_trial(&mut self, id: PeerId, skill: impl Into<Skill>) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.begin_trial(skill.into());
+        }
+    }
+
+    /// Something was judged, or will not be. True if that makes the peer ready for more.
+    pub(crate) fn end_trial(&mut self, id: PeerId, skill: impl Into<Skill>) -> bool {
+        self.peers.get_mut(id).is_some_and(|peer| peer.end_trial(skill.into()))
+    }
+
+    /// A peer gave a true answer of this sort.
+    pub(crate) fn prove(&mut self, id: PeerId, skill: impl Into<Skill>) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.prove(skill.into());
+        }
+    }
+
+    /// A peer gave a provably false answer.
+    pub(crate) fn note_false(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.false_answers = peer.false_answers.saturating_add(1);
+        }
+    }
+
     /// Accounts for a request that goes out.
-    pub(crate) fn sent(&mut self, id: PeerId, kind: Kind, size: u64, due: Instant, now: Instant) {
+    pub(crate) fn sent(&mut self, id: PeerId, skill: impl Into<Skill>, size: u64, due: Instant, now: Instant) {
+        let skill = skill.into();
+        self.begin_trial(id, skill);
+        let kind = skill.kind;
         let Some(peer) = self.peers.get_mut(id).filter(|_| kind.is_bulk()) else { return };
         if peer.in_flight == 0 {
             peer.line.busy(now);

@@ -140,6 +140,10 @@ pub struct PeerInfo {
     pub blocks: u64,
     /// Accepted bytes.
     pub bytes: u64,
+    /// Provably false answers that it gave.
+    pub false_answers: u64,
+    /// Requests that it did not answer: not in time, or its stream broke.
+    pub unanswered: u64,
     /// How good it is.
     pub quality: PeerQuality,
     /// How it is.

@@ -41,6 +41,7 @@ impl SyncPeerManager {
             && let Some((_, forgotten)) = self.gone.pop_first()
         {
             self.peers.remove(forgotten);
+            self.forget_accusation(forgotten);
         }
     }
 

@@ -1,5 +1,11 @@
 //! What is false, what is true, and whether it is ourselves who can't tell: bans, and suspicion of this node.
+//!
+//! Whoever gives a provably false answer is banned, unless this node suspects itself: then the peer is set aside, and what
+//! becomes of it is decided by who is left. A true answer of the kind says that the others lied, and they are banned. Where
+//! nobody is left who was not set aside, all are tried again. So a liar costs one answer in any company that holds one
+//! honest peer, and a node that can't tell true from false bans nobody.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -13,41 +19,133 @@ use crate::time::Instant;
 
 /// A true answer of a kind within this time says that false ones of the same kind are the peers' doing.
 const TRUE_LATELY: Duration = Duration::from_secs(30);
+/// How long a peer is set aside where nothing decides before.
+const SET_ASIDE: Duration = Duration::from_secs(30);
+
+/// A provably false answer that no true one of its kind has come after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Accusation {
+    fault: Fault,
+    group: u64,
+}
+
+/// What follows from a provably false answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Consequence {
+    /// The peer is banned.
+    Ban,
+    /// This node suspects itself, for the first time where as many groups as `raised` says are the reason: these peers are
+    /// left alone until then, or until it is known who is wrong.
+    SetAside { peers: Vec<PeerId>, until: Instant, raised: Option<usize> },
+}
+
+/// The fault without what would keep equal faults apart.
+fn sort_of(fault: Fault) -> Fault {
+    match fault {
+        Fault::BrokenLink(_) => Fault::BrokenLink(Height::ZERO),
+        Fault::BadPayload(_) => Fault::BadPayload(Height::ZERO),
+        other => other,
+    }
+}
 
 impl SyncPeerManager {
-    /// A true answer of a kind came from somebody.
+    /// A true answer of a kind came from somebody: those that were set aside for false ones did lie.
     pub(crate) fn note_true(&mut self, kind: Kind, now: Instant) {
         self.true_at.insert(kind, now);
-        self.accused.retain(|&(accused, _), _| accused != kind);
+        self.suspects.remove(&kind);
+        let Some(accused) = self.accused.remove(&kind) else { return };
+        let liars = accused.into_iter().map(|(id, accusation)| (id, accusation.fault));
+        let set_aside = |id| self.peers.get(id).is_some_and(|peer| matches!(peer.standing, Standing::SetAside(_)));
+        let liars: Vec<(PeerId, Fault)> = liars.filter(|&(id, _)| set_aside(id)).collect();
+        self.exposed.extend(liars);
     }
 
-    /// Notes a provably false answer. Returns how many independent groups have given the same since a true one, and
-    /// whether that makes this node suspect itself: it does unless true answers of the kind came lately and there is
-    /// still somebody to ask who has given no such false one.
-    pub(crate) fn accuse(&mut self, id: PeerId, kind: Kind, fault: Fault, now: Instant) -> (usize, bool) {
-        let Some(group) = self.peers.get(id).map(|peer| peer.group) else { return (0, false) };
-        // Heights inside a fault would keep equal faults apart.
-        let fault = match fault {
-            Fault::BrokenLink(_) => Fault::BrokenLink(Height::ZERO),
-            Fault::BadPayload(_) => Fault::BadPayload(Height::ZERO),
-            other => other,
-        };
-        self.accused.entry((kind, fault)).or_default().insert(group);
-        let Some(groups) = self.accused.get(&(kind, fault)) else { return (0, false) };
-        let count = groups.len();
+    /// Who is to be banned for what it said while this node suspected itself, with the fault.
+    pub(crate) fn take_exposed(&mut self) -> Vec<(PeerId, Fault)> {
+        core::mem::take(&mut self.exposed)
+    }
+
+    /// Takes in a provably false answer.
+    ///
+    /// This node suspects itself where enough independent groups have given the same and true ones of the kind didn't come
+    /// lately, or where enough have given anything false and nobody is left who has not.
+    pub(crate) fn accuse(&mut self, id: PeerId, kind: Kind, fault: Fault, now: Instant) -> Consequence {
+        let Some(group) = self.peers.get(id).map(|peer| peer.group) else { return Consequence::Ban };
+        self.accused.entry(kind).or_default().insert(id, Accusation { fault, group });
+        let of_kind = self.accused.get(&kind).into_iter().flatten();
+        let same = of_kind.filter(|(_, accusation)| sort_of(accusation.fault) == sort_of(fault));
+        let same: BTreeSet<u64> = same.map(|(_, accusation)| accusation.group).collect();
+        let any: BTreeSet<u64> = self.accused.values().flatten().map(|(_, accusation)| accusation.group).collect();
+        let enough = self.settings.suspect_self_groups;
         let lately = self.true_at.get(&kind).is_some_and(|&at| now.since(at) < TRUE_LATELY);
-        let other = |peer: &Peer| !groups.contains(&peer.group);
-        let someone_left = self.places.waiting() > 0 || self.active().any(|(_, peer)| other(peer));
-        (count, count >= self.settings.suspect_self_groups && !(lately && someone_left))
+        let left = self.places.waiting() > 0 || self.active().any(|(_, peer)| !any.contains(&peer.group));
+        let mut raised = None;
+        if any.len() >= enough && !left {
+            raised = Some(any.len());
+            self.suspects.extend(self.accused.keys().copied());
+        } else if same.len() >= enough && !lately {
+            raised = self.suspects.insert(kind).then_some(same.len());
+        }
+        if !self.suspects.contains(&kind) {
+            return Consequence::Ban;
+        }
+        let until = now.after(SET_ASIDE);
+        let unsure = self.accused.iter().filter(|(kind, _)| self.suspects.contains(kind));
+        let unsure: Vec<PeerId> = unsure.flat_map(|(_, accused)| accused.keys().copied()).collect();
+        let is_due = |&id: &PeerId| {
+            let standing = self.peers.get(id).map(|peer| peer.standing);
+            matches!(standing, Some(Standing::Good | Standing::Banned(BlacklistReason::Proven(_), _)))
+        };
+        let peers: Vec<PeerId> = unsure.into_iter().filter(is_due).collect();
+        for &id in &peers {
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.standing = Standing::SetAside(until);
+                peer.unprove();
+            }
+            self.review(id, now);
+        }
+        Consequence::SetAside { peers, until, raised }
+    }
+
+    /// Where nobody is left to ask, those that were set aside are asked again, after a rest that doubles each time. Returns
+    /// who they are, and until when they rest.
+    pub(crate) fn recall(&mut self, now: Instant) -> Vec<(PeerId, Instant)> {
+        if self.suspects.is_empty() || self.peers.seats() > 0 || self.places.waiting() > 0 {
+            return Vec::new();
+        }
+        let accused: Vec<(Kind, PeerId)> =
+            self.accused.iter().flat_map(|(&kind, accused)| accused.keys().map(move |&id| (kind, id))).collect();
+        let mut recalled = Vec::new();
+        for (kind, id) in accused {
+            let set_aside = |peer: &&mut Peer| matches!(peer.standing, Standing::SetAside(_));
+            let Some(peer) = self.peers.get_mut(id).filter(set_aside) else { continue };
+            peer.standing = Standing::Good;
+            peer.failed_to_prove(now);
+            peer.mute |= kind == Kind::Status;
+            let rested = peer.suspected(kind, now);
+            self.forget_accusation(id);
+            self.review(id, now);
+            recalled.push((id, rested));
+        }
+        recalled
+    }
+
+    /// What a peer was accused of is over.
+    pub(super) fn forget_accusation(&mut self, id: PeerId) {
+        self.accused.retain(|_, accused| {
+            accused.remove(&id);
+            !accused.is_empty()
+        });
     }
 
     /// Lifts a ban or another rest that is over. True if there was one.
     pub(crate) fn lift_expired(&mut self, id: PeerId, now: Instant) -> bool {
         if let Some(peer) = self.peers.get_mut(id)
-            && let Standing::Banned(_, until) | Standing::Unsupported(until) = peer.standing
+            && let Standing::Banned(_, until) | Standing::Unsupported(until) | Standing::SetAside(until) = peer.standing
             && until <= now
         {
             peer.standing = Standing::Good;
+            self.forget_accusation(id);
             self.review(id, now);
             return true;
         }
@@ -56,20 +154,11 @@ impl SyncPeerManager {
 
     /// Lifts a ban. True if there was one.
     pub(crate) fn pardon(&mut self, id: PeerId, now: Instant) -> bool {
-        let banned = self.peers.get_mut(id).filter(|peer| matches!(peer.standing, Standing::Banned(..)));
-        let Some(peer) = banned else { return false };
+        let left_out = |peer: &&mut Peer| matches!(peer.standing, Standing::Banned(..) | Standing::SetAside(_));
+        let Some(peer) = self.peers.get_mut(id).filter(left_out) else { return false };
         peer.standing = Standing::Good;
+        self.forget_accusation(id);
         self.review(id, now);
         true
-    }
-
-    /// Lifts all bans for what was provably false: this node suspects itself. Returns whose.
-    pub(crate) fn lift_bans(&mut self, now: Instant) -> Vec<PeerId> {
-        let proven = |peer: &Peer| matches!(peer.standing, Standing::Banned(BlacklistReason::Proven(_), _));
-        let lifted: Vec<PeerId> = self.iter().filter(|(_, peer)| proven(peer)).map(|(id, _)| id).collect();
-        for &id in &lifted {
-            self.pardon(id, now);
-        }
-        lifted
     }
 }

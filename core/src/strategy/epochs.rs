@@ -121,6 +121,14 @@ impl Epochs {
         core::mem::replace(&mut self.waiting, ahead).into_values().collect()
     }
 
+    /// Answers that wait, of the peers that are meant.
+    pub(crate) fn take_waiting_of(&mut self, meant: impl Fn(PeerId) -> bool) -> Vec<Waiting> {
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut self.waiting).into_iter().partition(|(_, answer)| meant(answer.peer));
+        self.waiting = kept.into_iter().collect();
+        taken.into_iter().map(|(_, answer)| answer).collect()
+    }
+
     /// All answers that wait.
     pub(crate) fn take_all_waiting(&mut self) -> Vec<Waiting> {
         core::mem::take(&mut self.waiting).into_values().collect()

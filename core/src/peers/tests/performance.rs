@@ -68,7 +68,8 @@ fn what_was_true_counts_for_the_peer_and_clears_others() {
     let info = manager.info(at(200), &id(1)).unwrap();
     assert_eq!((info.bytes, peer(&manager, 1).recent_bytes), (50_000, 50_000));
     assert!(info.quality.verify_per_mib >= Duration::from_millis(60), "{:?}", info.quality);
-    assert_eq!(manager.accuse(id(2), RequestKind::Bodies, fault, at(201)).0, 1, "those before are forgotten");
+    let told = manager.accuse(id(1), RequestKind::Bodies, fault, at(40_000));
+    assert_eq!(told, crate::peers::Consequence::Ban, "those before are forgotten");
 }
 
 #[test]
@@ -125,17 +126,21 @@ fn what_is_in_flight_is_known() {
     manager.sent(id(1), RequestKind::Status, 64, at(5000), at(300));
     let one = peer(&manager, 1);
     assert_eq!((one.in_flight, one.queued_bytes, one.asked_at), (2, 200_000, at(200)));
-    assert!(!one.is_late(at(900)) && one.is_late(at(901)), "late once the last of them should be here");
+    assert_eq!(
+        [one.late_micros(at(900)), one.late_micros(at(901))],
+        [0, 1000],
+        "since the last of them should be here"
+    );
     let status = InFlight { purpose: Purpose::Status, ..request(1, 300, 5000) };
     manager.ended(&status);
     assert_eq!(peer(&manager, 1).in_flight, 2);
     manager.ended(&request(1, 100, 900));
     manager.ended(&request(1, 200, 700));
     let one = peer(&manager, 1);
-    assert_eq!((one.in_flight, one.queued_bytes, one.is_late(at(9000))), (0, 0, false));
+    assert_eq!((one.in_flight, one.queued_bytes, one.late_micros(at(9000))), (0, 0, 0));
     // What was expected before counts no more.
     manager.sent(id(1), RequestKind::Bodies, 100_000, at(600), at(500));
-    assert!(peer(&manager, 1).is_late(at(601)));
+    assert_eq!(peer(&manager, 1).late_micros(at(601)), 1000);
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn a_line_is_outlasted_by_late_answers_that_nothing_came_before() {
     let mut manager = manager(2, 2);
     assert!(!manager.outlasted(&request(1, 0, 2000), at(1999)), "it is not late yet");
     assert!(manager.outlasted(&request(1, 0, 2000), at(2000)));
-    assert_eq!(peer(&manager, 1).line.bytes_per_second(), 50_000);
+    assert_eq!(peer(&manager, 1).line.bytes_per_second(), 25_000);
     let delivered = PeerPerformance { sent: at(2000), ..of(RequestKind::Bodies, PeerOutcome::Delivered) };
     manager.record_peer_performance(at(2500), &id(1), &delivered);
     assert!(!manager.outlasted(&request(1, 2400, 2600), at(60_000)), "it sends, if something else");

@@ -145,6 +145,10 @@ pub(crate) struct PeerReport {
     pub(crate) role: Option<Role>,
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
+    /// Provably false answers that it gave.
+    pub(crate) false_answers: u64,
+    /// Requests that it did not answer.
+    pub(crate) unanswered: u64,
     /// The reason.
     pub(crate) banned: Option<String>,
 }

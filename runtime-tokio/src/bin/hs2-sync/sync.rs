@@ -190,6 +190,8 @@ fn report(progress: &Progress, usage: SyncUsage, begins: Height, head: Head, too
                 role: None,
                 blocks: peer.blocks,
                 bytes: peer.bytes,
+                false_answers: peer.false_answers,
+                unanswered: peer.unanswered,
                 banned: peer.banned.map(|fault| fault.to_string()),
             })
             .collect(),
