@@ -181,7 +181,8 @@ impl Peer {
     /// Whether it may be asked for `kind` now. Small questions pass a full window: claims and proofs must not wait for
     /// bulk. Of what it has proven nothing in, it is asked for one thing at a time.
     pub(crate) fn ready(&self, kind: Kind, now: Instant) -> bool {
-        self.usable() && !(kind.is_bulk() && self.is_full()) && !self.rests(kind, now) && !self.awaits_judgement(kind)
+        let waits = self.rests(kind, now) || self.awaits_judgement(kind);
+        self.usable() && !waits && !(kind.is_bulk() && self.is_full())
     }
 
     /// Whether something that it is to be judged by comes before any question of this kind.
