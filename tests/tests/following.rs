@@ -63,7 +63,8 @@ fn a_second_one_is_followed_where_others_claim_more() {
     // It lacks what comes next, so that it can't tell of it.
     let pruned = world.join(2, without_tip(Honest { earliest: Height::new(302), ..Honest::default() }));
     let ahead = world.join(3, without_tip(Honest::default()));
-    let done = world.run_until(Duration::from_secs(5), |world| world.machine.applied() == Height::new(303));
+    // One thing at a time: after the tip that it keeps back.
+    let done = world.run_until(Duration::from_secs(8), |world| world.machine.applied() == Height::new(303));
     assert!(done, "{:?}", followed(&world, 300));
     assert_eq!(followed(&world, 300), [silent, ahead], "{pruned} can't tell");
 }

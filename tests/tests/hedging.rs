@@ -84,10 +84,10 @@ fn what_is_asked_for_twice_stays_within_its_share() {
 fn a_second_question_goes_to_another_peer_that_has_it() {
     // The best peer says nothing to the last question, the next best does not have what it is about. The question is
     // small enough for the share, or so large that it is taken from the silent peer instead.
-    for (payload, limit, hedged, reassigned) in [(100, 400, 1, 0), (1000, 1500, 0, 1)] {
+    for (payload, held, limit, hedged, reassigned) in [(100, 2990, 400, 1, 0), (1000, 1500, 2500, 0, 1)] {
         let mut world = world(3000, payload);
         let best = world.join(1, mute_at(3000, 9, Honest { rate: 40_000_000, ..Honest::default() }));
-        let short = world.join(2, Honest { rate: 20_000_000, tip: Height::new(2990), ..Honest::default() });
+        let short = world.join(2, Honest { rate: 20_000_000, tip: Height::new(held), ..Honest::default() });
         let whole = world.join(3, Honest { rate: 5_000_000, ..Honest::default() });
         world.start();
         let done = world.run_to_tip(Duration::from_millis(limit));
@@ -104,7 +104,9 @@ fn a_second_question_goes_to_another_peer_that_has_it() {
 #[test]
 fn while_there_is_other_work_a_late_answer_costs_nothing_yet() {
     // One answer near the beginning is missing; there is work for seconds behind it, and room in the budget.
-    let mut world = world(20_000, 1024);
+    let spec = ChainSpec { blocks: 20_000, epochs: 1, ..ChainSpec::default() };
+    let config = SyncConfig { memory_budget: 64 << 20, ..parallel() };
+    let mut world = World::new(TestChain::with_payloads(spec, 1024, None).unwrap(), config).unwrap();
     world.join(1, mute_at(600, 1, Honest { rate: 2_000_000, ..Honest::default() }));
     world.join(2, mute_at(600, 1, Honest { rate: 2_000_000, ..Honest::default() }));
     world.start();

@@ -161,7 +161,7 @@ impl Machine {
                 if let Some(displaced) = self.epochs.keep(from, Waiting { peer, bytes: data, reserved }) {
                     self.forget_handovers(&displaced);
                 }
-                self.peers.begin_trial(peer, Kind::Handovers);
+                self.peers.under_check(peer, Kind::Handovers);
                 self.check_handovers();
             }
             Purpose::Tip(asked) => {
@@ -313,7 +313,7 @@ impl Machine {
         });
         if let Some(pending) = same {
             pending.shared.push((peer, size));
-            self.peers.begin_trial(peer, Kind::Tip);
+            self.peers.under_check(peer, Kind::Tip);
             self.budget.release(reserved);
             return;
         }
@@ -350,7 +350,7 @@ impl Machine {
         let id = self.next_job;
         self.next_job = id.next();
         if let Some((peer, purpose)) = origin {
-            self.peers.begin_trial(peer, purpose);
+            self.peers.under_check(peer, purpose);
         }
         let job = Job::new(id, task);
         self.jobs.insert(id, PendingJob { job, origin, issued: None, bytes, reserved, shared: Vec::new() });

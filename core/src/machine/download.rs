@@ -357,6 +357,9 @@ impl Machine {
             }
             _ => most,
         };
+        if self.peers.get(peer).is_some_and(|peer| peer.gives_up_poll_for(purpose.into())) {
+            self.give_up_polls(peer);
+        }
         let due = self.peers.due(peer, purpose.kind(), size, self.now);
         let id = match purpose {
             Purpose::Bodies(range) => self.requests.assign_block_range(self.now, peer, range, size, due, reserved),

@@ -227,6 +227,15 @@ impl Machine {
         }
     }
 
+    /// Takes back the questions for what follows the tip that a peer has not answered yet.
+    pub(super) fn give_up_polls(&mut self, peer: PeerId) {
+        for id in self.requests.of_peer(peer) {
+            if self.requests.get(id).is_some_and(|request| request.purpose.kind() == Kind::Follow) {
+                self.cancel_request(id);
+            }
+        }
+    }
+
     fn request_ended(&mut self, id: RequestId, request: &InFlight) {
         self.timers.cancel(Timer::Request(id));
         self.peers.ended(request);

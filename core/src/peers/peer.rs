@@ -60,6 +60,20 @@ pub(crate) enum Standing {
     Unsupported(Instant),
 }
 
+/// Something of a sort in which a peer has proven nothing, from the question to the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Trial {
+    skill: Skill,
+    answered: bool,
+}
+
+impl Trial {
+    /// Whether it may take long although the peer is honest: then it is given up for anything else that is wanted.
+    fn is_idle(self) -> bool {
+        self.skill.kind == Kind::Follow && !self.answered
+    }
+}
+
 /// One peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer {
@@ -89,7 +103,7 @@ pub(crate) struct Peer {
     /// What it gave true answers of since it was last banned.
     proven: BTreeSet<Skill>,
     /// What it was asked for without having proven anything of the sort, until that is judged.
-    trial: Option<Skill>,
+    trial: Option<Trial>,
     window: u32,
     pub(super) suspicions: u32,
     not_before: BTreeMap<Kind, Instant>,
@@ -187,12 +201,18 @@ impl Peer {
 
     /// Whether something that it is to be judged by comes before any question of this kind.
     pub(crate) fn awaits_judgement(&self, kind: Kind) -> bool {
-        self.trial.is_some() && !self.proven.iter().any(|skill| skill.kind == kind) && kind != Kind::Status
+        let tried = self.trial.is_some_and(|trial| kind == Kind::Follow || !trial.is_idle());
+        tried && kind != Kind::Status && !self.proven.iter().any(|skill| skill.kind == kind)
     }
 
     /// Whether it may be asked for just this, as far as what it has proven goes.
     pub(crate) fn may_try(&self, skill: Skill) -> bool {
-        self.trial.is_none() || self.has_proven(skill)
+        self.trial.is_none_or(Trial::is_idle) || self.has_proven(skill)
+    }
+
+    /// Whether its long poll must be given up before it is asked for this.
+    pub(crate) fn gives_up_poll_for(&self, skill: Skill) -> bool {
+        self.trial.is_some_and(Trial::is_idle) && !self.has_proven(skill)
     }
 
     /// Whether it gave a true answer of this sort since it was last banned. Claims prove nothing and need no proof.
@@ -201,15 +221,15 @@ impl Peer {
     }
 
     /// It is asked for something, or what it answered is being checked.
-    pub(super) fn begin_trial(&mut self, skill: Skill) {
+    pub(super) fn begin_trial(&mut self, skill: Skill, answered: bool) {
         if !self.has_proven(skill) {
-            self.trial = Some(skill);
+            self.trial = Some(Trial { skill, answered });
         }
     }
 
     /// Something was judged, or will not be. True if that makes it ready for more.
     pub(super) fn end_trial(&mut self, skill: Skill) -> bool {
-        self.trial.take_if(|tried| *tried == skill).is_some()
+        self.trial.take_if(|trial| trial.skill == skill).is_some()
     }
 
     /// It gave a true answer of this sort.

@@ -79,11 +79,10 @@ impl SyncPeerManager {
         }
     }
 
-    /// A peer is asked for something, or what it answered is being checked: of what it has proven nothing in, it is asked
-    /// for nothing else meanwhile.
-    pub(crate) fn begin_trial(&mut self, id: PeerId, skill: impl Into<Skill>) {
+    /// What a peer answered waits to be checked: of what it has proven nothing in, it is asked for nothing else meanwhile.
+    pub(crate) fn under_check(&mut self, id: PeerId, skill: impl Into<Skill>) {
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.begin_trial(skill.into());
+            peer.begin_trial(skill.into(), true);
         }
     }
 
@@ -109,9 +108,11 @@ impl SyncPeerManager {
     /// Accounts for a request that goes out.
     pub(crate) fn sent(&mut self, id: PeerId, skill: impl Into<Skill>, size: u64, due: Instant, now: Instant) {
         let skill = skill.into();
-        self.begin_trial(id, skill);
-        let kind = skill.kind;
-        let Some(peer) = self.peers.get_mut(id).filter(|_| kind.is_bulk()) else { return };
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.begin_trial(skill, false);
+        if !skill.kind.is_bulk() {
+            return;
+        }
         if peer.in_flight == 0 {
             peer.line.busy(now);
             peer.due = due;

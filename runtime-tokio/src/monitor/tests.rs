@@ -109,6 +109,8 @@ fn report(number: u32, connected: bool) -> PeerReport {
         health: PeerHealth::Healthy,
         blocks: 0,
         bytes: 0,
+        false_answers: 0,
+        unanswered: 0,
         banned: None,
     }
 }

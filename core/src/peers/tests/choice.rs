@@ -67,7 +67,7 @@ fn a_better_one_that_is_full_is_waited_for_within_reason() {
     assert!(chosen(&manager, Ask::Whole(100_000), at(3001))[0] >= ROUNDS - ROUNDS / 16);
     assert_eq!(chosen(&manager, Ask::Whole(100_000), at(3010))[2], ROUNDS);
     // Of who is on trial too little is known to wait for it.
-    manager.begin_trial(id(1), RequestKind::Tip);
+    manager.under_check(id(1), RequestKind::Tip);
     assert_eq!(chosen(&manager, Ask::Whole(100_000), at(2000))[2], ROUNDS);
     manager.end_trial(id(1), RequestKind::Tip);
     assert!(chosen(&manager, Ask::Whole(100_000), at(2000))[0] >= ROUNDS - ROUNDS / 16);

@@ -163,22 +163,38 @@ fn who_suspects_itself_takes_back_what_it_found_and_not_what_its_host_said() {
 fn what_was_not_proven_is_tried_one_by_one() {
     let now = at(1);
     let mut manager = manager(2, 2);
+    let ask = |manager: &mut SyncPeerManager, kind| manager.sent(id(1), kind, 0, now, now);
     let ready = |manager: &SyncPeerManager, kind| manager.get(id(1)).unwrap().ready(kind, now);
     let kinds = [RequestKind::Handovers, RequestKind::Tip, RequestKind::Segment, KIND, RequestKind::State];
     assert!(kinds.iter().all(|&kind| ready(&manager, kind)));
-    manager.begin_trial(id(1), RequestKind::Tip);
+    ask(&mut manager, RequestKind::Tip);
     assert!(!kinds.iter().any(|&kind| ready(&manager, kind)) && ready(&manager, RequestKind::Status));
     assert!(!manager.end_trial(id(1), KIND) && manager.end_trial(id(1), RequestKind::Tip));
     manager.prove(id(1), RequestKind::Tip);
     // What it has proven waits for nothing, and holds nothing else up.
-    manager.begin_trial(id(1), RequestKind::Tip);
+    ask(&mut manager, RequestKind::Tip);
     assert!(kinds.iter().all(|&kind| ready(&manager, kind)));
-    manager.begin_trial(id(1), KIND);
+    ask(&mut manager, RequestKind::State);
     assert!(ready(&manager, RequestKind::Tip) && !ready(&manager, RequestKind::Segment));
     // After a ban it begins anew.
-    manager.end_trial(id(1), KIND);
+    manager.end_trial(id(1), RequestKind::State);
     manager.blacklist_unreliable_peer(now, &id(1), BlacklistReason::Proven(FAULT));
     manager.pardon(id(1), now);
-    manager.begin_trial(id(1), KIND);
+    ask(&mut manager, RequestKind::State);
     assert!(!ready(&manager, RequestKind::Tip));
+}
+
+#[test]
+fn a_long_poll_is_given_up_for_anything_else_until_it_is_answered() {
+    let now = at(1);
+    let mut manager = manager(2, 2);
+    manager.sent(id(1), RequestKind::Follow, 0, now, now);
+    let peer = |manager: &SyncPeerManager| manager.get(id(1)).unwrap().clone();
+    assert!(!peer(&manager).ready(RequestKind::Follow, now), "one at a time");
+    assert!(peer(&manager).ready(KIND, now) && peer(&manager).may_try(KIND.into()));
+    assert!(
+        peer(&manager).gives_up_poll_for(KIND.into()) && !peer(&manager).gives_up_poll_for(RequestKind::Status.into())
+    );
+    manager.under_check(id(1), RequestKind::Follow);
+    assert!(!peer(&manager).ready(KIND, now) && !peer(&manager).gives_up_poll_for(KIND.into()));
 }
