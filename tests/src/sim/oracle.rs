@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotstuff2_sync::calls::Applied;
 use hotstuff2_sync::chain::native::{ConflictEvidence, EpochContext};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::hash::Hash;
@@ -72,6 +73,8 @@ pub struct Oracle {
     budget: u64,
     /// What was acknowledged.
     acked: Height,
+    /// Up to where the machine was told that blocks are executed.
+    told: Height,
     acked_epoch: Epoch,
     staged: Vec<StateItem>,
     /// Where a state was made live, and down to where history was acknowledged from there.
@@ -100,6 +103,7 @@ impl Oracle {
             applying: BTreeMap::new(),
             budget: config.memory_budget,
             acked: Height::ZERO,
+            told: Height::ZERO,
             acked_epoch: Epoch::ZERO,
             staged: Vec::new(),
             anchor: Height::ZERO,
@@ -130,6 +134,7 @@ impl Oracle {
     /// A machine starts from `disk`.
     pub fn started(&mut self, now: Instant, disk: &Disk) -> Check {
         self.handed = disk.stored();
+        self.told = disk.applied();
         self.calls.clear();
         self.verifying.clear();
         self.applying.clear();
@@ -275,10 +280,15 @@ impl Oracle {
         ensure(is_true || !is_known, Law::Truth, || format!("{} is not the block at {}", block.id, block.height))
     }
 
-    /// Blocks were stored and executed, and are acknowledged now: the state is the one after them.
-    pub fn applied(&mut self, now: Instant, call: CallId, disk: &Disk, applied_before: Height) -> Check {
-        self.acknowledged(now, disk, applied_before);
-        self.applying.remove(&call);
+    /// Blocks were stored and executed, and are acknowledged now: the state is the one after them. Calls may end in another
+    /// order than they were made in: a machine that was told of more before makes no progress by less.
+    pub fn applied(&mut self, now: Instant, answer: &Applied, disk: &Disk) -> Check {
+        if answer.through > self.told {
+            self.told = answer.through;
+            self.progressed(now);
+        }
+        self.acked = self.acked.max(disk.applied());
+        self.applying.remove(&answer.id);
         let (Some(state), height) = (disk.state(), disk.applied()) else { return Ok(()) };
         self.is_state(height, state.root())
     }
@@ -290,13 +300,12 @@ impl Oracle {
         ensure(is_true, Law::Truth, || format!("{root} is not the state root at {height}"))
     }
 
-    /// A call was carried out and is acknowledged now: the disk stands where it says.
-    pub fn acknowledged(&mut self, now: Instant, disk: &Disk, applied_before: Height) {
-        if disk.applied() > applied_before || disk.shelf.newest_epoch() > self.acked_epoch {
+    /// Handovers were stored, and are acknowledged now.
+    pub fn stored(&mut self, now: Instant, disk: &Disk) {
+        if disk.shelf.newest_epoch() > self.acked_epoch {
+            self.acked_epoch = disk.shelf.newest_epoch();
             self.progressed(now);
         }
-        self.acked = self.acked.max(disk.applied());
-        self.acked_epoch = self.acked_epoch.max(disk.shelf.newest_epoch());
     }
 
     /// A state is to be made live.
@@ -323,6 +332,7 @@ impl Oracle {
                 self.staged.clear();
                 self.handed = base.point.height;
                 self.acked = base.point.height;
+                self.told = base.point.height;
                 (self.anchor, self.floor, self.history) = (base.point.height, base.point.height, base.point.height);
             }
         }

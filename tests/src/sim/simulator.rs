@@ -94,7 +94,7 @@ enum Done {
 enum Tick {
     Wake(NodeId, u32),
     Verdict(NodeId, u32, Box<Job>),
-    Done(NodeId, u32, Done, Height),
+    Done(NodeId, u32, Done),
     Asked(NodeId, NodeId, Held),
     Answers {
         from: NodeId,
@@ -431,7 +431,7 @@ impl NetworkSimulator {
                 self.trace.note(self.net.now(), format_args!("{node} job {} {outcome}", job.id()));
                 self.input(node, Input::Verdict(verdict));
             }
-            Tick::Done(node, life, done, applied_before) => self.done(node, life, done, applied_before),
+            Tick::Done(node, life, done) => self.done(node, life, done),
             Tick::Asked(server, asker, held) => self.asked(server, asker, held),
             Tick::Answers { from, to, id, life, answer } => self.send_answer(from, to, id, life, answer),
             Tick::Dial(node, life) => {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Event, HistoryDone, Input, Output, Penalty, StateDone, StateWork};
 use hotstuff2_sync::verify::{Job, Verdict};
 
@@ -115,26 +114,22 @@ impl NetworkSimulator {
             }
             Output::Apply(apply) => {
                 let checked = joiner.oracle.applies(&apply, &joiner.disk);
-                let before = joiner.disk.applied();
                 let done = joiner.disk.apply(&apply).map(Done::Applied);
                 self.trace.note(now, format_args!("{id} stores {:?}", apply.range()));
                 self.check(id, checked);
-                self.acknowledge(id, done, before);
+                self.acknowledge(id, done);
             }
             Output::Replay(replay) => {
-                let before = joiner.disk.applied();
                 let done = joiner.disk.replay(&replay).map(Done::Applied);
                 self.trace.note(now, format_args!("{id} replays {}", replay.range));
-                self.acknowledge(id, done, before);
+                self.acknowledge(id, done);
             }
             Output::Store(call) => {
-                let before = joiner.disk.applied();
                 let done = joiner.disk.store(&call).map(|result| Done::Stored(call.id, result));
                 self.trace.note(now, format_args!("{id} stores {} handovers", call.handovers.len()));
-                self.acknowledge(id, done, before);
+                self.acknowledge(id, done);
             }
             Output::State(call) => {
-                let before = joiner.disk.applied();
                 let checked = match &call.work {
                     StateWork::Activate(base) => joiner.oracle.activates(base),
                     _ => Ok(()),
@@ -143,16 +138,15 @@ impl NetworkSimulator {
                 let done = done.map(|result| Done::State(StateDone { id: call_id, result }, Box::new(call.work)));
                 self.trace.note(now, format_args!("{id} works on its state"));
                 self.check(id, checked);
-                self.acknowledge(id, done, before);
+                self.acknowledge(id, done);
             }
             Output::History(call) => {
                 let checked = joiner.oracle.backfills(&call);
-                let before = joiner.disk.applied();
                 let done = joiner.disk.backfill(&call);
                 let done = done.map(|result| Done::History(HistoryDone { id: call.id, result }));
                 self.trace.note(now, format_args!("{id} stores history {}", call.segment.range()));
                 self.check(id, checked);
-                self.acknowledge(id, done, before);
+                self.acknowledge(id, done);
             }
             Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {
                 let Some(&banned) = self.by_peer.get(&peer) else { return };
@@ -191,14 +185,14 @@ impl NetworkSimulator {
     }
 
     /// Has a call answered after a while, or lets the node crash.
-    fn acknowledge(&mut self, id: NodeId, done: Result<Done, Crashed>, before: Height) {
+    fn acknowledge(&mut self, id: NodeId, done: Result<Done, Crashed>) {
         let life = self.nodes[id.index()].life;
         match done {
             Ok(done) => {
                 let Some(joiner) = self.nodes[id.index()].joiner_mut() else { return };
                 let most = u64::try_from(joiner.disk_time.as_micros()).unwrap_or(u64::MAX);
                 let time = Duration::from_micros(100 + joiner.rng.below(most));
-                self.net.after(time, Tick::Done(id, life, done, before));
+                self.net.after(time, Tick::Done(id, life, done));
             }
             Err(Crashed) => {
                 self.trace.note(self.net.now(), format_args!("{id} crashes in a write"));
@@ -209,13 +203,13 @@ impl NetworkSimulator {
         }
     }
 
-    pub(super) fn done(&mut self, node: NodeId, life: u32, done: Done, before: Height) {
+    pub(super) fn done(&mut self, node: NodeId, life: u32, done: Done) {
         let (now, tip) = (self.now(), self.source.tip_height());
         let Some(joiner) = self.living(node, life) else { return };
         let checked = match &done {
-            Done::Applied(applied) => joiner.oracle.applied(now, applied.id, &joiner.disk, before),
+            Done::Applied(applied) => joiner.oracle.applied(now, applied, &joiner.disk),
             Done::Stored(..) => {
-                joiner.oracle.acknowledged(now, &joiner.disk, before);
+                joiner.oracle.stored(now, &joiner.disk);
                 Ok(())
             }
             Done::State(StateDone { result: Ok(_), .. }, work) => {
