@@ -17,6 +17,8 @@ const LATE: usize = 0;
 /// Bits a second of a line on which answers drip.
 const DRIP: u64 = 8_000;
 
+/// Questions that a peer may leave unanswered: one, and one more after its rest.
+const MOST_TIME_OUTS: u64 = 2;
 /// False answers of one peer that may be on their way when a sync ends.
 const IN_FLIGHT: u64 = 8;
 
@@ -82,6 +84,10 @@ struct Outcome {
     bytes: u64,
     /// Answers that it made and an honest node would not have given, in this sync and before.
     unlike: u64,
+    /// Provably false answers that the syncing node took in.
+    false_answers: u64,
+    /// Questions of the syncing node that it didn't answer in time.
+    unanswered: u64,
     banned: Option<String>,
     report: Value,
 }
@@ -140,9 +146,11 @@ pub(crate) fn run(args: &LiarsArgs) -> Result<(), Failure> {
     servers.iter_mut().for_each(Server::let_go);
     let mut outcomes = Vec::new();
     for ((&(part, how), server), report) in parts.iter().zip(servers).zip(reports) {
-        let (banned, bytes) = (report["banned"].as_str().map(str::to_owned), report["bytes"].as_u64().unwrap_or(0));
+        let count = |name: &str| report[name].as_u64().unwrap_or(0);
+        let (banned, bytes) = (report["banned"].as_str().map(str::to_owned), count("bytes"));
+        let (false_answers, unanswered) = (count("false_answers"), count("unanswered"));
         let unlike = server.stop()?["unlike"].as_u64().ok_or("a server that doesn't say what it did")?;
-        outcomes.push(Outcome { part, how, bytes, unlike, banned, report });
+        outcomes.push(Outcome { part, how, bytes, unlike, false_answers, unanswered, banned, report });
     }
     let (alone_seconds, seconds) = (number(&alone, "seconds")?, number(&report, "seconds")?);
     let figures = Figures {
@@ -156,10 +164,12 @@ pub(crate) fn run(args: &LiarsArgs) -> Result<(), Failure> {
     for peer in &figures.peers {
         let banned = peer.banned.as_deref().unwrap_or("-");
         println!(
-            "{:<9} {:<24} {:>9} bytes accepted, {:>3} answers not as an honest node's, banned: {banned}",
+            "{:<9} {:<24} {:>9} bytes accepted, {} false answers, {} time-outs, {:>3} answers not as an honest node's, banned: {banned}",
             format!("{:?}", peer.part),
             peer.how,
             peer.bytes,
+            peer.false_answers,
+            peer.unanswered,
             peer.unlike,
         );
     }
@@ -177,6 +187,14 @@ pub(crate) fn run(args: &LiarsArgs) -> Result<(), Failure> {
     let is_provable = |peer: &&Outcome| matches!(peer.part, Part::Provable);
     if let Some(peer) = figures.peers.iter().find(|peer| peer.banned.is_some() && !is_provable(peer)) {
         return Err(format!("a peer that gave nothing false was banned: {:?} {}", peer.part, peer.how).into());
+    }
+    // Who was honest first is asked for several things at once when it begins to lie.
+    let at_once = |peer: &&Outcome| peer.false_answers > 1 && !peer.how.ends_with("turncoat");
+    if let Some(peer) = figures.peers.iter().find(at_once) {
+        return Err(format!("a liar cost {} answers: {}", peer.false_answers, peer.how).into());
+    }
+    if let Some(peer) = figures.peers.iter().find(|peer| peer.unanswered > MOST_TIME_OUTS) {
+        return Err(format!("a peer was asked {} times in vain: {:?} {}", peer.unanswered, peer.part, peer.how).into());
     }
     // Who was never asked what it lies about did not lie.
     let escaped = |peer: &&Outcome| peer.banned.is_none() && peer.unlike > IN_FLIGHT;
