@@ -50,9 +50,9 @@ fn a_demo_bans_the_liar_and_ends_with_equal_heads() {
 
     let (honest, liars, slow) = (with_role(&demo, "honest"), with_role(&demo, "liar"), with_role(&demo, "slow"));
     assert_eq!((honest.len(), liars.len(), slow.len()), (2, 1, 1));
-    assert_eq!(names(honest[0]), sorted("id role blocks bytes banned"));
+    assert_eq!(names(honest[0]), sorted("id role blocks bytes false_answers unanswered banned"));
     assert!(honest.iter().chain(&slow).all(|peer| peer["banned"].is_null()), "{demo}");
-    assert!(liars[0]["banned"].is_string(), "{demo}");
+    assert!(liars[0]["banned"].is_string() && liars[0]["false_answers"] == 1, "{demo}");
     assert!(text.contains(&format!("banned {}", &liars[0]["id"].as_str().unwrap()[..12])), "{text}");
     assert!(text.contains("head id and state root equal the servers'"), "{text}");
 
