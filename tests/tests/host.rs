@@ -1,5 +1,7 @@
 //! Traps of the host's own execution and store: lost answers, a full disk, another state. None is a peer's doing.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use hotstuff2_sync::config::SyncConfig;
@@ -114,4 +116,36 @@ fn blocks_wait_for_every_handover_below_them() {
     world.join(1, Honest::default());
     world.start();
     assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+}
+
+#[test]
+fn a_verdict_on_another_question_does_not_end_the_job() {
+    // Another machine numbers its jobs in the same way, and its verdicts come here: after a restart, or by a mistake.
+    let run = |blocks, epochs| {
+        let chain = TestChain::new(ChainSpec { blocks, epochs, ..ChainSpec::default() }).unwrap();
+        let config = SyncConfig { job_timeout: MINUTE * 60, ..SyncConfig::default() };
+        let mut world = World::new(chain, config).unwrap();
+        world.join(1, Honest::default());
+        world.start();
+        world
+    };
+    let verdicts = Rc::new(RefCell::new(Vec::new()));
+    let mut other = run(900, 3);
+    let kept = Rc::clone(&verdicts);
+    other.tamper = Some(Box::new(move |_, verdict| {
+        kept.borrow_mut().push(verdict.clone());
+        verdict
+    }));
+    assert!(other.run_to_tip(MINUTE), "{:?}", other.events);
+
+    let mut world = run(3000, 1);
+    assert!(world.run_until(MINUTE, |world| world.machine.target().is_some() && world.jobs_out() > 0));
+    let (now, strays) = (world.now(), world.machine.progress().strays);
+    let verdicts = verdicts.take();
+    let count = u64::try_from(verdicts.len()).unwrap();
+    for verdict in verdicts {
+        world.machine.handle_verdict(now, verdict);
+    }
+    assert_eq!(world.machine.progress().strays, strays + count, "none is taken in");
+    assert!(world.run_to_tip(MINUTE), "{:?} {:#?}", world.events, world.machine.progress());
 }
