@@ -300,6 +300,11 @@ impl Peer {
         until
     }
 
+    /// A new line: that the old one gave nothing says little of it. What it may cost in vain still counts.
+    pub(super) fn forget_rests(&mut self) {
+        self.not_before.clear();
+    }
+
     /// May be asked for `kind` again at once.
     pub(crate) fn unpause(&mut self, kind: Kind) {
         self.not_before.remove(&kind);
