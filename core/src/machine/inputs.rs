@@ -167,7 +167,7 @@ impl Machine {
             self.drop_job(id, &pending);
         }
         self.contest = None;
-        for waiting in self.epochs.take_all_waiting() {
+        for waiting in self.epochs.take_waiting_of(|_| true) {
             self.forget_handovers(&waiting);
         }
         self.reset_blocks();

@@ -79,13 +79,16 @@ impl SyncPeerManager {
         let enough = self.settings.suspect_self_groups;
         let lately = self.true_at.get(&kind).is_some_and(|&at| now.since(at) < TRUE_LATELY);
         let left = self.places.waiting() > 0 || self.active().any(|(_, peer)| !any.contains(&peer.group));
-        let mut raised = None;
+        let known = self.suspects.len();
+        let mut groups = 0;
         if any.len() >= enough && !left {
-            raised = Some(any.len());
+            groups = any.len();
             self.suspects.extend(self.accused.keys().copied());
         } else if same.len() >= enough && !lately {
-            raised = self.suspects.insert(kind).then_some(same.len());
+            groups = same.len();
+            self.suspects.insert(kind);
         }
+        let raised = (self.suspects.len() > known).then_some(groups);
         if !self.suspects.contains(&kind) {
             return Consequence::Ban;
         }
@@ -119,15 +122,22 @@ impl SyncPeerManager {
         for (kind, id) in accused {
             let set_aside = |peer: &&mut Peer| matches!(peer.standing, Standing::SetAside(_));
             let Some(peer) = self.peers.get_mut(id).filter(set_aside) else { continue };
-            peer.standing = Standing::Good;
             peer.failed_to_prove(now);
             peer.mute |= kind == Kind::Status;
             let rested = peer.suspected(kind, now);
-            self.forget_accusation(id);
-            self.review(id, now);
+            self.readmit(id, now);
             recalled.push((id, rested));
         }
         recalled
+    }
+
+    /// A peer that was left out may be asked again.
+    fn readmit(&mut self, id: PeerId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.standing = Standing::Good;
+        }
+        self.forget_accusation(id);
+        self.review(id, now);
     }
 
     /// What a peer was accused of is over.
@@ -140,13 +150,11 @@ impl SyncPeerManager {
 
     /// Lifts a ban or another rest that is over. True if there was one.
     pub(crate) fn lift_expired(&mut self, id: PeerId, now: Instant) -> bool {
-        if let Some(peer) = self.peers.get_mut(id)
+        if let Some(peer) = self.peers.get(id)
             && let Standing::Banned(_, until) | Standing::Unsupported(until) | Standing::SetAside(until) = peer.standing
             && until <= now
         {
-            peer.standing = Standing::Good;
-            self.forget_accusation(id);
-            self.review(id, now);
+            self.readmit(id, now);
             return true;
         }
         false
@@ -154,11 +162,11 @@ impl SyncPeerManager {
 
     /// Lifts a ban. True if there was one.
     pub(crate) fn pardon(&mut self, id: PeerId, now: Instant) -> bool {
-        let left_out = |peer: &&mut Peer| matches!(peer.standing, Standing::Banned(..) | Standing::SetAside(_));
-        let Some(peer) = self.peers.get_mut(id).filter(left_out) else { return false };
-        peer.standing = Standing::Good;
-        self.forget_accusation(id);
-        self.review(id, now);
-        true
+        let left_out = |peer: &&Peer| matches!(peer.standing, Standing::Banned(..) | Standing::SetAside(_));
+        let is_left_out = self.peers.get(id).filter(left_out).is_some();
+        if is_left_out {
+            self.readmit(id, now);
+        }
+        is_left_out
     }
 }

@@ -129,11 +129,6 @@ impl Epochs {
         taken.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    /// All answers that wait.
-    pub(crate) fn take_all_waiting(&mut self) -> Vec<Waiting> {
-        core::mem::take(&mut self.waiting).into_values().collect()
-    }
-
     /// Adds proven handovers, if they continue from the newest epoch.
     pub(crate) fn extend(&mut self, links: &[HandoverLink]) -> bool {
         for link in links {

@@ -127,7 +127,7 @@ fn those_that_were_set_aside_come_back_where_nobody_is_left() {
     // Each rests, and the rest doubles.
     assert_eq!(manager.recall(at(5)), [1, 2, 3, 5].map(|name| (id(name), at(255))));
     assert_eq!(active(&manager), [id(1), id(2), id(3), id(5)]);
-    accused(&mut manager, &[1, 2, 3, 5], 300);
+    assert_eq!(accused(&mut manager, &[1, 2, 3, 5], 300), (true, None), "said once, however often all are tried");
     assert_eq!(manager.recall(at(300)), [1, 2, 3, 5].map(|name| (id(name), at(800))));
     // Otherwise they do after a time.
     accused(&mut manager, &[1], 1000);
