@@ -329,11 +329,18 @@ pub(crate) struct DemoArgs {
     /// How to catch up
     #[arg(long, value_enum, default_value_t = Strategy::Auto)]
     pub(crate) strategy: Strategy,
+    #[command(flatten)]
+    pub(crate) kept: Kept,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Where a demo or a measurement works.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Kept {
     /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) json: Json,
 }
 
 /// What executes blocks.

@@ -66,7 +66,7 @@ async fn crossover(args: &CrossoverArgs) -> Result<(), CliError> {
     let stop = stop_signal(&Parent { until_stdin_closes: false })?;
     tokio::pin!(stop);
     let json = args.json.path.as_deref();
-    let folder = Folder::prepare(args.servers.dir.as_deref())?;
+    let folder = Folder::prepare(args.servers.kept.dir.as_deref())?;
     say(json, format_args!("   entries   state MB   blocks   payload MB   parallel s   fast s   auto s   auto chose"));
     let mut rows = Vec::new();
     for (number, (&entries, &gap)) in
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_state_is_made_before_it_is_offered() {
-        let servers = BenchServers { value_bytes: 100, peers: 3, dir: None };
+        let servers = BenchServers { value_bytes: 100, peers: 3, kept: crate::args::Kept::default() };
         for (entries, gap) in [(1000, 300), (1_000_000, 10), (0, 1), (200_000, 50)] {
             let chain = chain_of(entries, gap, &servers);
             let filling = chain.entries().map_or(0, |entries| entries.filling_blocks());

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
 use hotstuff2_sync::state::MAX_VALUE_BYTES;
 
-use crate::args::{Json, Parent};
+use crate::args::{Json, Kept, Parent};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -79,9 +79,8 @@ pub(crate) struct BenchSiegeArgs {
     /// How often the honest node syncs, alone and besieged; the shortest time counts
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) runs: u32,
-    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kept: Kept,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -97,9 +96,8 @@ pub(crate) struct BenchPeersArgs {
     /// How often it syncs; the median counts
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) runs: u32,
-    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kept: Kept,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -137,7 +135,6 @@ pub(crate) struct BenchServers {
     /// How many processes serve the chain
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) peers: usize,
-    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kept: Kept,
 }

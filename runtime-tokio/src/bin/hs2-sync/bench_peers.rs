@@ -112,7 +112,7 @@ pub(crate) fn crowd(args: &CrowdArgs) -> Result<(), CliError> {
 
 pub(crate) async fn measure(args: &BenchPeersArgs) -> Result<(), CliError> {
     let json = args.json.path.as_deref();
-    let folder = Folder::prepare(args.dir.as_deref())?;
+    let folder = Folder::prepare(args.kept.dir.as_deref())?;
     let chain = folder.path.join("chain");
     say(json, format_args!("generating {} blocks", args.blocks));
     generate(&chain, &chain_of(args), 0, now(), None)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hotstuff2_sync::serve::{CacheStats, ServeStats};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{App, Parent, Strategy};
+use crate::args::{App, Kept, Parent, Strategy};
 use crate::bench::chain_of;
 use crate::bench_args::{BenchServers, BenchSiegeArgs};
 use crate::besiege::SiegeReport;
@@ -72,10 +72,10 @@ pub(crate) async fn measure(args: &BenchSiegeArgs) -> Result<(), CliError> {
     let stop = stop_signal(&Parent { until_stdin_closes: false })?;
     tokio::pin!(stop);
     let json = args.json.path.as_deref();
-    let folder = Folder::prepare(args.dir.as_deref())?;
+    let folder = Folder::prepare(args.kept.dir.as_deref())?;
     let chain = folder.path.join("chain");
     say(json, format_args!("generating {} blocks", args.blocks));
-    let servers = BenchServers { value_bytes: 100, peers: 1, dir: None };
+    let servers = BenchServers { value_bytes: 100, peers: 1, kept: Kept::default() };
     let mut spec = chain_of(ENTRIES, args.blocks, &servers);
     spec.payload_bytes = args.payload_bytes;
     generate(&chain, &spec, 0, now(), None)?;

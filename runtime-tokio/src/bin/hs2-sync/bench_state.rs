@@ -63,7 +63,7 @@ pub(crate) async fn measure(args: &BenchStateArgs) -> Result<(), CliError> {
     let stop = stop_signal(&Parent { until_stdin_closes: false })?;
     tokio::pin!(stop);
     let json = args.json.path.as_deref();
-    let folder = Folder::prepare(args.servers.dir.as_deref())?;
+    let folder = Folder::prepare(args.servers.kept.dir.as_deref())?;
     let dir = &folder.path;
 
     // The first half makes the state, the second changes it.

@@ -31,7 +31,7 @@ pub(crate) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     if args.strategy == Strategy::Fast && args.chain.app() == App::None {
         return Err(CliError::Options("--strategy fast fetches a state, which only --app ledger has"));
     }
-    let folder = Folder::prepare(args.dir.as_deref())?;
+    let folder = Folder::prepare(args.kept.dir.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
