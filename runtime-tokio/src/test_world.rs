@@ -11,6 +11,7 @@ use hotstuff2_sync::ids::{CallId, Height};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 
 use crate::store::{BlockStore as _, DiskStore, StateSpace, StateStore as _, StoreAnchor};
+use crate::{AppBlock, Application, ExecuteError};
 
 /// The snapshot, in the third of three epochs, and not at the start of a cell.
 pub(crate) const HEIGHT: Height = Height::new(240);
@@ -64,5 +65,22 @@ impl World {
         let pages = state.pages().map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), Some(page.clone())));
         store.commit(HEIGHT, &mut records.chain(pages)).unwrap();
         store
+    }
+}
+
+/// Refuses every block.
+pub(crate) struct Broken;
+
+impl Application for Broken {
+    fn applied(&self) -> Height {
+        Height::ZERO
+    }
+
+    fn execute(&mut self, _: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        Err(ExecuteError::Permanent("broken".into()))
+    }
+
+    fn persist(&mut self) -> Result<(), ExecuteError> {
+        Ok(())
     }
 }

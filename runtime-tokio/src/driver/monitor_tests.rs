@@ -22,11 +22,8 @@ use super::{SyncBuilder, SyncEvent, SyncHandle};
 use crate::monitor::{MAX_PEER_LABELS, SyncStage};
 use crate::net::{DisconnectReason, Handler as _, Network, NetworkEvent, ResponseError};
 use crate::test_network::TestNetwork;
-use crate::test_world::World;
-use crate::{
-    AppBlock, Application, ExecuteError, MetricsCollector, PeerFailureType, StoreHandler, SyncErrorType,
-    SyncPerformanceMonitor,
-};
+use crate::test_world::{Broken, World};
+use crate::{Application, MetricsCollector, PeerFailureType, StoreHandler, SyncErrorType, SyncPerformanceMonitor};
 
 const PEER: PeerId = PeerId::from_bytes([3; 32]);
 
@@ -160,23 +157,6 @@ async fn who_says_nothing_is_given_up() {
     let node = Node::start(silent(&asked), config, None).await;
     until(|| node.noted.failures().contains(&"given_up")).await;
     node.handle.shutdown().await;
-}
-
-/// Refuses every block.
-struct Broken;
-
-impl Application for Broken {
-    fn applied(&self) -> Height {
-        Height::ZERO
-    }
-
-    fn execute(&mut self, _: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
-        Err(ExecuteError::Permanent("broken".into()))
-    }
-
-    fn persist(&mut self) -> Result<(), ExecuteError> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use super::*;
 use crate::driver::{PeerAddress, SyncEvent};
 use crate::net::{Handler, Identity, Network as _, QuicLimits, QuicNetwork};
 use crate::store::{BlockStore as _, DiskStore};
-use crate::test_world::{HEIGHT, World};
-use crate::{AppBlock, Application, ExecuteError, NoApplication, StoreHandler};
+use crate::test_world::{Broken, HEIGHT, World};
+use crate::{NoApplication, StoreHandler};
 
 pub(super) const TIP: Height = Height::new(300);
 
@@ -294,23 +294,6 @@ async fn the_last_clone_that_goes_ends_the_sync_and_all_is_durable() {
         }
     });
     assert_eq!(store.await.stored().height, TIP);
-}
-
-/// Refuses every block.
-struct Broken;
-
-impl Application for Broken {
-    fn applied(&self) -> Height {
-        Height::ZERO
-    }
-
-    fn execute(&mut self, _: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
-        Err(ExecuteError::Permanent("broken".into()))
-    }
-
-    fn persist(&mut self) -> Result<(), ExecuteError> {
-        Ok(())
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
