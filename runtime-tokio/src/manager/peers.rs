@@ -14,33 +14,38 @@ use crate::net::{Network, NetworkEvent};
 /// What a peer that is removed is told.
 const REMOVED: &str = "removed by this node's operator";
 
-/// The peers of a manager.
+/// The peers of a manager. Who is connected is the network's to say: a peer that is removed and added again at once may
+/// have a new connection before the old one has ended, which is no news.
 pub(super) struct SyncPeers {
     network: Arc<dyn Network>,
     discovery: Discovery,
-    table: Mutex<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    connected: BTreeMap<PeerId, SocketAddr>,
     /// Not to be used, with the address where it was.
-    removed: BTreeMap<PeerId, Option<SocketAddr>>,
+    removed: Mutex<BTreeMap<PeerId, Option<SocketAddr>>>,
 }
 
 impl SyncPeers {
     pub(super) fn new(network: Arc<dyn Network>, discovery: Discovery) -> Self {
-        Self { network, discovery, table: Mutex::default() }
+        Self { network, discovery, removed: Mutex::default() }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn removed(&self) -> MutexGuard<'_, BTreeMap<PeerId, Option<SocketAddr>>> {
         // Nothing here panics while it holds the lock.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connected peers.
+    /// The connected peers, in the order of their ids.
     pub(super) fn connected(&self) -> Vec<PeerId> {
-        self.table().connected.keys().copied().collect()
+        let links = self.network.links();
+        let removed = self.removed();
+        let mut peers: Vec<PeerId> =
+            links.into_iter().map(|link| link.peer).filter(|peer| !removed.contains_key(peer)).collect();
+        peers.sort_unstable();
+        peers
+    }
+
+    /// Where a peer is connected from.
+    fn address(&self, peer: PeerId) -> Option<SocketAddr> {
+        self.network.links().into_iter().find(|link| link.peer == peer).map(|link| link.address)
     }
 
     /// What finds peers.
@@ -51,21 +56,21 @@ impl SyncPeers {
     /// Keeps a connection to whoever is there.
     pub(super) fn add_address(&self, peer: BootstrapPeer) {
         if let Some(id) = peer.id() {
-            self.table().removed.remove(&id);
+            self.removed().remove(&id);
         }
         self.discovery.add(peer);
     }
 
     /// Uses a peer whose address is known.
     pub(super) fn add(&self, peer: PeerId) -> SyncResult<()> {
-        let mut table = self.table();
-        let was = table.removed.get(&peer).copied();
-        let address = was.unwrap_or_else(|| table.connected.get(&peer).copied());
+        let connected = self.address(peer);
+        let mut removed = self.removed();
+        let address = removed.get(&peer).copied().unwrap_or(connected);
         if address.is_none() && !self.discovery.knows(peer) {
             return Err(SyncError::UnknownAddress(peer));
         }
-        table.removed.remove(&peer);
-        drop(table);
+        removed.remove(&peer);
+        drop(removed);
         match address {
             Some(address) => self.add_address(PeerAddress { address, id: Some(peer) }.into()),
             None => self.discovery.rejoin(peer),
@@ -75,10 +80,11 @@ impl SyncPeers {
 
     /// Uses a peer no more.
     pub(super) fn remove(&self, peer: PeerId) {
-        let mut table = self.table();
-        let at = table.connected.remove(&peer).or_else(|| table.removed.get(&peer).copied().flatten());
-        table.removed.insert(peer, at);
-        drop(table);
+        let connected = self.address(peer);
+        let mut removed = self.removed();
+        let at = connected.or_else(|| removed.get(&peer).copied().flatten());
+        removed.insert(peer, at);
+        drop(removed);
         self.discovery.leave(peer);
         self.network.disconnect(peer, REMOVED);
     }
@@ -93,22 +99,41 @@ impl SyncPeers {
     }
 
     fn admit(&self, event: &NetworkEvent) -> bool {
-        let mut table = self.table();
-        match *event {
-            NetworkEvent::Connected { peer, address } => {
-                if let Some(at) = table.removed.get_mut(&peer) {
-                    *at = Some(address);
-                    drop(table);
-                    self.network.disconnect(peer, REMOVED);
-                    return false;
-                }
-                table.connected.insert(peer, address);
-            }
-            // Also of a removed one: the driver knew it.
-            NetworkEvent::Disconnected { peer, .. } => {
-                table.connected.remove(&peer);
-            }
-        }
-        true
+        // That a removed one has gone is news too: the driver knew it.
+        let NetworkEvent::Connected { peer, address } = *event else { return true };
+        let mut removed = self.removed();
+        let Some(at) = removed.get_mut(&peer) else { return true };
+        *at = Some(address);
+        drop(removed);
+        self.network.disconnect(peer, REMOVED);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::{AddressBook, DiscoverySettings};
+    use crate::net::PeerLink;
+    use crate::test_network::TestNetwork;
+
+    #[test]
+    fn who_comes_back_before_it_is_gone_is_connected() {
+        let network = Arc::new(TestNetwork::new(|_, _, _| None));
+        let link = |number| {
+            let peer = PeerId::from_bytes([number; 32]);
+            PeerLink { peer, address: SocketAddr::from(([127, 0, 0, 1], 9)), dialled: true }
+        };
+        let (one, other) = (link(1), link(2));
+        network.links.lock().unwrap().extend([other, one]);
+        let discovery = Discovery::new(AddressBook::new(1), DiscoverySettings::default());
+        let peers = SyncPeers::new(Arc::clone(&network) as Arc<dyn Network>, discovery);
+        assert_eq!(peers.connected(), [one.peer, other.peer]);
+        peers.remove(one.peer);
+        assert_eq!(peers.connected(), [other.peer]);
+        // Its new connection comes while the old one is closing: the network has nothing to tell.
+        peers.add(one.peer).unwrap();
+        network.links.lock().unwrap().push(one);
+        assert_eq!(peers.connected(), [one.peer, other.peer]);
     }
 }

@@ -6,7 +6,6 @@ use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::Request;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::blocks::{Gathered, StoredBlocks};
@@ -14,7 +13,7 @@ use super::peers::SyncPeers;
 use super::*;
 use crate::StoreHandler;
 use crate::discovery::{AddressBook, Discovery, DiscoverySettings};
-use crate::net::{Handler as _, Network, NetworkEvent};
+use crate::net::{Handler as _, Network, PeerLink};
 use crate::test_network::TestNetwork;
 use crate::test_world::{Store, World};
 
@@ -30,18 +29,14 @@ fn stored(world: &World, store: Store) -> StoredBlocks {
 }
 
 /// Asks these peers, in the order of their ids.
-async fn requester(world: &World, network: &Arc<TestNetwork>, peers: &[PeerId]) -> BlockRequester {
+fn requester(world: &World, network: &Arc<TestNetwork>, peers: &[PeerId]) -> BlockRequester {
+    let address = ([9, 9, 9, 9], 7).into();
+    network.links.lock().unwrap().extend(peers.iter().map(|&peer| PeerLink { peer, address, dialled: true }));
     let network = Arc::clone(network) as Arc<dyn Network>;
     let discovery = Discovery::new(AddressBook::new(1), DiscoverySettings::default());
-    let (table, (news, taken), (to, mut told)) =
-        (Arc::new(SyncPeers::new(Arc::clone(&network), discovery)), mpsc::channel(1), mpsc::channel(1));
-    tokio::spawn(Arc::clone(&table).watch(taken, to));
-    for &peer in peers {
-        news.send(NetworkEvent::Connected { peer, address: ([9, 9, 9, 9], 7).into() }).await.unwrap();
-        told.recv().await.unwrap();
-    }
+    let peers = Arc::new(SyncPeers::new(Arc::clone(&network), discovery));
     let blocks = stored(world, world.create("late"));
-    BlockRequester { network, peers: table, blocks, config: Arc::new(SyncConfig::default()) }
+    BlockRequester { network, peers, blocks, config: Arc::new(SyncConfig::default()) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +50,7 @@ async fn who_says_nothing_is_waited_for_as_long_as_any_peer_and_then_another_is_
         seen.lock().unwrap().push(peer);
         (peer == honest).then(|| Ok(full.handle(peer, request)))
     }));
-    let requester = requester(&world, &network, &[silent, honest]).await;
+    let requester = requester(&world, &network, &[silent, honest]);
     let most = requester.config.peer_timeout * 2;
     let block = timeout(most, requester.request_block(HEIGHT)).await.expect("silence ends").unwrap();
     assert_eq!(Some(&block.header), world.chain.header(HEIGHT));
@@ -74,7 +69,7 @@ async fn final_blocks_that_nobody_asked_for_ban_their_giver() {
         let after = if peer == above { after.next() } else { after.prev().unwrap() };
         Some(Ok(full.handle(peer, Request::Follow { after, max_bytes, audit }.encode().into())))
     }));
-    let requester = requester(&world, &network, &[above, below]).await;
+    let requester = requester(&world, &network, &[above, below]);
     let none = requester.request_block(HEIGHT).await;
     assert!(matches!(none, Err(SyncError::NotGiven { height: HEIGHT, asked: 2 })), "{none:?}");
     assert_eq!(*network.banned.lock().unwrap(), [above, below]);
