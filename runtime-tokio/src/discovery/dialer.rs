@@ -170,7 +170,7 @@ impl Dialer {
         let own = self.network.local_peer();
         let mut book = self.shared.book();
         book.lift_expired(unix_now());
-        self.plan.tidy(&book, now);
+        self.plan.tidy(&book, links, now);
         while let Some(dial) = self.plan.next(own, &book, links, now) {
             let network = Arc::clone(&self.network);
             let after = self.connect_timeout;
@@ -209,7 +209,7 @@ impl Dialer {
     }
 
     fn found(&mut self, dial: Dial, peer: KnownPeer) {
-        self.plan.succeeded(dial, peer.id);
+        self.plan.succeeded(dial, peer.id, Instant::now());
         // Found out only now, by an address without an id; or left meanwhile.
         if self.plan.is_left(peer.id) {
             self.network.disconnect(peer.id, "not wanted by this node's operator");

@@ -20,6 +20,9 @@ use crate::net::address::group_of;
 
 /// Pause after a first failed dial; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// A connection that ends sooner after its dial was of no use, and the dial counts as one that failed: whoever lets this
+/// node in and then ends it would otherwise be dialled as often as handshakes can be made.
+pub(super) const LASTING: Duration = Duration::from_secs(10);
 /// Doublings after which any limit is reached.
 const MAX_DOUBLINGS: u32 = 10;
 /// How often a rest doubles.
@@ -71,7 +74,7 @@ struct Bootstrap {
     tries: Tries,
 }
 
-/// Dials in a row that failed.
+/// Dials in a row after which there was no connection, or none that lasted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tries {
     failures: u32,
@@ -94,7 +97,8 @@ impl Host {
 }
 
 impl Tries {
-    fn failed(&mut self, now: Instant, rng: &mut Rng) {
+    /// A dial has ended: it failed, or nobody knows yet whether what it led to lasts.
+    fn made(&mut self, now: Instant, rng: &mut Rng) {
         self.failures = self.failures.saturating_add(1);
         self.last = Some(now);
         self.jitter = rng.below(256);
@@ -103,6 +107,11 @@ impl Tries {
     /// The pause that doubles each time, up to `most`.
     fn growing(&self, most: Duration) -> Duration {
         FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(MAX_DOUBLINGS)).min(most)
+    }
+
+    /// Whether the last dial led to a connection that lasts, where it led to one that is still there.
+    fn has_lasted(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now >= last + LASTING)
     }
 
     /// Whether this pause is over.
@@ -163,7 +172,8 @@ impl Plan {
         self.left.contains(&id)
     }
 
-    /// How often the operator's peer of this number has failed in a row: which of its addresses is next.
+    /// How often the operator's peer of this number was dialled in a row without a connection that lasted: which of its
+    /// addresses is next.
     pub(super) fn bootstrap_failures(&self, number: usize) -> u32 {
         self.bootstrap.get(number).map_or(0, |peer| peer.tries.failures)
     }
@@ -197,16 +207,21 @@ impl Plan {
         Some(dial)
     }
 
-    /// A dial ended well, with this peer.
-    pub(super) fn succeeded(&mut self, dial: Dial, id: PeerId) {
+    /// A dial ended well, with this peer. How often in a row it was dialled is forgotten when the connection has lasted.
+    pub(super) fn succeeded(&mut self, dial: Dial, id: PeerId, now: Instant) {
         self.out.retain(|out| *out != dial);
         match dial {
             Dial::Bootstrap(number) => {
                 if let Some(peer) = self.bootstrap.get_mut(number) {
-                    *peer = Bootstrap { id: Some(id), tries: Tries::default() };
+                    peer.id = Some(id);
+                    peer.tries.made(now, &mut self.rng);
                 }
             }
-            Dial::Known(peer) | Dial::Trial { peer, .. } => {
+            Dial::Known(peer) | Dial::Trial { peer, keep: true } => {
+                self.tries.entry(peer).or_default().made(now, &mut self.rng);
+            }
+            // It was there, which is all that was to be found out.
+            Dial::Trial { peer, keep: false } => {
                 self.tries.remove(&peer);
             }
         }
@@ -218,18 +233,24 @@ impl Plan {
         match dial {
             Dial::Bootstrap(number) => {
                 if let Some(peer) = self.bootstrap.get_mut(number) {
-                    peer.tries.failed(now, &mut self.rng);
+                    peer.tries.made(now, &mut self.rng);
                 }
             }
-            Dial::Known(peer) => self.tries.entry(peer).or_default().failed(now, &mut self.rng),
+            Dial::Known(peer) => self.tries.entry(peer).or_default().made(now, &mut self.rng),
             Dial::Trial { .. } => {}
         }
     }
 
     /// Forgets what is of no more use. Called now and then.
-    pub(super) fn tidy(&mut self, book: &AddressBook, now: Instant) {
+    pub(super) fn tidy(&mut self, book: &AddressBook, links: &[PeerLink], now: Instant) {
         self.trials.retain(|_, at| now < *at + TRIAL_PAUSE);
-        self.tries.retain(|peer, _| book.peers.contains_key(&peer.id));
+        let lasts = |id: PeerId, tries: &Tries| tries.has_lasted(now) && links.iter().any(|link| link.peer == id);
+        for peer in &mut self.bootstrap {
+            if peer.id.is_some_and(|id| lasts(id, &peer.tries)) {
+                peer.tries = Tries::default();
+            }
+        }
+        self.tries.retain(|peer, tries| book.peers.contains_key(&peer.id) && !lasts(peer.id, tries));
     }
 
     fn next_bootstrap(&self, links: &[PeerLink], now: Instant) -> Option<Dial> {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::dialer::connect_named;
-use super::plan::{Dial, MAX_DIALS, MAX_TRIALS, Plan, TRIAL_PAUSE};
+use super::plan::{Dial, LASTING, MAX_DIALS, MAX_TRIALS, Plan, TRIAL_PAUSE};
 use super::*;
 use crate::net::{Handler, Identity, Network, PeerLink, QuicLimits, QuicNetwork};
 
@@ -259,9 +259,38 @@ async fn the_operators_peer_is_dialled_again_within_a_bounded_time_for_ever() {
         assert_eq!(plan.next(id(OWN), &book, &[], Instant::now()), None, "one dial at a time");
         plan.failed(Dial::Bootstrap(0), Instant::now());
     }
-    plan.succeeded(Dial::Bootstrap(0), id(1));
-    assert_eq!(all(&mut plan, &book, &[link(at(1, "8.8.8.8:7"))]), []);
-    assert_eq!(all(&mut plan, &book, &[]), [Dial::Bootstrap(0)], "at once when the connection is lost");
+    plan.succeeded(Dial::Bootstrap(0), id(1), Instant::now());
+    let links = [link(at(1, "8.8.8.8:7"))];
+    assert_eq!(all(&mut plan, &book, &links), []);
+    tokio::time::advance(LASTING).await;
+    plan.tidy(&book, &links, Instant::now());
+    assert_eq!(all(&mut plan, &book, &[]), [Dial::Bootstrap(0)], "at once when a connection is lost that lasted");
+    assert_eq!(plan.bootstrap_failures(0), 0, "at the address where it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_lets_us_in_and_hangs_up_is_not_dialled_without_pause() {
+    // One that the operator has named, and one that was found: both take the call and end it at once, for ever.
+    let found = at(2, "8.8.8.8:7");
+    let mut book = AddressBook::new(1);
+    book.answered(found, UnixMillis::new(1));
+    let mut plan = plan(64, &[Some(id(1))]);
+    let other = [link(at(3, "9.9.9.9:7"))];
+    let (begin, mut named_dials, mut found_dials) = (Instant::now(), 0, 0);
+    while begin.elapsed() < Duration::from_secs(60) {
+        plan.tidy(&book, &other, Instant::now());
+        for dial in all(&mut plan, &book, &other) {
+            let (count, id) = match dial {
+                Dial::Bootstrap(_) => (&mut named_dials, id(1)),
+                _ => (&mut found_dials, found.id),
+            };
+            *count += 1;
+            plan.succeeded(dial, id, Instant::now());
+        }
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+    assert!((10..=17).contains(&named_dials), "{named_dials}: every five seconds, for the operator wants it");
+    assert_eq!(found_dials, 3, "then it rests as one that can't be reached");
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,7 +358,7 @@ async fn nobody_is_flooded_through_this_node() {
             dials += 1;
             victim.failed(dial, Instant::now());
         }
-        victim.tidy(&book, Instant::now());
+        victim.tidy(&book, &[], Instant::now());
         tokio::time::advance(Duration::from_millis(100)).await;
     }
     assert_eq!(dials, 10, "one a minute");
