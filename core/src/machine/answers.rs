@@ -126,7 +126,7 @@ impl Machine {
                 let until = self.now.after(core::time::Duration::from_millis(u64::from(retry_after_ms)));
                 // Its word alone doesn't make anyone wait for longer than a request may take.
                 let until = until.min(self.now.after(self.config.peer_timeout));
-                let in_a_row = self.peers.busy(id, until, self.now);
+                let (until, in_a_row) = self.peers.busy(id, until, self.now);
                 let proves = matches!(request.purpose, Purpose::Tip(_) | Purpose::Handovers(_));
                 if proves && in_a_row >= BUSY_IS_UNPROVEN {
                     self.peers.get_mut(id).map_or(until, |peer| peer.failed_to_prove(self.now)).max(until)

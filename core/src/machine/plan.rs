@@ -2,6 +2,7 @@
 //! request that failed is simply wanted again.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::calls::{Apply, BlockPoint, Replay};
 use crate::config::SyncStrategyType;
@@ -26,6 +27,9 @@ const REPLAY_BLOCKS: u64 = 4096;
 const STANDBY_INTERVALS: u32 = 10;
 /// Tips that are asked for at once.
 const TIP_REQUESTS: usize = 3;
+/// Who came later than this after everything that is proven was applied is not waited for any more: somebody comes all the
+/// time, if only to be waited for.
+const LATECOMERS: Duration = Duration::from_secs(5);
 /// Followers at once: a second where the first says nothing though others claim more.
 const FOLLOWERS: usize = 2;
 
@@ -340,8 +344,15 @@ impl Machine {
         }
         let known = self.target().unwrap_or(self.applied);
         let enough = self.until.is_some_and(|until| self.applied >= until);
+        // Where all claim more than they prove, the proofs are missing, and not the blocks.
+        let tip_is_heard = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip <= self.applied);
+        let heard = self.applied >= known && self.peers.active().any(|(_, peer)| tip_is_heard(peer));
+        let settling = self.settling.filter(|&(height, _)| height == self.applied);
+        self.settling = heard.then_some(settling.unwrap_or((self.applied, self.now)));
+        let since = self.settling.map_or(self.now, |(_, since)| since);
+        let in_time = |peer: &crate::peers::Peer| peer.placed_at() <= since.after(LATECOMERS);
         // Who was asked in vain before is asked again now and then; that holds nothing up.
-        let hopeful = |id: PeerId| self.peers.get(id).is_some_and(crate::peers::Peer::may_prove);
+        let hopeful = |id: PeerId| self.peers.get(id).is_some_and(|peer| peer.may_prove() && in_time(peer));
         let waits = self.requests.iter().any(|(_, request)| match request.purpose {
             Purpose::Tip(_) | Purpose::Handovers(_) => hopeful(request.peer),
             Purpose::Contest(_) => true,
@@ -349,17 +360,12 @@ impl Machine {
             Purpose::Base | Purpose::State(_) => true,
         });
         let checks = !self.jobs.is_empty();
-        let mut heard = false;
-        let settled = self.peers.active().all(|(_, peer)| match peer.claim {
-            Some(claim) => {
-                // Where all claim more than they prove, the proofs are missing, and not the blocks.
-                heard |= claim.tip <= self.applied;
-                // Who failed to prove a claim gains nothing by another one until it proves something.
-                claim.tip <= self.applied || peer.unproven.is_some()
-            }
+        let settled = self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(_, peer)| match peer.claim {
+            // Who failed to prove a claim gains nothing by another one until it proves something.
+            Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
             None => peer.mute,
         });
-        if enough || (heard && settled && !waits && !checks && self.applied >= known) {
+        if enough || (heard && settled && !waits && !checks) {
             let Some(id) = self.applied_id else { return };
             self.reached = Some(self.applied);
             self.emit(Event::Reached(BlockPoint { height: self.applied, id }));

@@ -200,6 +200,8 @@ pub struct Machine {
     /// The height of the conflict that is being checked.
     pub(super) conflict_height: Option<Height>,
     pub(super) reached: Option<Height>,
+    /// The height at which everything proven was applied, and since when it waits for peers to say that there is no more.
+    pub(super) settling: Option<(Height, Instant)>,
     pub(super) progressed_at: Instant,
     pub(super) stalled: Option<StallReason>,
     /// Looks since the last progress that found none.
@@ -297,6 +299,7 @@ impl Machine {
             contest: None,
             conflict_height: None,
             reached: None,
+            settling: None,
             progressed_at: now,
             stalled: None,
             stall_checks: 0,

@@ -42,6 +42,11 @@ const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 const NOT_AVAILABLE_DOUBLINGS: u32 = 4;
 /// How long a peer is not asked again for the proof of what it claims, after it gave proof of less.
 const UNPROVEN_PAUSE: Duration = Duration::from_secs(5);
+/// How long a peer that is busy is left alone at least, whatever it says; doubles each time in a row. So short at first that
+/// an honest word is kept to, and soon so long that "busy, for no time at all" does not make questions without end.
+const LEAST_BUSY: Duration = Duration::from_millis(1);
+/// Doublings of [`LEAST_BUSY`] at most: a second.
+const BUSY_DOUBLINGS: u32 = 10;
 /// How long a peer of another version or another chain is left alone.
 pub(super) const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(600);
 
@@ -168,6 +173,11 @@ impl Peer {
     /// Whether it is among those that are asked.
     pub(crate) fn is_active(&self) -> bool {
         self.place == Place::Active
+    }
+
+    /// Since when it has its place.
+    pub(crate) fn placed_at(&self) -> Instant {
+        self.placed_at
     }
 
     /// Requests that may be in flight to it: as many as keep its line busy, and fewer after time-outs.
@@ -298,6 +308,14 @@ impl Peer {
         let until = now.after(NOT_AVAILABLE_PAUSE.saturating_mul(1 << doublings));
         self.pause(kind, until);
         until
+    }
+
+    /// It says that it is busy until then. Returns until when it is left alone, and how often in a row it said so.
+    pub(super) fn busy(&mut self, until: Instant, now: Instant) -> (Instant, u32) {
+        let least = LEAST_BUSY.saturating_mul(1 << self.busy_in_a_row.min(BUSY_DOUBLINGS));
+        self.busy_until = self.busy_until.max(until).max(now.after(least));
+        self.busy_in_a_row = self.busy_in_a_row.saturating_add(1);
+        (self.busy_until, self.busy_in_a_row)
     }
 
     /// A new line: that the old one gave nothing says little of it. What it may cost in vain still counts.

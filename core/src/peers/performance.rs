@@ -156,16 +156,12 @@ impl SyncPeerManager {
         until
     }
 
-    /// The peer is busy: asked for nothing before then. No fault. Returns how often in a row it said so.
-    pub(crate) fn busy(&mut self, id: PeerId, until: Instant, now: Instant) -> u32 {
-        let mut in_a_row = 0;
-        if let Some(peer) = self.peers.get_mut(id) {
-            peer.busy_until = peer.busy_until.max(until);
-            peer.busy_in_a_row = peer.busy_in_a_row.saturating_add(1);
-            in_a_row = peer.busy_in_a_row;
-        }
+    /// The peer is busy: asked for nothing before `until`, nor sooner than who says so again and again is worth asking. No
+    /// fault. Returns until when, and how often in a row it said so.
+    pub(crate) fn busy(&mut self, id: PeerId, until: Instant, now: Instant) -> (Instant, u32) {
+        let outcome = self.peers.get_mut(id).map_or((until, 0), |peer| peer.busy(until, now));
         self.step_aside(id, now);
-        in_a_row
+        outcome
     }
 
     /// The peer speaks another version or follows another chain. Returns until when it is left alone.

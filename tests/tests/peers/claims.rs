@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::Event;
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::TestChain;
 use hotstuff2_sync_testkit::world::{Honest, Reply, Scripted, World};
@@ -74,6 +75,56 @@ fn a_claim_that_changes_keeps_nobody_from_arriving() {
     world.join(2, Honest::default());
     world.start();
     assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+}
+
+/// Peers that come one after the other, twice a second, each under a new key, and answer as `behaviour` says. True if the
+/// node arrives all the same within a minute.
+fn arrives_among_strangers(behaviour: fn(&Request, &TestChain) -> Reply) -> bool {
+    let mut world = world(300);
+    world.join(1, Honest::default());
+    world.start();
+    let mut there = Vec::new();
+    for name in 10..130 {
+        there
+            .push(world.join(name, Scripted(move |request: &Request, chain: &TestChain, _| behaviour(request, chain))));
+        if there.len() > 4 {
+            world.leave(there.remove(0));
+        }
+        let reached = |world: &World| world.events.iter().any(|(_, event)| matches!(event, Event::Reached(_)));
+        if world.run_until(Duration::from_millis(500), reached) {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn strangers_without_end_keep_nobody_from_arriving() {
+    // Each may have something to say, or to prove, that nobody else has; but somebody comes all the time.
+    assert!(arrives_among_strangers(|_, _| Reply::Never));
+    assert!(arrives_among_strangers(|request, chain| match request {
+        Request::Status => Reply::After(Duration::from_millis(1), status(chain, 1 << 40, 1)),
+        _ => Reply::Never,
+    }));
+}
+
+#[test]
+fn busy_for_no_time_at_all_is_not_asked_without_end() {
+    let busy = || Reply::After(Duration::from_millis(1), encode_refusal(Refusal::Busy { retry_after_ms: 0 }));
+    let always = move |_: &Request, _: &TestChain, _| busy();
+    let at_the_tip = move |request: &Request, _: &TestChain, honest| match request {
+        Request::Follow { .. } => busy(),
+        _ => honest,
+    };
+    let mut world = world(300);
+    let peers = [world.join(1, Scripted(always)), world.join(2, Scripted(at_the_tip))];
+    world.start();
+    world.run_until(MINUTE, |_| false);
+    assert_eq!(world.machine.applied(), world.source.tip_height());
+    for peer in peers {
+        let asked = count(&world, peer, |_| true);
+        assert!((10..=200).contains(&asked), "{asked} questions in a minute");
+    }
 }
 
 #[test]

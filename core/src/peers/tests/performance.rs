@@ -173,8 +173,8 @@ fn who_does_not_have_it_gives_its_place_up() {
 #[test]
 fn who_is_busy_is_left_alone_with_everything() {
     let mut manager = manager(1, 2);
-    assert_eq!(manager.busy(id(1), at(3000), at(0)), 1);
-    assert_eq!(manager.busy(id(1), at(1000), at(0)), 2);
+    assert_eq!(manager.busy(id(1), at(3000), at(0)), (at(3000), 1));
+    assert_eq!(manager.busy(id(1), at(1000), at(0)), (at(3000), 2));
     assert_eq!(active(&manager), [id(2)]);
     manager.get_mut(id(1)).unwrap().pause(RequestKind::Bodies, at(500));
     for kind in [RequestKind::Bodies, RequestKind::Status] {
@@ -183,7 +183,7 @@ fn who_is_busy_is_left_alone_with_everything() {
     assert_eq!(manager.check_peer_health(at(0), &id(1)), PeerHealth::Busy { until: at(3000) });
     let took = Duration::ZERO;
     manager.record_peer_performance(at(3000), &id(1), &of(RequestKind::Bodies, PeerOutcome::Verified { took }));
-    assert_eq!(manager.busy(id(1), at(4000), at(3000)), 1, "what is true ends the row");
+    assert_eq!(manager.busy(id(1), at(4000), at(3000)), (at(4000), 1), "what is true ends the row");
 }
 
 #[test]
