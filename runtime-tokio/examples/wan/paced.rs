@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -45,6 +46,9 @@ pub(crate) struct PacedArgs {
     /// Plain downloads and syncs, in turn
     #[arg(long, default_value_t = 3, value_name = "N")]
     rounds: u32,
+    /// Another build of the command: it syncs in every round too, so that what the machine does meets both
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
 }
 
 /// One plain download and one sync.
@@ -55,6 +59,8 @@ struct Round {
     ratio: f64,
     duplicate_share: f64,
     sync: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against_bytes_per_second: Option<f64>,
 }
 
 pub(crate) fn run(args: &PacedArgs) -> Result<(), Failure> {
@@ -85,13 +91,18 @@ pub(crate) fn run(args: &PacedArgs) -> Result<(), Failure> {
         let mut command = hosts.command(LATE, &this);
         command.args(["plain-get", &bytes.to_string()]).args(&addresses);
         let download = download(&mut command)?;
-        let dir = folder.path().join(format!("late-{number}"));
-        let report = sync(&args.common, &hosts, LATE, &chain.join("genesis.json"), &dir, &servers, &[])?;
-        fs::remove_dir_all(&dir)?;
-        if report["ok"] != true || report["head"]["height"] != args.blocks {
-            return Err("the sync did not reach the tip".into());
-        }
-        let round = Round::new(download, report)?;
+        let sync = |program: &Path| -> Result<Value, Failure> {
+            let common = Common { program: program.to_owned(), ..args.common.clone() };
+            let dir = folder.path().join(format!("late-{number}"));
+            let report = sync(&common, &hosts, LATE, &chain.join("genesis.json"), &dir, &servers, &[])?;
+            fs::remove_dir_all(&dir)?;
+            if report["ok"] != true || report["head"]["height"] != args.blocks {
+                return Err("the sync did not reach the tip".into());
+            }
+            Ok(report)
+        };
+        let mut round = Round::new(download, sync(&args.common.program)?)?;
+        round.against_bytes_per_second = args.against.as_deref().map(|other| rate(&sync(other)?)).transpose()?;
         println!(
             "round {number}: plain {:.1} Mbit/s, sync {:.1} Mbit/s, {:.1} % of it; duplicates {:.2} %",
             round.plain_bytes_per_second * 8.0 / 1e6,
@@ -99,6 +110,9 @@ pub(crate) fn run(args: &PacedArgs) -> Result<(), Failure> {
             round.ratio * 100.0,
             round.duplicate_share * 100.0,
         );
+        if let Some(other) = round.against_bytes_per_second {
+            println!("round {number}: the other build {:.1} Mbit/s", other * 8.0 / 1e6);
+        }
         rounds.push(round);
     }
     let mut ratios: Vec<f64> = rounds.iter().map(|round| round.ratio).collect();
@@ -117,6 +131,11 @@ pub(crate) fn run(args: &PacedArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Bytes a second of a sync.
+fn rate(report: &Value) -> Result<f64, Failure> {
+    Ok(number(report, "useful_bytes")? / number(report, "seconds")?)
+}
+
 fn download(command: &mut Command) -> Result<Download, Failure> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
@@ -128,13 +147,14 @@ fn download(command: &mut Command) -> Result<Download, Failure> {
 impl Round {
     fn new(plain: Download, sync: Value) -> Result<Self, Failure> {
         let plain_bytes_per_second = plain.bytes as f64 / plain.seconds;
-        let sync_bytes_per_second = number(&sync, "useful_bytes")? / number(&sync, "seconds")?;
+        let sync_bytes_per_second = rate(&sync)?;
         Ok(Self {
             plain_bytes_per_second,
             sync_bytes_per_second,
             ratio: sync_bytes_per_second / plain_bytes_per_second,
             duplicate_share: number(&sync, "duplicate_bytes")? / number(&sync, "wire_bytes_received")?,
             sync,
+            against_bytes_per_second: None,
         })
     }
 }
