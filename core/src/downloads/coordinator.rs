@@ -82,14 +82,14 @@ impl DownloadCoordinator {
     }
 
     /// Downloads that are to be taken from the peers that they were asked of, oldest first: those are much later than
-    /// expected, and their peers have sent nothing since they were asked, though others have answered on time. The caller
+    /// expected, though others have answered on time since they were asked, and are not late themselves. The caller
     /// gives each to [`reassign_failed_download`](Self::reassign_failed_download).
     pub fn balance_download_load(&self, now: Instant, peers: &SyncPeerManager) -> Vec<TaskId> {
         let stalled = |request: &InFlight| {
             let patience = request.due.since(request.sent).saturating_mul(STALLED_FACTOR).max(STALLED_AFTER);
             request.purpose.kind().is_bulk()
                 && request.sent.after(patience) <= now
-                && peers.is_alone_late(request.peer, request.purpose.kind(), request.sent)
+                && peers.is_alone_late(now, request.peer, request.purpose.kind(), request.sent)
         };
         self.tasks.iter().filter(|(_, request)| stalled(request)).map(|(&id, _)| id).collect()
     }

@@ -36,7 +36,7 @@ const PRESSING_SHARE: u64 = 4;
 /// … and the head of line is pressing in any case after this time.
 const PRESSING_AFTER: Duration = Duration::from_secs(1);
 /// What nobody was asked for is looked at again after this time.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Things that nobody can be asked for now, after which no more are looked at.
 const MOST_REFUSED: u32 = 16;
 
@@ -223,7 +223,13 @@ impl Machine {
     /// Asks a second peer for the head of line where the first is late, within a cap on bytes asked for twice.
     pub(super) fn hedge(&mut self) {
         self.balance();
-        match self.hedge_when_late() {
+        let again = self.hedge_when_late();
+        self.look_again(again);
+    }
+
+    /// Looks at what is late again then, if at all.
+    pub(super) fn look_again(&mut self, at: Option<Instant>) {
+        match at {
             Some(at) => self.timers.set(Timer::Hedge, at),
             None => self.timers.cancel(Timer::Hedge),
         }
@@ -299,8 +305,8 @@ impl Machine {
         sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER).max(own))
     }
 
-    /// Takes downloads from peers that have sent nothing since, though others answer on time.
-    fn balance(&mut self) {
+    /// Takes downloads, of blocks or of a state, from peers that are late, though others answer on time.
+    pub(super) fn balance(&mut self) {
         for id in self.requests.balance_download_load(self.now, &self.peers) {
             let Some(request) = self.requests.get(id).cloned() else { continue };
             self.peers.outlasted(&request, self.now);
@@ -311,9 +317,9 @@ impl Machine {
     }
 
     /// Counts `size` against the cap on bytes that are asked for twice, if they fit. What comes twice is less: of an answer
-    /// that is given up nobody knows how much was under way, so all of it counts. Where the cap is reached, late blocks
-    /// are taken from their peer and asked for anew all the same, only later
-    /// ([`DownloadCoordinator::balance_download_load`]); a late part of a state waits for its time-out.
+    /// that is given up nobody knows how much was under way, so all of it counts. Where the cap is reached, what is
+    /// late is taken from its peer and asked for anew all the same, only later
+    /// ([`DownloadCoordinator::balance_download_load`]).
     ///
     /// [`DownloadCoordinator::balance_download_load`]: crate::downloads::DownloadCoordinator::balance_download_load
     pub(super) fn may_hedge(&mut self, size: u64) -> bool {

@@ -149,8 +149,10 @@ impl Machine {
         self.survey();
         self.stage();
         if !self.fast.moving {
+            self.balance();
             self.ask_state();
-            self.hedge_state();
+            let again = self.hedge_state();
+            self.look_again(again);
             self.activate();
         }
     }

@@ -274,7 +274,7 @@ impl Machine {
 
     /// Something came from a second peer. Where the first has sent nothing since it was asked, what else it is asked for is
     /// taken from it as well, before it holds up one thing after the other.
-    fn beaten(&mut self, obsolete: &[Source]) {
+    pub(super) fn beaten(&mut self, obsolete: &[Source]) {
         for source in obsolete {
             let Source::Request(id) = *source else { continue };
             let Some(request) = self.requests.get(id).cloned() else { continue };

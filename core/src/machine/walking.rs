@@ -8,9 +8,10 @@ use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, S
 use crate::chain::Finalized;
 use crate::ids::{CallId, PeerId};
 use crate::limits::MAX_STATE_BYTES;
+use crate::machine::download::LOOK_AGAIN_AFTER;
 use crate::machine::fast::serves_state;
 use crate::machine::output::{Event, HaltReason};
-use crate::machine::state::{Call, Machine, Timer};
+use crate::machine::state::{Call, Machine};
 use crate::peers::{Ask, Peer};
 use crate::requests::{BatchId, Kind, Purpose};
 use crate::state::StateAnswer;
@@ -117,31 +118,33 @@ impl Machine {
     }
 
     /// Asks a second peer for what was asked for first, where it is late and nothing else is left to ask for: one slow
-    /// peer must not hold up the end of a state.
-    pub(super) fn hedge_state(&mut self) {
-        let Some(walk) = self.fast.walk.as_ref().filter(|walk| !walk.wants()) else { return };
-        let Some((batch, want, Source::Request(id))) = walk.oldest() else { return };
+    /// peer must not hold up the end of a state. Returns when to look again.
+    pub(super) fn hedge_state(&mut self) -> Option<Instant> {
+        let walk = self.fast.walk.as_ref().filter(|walk| !walk.wants())?;
+        let (batch, want, Source::Request(id)) = walk.oldest()? else { return None };
         let want = want.clone();
-        let Some(first) = self.requests.get(id).map(|request| request.peer) else { return };
+        let first = self.requests.get(id)?.peer;
         let eligible = |id: PeerId, peer: &Peer| id != first && serves_state(peer);
         let size = want.bytes;
-        let Some(second) = self.peers.choose(Kind::State, Ask::Whole(size), self.now, &mut self.rng, eligible) else {
-            return;
-        };
+        let second = self.peers.choose(Kind::State, Ask::Whole(size), self.now, &mut self.rng, eligible)?;
         let late = self.late_at(id, second, size, true);
         if late > self.now {
-            self.timers.set(Timer::Hedge, late);
-            return;
+            return Some(late);
         }
         // As much as the answer may have at most: a subtree may be larger than was estimated.
         let most = size.saturating_mul(2);
-        if self.budget.room(true) >= most.saturating_mul(MEMORY_FACTOR)
-            && self.may_hedge(most)
-            && let Some(source) = self.send_state_request(second, batch, &want, size, true)
-            && let Some(walk) = &mut self.fast.walk
-        {
+        if self.budget.room(true) < most.saturating_mul(MEMORY_FACTOR) {
+            return None;
+        }
+        if !self.may_hedge(most) {
+            // It may be taken from its peer instead.
+            return Some(self.now.after(LOOK_AGAIN_AFTER));
+        }
+        let source = self.send_state_request(second, batch, &want, size, true)?;
+        if let Some(walk) = &mut self.fast.walk {
             walk.hedged(batch, source);
         }
+        None
     }
 
     /// Subtrees were verified.
@@ -163,6 +166,7 @@ impl Machine {
         };
         // It is here already; its request had reserved more.
         self.budget.reserve_forced(memory);
+        self.beaten(&obsolete);
         self.cancel_sources(obsolete);
         self.vindicated(peer, Kind::State, bytes);
         let small = answered < asked.0 && bytes < asked.1 / SMALL_ANSWER_SHARE;

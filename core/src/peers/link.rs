@@ -56,12 +56,12 @@ impl OwnLink {
         }
     }
 
-    /// Whether a peer that was asked at `sent` is late by itself: others have answered something of the kind on time since.
-    pub(super) fn is_alone_late(&self, id: PeerId, kind: Kind, sent: Instant) -> bool {
+    /// Who has answered something of the kind on time since `sent`, and when, as far as that is kept.
+    pub(super) fn on_time_since(&self, kind: Kind, sent: Instant) -> impl Iterator<Item = (PeerId, Instant)> {
         let (large, small) = &self.on_time;
         // Small answers pass where large ones don't.
-        let small = small.iter().filter(|_| !kind.is_bulk());
-        large.iter().chain(small).flatten().any(|&(other, at)| other != id && at > sent)
+        let small = small.iter().filter(move |_| !kind.is_bulk());
+        large.iter().chain(small).flatten().copied().filter(move |&(_, at)| at > sent)
     }
 
     /// A peer answered on time.

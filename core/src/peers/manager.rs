@@ -165,9 +165,14 @@ impl SyncPeerManager {
         self.link.has_room()
     }
 
-    /// Whether a peer that was asked at `sent` is late by itself: others have answered something of the kind on time since.
-    pub(crate) fn is_alone_late(&self, id: PeerId, kind: Kind, sent: Instant) -> bool {
-        self.link.is_alone_late(id, kind, sent)
+    /// Whether a peer that was asked at `sent` is late by itself: another has answered something of the kind on time since.
+    /// One that is late or gone now, or fell silent since, says nothing: where all do at once, somebody was heard last.
+    pub(crate) fn is_alone_late(&self, now: Instant, id: PeerId, kind: Kind, sent: Instant) -> bool {
+        let vouches = |other, at| {
+            let known = self.peers.get(other);
+            known.is_some_and(|peer| peer.connected && !peer.is_late(now) && !peer.was_silent_after(at))
+        };
+        self.link.on_time_since(kind, sent).any(|(other, at)| other != id && vouches(other, at))
     }
 
     pub(crate) fn get(&self, id: PeerId) -> Option<&Peer> {

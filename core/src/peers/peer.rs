@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::account::Account;
 use super::line::Line;
+use super::performance::ON_TIME_SLACK;
 use super::places::Place;
 use super::quality::BlacklistReason;
 use crate::ids::Height;
@@ -111,6 +112,8 @@ pub(crate) struct Peer {
     trial: Option<Trial>,
     window: u32,
     pub(super) suspicions: u32,
+    /// When its silence was noted last, and until when it rests for that.
+    silent: (Instant, Instant),
     not_before: BTreeMap<Kind, Instant>,
     pub(super) busy_until: Instant,
     /// How often it said that it is busy since it last gave something true.
@@ -152,6 +155,7 @@ impl Peer {
             trial: None,
             window: FIRST_WINDOW,
             suspicions: 0,
+            silent: (Instant::ZERO, Instant::ZERO),
             not_before: BTreeMap::new(),
             busy_until: Instant::ZERO,
             busy_in_a_row: 0,
@@ -180,8 +184,12 @@ impl Peer {
         self.placed_at
     }
 
-    /// Requests that may be in flight to it: as many as keep its line busy, and fewer after time-outs.
+    /// Requests that may be in flight to it: as many as keep its line busy, and fewer after time-outs. Who was silent is
+    /// asked for one thing, until something comes.
     pub(crate) fn capacity(&self) -> u32 {
+        if self.was_silent_after(self.line.last_delivery) {
+            return 1;
+        }
         let under_way = micros(self.line.latency()).checked_div(micros(TARGET_TIME)).unwrap_or(0);
         let enough = SHORT_WINDOW.saturating_add(u32::try_from(under_way).unwrap_or(MAX_WINDOW));
         self.window.min(enough)
@@ -257,6 +265,11 @@ impl Peer {
         if self.in_flight == 0 { 0 } else { micros(now.since(self.due)) }
     }
 
+    /// Whether all that is in flight to it should have been here a while ago.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.late_micros(now) > micros(ON_TIME_SLACK)
+    }
+
     /// Bytes to ask it for at once.
     pub(crate) fn request_bytes(&self) -> u64 {
         self.line.bytes_in(TARGET_TIME).clamp(MIN_REQUEST_BYTES, MAX_REQUEST_BYTES)
@@ -318,11 +331,6 @@ impl Peer {
         (self.busy_until, self.busy_in_a_row)
     }
 
-    /// A new line: that the old one gave nothing says little of it. What it may cost in vain still counts.
-    pub(super) fn forget_rests(&mut self) {
-        self.not_before.clear();
-    }
-
     /// May be asked for `kind` again at once.
     pub(crate) fn unpause(&mut self, kind: Kind) {
         self.not_before.remove(&kind);
@@ -339,6 +347,27 @@ impl Peer {
     /// Whether it claims something, and has not been asked for proof in vain since it proved something.
     pub(crate) fn may_prove(&self) -> bool {
         self.claim.is_some() && self.unproven.is_none()
+    }
+
+    /// It did not answer what it was asked at `sent`. `Some` where that was before its silence was noted: then it is the
+    /// same one, for which it rests from this kind as well.
+    pub(super) fn is_still_silent(&mut self, kind: Kind, sent: Instant) -> Option<Instant> {
+        let (noted, until) = self.silent;
+        let same = sent < noted;
+        if same && until > self.rests_until(kind) {
+            self.pause(kind, until);
+        }
+        same.then_some(until)
+    }
+
+    /// Whether its silence was noted after this.
+    pub(super) fn was_silent_after(&self, at: Instant) -> bool {
+        self.silent.0 > at
+    }
+
+    /// Its silence is noted, for which it rests until then.
+    pub(super) fn fell_silent(&mut self, now: Instant, until: Instant) {
+        self.silent = (now, until);
     }
 
     /// A useful answer: the window grows by one, suspicion fades.

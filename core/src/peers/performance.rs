@@ -12,7 +12,7 @@ use crate::time::Instant;
 /// An answer is on time within so many times of what it was expected to take …
 const ON_TIME_FACTOR: u32 = 2;
 /// … and this.
-const ON_TIME_SLACK: Duration = Duration::from_millis(100);
+pub(super) const ON_TIME_SLACK: Duration = Duration::from_millis(100);
 
 impl SyncPeerManager {
     /// Takes in what a peer did. Returns until when it rests, if it does for that. A peer that fails gives its place to one
@@ -24,9 +24,8 @@ impl SyncPeerManager {
         performance: &PeerPerformance,
     ) -> Option<Instant> {
         let &PeerPerformance { kind, sent, due, bytes, outcome } = performance;
-        let blamed = self.is_alone_late(*id, kind, sent) || self.peers.seats() < 2;
+        let blamed = self.is_alone_late(now, *id, kind, sent) || self.peers.seats() < 2;
         let peer = self.peers.get_mut(*id)?;
-        let account = peer.accounts.entry(kind);
         match outcome {
             PeerOutcome::Delivered => {
                 if kind.is_bulk() {
@@ -41,6 +40,7 @@ impl SyncPeerManager {
                 None
             }
             PeerOutcome::Verified { took } => {
+                let account = peer.accounts.entry(kind);
                 account.succeeded();
                 account.verified(bytes, took);
                 peer.succeeded();
@@ -50,29 +50,34 @@ impl SyncPeerManager {
                 None
             }
             PeerOutcome::Sparing => {
-                account.failed();
+                peer.accounts.entry(kind).failed();
                 let until = peer.suspected(kind, now);
                 self.step_aside(*id, now);
                 Some(until)
             }
             PeerOutcome::NoAnswer => {
                 peer.unanswered = peer.unanswered.saturating_add(1);
+                // Whoever falls silent leaves all unanswered that was in flight to it: that counts once.
+                if let Some(until) = peer.is_still_silent(kind, sent) {
+                    return Some(until);
+                }
                 if kind.is_bulk() || kind == Kind::Follow {
                     peer.line.timed_out();
                 }
-                if blamed {
-                    account.failed();
-                    let until = peer.suspected(kind, now);
-                    self.step_aside(*id, now);
-                    return Some(until);
-                }
-                // Nobody is on time: our own link is full, or everybody is silent. Less is asked for, and of others.
-                peer.shrink();
-                let until = now.after(FIRST_PAUSE);
-                peer.pause(kind, until);
-                if kind.is_bulk() {
-                    self.link.jammed(now);
-                }
+                let until = if blamed {
+                    peer.accounts.entry(kind).failed();
+                    peer.suspected(kind, now)
+                } else {
+                    // Nobody is on time: our own link is full, or everybody is silent. Less is asked for, and of others.
+                    peer.shrink();
+                    let until = now.after(FIRST_PAUSE);
+                    peer.pause(kind, until);
+                    if kind.is_bulk() {
+                        self.link.jammed(now);
+                    }
+                    until
+                };
+                peer.fell_silent(now, until);
                 self.step_aside(*id, now);
                 Some(until)
             }

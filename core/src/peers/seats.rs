@@ -1,7 +1,6 @@
 //! Who is asked and who stands by: peers come and go, take places and give them up.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::manager::SyncPeerManager;
 use super::peer::Peer;
@@ -11,8 +10,6 @@ use crate::time::Instant;
 
 /// One in so many peers gives up its place in a rotation, at least one.
 const ROTATED_ONE_IN: usize = 8;
-/// Who was gone for this long comes back over a line that may be better; a rest can't be shaken off by coming back at once.
-const GONE_FOR_GOOD: Duration = Duration::from_millis(500);
 /// Peers that went away and are remembered: enough for every network that this is for, little memory.
 const MAX_GONE: usize = 4096;
 
@@ -24,9 +21,6 @@ impl SyncPeerManager {
         let peer = self.peers.entry(id, || Peer::new(group, now));
         if !peer.connected {
             self.gone.remove(&(peer.gone_at, id));
-            if now.since(peer.gone_at) >= GONE_FOR_GOOD {
-                peer.forget_rests();
-            }
         }
         peer.group = group;
         peer.connected = true;

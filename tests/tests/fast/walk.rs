@@ -66,6 +66,32 @@ fn pinned_peer_dies() {
 }
 
 #[test]
+fn a_late_part_of_a_state_is_taken_from_who_says_nothing_any_more() {
+    // It gives some of the state and falls silent. What it was asked for is too large to be asked for twice, and need not
+    // wait for its time-outs all the same.
+    let config = fast();
+    let timeout = config.peer_timeout;
+    let (mut world, host) = world_with(chain(1100, 150_000), config);
+    let mut given = 0;
+    let silent = world.join(
+        1,
+        Scripted(move |request: &Request, chain: &TestChain, _| {
+            let leaves = matches!(request, Request::State { form: StateForm::Leaves, .. });
+            given += u32::from(leaves);
+            if leaves && given > 3 { Reply::Never } else { honest().reply(request, chain) }
+        }),
+    );
+    world.join(2, Honest { rate: 1_000_000, ..honest() });
+    world.start();
+    let active = world.run_until(timeout / 2, |_| host.held.borrow().activated.is_some());
+    assert!(active, "{:#?} {:?}", world.machine.progress(), world.machine.downloads());
+    let taken = world.machine.downloads().get_download_statistics().reassigned;
+    assert!(taken > 0 && world.machine.peer(&silent).unwrap().unanswered > 0, "{taken}");
+    assert_arrived(&mut world, &host, 1000);
+    assert!(world.bans.is_empty());
+}
+
+#[test]
 fn target_moves_under_the_download() {
     let moves = [(500, 500), (1000, 1000), (1500, 1500), (2000, 2000)];
     let (mut world, host) = world_with(chain(2100, 150_000), SyncConfig { memory_budget: 8 << 20, ..fast() });

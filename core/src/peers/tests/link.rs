@@ -5,33 +5,38 @@ use crate::peers::link::OwnLink;
 
 const BULK: RequestKind = RequestKind::Bodies;
 
+/// Whether anyone but this one answered on time since.
+fn is_alone_late(link: &OwnLink, name: u8, kind: RequestKind, sent: u64) -> bool {
+    link.on_time_since(kind, at(sent)).any(|(other, _)| other != id(name))
+}
+
 #[test]
 fn others_on_time_since_make_a_peer_late_by_itself() {
     let mut link = OwnLink::default();
     link.note_on_time(at(10), id(1), BULK);
-    assert!(!link.is_alone_late(id(1), BULK, at(5)), "its own answers say nothing of others");
-    assert!(link.is_alone_late(id(2), BULK, at(9)) && !link.is_alone_late(id(2), BULK, at(10)), "only those since");
+    assert!(!is_alone_late(&link, 1, BULK, 5), "its own answers say nothing of others");
+    assert!(is_alone_late(&link, 2, BULK, 9) && !is_alone_late(&link, 2, BULK, 10), "only those since");
     // Of two that answer the one is the other's witness, whoever was last, and however often.
     link.note_on_time(at(20), id(2), BULK);
     for now in [30, 31] {
         link.note_on_time(at(now), id(1), BULK);
     }
-    assert!(link.is_alone_late(id(1), BULK, at(19)) && link.is_alone_late(id(2), BULK, at(30)));
+    assert!(is_alone_late(&link, 1, BULK, 19) && is_alone_late(&link, 2, BULK, 30));
 }
 
 #[test]
 fn small_answers_vouch_for_small_ones_alone() {
     let mut link = OwnLink::default();
     link.note_on_time(at(10), id(1), RequestKind::Tip);
-    assert!(!link.is_alone_late(id(2), BULK, at(0)), "they pass where large ones don't");
-    assert!(link.is_alone_late(id(2), RequestKind::Status, at(0)));
+    assert!(!is_alone_late(&link, 2, BULK, 0), "they pass where large ones don't");
+    assert!(is_alone_late(&link, 2, RequestKind::Status, 0));
     // An answer from the tip comes when there is something to tell.
     let mut link = OwnLink::default();
     link.note_on_time(at(10), id(1), RequestKind::Follow);
     assert_eq!(link, OwnLink::default());
     // Where large ones come, so do small ones.
     link.note_on_time(at(10), id(1), BULK);
-    assert!(link.is_alone_late(id(2), RequestKind::Status, at(0)));
+    assert!(is_alone_late(&link, 2, RequestKind::Status, 0));
 }
 
 #[test]

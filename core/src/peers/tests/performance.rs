@@ -52,7 +52,64 @@ fn only_an_answer_on_time_vouches_for_our_link() {
     for (now, on_time) in [(2200, true), (2201, false)] {
         let mut manager = manager(3, 3);
         manager.record_peer_performance(at(now), &id(2), &of(RequestKind::Bodies, PeerOutcome::Delivered));
-        assert_eq!(manager.is_alone_late(id(1), RequestKind::Bodies, at(0)), on_time, "{now}");
+        assert_eq!(manager.is_alone_late(at(now), id(1), RequestKind::Bodies, at(0)), on_time, "{now}");
+    }
+}
+
+#[test]
+fn who_is_late_now_vouches_for_nobody() {
+    let late = |manager: &SyncPeerManager, now| manager.is_alone_late(at(now), id(1), RequestKind::Bodies, at(400));
+    let answered = |manager: &mut SyncPeerManager, now| {
+        manager.record_peer_performance(at(now), &id(2), &performance(now - 50, 50_000, PeerOutcome::Delivered));
+    };
+    let mut manager = manager(3, 3);
+    answered(&mut manager, 500);
+    assert!(late(&manager, 9000), "it has nothing left to answer");
+    manager.sent(id(2), RequestKind::Bodies, 1, at(2000), at(1000));
+    assert!(late(&manager, 2100) && !late(&manager, 2101), "what it was asked for should have been here");
+    answered(&mut manager, 3000);
+    manager.ended(&request(2, 1000, 2000));
+    assert!(late(&manager, 3000));
+    manager.record_peer_performance(at(3001), &id(2), &performance(2900, 50_000, PeerOutcome::NoAnswer));
+    assert!(!late(&manager, 3001), "it fell silent itself");
+    answered(&mut manager, 3002);
+    assert!(late(&manager, 3002));
+    manager.disconnected(at(3003), id(2));
+    assert!(!late(&manager, 3003), "it is gone");
+}
+
+#[test]
+fn all_that_is_lost_in_one_silence_counts_once() {
+    let silence = |manager: &mut SyncPeerManager, kind, sent, now| {
+        let lost = PeerPerformance { sent: at(sent), ..of(kind, PeerOutcome::NoAnswer) };
+        manager.record_peer_performance(at(now), &id(1), &lost)
+    };
+    for blamed in [true, false] {
+        let mut manager = manager(3, 2);
+        for now in [100, 5000].into_iter().filter(|_| blamed) {
+            manager.record_peer_performance(at(now), &id(2), &performance(now - 100, 50_000, PeerOutcome::Delivered));
+        }
+        for _ in 0..14 {
+            manager.get_mut(id(1)).unwrap().succeeded();
+        }
+        let before = peer(&manager, 1).clone();
+        for now in [1000, 1001, 1100] {
+            assert_eq!(silence(&mut manager, RequestKind::Bodies, 90, now), Some(at(1250)), "{blamed} {now}");
+        }
+        assert_eq!(silence(&mut manager, RequestKind::Segment, 999, 1200), Some(at(1250)), "whatever it is");
+        let one = peer(&manager, 1);
+        assert_eq!((one.suspicions, one.unanswered), (u32::from(blamed), 4));
+        assert_eq!(one.window(), before.window() / 2);
+        assert_eq!(one.line.bytes_per_second(), before.line.bytes_per_second() / 2);
+        for kind in [RequestKind::Bodies, RequestKind::Segment] {
+            assert!(one.rests(kind, at(1249)) && !one.rests(kind, at(1250)), "{kind:?}");
+        }
+        // Until it answers something large it is asked for one thing, and that counts again.
+        assert_eq!((before.capacity() > 1, one.capacity()), (true, 1));
+        let again = if blamed { 500 } else { 250 };
+        assert_eq!(silence(&mut manager, RequestKind::Bodies, 1300, 6000), Some(at(6000 + again)));
+        manager.record_peer_performance(at(6600), &id(1), &performance(6500, 50_000, PeerOutcome::Delivered));
+        assert_eq!(peer(&manager, 1).capacity(), before.window() / 4, "as many as before, less what time-outs cost");
     }
 }
 

@@ -220,14 +220,3 @@ fn a_ban_by_hand_of_somebody_unknown_is_no_connection() {
     manager.connected(until, id(1), 1);
     assert_eq!((active(&manager), manager.check_peer_health(until, &id(1))), (Vec::from([id(1)]), PeerHealth::Healthy));
 }
-
-#[test]
-fn who_was_gone_for_a_while_need_not_rest() {
-    let mut manager = manager(1, 2);
-    for (back, next) in [(1499, None), (1500, Some(id(2)))] {
-        rest(&mut manager, 2, 50_000);
-        manager.disconnected(at(1000), id(2));
-        manager.connected(at(back), id(2), 2);
-        assert_eq!(manager.step_aside(id(1), at(2000)), next, "back at {back} ms");
-    }
-}
