@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
-use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Event;
-use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
+use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Behaviour as _, Honest, Reply, Scripted, World};
+use hotstuff2_sync_testkit::world::{Behaviour as _, Honest, Reply, Scripted, World, claiming, status_answer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -31,9 +31,7 @@ fn refuse(refusal: Refusal) -> Reply {
 }
 
 fn status(chain: &TestChain, tip: u64) -> Reply {
-    let (chain_id, earliest, tip) = (chain.genesis().chain_id(), Height::new(1), Height::new(tip));
-    let status = PeerStatus { chain_id, earliest, tip, epoch: Epoch::ZERO, snapshots: None };
-    soon([&[0], postcard::to_allocvec(&status).unwrap().as_slice()].concat().into())
+    soon(status_answer(&claiming(chain, tip, 0)))
 }
 
 #[test]

@@ -18,7 +18,9 @@ use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Applier, Behaviour, Elsewhere, Honest, Reply, Scripted, World};
+use hotstuff2_sync_testkit::world::{
+    Applier, Behaviour, Elsewhere, Honest, Reply, Scripted, World, claiming, status_answer,
+};
 
 /// Worlds that are tried.
 const WORLDS: u64 = 200;
@@ -183,14 +185,9 @@ fn liar(rng: &mut Rng, chain: &TestChain) -> Box<dyn Behaviour> {
         }
         // Claims what it can't prove, and serves what there is.
         1 => {
-            let status = PeerStatus {
-                chain_id: chain.genesis().chain_id(),
-                earliest: Height::ZERO,
-                tip: Height::new([u64::MAX, chain.tip_height().get() + 5][rng.below(2) as usize]),
-                epoch: Epoch::new([u64::MAX, 0, 3][rng.below(3) as usize]),
-                snapshots: None,
-            };
-            let answer: Bytes = [&[0], postcard::to_allocvec(&status).unwrap().as_slice()].concat().into();
+            let tip = [u64::MAX, chain.tip_height().get() + 5][rng.below(2) as usize];
+            let epoch = [u64::MAX, 0, 3][rng.below(3) as usize];
+            let answer = status_answer(&PeerStatus { earliest: Height::ZERO, ..claiming(chain, tip, epoch) });
             Box::new(Scripted(move |request: &Request, chain: &TestChain, _| match request {
                 Request::Status => Reply::After(Duration::from_millis(1), answer.clone()),
                 _ => base.reply(request, chain),

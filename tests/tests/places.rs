@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
-use hotstuff2_sync::ids::{Epoch, Height, PeerId};
-use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
+use hotstuff2_sync::ids::{Height, PeerId};
+use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Honest, Reply, Scripted, StateHost, World};
+use hotstuff2_sync_testkit::world::{Honest, Reply, Scripted, StateHost, World, claiming, status_answer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -77,15 +76,8 @@ fn a_claim_that_was_not_proven_takes_no_place_a_second_time() {
     let liar = world.join(
         3,
         Scripted(|request: &Request, chain: &TestChain, _| {
-            let status = PeerStatus {
-                chain_id: chain.genesis().chain_id(),
-                earliest: Height::new(1),
-                tip: Height::new(9000),
-                epoch: Epoch::ZERO,
-                snapshots: None,
-            };
-            let answer: Bytes = match request {
-                Request::Status => [&[0], postcard::to_allocvec(&status).unwrap().as_slice()].concat().into(),
+            let answer = match request {
+                Request::Status => status_answer(&claiming(chain, 9000, 0)),
                 _ => encode_refusal(Refusal::NotAvailable),
             };
             Reply::After(Duration::from_millis(1), answer)

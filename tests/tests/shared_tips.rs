@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use hotstuff2_sync::config::SyncConfig;
-use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, World};
+use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, World, claiming, status_answer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn chain(blocks: u64, epochs: u64) -> TestChain {
     TestChain::new(ChainSpec { blocks, epochs, ..ChainSpec::default() }).unwrap()
-}
-
-fn status(chain: &TestChain, tip: u64, epoch: u64) -> Bytes {
-    let (chain_id, earliest, tip) = (chain.genesis().chain_id(), Height::new(1), Height::new(tip));
-    let status = PeerStatus { chain_id, earliest, tip, epoch: Epoch::new(epoch), snapshots: None };
-    [&[0], postcard::to_allocvec(&status).unwrap().as_slice()].concat().into()
 }
 
 /// Gives a tip with a flipped bit after `latency`.
@@ -62,7 +55,7 @@ fn a_tip_is_checked_anew_once_its_epoch_is_known() {
     world.join(
         1,
         Scripted(|request: &Request, chain: &TestChain, honest| match request {
-            Request::Status => Reply::After(Duration::from_millis(1), status(chain, 300, 0)),
+            Request::Status => Reply::After(Duration::from_millis(1), status_answer(&claiming(chain, 300, 0))),
             Request::Tip => honest,
             _ => Reply::After(Duration::from_millis(1), encode_refusal(Refusal::NotAvailable)),
         }),

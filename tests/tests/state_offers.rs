@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
-use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{BlockPoint, Event, Start};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, SnapshotClaim, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, StateHost, World};
+use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, StateHost, World, claiming, status_answer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -47,15 +47,9 @@ fn aims(world: &World) -> Vec<u64> {
 fn boaster() -> impl Behaviour {
     Scripted(|request: &Request, chain: &TestChain, _| {
         let height = Height::new(8500);
-        let status = PeerStatus {
-            chain_id: chain.genesis().chain_id(),
-            earliest: Height::new(1),
-            tip: Height::new(9000),
-            epoch: Epoch::ZERO,
-            snapshots: Some(SnapshotClaim { oldest: height, newest: height, keys: 1, bytes: 1 }),
-        };
+        let snapshots = Some(SnapshotClaim { oldest: height, newest: height, keys: 1, bytes: 1 });
         let answer = match request {
-            Request::Status => [&[0], postcard::to_allocvec(&status).unwrap().as_slice()].concat().into(),
+            Request::Status => status_answer(&PeerStatus { snapshots, ..claiming(chain, 9000, 0) }),
             _ => encode_refusal(Refusal::NotAvailable),
         };
         Reply::After(Duration::from_millis(1), answer)

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
-use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{
     Applied, Apply, ApplyError, Bottleneck, Event, Output, PeerEvent, StallReason, StallStep, Start,
 };
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_answer, encode_refusal};
+use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Applier, Behaviour, Honest, Line, Lined, Reply, Scripted, StateHost, World};
+use hotstuff2_sync_testkit::world::{
+    Applier, Behaviour, Honest, Line, Lined, Reply, Scripted, StateHost, World, claiming, status_answer,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -122,22 +124,9 @@ fn a_host_that_says_no_is_told_from_one_that_says_nothing() {
 
 /// Says this of itself after a while, and proves nothing.
 fn claims(after: Duration, tip: u64, epoch: u64, prove: impl Fn() -> Reply + 'static) -> impl Behaviour {
-    Scripted(move |request: &Request, chain: &TestChain, _| {
-        let status = PeerStatus {
-            chain_id: chain.genesis().chain_id(),
-            earliest: Height::new(1),
-            tip: Height::new(tip),
-            epoch: Epoch::new(epoch),
-            snapshots: None,
-        };
-        match request {
-            Request::Status => {
-                let mut answer = encode_answer(0);
-                answer.extend_from_slice(&postcard::to_allocvec(&status).unwrap());
-                Reply::After(after, answer.into())
-            }
-            _ => prove(),
-        }
+    Scripted(move |request: &Request, chain: &TestChain, _| match request {
+        Request::Status => Reply::After(after, status_answer(&claiming(chain, tip, epoch))),
+        _ => prove(),
     })
 }
 

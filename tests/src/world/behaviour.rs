@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::wire::Request;
+use hotstuff2_sync::wire::{PeerStatus, Request};
 
 use crate::chain::TestChain;
 
@@ -23,6 +23,24 @@ pub enum Reply {
     Oversize(Duration),
     /// The stream breaks.
     Broken(Duration),
+}
+
+/// What a peer says of itself that claims all blocks up to `tip`, which is of `epoch`, and no state.
+pub fn claiming(chain: &TestChain, tip: u64, epoch: u64) -> PeerStatus {
+    PeerStatus {
+        chain_id: chain.genesis().chain_id(),
+        earliest: Height::new(1),
+        tip: Height::new(tip),
+        epoch: Epoch::new(epoch),
+        snapshots: None,
+    }
+}
+
+/// The answer with which it says so.
+pub fn status_answer(status: &PeerStatus) -> Bytes {
+    let mut answer = vec![0];
+    answer.extend(postcard::to_allocvec(status).unwrap_or_default());
+    answer.into()
 }
 
 /// A peer.

@@ -8,7 +8,7 @@ mod state_host;
 #[allow(clippy::module_inception, reason = "the file is named after its type")]
 mod world;
 
-pub use behaviour::{Behaviour, Elsewhere, Honest, Line, Lined, Reply, Scripted};
+pub use behaviour::{Behaviour, Elsewhere, Honest, Line, Lined, Reply, Scripted, claiming, status_answer};
 pub use recording::Recording;
 pub use state_host::{Held, StateHost};
 pub use world::{Applier, Tamper, World};

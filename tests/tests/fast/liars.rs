@@ -8,7 +8,7 @@ use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::wire::{Refusal, Request, SnapshotClaim, encode_refusal};
 use hotstuff2_sync_testkit::chain::TestChain;
-use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, World};
+use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, World, status_answer};
 
 use crate::{MINUTE, assert_arrived, chain, fast, honest, world_with};
 
@@ -136,8 +136,7 @@ fn a_peer_with_a_new_offer_each_time_holds_nobody_up() {
                     let mut status = status(Height::MAX);
                     status.snapshots =
                         status.snapshots.map(|claim| SnapshotClaim { oldest: height, newest: height, ..claim });
-                    let answer = [&[0], postcard::to_allocvec(&status).unwrap().as_slice()].concat();
-                    Reply::After(Duration::from_millis(2), answer.into())
+                    Reply::After(Duration::from_millis(2), status_answer(&status))
                 }
                 Request::State { .. } if silent => Reply::Never,
                 Request::State { .. } => Reply::After(Duration::from_millis(2), encode_refusal(Refusal::NotAvailable)),

@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{Event, Output, PeerEvent};
 use hotstuff2_sync::peers::PeerHealth;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, World};
+use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, World, claiming, status_answer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -28,20 +29,8 @@ fn world(blocks: u64) -> World {
     World::new(chain(blocks, 2), SyncConfig::default()).unwrap()
 }
 
-/// An answer with data.
-fn data(bytes: &[u8]) -> Bytes {
-    [&[0], bytes].concat().into()
-}
-
 fn status(chain: &TestChain, tip: u64, epoch: u64) -> Bytes {
-    let status = PeerStatus {
-        chain_id: chain.genesis().chain_id(),
-        earliest: Height::new(1),
-        tip: Height::new(tip),
-        epoch: Epoch::new(epoch),
-        snapshots: None,
-    };
-    data(&postcard::to_allocvec(&status).unwrap())
+    status_answer(&claiming(chain, tip, epoch))
 }
 
 /// Flips a bit in the last byte of an answer with data.
@@ -264,18 +253,9 @@ fn unsupported_version_is_no_fault() {
     );
     let other_chain = world.join(
         2,
-        Scripted(|_: &Request, _: &TestChain, _| {
-            let status = PeerStatus {
-                tip: Height::new(9),
-                ..PeerStatus {
-                    chain_id: Default::default(),
-                    earliest: Height::new(1),
-                    tip: Height::ZERO,
-                    epoch: Epoch::ZERO,
-                    snapshots: None,
-                }
-            };
-            Reply::After(Duration::from_millis(1), data(&postcard::to_allocvec(&status).unwrap()))
+        Scripted(|_: &Request, chain: &TestChain, _| {
+            let status = PeerStatus { chain_id: Hash::ZERO, ..claiming(chain, 9, 0) };
+            Reply::After(Duration::from_millis(1), status_answer(&status))
         }),
     );
     world.join(3, Honest::default());
