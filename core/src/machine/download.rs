@@ -76,12 +76,17 @@ impl Machine {
 
     /// Looks again when the head of line, which may have been asked for just now, can be late.
     fn watch_head_of_line(&mut self) {
-        if let Some((_, _, &[Source::Request(id)])) = self.blocks.head_of_line()
-            && let Some(request) = self.requests.get(id)
-            && request.sent.after(HEDGE_AFTER) > self.now
+        if let Some((.., earliest)) = self.lone_head()
+            && earliest > self.now
         {
-            self.timers.set_sooner(Timer::Hedge, request.sent.after(HEDGE_AFTER));
+            self.timers.set_sooner(Timer::Hedge, earliest);
         }
+    }
+
+    /// The head of line and its bytes, the request for it where there is just one, and when that can be late at the earliest.
+    fn lone_head(&self) -> Option<(HeightRange, u64, RequestId, Instant)> {
+        let (range, bytes, &[Source::Request(id)]) = self.blocks.head_of_line()? else { return None };
+        Some((range, bytes, id, self.requests.get(id)?.sent.after(HEDGE_AFTER)))
     }
 
     /// Whether limits and peers allow another request for something large.
@@ -237,7 +242,10 @@ impl Machine {
 
     /// Returns when to look again.
     fn hedge_when_late(&mut self) -> Option<Instant> {
-        let Some((range, bytes, &[Source::Request(id)])) = self.blocks.head_of_line() else { return None };
+        let (range, bytes, id, earliest) = self.lone_head()?;
+        if earliest > self.now {
+            return Some(earliest);
+        }
         let headers = bytes == 0 && self.blocks.cell(range.first()).is_some_and(|cell| cell.segment().is_none());
         let (kind, size) = if headers {
             (Kind::Segment, range.count().saturating_mul(HEADER_WIRE_BYTES))
@@ -245,9 +253,6 @@ impl Machine {
             (Kind::Bodies, bytes)
         };
         let InFlight { peer: first_peer, sent, reserved, .. } = *self.requests.get(id)?;
-        if sent.after(HEDGE_AFTER) > self.now {
-            return Some(sent.after(HEDGE_AFTER));
-        }
         let best = |id: PeerId, peer: &Peer| id != first_peer && peer.claims(range);
         let second = self.peers.choose(kind, Ask::Whole(size), self.now, &mut self.rng, best)?;
         // Where headers come from the second peer, bodies that the first may have begun to send with them are lost.

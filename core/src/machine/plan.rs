@@ -153,7 +153,10 @@ impl Machine {
             let eligible = |_: PeerId, peer: &crate::peers::Peer| {
                 peer.claim.is_some_and(|claim| claim.epoch > from || (at_boundary && claim.tip >= boundary))
             };
-            let mut chosen = self.peers.choose(Kind::Handovers, Ask::Whole(0), self.now, &mut self.rng, eligible);
+            let choose = |machine: &mut Self| {
+                machine.peers.choose(Kind::Handovers, Ask::Whole(0), machine.now, &mut machine.rng, eligible)
+            };
+            let mut chosen = choose(self);
             if chosen.is_none() && from == trusted {
                 // Those who could give it may all be on trial with answers that wait for this one.
                 let peers = &self.peers;
@@ -161,7 +164,7 @@ impl Machine {
                 for ahead in self.epochs.take_waiting_of(on_trial) {
                     self.forget_handovers(&ahead);
                 }
-                chosen = self.peers.choose(Kind::Handovers, Ask::Whole(0), self.now, &mut self.rng, eligible);
+                chosen = choose(self);
             }
             let Some(peer) = chosen else { continue };
             // The trusted end is what everything else waits for.
