@@ -83,7 +83,8 @@ impl Machine {
         }
     }
 
-    /// The head of line and its bytes, the request for it where there is just one, and when that can be late at the earliest.
+    /// The head of line and its bytes, the request for it where there is just one, and when that can be late at the
+    /// earliest.
     fn lone_head(&self) -> Option<(HeightRange, u64, RequestId, Instant)> {
         let (range, bytes, &[Source::Request(id)]) = self.blocks.head_of_line()? else { return None };
         Some((range, bytes, id, self.requests.get(id)?.sent.after(HEDGE_AFTER)))
