@@ -37,6 +37,9 @@ const HASTE: u32 = 6;
 /// How often the book is saved, if it has changed.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
+/// How often a peer lets this node in and hangs up before the operator is told.
+const TOLD_AFTER: u32 = 3;
+
 /// What to tell the operator, in one line each.
 type Tell = Box<dyn Fn(String) + Send + Sync>;
 
@@ -226,6 +229,13 @@ impl Dialer {
             book.set_bootstrap(peer.id);
             if let Some(named) = self.bootstrap.get_mut(number) {
                 named.complained = false;
+                if self.plan.bootstrap_let_in(number) == TOLD_AFTER {
+                    (self.tell)(format!(
+                        "{} lets this node in and hangs up again: it may have banned this node, or have no room; it is \
+                         tried again",
+                        named.peer
+                    ));
+                }
             }
         }
     }

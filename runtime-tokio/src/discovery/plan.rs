@@ -78,6 +78,8 @@ struct Bootstrap {
 #[derive(Clone, Copy, Debug, Default)]
 struct Tries {
     failures: u32,
+    /// How many of them led to a connection.
+    let_in: u32,
     last: Option<Instant>,
     /// From 0 to 255.
     jitter: u64,
@@ -178,6 +180,11 @@ impl Plan {
         self.bootstrap.get(number).map_or(0, |peer| peer.tries.failures)
     }
 
+    /// How often the operator's peer of this number let this node in since a connection to it has lasted.
+    pub(super) fn bootstrap_let_in(&self, number: usize) -> u32 {
+        self.bootstrap.get(number).map_or(0, |peer| peer.tries.let_in)
+    }
+
     /// Dials in a row that may fail.
     pub(super) fn attempts(&self) -> u32 {
         self.attempts
@@ -215,6 +222,7 @@ impl Plan {
                 if let Some(peer) = self.bootstrap.get_mut(number) {
                     peer.id = Some(id);
                     peer.tries.made(now, &mut self.rng);
+                    peer.tries.let_in = peer.tries.let_in.saturating_add(1);
                 }
             }
             Dial::Known(peer) | Dial::Trial { peer, keep: true } => {

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use super::cache::Caches;
 use super::db::{Db, Space};
-use super::failure::{OpenError, StoreFailure};
+use super::failure::{CREATE_DIRECTORY, OpenError, StoreFailure};
 use super::load::{check_files, load_view, read_identity, read_record};
 use super::records::{self, EpochRecord, FORMAT, StoreRecord, key};
 use super::segment_file::SegmentDir;
@@ -101,7 +101,7 @@ impl<C: Chain> DiskStore<C> {
     /// Creates a store in `dir`, which is created where it isn't there.
     pub fn create(dir: &Path, chain: Arc<C>, anchor: &StoreAnchor) -> Result<Self, OpenError> {
         let segments = dir.join(SEGMENTS_DIR);
-        std::fs::create_dir_all(dir).map_err(|error| StoreFailure::io(dir, "create the directory", error))?;
+        std::fs::create_dir_all(dir).map_err(|error| StoreFailure::io(dir, CREATE_DIRECTORY, error))?;
         let lock = lock(dir)?;
         if dir.join(GENESIS_FILE).exists() {
             return Err(OpenError::Exists(dir.to_owned()));
@@ -112,7 +112,7 @@ impl<C: Chain> DiskStore<C> {
                 std::fs::remove_dir_all(old).map_err(|error| StoreFailure::io(old, "remove", error))?;
             }
         }
-        std::fs::create_dir(&segments).map_err(|error| StoreFailure::io(&segments, "create the directory", error))?;
+        std::fs::create_dir(&segments).map_err(|error| StoreFailure::io(&segments, CREATE_DIRECTORY, error))?;
 
         let db = Db::open(dir.join(DB_DIR))?;
         let record = StoreRecord {

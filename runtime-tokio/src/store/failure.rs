@@ -11,11 +11,14 @@ use hotstuff2_sync::calls::{ApplyError, StoreError};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 
+/// What [`StoreFailure::Io`] says was tried where a store's directory can't be made.
+pub(super) const CREATE_DIRECTORY: &str = "create the directory";
+
 /// Why a read or a write of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreFailure {
     /// The operating system refused. Transient for a full disk and the like, see [`StoreFailure::is_transient`].
-    #[error("{}: can't {action}: {source}{}", path.display(), remedy(source))]
+    #[error("{}: can't {action}: {source}{}", path.display(), remedy(action, source))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -161,9 +164,14 @@ fn database_passes(error: &fjall::Error) -> bool {
     }
 }
 
-fn remedy(error: &io::Error) -> &'static str {
-    use io::ErrorKind::{NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+fn remedy(action: &str, error: &io::Error) -> &'static str {
+    use io::ErrorKind::{
+        AlreadyExists, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
     match error.kind() {
+        AlreadyExists | NotADirectory | NotFound if action == CREATE_DIRECTORY => {
+            "; name a place where a directory can be, or remove the file that is there"
+        }
         StorageFull | QuotaExceeded => "; free disk space: nothing is lost, and writing goes on by itself",
         PermissionDenied | ReadOnlyFilesystem => "; give this user write access to the data directory",
         NotFound => "; put the file back from a backup, or move the data directory away and sync again",

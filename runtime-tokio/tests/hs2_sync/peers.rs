@@ -1,10 +1,15 @@
 //! Peers that are remembered, and those that lead to others.
 
-use crate::common::{World, complaint, report, strs};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use crate::common::{World, complaint, hs2_sync, interrupt, report, strs};
 
 #[test]
 fn a_node_remembers_the_peers_that_it_found() {
     let world = World::new(&["--blocks", "300"]);
+    let none = complaint(&["peers", "--dir", &world.text("nowhere")]);
+    assert!(none.contains("peers.book is not there: name the folder"), "{none}");
     let nobody = complaint(&strs(&world.sync("late", &[], &[])));
     assert!(nobody.contains("no peer is known yet") && nobody.contains("--peer HOST:PORT"), "{nobody}");
 
@@ -19,8 +24,8 @@ fn a_node_remembers_the_peers_that_it_found() {
     let address = format!("{}/{}", peer["addresses"][0]["address"].as_str().unwrap(), peer["id"].as_str().unwrap());
     assert_eq!(address, servers[0].peer);
 
-    // Nobody is named any more.
-    let end = report(&strs(&world.sync("late", &[], &["--strategy", "parallel"])));
+    // Nobody is named any more, and the genesis file is where the first sync left it.
+    let end = report(&["sync", "--dir", &world.text("late"), "--strategy", "parallel"]);
     assert_eq!(end["ok"], true);
 
     // A damaged book is put aside, and said.
@@ -30,4 +35,24 @@ fn a_node_remembers_the_peers_that_it_found() {
     let end = report(&strs(&world.sync("late", &servers, &[])));
     assert_eq!(end["ok"], true);
     assert_eq!(std::fs::read(world.path("late/peers.book.damaged")).unwrap(), b"scribble");
+}
+
+#[test]
+fn a_follower_says_that_it_has_arrived() {
+    let world = World::new(&["--blocks", "300"]);
+    let servers = [world.server("server")];
+    let follow = world.sync("late", &servers, &["--follow", "--listen", "127.0.0.1:0"]);
+    let mut process = hs2_sync(&strs(&follow)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "caught up at height 300; following from there, until stopped"));
+    interrupt(&process);
+    assert!(process.wait().unwrap().success());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut process = hs2_sync(&["config"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(process.stdout.take());
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -255,9 +255,10 @@ pub(crate) struct SettingsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
-    /// The chain's genesis document, which is all that is trusted
+    /// The chain's genesis document, which is all that is trusted [default: DIR/genesis.json, which the first `sync` into
+    /// DIR leaves there]
     #[arg(long, value_name = "FILE")]
-    pub(crate) genesis: PathBuf,
+    pub(crate) genesis: Option<PathBuf>,
     /// Folder for this node's store
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,

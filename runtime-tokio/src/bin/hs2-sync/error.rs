@@ -68,6 +68,9 @@ pub(crate) enum CliError {
     /// The address book can't be had.
     #[error(transparent)]
     Book(#[from] BookError),
+    /// No address book is there.
+    #[error("{path} is not there: name the folder of a node that `sync` or `serve` has run in", path = .0.display())]
+    NoBook(PathBuf),
     /// The address can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),

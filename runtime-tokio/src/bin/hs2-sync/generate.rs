@@ -177,6 +177,7 @@ fn snapshot(begin: Instant, height: u64, target: u64, bytes: u64) -> Snapshot {
         remaining: None,
         note: None,
         state: None,
+        at_tip: false,
     }
 }
 

@@ -1,8 +1,9 @@
 //! `peers`: what a node's address book holds; and how the other commands open it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use hotstuff2_sync_tokio::discovery::{BOOK_FILE, BookEntry, BookFound};
+use hotstuff2_sync_tokio::discovery::{BOOK_FILE, BookEntry, BookError, BookFound};
 use hotstuff2_sync_tokio::{AddressBook, Discovery, DiscoverySettings};
 use serde::Serialize;
 
@@ -52,7 +53,11 @@ struct BanReport {
 pub(crate) fn run(args: &PeersArgs) -> Result<(), CliError> {
     let path = args.peers_file.clone().unwrap_or_else(|| args.dir.join(BOOK_FILE));
     // Nothing is chosen here, so any seed will do.
-    let report = report(&AddressBook::load(path, 0)?);
+    let book = AddressBook::load(&path, 0).map_err(|error| match error {
+        BookError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => CliError::NoBook(path),
+        error => CliError::Book(error),
+    })?;
+    let report = report(&book);
     let json = args.json.path.as_deref();
     let now = now().get();
     for peer in &report.peers {

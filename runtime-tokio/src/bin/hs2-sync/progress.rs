@@ -21,6 +21,8 @@ pub(crate) struct Snapshot {
     pub(crate) note: Option<String>,
     /// The state, while one is fetched: then rates and time are its.
     pub(crate) state: Option<StateShare>,
+    /// Whether it has arrived, and follows from there on.
+    pub(crate) at_tip: bool,
 }
 
 /// How much of a state is there.
@@ -41,6 +43,8 @@ pub(crate) struct ProgressLine {
     bar: Option<ProgressBar>,
     verb: &'static str,
     last_line: Instant,
+    /// The height that was last said to be the tip's.
+    last_tip: Option<u64>,
     start_height: u64,
 }
 
@@ -53,10 +57,14 @@ impl ProgressLine {
                 .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
             ProgressBar::new(0).with_style(style).with_prefix(verb)
         });
-        Self { bar, verb, last_line: Instant::now(), start_height }
+        Self { bar, verb, last_line: Instant::now(), last_tip: None, start_height }
     }
 
     pub(crate) fn show(&mut self, snapshot: &Snapshot) {
+        if snapshot.at_tip {
+            self.show_tip(snapshot.height);
+            return;
+        }
         let text = describe(snapshot);
         if snapshot.target <= self.start_height {
             // Nobody has proven anything yet: an empty way looks like one that is done.
@@ -77,6 +85,19 @@ impl ProgressLine {
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             eprintln!("{}: {}  {text}", self.verb, place(snapshot));
+        }
+    }
+
+    /// At the tip there is no rate and no time left; a line is worth it where another block is there.
+    fn show_tip(&mut self, height: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(1);
+            bar.set_position(1);
+            bar.set_message(format!("height {height}, at the tip"));
+        } else if self.last_tip != Some(height) && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            self.last_tip = Some(height);
+            eprintln!("{}: height {height}, at the tip", self.verb);
         }
     }
 
@@ -137,6 +158,7 @@ mod tests {
             remaining: Some(Duration::from_secs(3)),
             note: Some("limited by the network".to_owned()),
             state: None,
+            at_tip: false,
         };
         assert_eq!(describe(&snapshot), "1234 blocks/s  2.5 MB/s  3 s left  limited by the network");
         snapshot.remaining = None;
@@ -155,6 +177,7 @@ mod tests {
             remaining: Some(Duration::from_secs(3)),
             note: None,
             state: Some(StateShare { height: 8, done_ppm: 123_456, keys_per_second: 54_321.0 }),
+            at_tip: false,
         };
         assert_eq!(place(&snapshot), "state of block 8: 12.3 %");
         assert_eq!(describe(&snapshot), "54321 keys/s  2.5 MB/s  3 s left");

@@ -233,7 +233,10 @@ pub(crate) fn write_json(report: &impl Serialize, path: &Path) -> Result<(), Cli
 pub(crate) fn say(json: Option<&Path>, text: std::fmt::Arguments<'_>) {
     if json == Some(Path::new("-")) {
         eprintln!("{text}");
-    } else {
-        println!("{text}");
+    } else if let Err(error) = writeln!(io::stdout(), "{text}")
+        // Who reads it may have seen enough, as `head` has.
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("standard output can't be written to: {error}");
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
 async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let stop = stop_signal(&args.parent)?;
     let config = Settings::load(&args.settings, std::env::vars_os())?.config;
-    let genesis = read_genesis(&args.genesis)?;
+    let genesis_file = args.genesis.clone().unwrap_or_else(|| args.dir.join(GENESIS_FILE));
+    let genesis = read_genesis(&genesis_file)?;
     let store = Arc::new(open_or_create(&args.dir, &genesis)?);
     if !args.accept_long_range {
         let newest = header_at(&store, &genesis, store.stored().height)?;
@@ -52,7 +53,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     // Figures are shown as long as the sync runs.
     let metrics = show_metrics(args.metrics).await?;
     let monitor = metrics.as_ref().map(|(metrics, _)| SyncPerformanceMonitor::new(Arc::clone(metrics) as _));
-    let (mut handle, network) = start(args, config, &genesis, &store, monitor)?;
+    let (mut handle, network) = start(args, config, (&genesis, &genesis_file), &store, monitor)?;
 
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
     let set_up = begin.elapsed().saturating_sub(handle.usage().running);
@@ -115,7 +116,7 @@ pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<
 fn start(
     args: &SyncArgs,
     config: SyncConfig,
-    genesis: &Genesis,
+    (genesis, genesis_file): (&Genesis, &Path),
     store: &Arc<DiskStore<NativeChain>>,
     monitor: Option<SyncPerformanceMonitor>,
 ) -> Result<(SyncHandle, Arc<dyn Network>), CliError> {
@@ -148,7 +149,7 @@ fn start(
     let builder = match args.app {
         App::None => builder,
         App::Ledger => {
-            let ledger = LedgerApp::open(store, genesis, &args.genesis)?;
+            let ledger = LedgerApp::open(store, genesis, genesis_file)?;
             builder.with_application(Box::new(ledger)).with_staging(Arc::clone(store) as _)
         }
     };

@@ -59,6 +59,8 @@ pub(crate) struct Watch {
     peers: Vec<String>,
     /// Whether being caught up is no end.
     follow: bool,
+    /// Whether it was caught up once.
+    arrived: bool,
     /// What a disk or an address said last: what to tell if nothing moves.
     host: Option<String>,
     /// When a disk or an application last said something to the user.
@@ -81,6 +83,7 @@ impl Watch {
             dir: args.dir.clone(),
             peers: args.peers.named.iter().map(ToString::to_string).collect(),
             follow: args.follow,
+            arrived: false,
             host: None,
             said: None,
             stall: None,
@@ -142,6 +145,10 @@ impl Watch {
             }
             SyncEvent::Trace(text) => self.line.say(&text),
             SyncEvent::Machine(Event::Reached(_)) if !self.follow => return Some(End::Reached),
+            SyncEvent::Machine(Event::Reached(point)) if !self.arrived => {
+                self.arrived = true;
+                self.line.say(&format!("caught up at height {}; following from there, until stopped", point.height));
+            }
             SyncEvent::Machine(Event::Strategy { strategy, .. }) => {
                 let name = strategy.to_string();
                 if self.strategies.last() != Some(&name) {
@@ -199,7 +206,8 @@ impl Watch {
     }
 
     fn tick(&mut self, progress: &Progress) -> Option<End> {
-        self.line.show(&snapshot(progress, self.base));
+        let at_tip = self.arrived && progress.current >= progress.target;
+        self.line.show(&Snapshot { at_tip, ..snapshot(progress, self.base) });
         if self.has_moved(progress) {
             self.moved = Instant::now();
         }
@@ -311,6 +319,7 @@ fn snapshot(progress: &Progress, base: Option<Height>) -> Snapshot {
                 done_ppm: state.done_ppm,
                 keys_per_second: rate(state.keys),
             }),
+            at_tip: false,
         };
     }
     let blocks = progress.current.above(base.map_or(progress.start, |base| base.max(progress.start)));
@@ -324,6 +333,7 @@ fn snapshot(progress: &Progress, base: Option<Height>) -> Snapshot {
         remaining: progress.remaining,
         note,
         state: None,
+        at_tip: false,
     }
 }
 
@@ -353,6 +363,7 @@ mod tests {
             dir: dir.to_owned(),
             peers: Vec::new(),
             follow: true,
+            arrived: false,
             host: None,
             said: None,
             stall: None,

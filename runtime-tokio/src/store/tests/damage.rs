@@ -203,5 +203,6 @@ fn another_chain_another_process_and_no_store_are_told_apart() {
     let file = empty.path().join("file");
     fs::write(&file, "").unwrap();
     let error = Store::create(&file, super::Arc::new(super::ToyChain), &toy().anchor()).unwrap_err();
-    assert!(error.to_string().contains("can't create the directory"), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("can't create the directory") && said.contains("remove the file that is there"), "{said}");
 }
