@@ -26,6 +26,9 @@ const ENTRIES: u64 = 20_000;
 
 /// How long the attackers may take to connect: the server begins so many handshakes a second, and no more.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(120);
+/// What the server saved up while there was nobody (`ServeLimits::burst`) is asked for at once, and gone after this: only
+/// then is what it takes in a second what was configured.
+const SAVED_UP_LASTS: Duration = Duration::from_secs(3);
 /// How long the server may take to open its store.
 const SERVER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -87,6 +90,7 @@ pub(crate) async fn measure(args: &BenchSiegeArgs) -> Result<(), CliError> {
     let attack_report = folder.path.join("attackers.json");
     let mut attackers = siege.attack(&at, &attack_report)?;
     let connected: SiegeReport = attackers.first_line(CONNECT_PATIENCE)?;
+    tokio::time::sleep(SAVED_UP_LASTS).await;
     let (begin, cpu) = (Instant::now(), usage::cpu_micros_of(server.id()));
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let spent = usage::cpu_micros_of(server.id()).saturating_sub(cpu);
