@@ -1,7 +1,6 @@
 //! [`ConsensusCoordinator`]: carries out what the gate orders.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::ConsensusControl;
-use crate::driver::{Input, StartCall, SyncHandle};
+use crate::driver::{Input, Inputs, StartCall, SyncHandle};
 use crate::net::Network;
 
 /// How often the gate is asked though nothing came in: words grow old, and clocks go on.
@@ -139,7 +138,7 @@ struct Task<C> {
     chain: Arc<C>,
     control: Arc<dyn ConsensusControl>,
     network: Arc<dyn Network>,
-    inputs: Sender<Input>,
+    inputs: Inputs,
     position: watch::Receiver<Position>,
     progress: watch::Receiver<Progress>,
     mode: watch::Sender<ConsensusMode>,
@@ -208,7 +207,7 @@ impl<C: Chain> Task<C> {
             Call::Behind(height, answer) => {
                 if self.gate.fall_behind(height) {
                     self.obey().await;
-                    let _ = self.inputs.send(Input::Start(StartCall::default()));
+                    self.inputs.send(Input::Start(StartCall::default()));
                 }
                 let _ = answer.send(());
             }

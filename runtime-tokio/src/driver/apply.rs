@@ -19,7 +19,7 @@ use hotstuff2_sync::machine::{
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::split_payloads;
 
-use super::{Input, SyncEvent, handle::Events};
+use super::{Input, Inputs, SyncEvent, handle::Events};
 use crate::application::{AppBlock, Application, ExecuteError};
 use crate::monitor::{SyncErrorType, SyncPerformanceMonitor};
 use crate::store::{Activation, BlockStore, HistoryStore, StateStaging, StoreFailure};
@@ -72,7 +72,7 @@ impl Appliers {
         chain: &Arc<C>,
         stores: Stores,
         application: Box<dyn Application>,
-        answers: &Sender<Input>,
+        answers: &Inputs,
         events: &Events,
         monitor: Option<&SyncPerformanceMonitor>,
     ) -> io::Result<Self> {
@@ -136,7 +136,7 @@ struct Storing {
     /// Height of the application, kept by the other thread.
     applied: Arc<AtomicU64>,
     to_execute: Sender<ToExecute>,
-    answers: Sender<Input>,
+    answers: Inputs,
     events: Events,
     monitor: Option<SyncPerformanceMonitor>,
 }
@@ -152,7 +152,7 @@ impl Storing {
                         self.report(&failure);
                         failure.as_store_error()
                     });
-                    let _ = self.answers.send(Input::Stored(call.id, result));
+                    self.answers.send(Input::Stored(call.id, result));
                 }
                 ToStore::State(call) => self.state(call),
                 ToStore::History(call) => self.add_history(&call),
@@ -188,7 +188,7 @@ impl Storing {
             },
             // The machine knows that there is none, and doesn't ask.
             None => {
-                let _ = self.answers.send(Input::State(StateDone { id, result: Err(StoreError::Permanent) }));
+                self.answers.send(Input::State(StateDone { id, result: Err(StoreError::Permanent) }));
                 return;
             }
         };
@@ -196,7 +196,7 @@ impl Storing {
             self.report(&failure);
             failure.as_store_error()
         });
-        let _ = self.answers.send(Input::State(StateDone { id, result }));
+        self.answers.send(Input::State(StateDone { id, result }));
     }
 
     fn add_history(&self, call: &HistoryCall) {
@@ -211,7 +211,7 @@ impl Storing {
             // The machine was told of no gap, and doesn't ask.
             None => Err(StoreError::Permanent),
         };
-        let _ = self.answers.send(Input::History(HistoryDone { id: call.id, result }));
+        self.answers.send(Input::History(HistoryDone { id: call.id, result }));
     }
 
     /// Tells the machine what is missing below the stored blocks.
@@ -219,7 +219,7 @@ impl Storing {
         let Some(history) = &self.stores.history else { return };
         match history.history_gap() {
             Ok(gap) => {
-                let _ = self.answers.send(Input::HistoryGap(gap));
+                self.answers.send(Input::HistoryGap(gap));
             }
             Err(failure) => self.report(&failure),
         }
@@ -242,7 +242,7 @@ impl Storing {
             }
             Err(error) => {
                 let through = Height::new(self.applied.load(Ordering::Acquire));
-                let _ = self.answers.send(Input::Applied(Applied { id: apply.id, through, error: Some(error) }));
+                self.answers.send(Input::Applied(Applied { id: apply.id, through, error: Some(error) }));
             }
         }
     }
@@ -261,7 +261,7 @@ struct Executing<C> {
     application: Box<dyn Application>,
     applied: Arc<AtomicU64>,
     stopping: Arc<AtomicBool>,
-    answers: Sender<Input>,
+    answers: Inputs,
     events: Events,
     monitor: Option<SyncPerformanceMonitor>,
 }
@@ -293,7 +293,7 @@ impl<C: Chain> Executing<C> {
                 }
             });
             let through = self.application.applied();
-            let _ = self.answers.send(Input::Applied(Applied { id, through, error }));
+            self.answers.send(Input::Applied(Applied { id, through, error }));
         }
         if let Err(error) = self.application.persist() {
             self.events.send(SyncEvent::Host(error.to_string()));
@@ -309,7 +309,7 @@ impl<C: Chain> Executing<C> {
             }
         });
         self.applied.store(self.application.applied().get(), Ordering::Release);
-        let _ = self.answers.send(Input::State(StateDone { id, result }));
+        self.answers.send(Input::State(StateDone { id, result }));
     }
 
     fn replay(&mut self, range: HeightRange) -> Result<(), ExecuteError> {

@@ -4,7 +4,6 @@ use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant as Clock;
 
@@ -16,7 +15,7 @@ use hotstuff2_sync::trace::{TraceError, TraceHeader};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::Input;
+use super::{Input, Inputs};
 use super::apply::{Appliers, Stores};
 use super::cost::Cost;
 use super::handle::{Events, SyncEvent, SyncHandle};
@@ -210,7 +209,7 @@ impl<C: Chain> SyncBuilder<C> {
         let publish_every = self.config.progress_report_interval;
         let header = self.record.as_ref().map(|_| TraceHeader::new(&self.config, &start, self.seed, Instant::ZERO));
         let machine = Machine::new(self.config, start, self.seed, Instant::ZERO)?;
-        let (inputs, work) = channel();
+        let (inputs, work) = Inputs::new();
         let (event_sender, events) = mpsc::unbounded_channel();
         let event_sender = Events(event_sender);
         let recording = match (self.record, header) {
@@ -272,7 +271,7 @@ impl<C: Chain> SyncBuilder<C> {
 /// Brings news of peers to the machine's thread until either end is gone.
 fn forward(
     mut network: mpsc::Receiver<NetworkEvent>,
-    inputs: std::sync::mpsc::Sender<Input>,
+    inputs: Inputs,
     discovery: Discovery,
     cost: Arc<Cost>,
 ) {
@@ -286,7 +285,7 @@ fn forward(
                         NetworkEvent::Connected { peer, address } => Input::Connected(peer, address),
                         NetworkEvent::Disconnected { peer, .. } => Input::Disconnected(peer),
                     };
-                    inputs.send(input).is_ok()
+                    inputs.send(input)
                 })
             });
             if !is_heard {

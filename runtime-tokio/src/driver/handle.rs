@@ -1,7 +1,6 @@
 //! The handle of a running sync.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock};
 
@@ -10,7 +9,7 @@ use hotstuff2_sync::machine::{Event, Position, Progress};
 use tokio::sync::{mpsc, watch};
 
 use super::cost::Cost;
-use super::{CallNumber, Input, StartCall};
+use super::{CallNumber, Input, Inputs, StartCall};
 use crate::discovery::{Discovery, DiscoveryTask};
 use crate::net::Network;
 
@@ -76,7 +75,7 @@ pub struct SyncEnd {
 
 /// A running sync. Dropping the handle stops it; [`shutdown`](Self::shutdown) does so and waits.
 pub struct SyncHandle {
-    pub(super) inputs: Sender<Input>,
+    pub(super) inputs: Inputs,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) position: watch::Receiver<Position>,
     pub(super) events: mpsc::UnboundedReceiver<SyncEvent>,
@@ -102,11 +101,11 @@ impl SyncHandle {
     }
 
     pub(crate) fn send_start(&self, call: StartCall) {
-        let _ = self.inputs.send(Input::Start(call));
+        self.inputs.send(Input::Start(call));
     }
 
     pub(crate) fn send_stop(&self, call: CallNumber) {
-        let _ = self.inputs.send(Input::Stop(call));
+        self.inputs.send(Input::Stop(call));
     }
 
     /// Hands the events to another listener; [`next_event`](Self::next_event) has none from here on.
@@ -128,7 +127,7 @@ impl SyncHandle {
         Arc::clone(&self.network)
     }
 
-    pub(crate) fn inputs(&self) -> Sender<Input> {
+    pub(crate) fn inputs(&self) -> Inputs {
         self.inputs.clone()
     }
 
@@ -155,7 +154,7 @@ impl SyncHandle {
     /// network. Blocks that are stored and not executed yet are executed by the next start.
     pub async fn shutdown(mut self) -> SyncEnd {
         self.dialer.stop().await;
-        let _ = self.inputs.send(Input::Shutdown);
+        self.inputs.send(Input::Shutdown);
         if let Some(thread) = self.thread.take() {
             // Joining blocks; the runtime's threads are needed to end the requests.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -170,6 +169,6 @@ impl SyncHandle {
 
 impl Drop for SyncHandle {
     fn drop(&mut self) {
-        let _ = self.inputs.send(Input::Shutdown);
+        self.inputs.send(Input::Shutdown);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant as Clock};
 
@@ -23,7 +23,7 @@ use super::handle::{Events, SyncEvent};
 use super::observe;
 use super::pool::Pool;
 use super::record::Recording;
-use super::{Input, StartCall};
+use super::{Input, Inputs, StartCall};
 use crate::discovery::Discovery;
 use crate::monitor::{PeerFailureType, SyncPerformanceMonitor};
 use crate::net::address::group_of;
@@ -62,7 +62,7 @@ pub(super) struct MachineThread {
     pub(super) discovery: Discovery,
     pub(super) pool: Pool,
     pub(super) appliers: Appliers,
-    pub(super) inputs: Sender<Input>,
+    pub(super) inputs: Inputs,
     pub(super) events: Events,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) position: watch::Sender<Position>,
@@ -77,7 +77,7 @@ pub(super) struct MachineThread {
 }
 
 impl MachineThread {
-    pub(super) fn run(mut self, work: &Receiver<Input>) {
+    pub(super) fn run(mut self, work: &Receiver<(Clock, Input)>) {
         let mut published = self.clock;
         loop {
             let mut deadline = self.drain();
@@ -101,7 +101,7 @@ impl MachineThread {
                 Some(at) => match work.recv_timeout(at.since(self.now())) {
                     Ok(input) => input,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.feed(MachineInput::Timeout);
+                        self.feed(Clock::now(), MachineInput::Timeout);
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => break,
@@ -112,19 +112,21 @@ impl MachineThread {
                 },
             };
             let more = work.try_iter().take(MOST_INPUTS);
-            if !std::iter::once(input).chain(more).all(|input| self.take(input)) {
+            if !std::iter::once(input).chain(more).all(|(at, input)| self.take(at, input)) {
                 break;
             }
+            // What to do about them is decided by the time that it is now.
+            self.feed(Clock::now(), MachineInput::Timeout);
         }
         self.stop();
         self.drain();
         // What was handed over is stored, and what was executed persisted, before the last word on progress.
         self.appliers.finish();
-        while let Ok(input) = work.try_recv() {
+        while let Ok((at, input)) = work.try_recv() {
             match input {
-                Input::Applied(answer) => self.feed(MachineInput::Applied(answer)),
-                Input::State(answer) => self.feed(MachineInput::State(answer)),
-                Input::History(answer) => self.feed(MachineInput::History(answer)),
+                Input::Applied(answer) => self.feed(at, MachineInput::Applied(answer)),
+                Input::State(answer) => self.feed(at, MachineInput::State(answer)),
+                Input::History(answer) => self.feed(at, MachineInput::History(answer)),
                 _ => {}
             }
         }
@@ -140,7 +142,12 @@ impl MachineThread {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.time_of(Clock::now())
+    }
+
+    /// The machine's time at `at`.
+    fn time_of(&self, at: Clock) -> Instant {
+        Instant::from_micros(u64::try_from(at.duration_since(self.clock).as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Says where the node stands, if that has changed.
@@ -170,8 +177,8 @@ impl MachineThread {
     }
 
     /// All inputs of the machine come this way, so that a trace has all of them.
-    fn feed(&mut self, input: MachineInput) {
-        let now = self.now();
+    fn feed(&mut self, at: Clock, input: MachineInput) {
+        let now = self.time_of(at);
         if let Some(recording) = &mut self.recording {
             recording.input(&self.machine, now, &input);
         }
@@ -186,18 +193,18 @@ impl MachineThread {
         output
     }
 
-    /// Brings one input to the machine. False when it is time to go.
-    fn take(&mut self, input: Input) -> bool {
+    /// Brings one input to the machine, with the time at which it came. False when it is time to go.
+    fn take(&mut self, at: Clock, input: Input) -> bool {
         match input {
             Input::Connected(peer, address) => {
                 if let Some(monitor) = &self.monitor {
                     monitor.keep_peer(&peer);
                 }
-                self.feed(MachineInput::Peer(PeerEvent::Connected { peer, group: group_of(address) }));
+                self.feed(at, MachineInput::Peer(PeerEvent::Connected { peer, group: group_of(address) }));
             }
             Input::Disconnected(peer) => {
                 self.let_go(|asked| asked == peer);
-                self.feed(MachineInput::Peer(PeerEvent::Disconnected { peer }));
+                self.feed(at, MachineInput::Peer(PeerEvent::Disconnected { peer }));
                 if let Some(monitor) = &self.monitor {
                     monitor.record_peer_failure(&peer, PeerFailureType::Disconnected);
                     monitor.forget_peer(&peer);
@@ -205,26 +212,26 @@ impl MachineThread {
             }
             Input::Response(id, answer) => {
                 self.requests.remove(&id);
-                self.feed(MachineInput::Response(id, answer));
+                self.feed(at, MachineInput::Response(id, answer));
             }
-            Input::Verdict(verdict) => self.feed(MachineInput::Verdict(*verdict)),
+            Input::Verdict(verdict) => self.feed(at, MachineInput::Verdict(*verdict)),
             Input::Applied(answer) => {
                 let done = self.applies.remove(&answer.id);
-                self.feed(MachineInput::Applied(answer));
+                self.feed(at, MachineInput::Applied(answer));
                 if let Some(done) = done {
                     self.appliers.send(ToStore::Free(done));
                 }
             }
-            Input::Stored(id, result) => self.feed(MachineInput::Stored(id, result)),
-            Input::State(answer) => self.feed(MachineInput::State(answer)),
-            Input::History(answer) => self.feed(MachineInput::History(answer)),
-            Input::HistoryGap(gap) => self.feed(MachineInput::HistoryGap(gap)),
+            Input::Stored(id, result) => self.feed(at, MachineInput::Stored(id, result)),
+            Input::State(answer) => self.feed(at, MachineInput::State(answer)),
+            Input::History(answer) => self.feed(at, MachineInput::History(answer)),
+            Input::HistoryGap(gap) => self.feed(at, MachineInput::HistoryGap(gap)),
             Input::Start(StartCall { call, until, strategy }) => {
                 if let Some(strategy) = strategy {
-                    self.feed(MachineInput::Strategy(strategy));
+                    self.feed(at, MachineInput::Strategy(strategy));
                 }
                 self.until = until;
-                self.feed(MachineInput::Start(until));
+                self.feed(at, MachineInput::Start(until));
                 self.events.send(SyncEvent::Started { until, call });
             }
             Input::Stop(call) => {
@@ -238,7 +245,7 @@ impl MachineThread {
 
     fn stop(&mut self) {
         self.let_go(|_| true);
-        self.feed(MachineInput::Stop);
+        self.feed(Clock::now(), MachineInput::Stop);
     }
 
     /// Ends requests through no fault of those who were asked. That the machine cancels them then counts for nothing.
@@ -330,7 +337,7 @@ impl MachineThread {
             if let Some(asked) = watch {
                 asked.answered(&answer);
             }
-            let _ = inputs.send(Input::Response(id, answer));
+            inputs.send(Input::Response(id, answer));
         });
         self.requests.insert(id, (peer, task.abort_handle()));
     }

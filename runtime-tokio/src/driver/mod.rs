@@ -9,6 +9,7 @@ mod apply;
 mod builder;
 mod cost;
 mod handle;
+mod inputs;
 mod machine_thread;
 mod observe;
 mod pool;
@@ -22,6 +23,7 @@ mod monitor_tests;
 pub use crate::discovery::PeerAddress;
 pub use builder::{StartError, SyncBuilder};
 pub use handle::{SyncEnd, SyncEvent, SyncHandle, SyncUsage};
+pub(crate) use inputs::Inputs;
 pub use state_sync::{StateSync, StateSyncError};
 
 use std::net::SocketAddr;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant as Clock;
@@ -11,7 +10,7 @@ use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::ids::JobId;
 use hotstuff2_sync::verify::Job;
 
-use super::{Input, observe};
+use super::{Input, Inputs, observe};
 use crate::monitor::SyncPerformanceMonitor;
 
 #[derive(Default)]
@@ -38,7 +37,7 @@ impl Pool {
     pub(super) fn start<C: Chain>(
         chain: &Arc<C>,
         threads: usize,
-        verdicts: &Sender<Input>,
+        verdicts: &Inputs,
         monitor: Option<&SyncPerformanceMonitor>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
@@ -86,7 +85,7 @@ impl Drop for Pool {
     }
 }
 
-fn work<C: Chain>(shared: &Shared, chain: &C, verdicts: &Sender<Input>, monitor: Option<&SyncPerformanceMonitor>) {
+fn work<C: Chain>(shared: &Shared, chain: &C, verdicts: &Inputs, monitor: Option<&SyncPerformanceMonitor>) {
     loop {
         let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let job = loop {
@@ -113,7 +112,7 @@ fn work<C: Chain>(shared: &Shared, chain: &C, verdicts: &Sender<Input>, monitor:
         }
         match verdict {
             Ok(verdict) => {
-                if verdicts.send(Input::Verdict(Box::new(verdict))).is_err() {
+                if !verdicts.send(Input::Verdict(Box::new(verdict))) {
                     return;
                 }
             }

@@ -2,14 +2,13 @@
 //! the strategy `Fast` and a staging area, by fetching a state first.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Progress;
 use hotstuff2_sync::state::{SnapshotId, ValidationError};
 use tokio::sync::watch;
 
-use super::{Input, StartCall, SyncHandle};
+use super::{Input, Inputs, StartCall, SyncHandle};
 use crate::state_validator::{StateManager, SyncStateValidator};
 use crate::store::StoreFailure;
 
@@ -38,7 +37,7 @@ pub enum StateSyncError {
 /// time-out where that matters, and watch the sync's events for what it waits for.
 #[derive(Clone)]
 pub struct StateSync {
-    inputs: Sender<Input>,
+    inputs: Inputs,
     progress: watch::Receiver<Progress>,
     validator: SyncStateValidator,
 }
@@ -54,7 +53,7 @@ impl StateSync {
     /// Lets the sync go on, and waits until the state stands at `height` or above it.
     pub async fn sync_state_to_height(&self, height: Height) -> Result<(), StateSyncError> {
         // Without an end: where it would have one, the machine fetches no state.
-        let _ = self.inputs.send(Input::Start(StartCall::default()));
+        self.inputs.send(Input::Start(StartCall::default()));
         let mut progress = self.progress.clone();
         if progress.wait_for(|progress| progress.current >= height).await.is_ok() {
             return Ok(());
