@@ -1,7 +1,5 @@
 //! What is asked of peers, by purpose and kind, and a request in flight.
 
-use alloc::collections::BTreeMap;
-
 use crate::ids::{Epoch, Height, PeerId};
 use crate::ranges::HeightRange;
 use crate::time::Instant;
@@ -97,27 +95,66 @@ impl RequestKind {
     }
 }
 
-/// Something kept for each kind of request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ByKind<T>(BTreeMap<RequestKind, T>);
+/// Sorts of things that a peer has proven to give: a bit for each. Every choice looks at those of all peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Skills(u16);
 
-impl<T> Default for ByKind<T> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
+impl Skills {
+    const fn bit(skill: Skill) -> u16 {
+        let kind = 1 << skill.kind as u16;
+        if skill.with_bodies { kind << KINDS } else { kind }
+    }
+
+    pub(crate) const fn insert(&mut self, skill: Skill) {
+        self.0 |= Self::bit(skill);
+    }
+
+    pub(crate) const fn contains(self, skill: Skill) -> bool {
+        self.0 & Self::bit(skill) != 0
+    }
+
+    /// Whether any of them is of `kind`.
+    pub(crate) const fn has(self, kind: RequestKind) -> bool {
+        self.contains(Skill { kind, with_bodies: false }) || self.contains(Skill { kind, with_bodies: true })
     }
 }
 
-impl<T: Default> ByKind<T> {
-    pub(crate) fn get(&self, kind: RequestKind) -> Option<&T> {
-        self.0.get(&kind)
+/// How many kinds of requests there are.
+const KINDS: usize = RequestKind::State as usize + 1;
+
+/// Something kept for each kind of request, in a row: every choice looks at those of all peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ByKind<T>([T; KINDS]);
+
+impl<T> ByKind<T> {
+    pub(crate) const fn get(&self, kind: RequestKind) -> &T {
+        let [status, handovers, tip, segment, bodies, follow, state] = &self.0;
+        match kind {
+            RequestKind::Status => status,
+            RequestKind::Handovers => handovers,
+            RequestKind::Tip => tip,
+            RequestKind::Segment => segment,
+            RequestKind::Bodies => bodies,
+            RequestKind::Follow => follow,
+            RequestKind::State => state,
+        }
     }
 
-    pub(crate) fn entry(&mut self, kind: RequestKind) -> &mut T {
-        self.0.entry(kind).or_default()
+    pub(crate) const fn get_mut(&mut self, kind: RequestKind) -> &mut T {
+        let [status, handovers, tip, segment, bodies, follow, state] = &mut self.0;
+        match kind {
+            RequestKind::Status => status,
+            RequestKind::Handovers => handovers,
+            RequestKind::Tip => tip,
+            RequestKind::Segment => segment,
+            RequestKind::Bodies => bodies,
+            RequestKind::Follow => follow,
+            RequestKind::State => state,
+        }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestKind, &T)> {
-        self.0.iter().map(|(&kind, value)| (kind, value))
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
     }
 }
 
@@ -158,14 +195,28 @@ mod tests {
         }
     }
 
+    const ALL: [Kind; KINDS] =
+        [Kind::Status, Kind::Handovers, Kind::Tip, Kind::Segment, Kind::Bodies, Kind::Follow, Kind::State];
+
     #[test]
-    fn accounts_are_kept_by_kind() {
-        let mut counts: ByKind<u32> = ByKind::default();
-        assert_eq!(counts.get(Kind::Tip), None);
-        *counts.entry(Kind::Tip) += 2;
-        *counts.entry(Kind::Status) += 1;
-        *counts.entry(Kind::Tip) += 3;
-        assert_eq!((counts.get(Kind::Tip), counts.get(Kind::Follow)), (Some(&5), None));
-        assert!(counts.iter().eq([(Kind::Status, &1), (Kind::Tip, &5)]));
+    fn every_kind_has_a_place_of_its_own() {
+        let mut kept: ByKind<usize> = ByKind::default();
+        for (number, kind) in ALL.into_iter().enumerate() {
+            assert_eq!(*kept.get(kind), 0);
+            *kept.get_mut(kind) = number + 1;
+        }
+        assert!(ALL.into_iter().map(|kind| *kept.get(kind)).eq(1..=KINDS));
+        assert!(kept.values().copied().eq(1..=KINDS));
+    }
+
+    #[test]
+    fn every_skill_is_proven_by_itself() {
+        let all = || ALL.into_iter().flat_map(|kind| [false, true].map(|with_bodies| Skill { kind, with_bodies }));
+        for one in all() {
+            let mut skills = Skills::default();
+            skills.insert(one);
+            assert!(all().filter(|&other| skills.contains(other)).eq([one]));
+            assert!(ALL.into_iter().filter(|&kind| skills.has(kind)).eq([one.kind]));
+        }
     }
 }

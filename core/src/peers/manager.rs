@@ -94,7 +94,7 @@ impl SyncPeerManager {
     /// Requests that the peer answers with something true, in millionths, once it was asked for anything.
     pub fn get_peer_reliability(&self, peer: &PeerId) -> Option<u32> {
         let peer = self.peers.get(*peer)?;
-        peer.accounts.iter().any(|(_, account)| account.answers > 0).then(|| reliability(peer))
+        peer.accounts.values().any(|account| account.answers > 0).then(|| reliability(peer))
     }
 
     /// How a peer is.
@@ -195,12 +195,12 @@ impl SyncPeerManager {
 
 /// The least reliable of the kinds that the peer was asked for.
 fn reliability(peer: &Peer) -> u32 {
-    peer.accounts.iter().map(|(_, account)| account.success_ppm).min().unwrap_or(MILLION)
+    peer.accounts.values().map(|account| account.success_ppm).min().unwrap_or(MILLION)
 }
 
 /// How good a peer is.
 fn quality(peer: &Peer) -> PeerQuality {
-    let verify = peer.accounts.iter().map(|(_, account)| account.verify_micros_per_mib).max().unwrap_or(0);
+    let verify = peer.accounts.values().map(|account| account.verify_micros_per_mib).max().unwrap_or(0);
     PeerQuality {
         measured: peer.line.measured().is_some(),
         bytes_per_second: peer.line.bytes_per_second(),

@@ -1,6 +1,5 @@
 //! One peer.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use super::account::Account;
@@ -11,7 +10,7 @@ use super::quality::BlacklistReason;
 use crate::ids::Height;
 use crate::limits::MAX_BODIES_BYTES;
 use crate::ranges::HeightRange;
-use crate::requests::{ByKind, Kind, Skill};
+use crate::requests::{ByKind, Kind, Skill, Skills};
 use crate::time::{Instant, micros};
 use crate::wire::PeerStatus;
 
@@ -107,14 +106,14 @@ pub(crate) struct Peer {
     pub(crate) line: Line,
     pub(super) accounts: ByKind<Account>,
     /// What it gave true answers of since it was last banned.
-    proven: BTreeSet<Skill>,
+    proven: Skills,
     /// What it was asked for without having proven anything of the sort, until that is judged.
     trial: Option<Trial>,
     window: u32,
     pub(super) suspicions: u32,
     /// When its silence was noted last, and until when it rests for that.
     silent: (Instant, Instant),
-    not_before: BTreeMap<Kind, Instant>,
+    not_before: ByKind<Instant>,
     pub(super) busy_until: Instant,
     /// How often it said that it is busy since it last gave something true.
     pub(super) busy_in_a_row: u32,
@@ -151,12 +150,12 @@ impl Peer {
             asked_at: Instant::ZERO,
             line: Line::default(),
             accounts: ByKind::default(),
-            proven: BTreeSet::new(),
+            proven: Skills::default(),
             trial: None,
             window: FIRST_WINDOW,
             suspicions: 0,
             silent: (Instant::ZERO, Instant::ZERO),
-            not_before: BTreeMap::new(),
+            not_before: ByKind::default(),
             busy_until: Instant::ZERO,
             busy_in_a_row: 0,
             states_lost: 0,
@@ -197,7 +196,7 @@ impl Peer {
 
     /// Until when it rests, or rested, from `kind`.
     pub(crate) fn rests_until(&self, kind: Kind) -> Instant {
-        self.not_before.get(&kind).copied().unwrap_or(self.busy_until).max(self.busy_until)
+        (*self.not_before.get(kind)).max(self.busy_until)
     }
 
     /// Whether it rests from `kind` now.
@@ -220,7 +219,7 @@ impl Peer {
     /// Whether something that it is to be judged by comes before any question of this kind.
     pub(crate) fn awaits_judgement(&self, kind: Kind) -> bool {
         let tried = self.trial.is_some_and(|trial| kind == Kind::Follow || !trial.is_idle());
-        tried && kind != Kind::Status && !self.proven.iter().any(|skill| skill.kind == kind)
+        tried && kind != Kind::Status && !self.proven.has(kind)
     }
 
     /// Whether it may be asked for just this, as far as what it has proven goes.
@@ -235,7 +234,7 @@ impl Peer {
 
     /// Whether it gave a true answer of this sort since it was last banned. Claims prove nothing and need no proof.
     fn has_proven(&self, skill: Skill) -> bool {
-        skill.kind == Kind::Status || self.proven.contains(&skill)
+        skill.kind == Kind::Status || self.proven.contains(skill)
     }
 
     /// It is asked for something, or what it answered is being checked.
@@ -257,7 +256,7 @@ impl Peer {
 
     /// What it has proven counts no more.
     pub(super) fn unprove(&mut self) {
-        self.proven.clear();
+        self.proven = Skills::default();
     }
 
     /// For how long all that is in flight to it should have been here.
@@ -309,13 +308,13 @@ impl Peer {
 
     /// Asks again for `kind` only from `at` on.
     pub(crate) fn pause(&mut self, kind: Kind, at: Instant) {
-        self.not_before.insert(kind, at);
+        *self.not_before.get_mut(kind) = at;
     }
 
     /// It says that it doesn't have what it was asked for: whoever goes on saying so leaves room for others, be they slower.
     /// Returns when it may be asked for `kind` again.
     pub(super) fn not_available(&mut self, kind: Kind, now: Instant) -> Instant {
-        let account = self.accounts.entry(kind);
+        let account = self.accounts.get_mut(kind);
         let doublings = account.refused_in_a_row.min(NOT_AVAILABLE_DOUBLINGS);
         account.refused_in_a_row = account.refused_in_a_row.saturating_add(1);
         let until = now.after(NOT_AVAILABLE_PAUSE.saturating_mul(1 << doublings));
@@ -333,7 +332,7 @@ impl Peer {
 
     /// May be asked for `kind` again at once.
     pub(crate) fn unpause(&mut self, kind: Kind) {
-        self.not_before.remove(&kind);
+        *self.not_before.get_mut(kind) = Instant::ZERO;
     }
 
     /// What it claims, it did not prove. It is asked again after a pause: perhaps it can then. Returns when that is over.
@@ -401,7 +400,7 @@ impl Peer {
     fn expected_behind(&self, kind: Kind, bytes: u64, queued: u64) -> u64 {
         let in_vain = if self.suspicions == 0 { 0 } else { micros(self.next_pause()) };
         let time = self.line.expected_micros(bytes, queued).saturating_add(in_vain);
-        self.accounts.get(kind).map_or(time, |account| account.weighted(time, bytes))
+        self.accounts.get(kind).weighted(time, bytes)
     }
 
     /// How long it rests after one more suspected fault.

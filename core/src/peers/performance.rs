@@ -40,7 +40,7 @@ impl SyncPeerManager {
                 None
             }
             PeerOutcome::Verified { took } => {
-                let account = peer.accounts.entry(kind);
+                let account = peer.accounts.get_mut(kind);
                 account.succeeded();
                 account.verified(bytes, took);
                 peer.succeeded();
@@ -50,7 +50,7 @@ impl SyncPeerManager {
                 None
             }
             PeerOutcome::Sparing => {
-                peer.accounts.entry(kind).failed();
+                peer.accounts.get_mut(kind).failed();
                 let until = peer.suspected(kind, now);
                 self.step_aside(*id, now);
                 Some(until)
@@ -65,7 +65,7 @@ impl SyncPeerManager {
                     peer.line.timed_out();
                 }
                 let until = if blamed {
-                    peer.accounts.entry(kind).failed();
+                    peer.accounts.get_mut(kind).failed();
                     peer.suspected(kind, now)
                 } else {
                     // Nobody is on time: our own link is full, or everybody is silent. Less is asked for, and of others.
