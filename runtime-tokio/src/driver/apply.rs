@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant as Clock;
 
-use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::chain::{Chain, SegmentRef};
 use hotstuff2_sync::ids::{CallId, Height};
 use hotstuff2_sync::machine::{
     Applied, Apply, ApplyError, ApplyPart, HistoryCall, HistoryDone, Replay, StateCall, StateDone, StateReply,
@@ -38,8 +38,8 @@ pub(super) enum ToStore {
     Target(Height),
     /// The stored blocks begin elsewhere now: say what is missing below.
     HistoryGap,
-    /// Nobody needs these blocks any more. Freeing megabytes takes a while, and the machine's thread has none.
-    Free(Apply),
+    /// Nobody needs these blocks and headers any more. Freeing megabytes takes a while, and the machine's thread has none.
+    Free(Apply, Option<SegmentRef>),
 }
 
 enum ToExecute {
@@ -162,7 +162,7 @@ impl Storing {
                         staging.note_target(height);
                     }
                 }
-                ToStore::Free(apply) => drop(apply),
+                ToStore::Free(apply, link) => drop((apply, link)),
                 ToStore::Replay(replay) => {
                     let _ = self.to_execute.send(ToExecute::Replay(replay));
                 }

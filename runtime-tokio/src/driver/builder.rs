@@ -15,13 +15,13 @@ use hotstuff2_sync::trace::{TraceError, TraceHeader};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::{Input, Inputs};
 use super::apply::{Appliers, Stores};
 use super::cost::Cost;
 use super::handle::{Events, SyncEvent, SyncHandle};
 use super::machine_thread::MachineThread;
 use super::pool::Pool;
 use super::record::Recording;
+use super::{Input, Inputs};
 use crate::application::{Application, NoApplication};
 use crate::discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings};
 use crate::monitor::SyncPerformanceMonitor;
@@ -250,6 +250,7 @@ impl<C: Chain> SyncBuilder<C> {
             monitor,
             requests: std::collections::HashMap::new(),
             applies: std::collections::HashMap::new(),
+            link: None,
         };
         let thread = thread::Builder::new().name("hs2-machine".to_owned()).spawn(move || thread.run(&work))?;
         Ok(SyncHandle {
@@ -269,12 +270,7 @@ impl<C: Chain> SyncBuilder<C> {
 }
 
 /// Brings news of peers to the machine's thread until either end is gone.
-fn forward(
-    mut network: mpsc::Receiver<NetworkEvent>,
-    inputs: Inputs,
-    discovery: Discovery,
-    cost: Arc<Cost>,
-) {
+fn forward(mut network: mpsc::Receiver<NetworkEvent>, inputs: Inputs, discovery: Discovery, cost: Arc<Cost>) {
     tokio::spawn(async move {
         let mut news = Vec::new();
         while network.recv_many(&mut news, MOST_NEWS).await > 0 {

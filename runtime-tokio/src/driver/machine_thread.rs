@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant as Clock};
 
+use hotstuff2_sync::chain::SegmentRef;
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
@@ -74,6 +75,9 @@ pub(super) struct MachineThread {
     pub(super) monitor: Option<SyncPerformanceMonitor>,
     /// Calls that are out. Kept so that their blocks are freed elsewhere.
     pub(super) applies: HashMap<CallId, Apply>,
+    /// The headers that the next blocks link to, kept for the same reason: the machine lets go of them later than of their
+    /// blocks.
+    pub(super) link: Option<SegmentRef>,
 }
 
 impl MachineThread {
@@ -219,7 +223,9 @@ impl MachineThread {
                 let done = self.applies.remove(&answer.id);
                 self.feed(at, MachineInput::Applied(answer));
                 if let Some(done) = done {
-                    self.appliers.send(ToStore::Free(done));
+                    let link = done.parts.last().map(|part| part.segment.clone());
+                    let before = std::mem::replace(&mut self.link, link);
+                    self.appliers.send(ToStore::Free(done, before));
                 }
             }
             Input::Stored(id, result) => self.feed(at, MachineInput::Stored(id, result)),

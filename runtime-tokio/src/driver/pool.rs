@@ -16,7 +16,7 @@ use crate::monitor::SyncPerformanceMonitor;
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Threads that wait for one.
+    /// Threads that wait for one and were not woken yet.
     idle: usize,
     closed: bool,
 }
@@ -57,6 +57,7 @@ impl Pool {
         let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.jobs.push_back(job);
         let is_awaited = queue.idle > 0;
+        queue.idle = queue.idle.saturating_sub(1);
         drop(queue);
         // Waking somebody takes a call into the system, whether or not there is anybody.
         if is_awaited {
@@ -96,8 +97,8 @@ fn work<C: Chain>(shared: &Shared, chain: &C, verdicts: &Inputs, monitor: Option
                 return;
             }
             queue.idle += 1;
+            // Who wakes it counts it out. Should it wake by itself it counts twice, and somebody is woken in vain.
             queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
         };
         drop(queue);
         // A chain must not panic. Should one do it all the same, the job is given out again at its deadline, and this
