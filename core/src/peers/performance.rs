@@ -57,6 +57,11 @@ impl SyncPeerManager {
             }
             PeerOutcome::NoAnswer => {
                 peer.unanswered = peer.unanswered.saturating_add(1);
+                // Nobody is on time: our own link is full, or everybody is silent. That says nothing of this peer, so also
+                // where its silence is known already, for which a small question is enough: less is asked for at once.
+                if !blamed && kind.is_bulk() {
+                    self.link.jammed(now);
+                }
                 // Whoever falls silent leaves all unanswered that was in flight to it: that counts once.
                 if let Some(until) = peer.is_still_silent(kind, sent) {
                     return Some(until);
@@ -68,13 +73,9 @@ impl SyncPeerManager {
                     peer.accounts.get_mut(kind).failed();
                     peer.suspected(kind, now)
                 } else {
-                    // Nobody is on time: our own link is full, or everybody is silent. Less is asked for, and of others.
                     peer.shrink();
                     let until = now.after(FIRST_PAUSE);
                     peer.pause(kind, until);
-                    if kind.is_bulk() {
-                        self.link.jammed(now);
-                    }
                     until
                 };
                 peer.fell_silent(now, until);

@@ -175,6 +175,20 @@ fn where_nobody_is_on_time_less_is_asked_for_and_of_others() {
 }
 
 #[test]
+fn a_lost_status_does_not_hide_that_our_link_is_full() {
+    let mut manager = manager(2, 3);
+    for _ in 0..8 {
+        manager.sent(id(1), RequestKind::Bodies, 1, at(500), at(100));
+    }
+    // Small questions time out sooner, so its silence is known by the time that the large ones do.
+    let lost = |kind| PeerPerformance { sent: at(100), ..of(kind, PeerOutcome::NoAnswer) };
+    manager.record_peer_performance(at(5100), &id(1), &lost(RequestKind::Status));
+    assert!(manager.link_has_room());
+    manager.record_peer_performance(at(10_100), &id(1), &lost(RequestKind::Bodies));
+    assert!(!manager.link_has_room(), "four at once where eight were too many");
+}
+
+#[test]
 fn what_is_in_flight_is_known() {
     let mut manager = manager(2, 2);
     manager.sent(id(1), RequestKind::Bodies, 100_000, at(700), at(100));
