@@ -127,30 +127,19 @@ const KINDS: usize = RequestKind::State as usize + 1;
 pub(crate) struct ByKind<T>([T; KINDS]);
 
 impl<T> ByKind<T> {
-    pub(crate) const fn get(&self, kind: RequestKind) -> &T {
-        let [status, handovers, tip, segment, bodies, follow, state] = &self.0;
-        match kind {
-            RequestKind::Status => status,
-            RequestKind::Handovers => handovers,
-            RequestKind::Tip => tip,
-            RequestKind::Segment => segment,
-            RequestKind::Bodies => bodies,
-            RequestKind::Follow => follow,
-            RequestKind::State => state,
-        }
+    /// The place of `kind` behind the first kind; none for that one itself.
+    const fn behind_first(kind: RequestKind) -> usize {
+        (kind as usize).wrapping_sub(1)
     }
 
-    pub(crate) const fn get_mut(&mut self, kind: RequestKind) -> &mut T {
-        let [status, handovers, tip, segment, bodies, follow, state] = &mut self.0;
-        match kind {
-            RequestKind::Status => status,
-            RequestKind::Handovers => handovers,
-            RequestKind::Tip => tip,
-            RequestKind::Segment => segment,
-            RequestKind::Bodies => bodies,
-            RequestKind::Follow => follow,
-            RequestKind::State => state,
-        }
+    pub(crate) fn get(&self, kind: RequestKind) -> &T {
+        let [first, others @ ..] = &self.0;
+        others.get(Self::behind_first(kind)).unwrap_or(first)
+    }
+
+    pub(crate) fn get_mut(&mut self, kind: RequestKind) -> &mut T {
+        let [first, others @ ..] = &mut self.0;
+        others.get_mut(Self::behind_first(kind)).unwrap_or(first)
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
