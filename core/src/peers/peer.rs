@@ -113,6 +113,7 @@ pub(crate) struct Peer {
     pub(super) suspicions: u32,
     /// When its silence was noted last, and until when it rests for that.
     silent: (Instant, Instant),
+    /// Until when it rests from each kind.
     not_before: ByKind<Instant>,
     pub(super) busy_until: Instant,
     /// How often it said that it is busy since it last gave something true.

@@ -24,7 +24,8 @@ impl SyncPeerManager {
         performance: &PeerPerformance,
     ) -> Option<Instant> {
         let &PeerPerformance { kind, sent, due, bytes, outcome } = performance;
-        let blamed = self.is_alone_late(now, *id, kind, sent) || self.peers.seats() < 2;
+        let unanswered = matches!(outcome, PeerOutcome::NoAnswer);
+        let blamed = unanswered && (self.is_alone_late(now, *id, kind, sent) || self.peers.seats() < 2);
         let peer = self.peers.get_mut(*id)?;
         match outcome {
             PeerOutcome::Delivered => {
