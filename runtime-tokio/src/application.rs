@@ -59,10 +59,9 @@ pub trait Application: Send + 'static {
     fn persist(&mut self) -> Result<(), ExecuteError>;
 
     /// The state after the block at `height` was fetched, and is what the store holds from now on: forget everything that
-    /// was cached or not written yet, and go on from there. Called only where the sync may stage a state.
-    fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
-        Err(ExecuteError::Permanent(format!("this application can't go on from the state at height {height}").into()))
-    }
+    /// was cached or not written yet, and go on from there. Called only where the sync may stage a state; an application
+    /// that can't go on from one says so with [`ExecuteError::Permanent`].
+    fn restore(&mut self, height: Height) -> Result<(), ExecuteError>;
 }
 
 /// Executes nothing: for nodes that only keep blocks, and for measuring the sync alone.

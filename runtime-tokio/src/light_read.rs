@@ -78,21 +78,15 @@ mod tests {
 
     use super::*;
     use crate::StoreHandler;
-    use crate::net::{Handler, Identity, QuicLimits, QuicNetwork};
+    use crate::net::{Handler, HandlerFn, Identity, QuicLimits, QuicNetwork};
     use crate::test_world::{HEIGHT, Store, World};
 
     type Bend = fn(Vec<u8>) -> Vec<u8>;
 
-    /// Bends every answer.
-    struct Liar {
-        honest: StoreHandler<Arc<Store>>,
-        bend: Bend,
-    }
-
-    impl Handler for Liar {
-        fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
-            (self.bend)(self.honest.handle(peer, request).into()).into()
-        }
+    /// Bends every answer of a store.
+    fn liar(store: &Arc<Store>, bend: Bend) -> impl Handler {
+        let honest = StoreHandler::new(Arc::clone(store));
+        HandlerFn::new(move |peer, request| bend(honest.handle(peer, request).into()).into())
     }
 
     fn bind(handler: Option<Arc<dyn Handler>>) -> QuicNetwork {
@@ -163,7 +157,7 @@ mod tests {
             (|_| vec![0], b"nobody's"),
         ];
         for (bend, key) in bends {
-            let liar = bind(Some(Arc::new(Liar { honest: StoreHandler::new(Arc::clone(&store)), bend })));
+            let liar = bind(Some(Arc::new(liar(&store, bend))));
             let peer = asking.connect(liar.local_addr().unwrap(), None).await.unwrap();
             let error = read_state(&asking, peer, HEIGHT, &header, key).await.unwrap_err();
             assert!(matches!(error, ReadError::False { peer: found, .. } if found == peer), "{error}");

@@ -75,6 +75,8 @@ impl Network for TestNetwork {
         self.banned.lock().unwrap().clear();
     }
 
+    fn set_serving_percent(&self, _: u8) {}
+
     fn wire_bytes_received(&self) -> u64 {
         0
     }

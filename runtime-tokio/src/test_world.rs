@@ -83,4 +83,8 @@ impl Application for Broken {
     fn persist(&mut self) -> Result<(), ExecuteError> {
         Ok(())
     }
+
+    fn restore(&mut self, _: Height) -> Result<(), ExecuteError> {
+        Err(ExecuteError::Permanent("broken".into()))
+    }
 }

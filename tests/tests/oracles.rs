@@ -277,16 +277,25 @@ fn the_oracle_sees_more_memory_than_the_budget() {
     assert!(!broken.what.contains("given out"), "{broken}");
 }
 
-/// The settings of one, the outputs of the other.
+/// One doctor after the other.
 struct Both<A, B>(A, B);
 
 impl<A: Doctor, B: Doctor> Doctor for Both<A, B> {
     fn config(&mut self, config: SyncConfig) -> SyncConfig {
-        self.0.config(config)
+        self.1.config(self.0.config(config))
+    }
+
+    fn start(&mut self, start: Start) -> Start {
+        self.1.start(self.0.start(start))
+    }
+
+    fn verdict(&mut self, job: &Job, verdict: Verdict) -> Verdict {
+        let verdict = self.0.verdict(job, verdict);
+        self.1.verdict(job, verdict)
     }
 
     fn output(&mut self, output: Output) -> Option<Output> {
-        self.1.output(output)
+        self.1.output(self.0.output(output)?)
     }
 }
 

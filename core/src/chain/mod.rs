@@ -55,7 +55,8 @@ pub trait Chain: Send + Sync + 'static {
 
     /// The same for a segment at the end of an epoch, for which [`verify_handover`](Self::verify_handover) has proven
     /// `handover` under the same `epoch`. A segment that ends with that very block and that very proof needs no second
-    /// check of it; any other is verified whole.
+    /// check of it; any other is verified whole, with [`verify_segment`](Self::verify_segment), as a chain without the
+    /// shortcut does with each.
     fn verify_last_segment(
         &self,
         epoch: &Self::Epoch,
@@ -63,10 +64,7 @@ pub trait Chain: Send + Sync + 'static {
         segment: &[u8],
         audit: &[u8],
         handover: &[u8],
-    ) -> Result<(Self::Segment, SegmentFacts), Fault> {
-        let _ = handover;
-        self.verify_segment(epoch, claim, segment, audit)
-    }
+    ) -> Result<(Self::Segment, SegmentFacts), Fault>;
 
     /// Decodes a segment that was verified before and comes from the host's own store.
     fn decode_segment(&self, segment: &[u8]) -> Result<Self::Segment, Fault>;
@@ -90,17 +88,11 @@ pub trait Chain: Send + Sync + 'static {
 
     /// Checks that a validator of `epoch` signed `advert`. A chain whose validators sign none refuses all, and its nodes
     /// know that they have caught up by the freshness of the tip alone.
-    fn verify_advert(&self, epoch: &Self::Epoch, advert: &[u8]) -> Result<AdvertFacts, Fault> {
-        let _ = (epoch, advert);
-        Err(Fault::Malformed)
-    }
+    fn verify_advert(&self, epoch: &Self::Epoch, advert: &[u8]) -> Result<AdvertFacts, Fault>;
 
     /// What a verified tip, or a verified certified segment, shows above the block that it proves final; `None` where it
     /// shows nothing that consensus can begin with.
-    fn certified_suffix(&self, proof: &Finalized) -> Option<CertifiedSuffix> {
-        let _ = proof;
-        None
-    }
+    fn certified_suffix(&self, proof: &Finalized) -> Option<CertifiedSuffix>;
 }
 
 /// What a validator says of itself, its signature checked. Proves nothing about any block.

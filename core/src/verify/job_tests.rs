@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::chain::{
-    Chain, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim, SegmentEnd, SegmentFacts, TipCheck,
-    TipFacts,
+    AdvertFacts, CertifiedSuffix, Chain, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
+    SegmentEnd, SegmentFacts, TipCheck, TipFacts,
 };
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
@@ -123,6 +123,14 @@ impl Chain for Toy {
 
     fn evidence(&self, _: &u8, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault> {
         if one == other { Err(Fault::NoConflict) } else { Ok(Bytes::from_static(b"evidence")) }
+    }
+
+    fn verify_advert(&self, _: &u8, _: &[u8]) -> Result<AdvertFacts, Fault> {
+        Err(Fault::Malformed)
+    }
+
+    fn certified_suffix(&self, _: &Finalized) -> Option<CertifiedSuffix> {
+        None
     }
 }
 

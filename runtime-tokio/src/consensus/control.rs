@@ -28,17 +28,11 @@ pub trait ConsensusControl: Send + Sync + 'static {
     fn start_consensus_participation(&self, permit: Permit) -> BoxFuture<'_, ()>;
 
     /// Called after a pause, once the sync is at work: leave room for it.
-    fn transition_to_sync_mode(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
+    fn transition_to_sync_mode(&self) -> BoxFuture<'_, ()>;
 
     /// Called before a start: the sync has reached the tip.
-    fn transition_to_normal_mode(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
+    fn transition_to_normal_mode(&self) -> BoxFuture<'_, ()>;
 
     /// Called after a start: connections to validators matter more than those for the sync.
-    fn transition_to_consensus_mode(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
+    fn transition_to_consensus_mode(&self) -> BoxFuture<'_, ()>;
 }

@@ -4,27 +4,36 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::wire::{Refusal, Request, encode_answer, encode_refusal};
 
 use super::ConsensusControl;
 use crate::net::{BoxFuture, Handler};
 
 /// A handler of a node that may be a validator.
-pub struct ConsensusHandler<H> {
-    inner: H,
+pub struct ConsensusHandler {
+    inner: Arc<dyn Handler>,
     control: Arc<dyn ConsensusControl>,
 }
 
-impl<H> ConsensusHandler<H> {
+impl ConsensusHandler {
     /// Answers for `control`, and from `inner` what is not about consensus.
-    pub fn new(inner: H, control: Arc<dyn ConsensusControl>) -> Self {
+    pub fn new(inner: Arc<dyn Handler>, control: Arc<dyn ConsensusControl>) -> Self {
         Self { inner, control }
     }
 }
 
-impl<H: Handler> Handler for ConsensusHandler<H> {
+impl Handler for ConsensusHandler {
     fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
         self.inner.ready(peer, request)
+    }
+
+    fn cost(&self, request: &Bytes) -> Cost {
+        self.inner.cost(request)
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        self.inner.busy(retry_after_ms)
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
@@ -42,7 +51,7 @@ impl<H: Handler> Handler for ConsensusHandler<H> {
     }
 }
 
-impl<H> std::fmt::Debug for ConsensusHandler<H> {
+impl std::fmt::Debug for ConsensusHandler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConsensusHandler").finish_non_exhaustive()
     }

@@ -104,7 +104,7 @@ impl ConsensusControl for Engine {
 
 fn bind(store: &Arc<Store>, engine: &Arc<Engine>) -> (Arc<QuicNetwork>, Receiver<NetworkEvent>) {
     let control: Arc<dyn ConsensusControl> = Arc::clone(engine) as _;
-    let handler = Arc::new(ConsensusHandler::new(StoreHandler::new(Arc::clone(store)), control));
+    let handler = Arc::new(ConsensusHandler::new(Arc::new(StoreHandler::new(Arc::clone(store))), control));
     let address = "127.0.0.1:0".parse().unwrap();
     let identity = Identity::generate().unwrap();
     let (network, events) = QuicNetwork::bind(address, identity, QuicLimits::default(), Some(handler)).unwrap();

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::PeerId;
@@ -13,7 +12,7 @@ use hotstuff2_sync::wire::{
 };
 
 use super::*;
-use crate::net::{Handler, Network, PeerLink, ResponseError};
+use crate::net::{Handler as _, HandlerFn, Network, PeerLink, ResponseError};
 use crate::test_network::TestNetwork;
 
 fn id(number: u8) -> PeerId {
@@ -41,15 +40,6 @@ fn start(network: &Arc<TestNetwork>, book: AddressBook) -> (Discovery, Discovery
     (discovery, task)
 }
 
-/// Asked for nothing but peers.
-struct Nobody;
-
-impl Handler for Nobody {
-    fn handle(&self, _: PeerId, _: Bytes) -> Bytes {
-        panic!("that is discovery's to answer")
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn who_connects_is_told_of_others_and_where_it_says_to_be_is_only_heard() {
     let network = lonely();
@@ -57,7 +47,7 @@ async fn who_connects_is_told_of_others_and_where_it_says_to_be_is_only_heard() 
     let mut book = AddressBook::new(1);
     book.answered(at(1, "8.8.8.8:7"), UnixMillis::new(1));
     let (discovery, _task) = start(&network, book);
-    let handler = discovery.handler(Arc::new(Nobody));
+    let handler = discovery.handler(Arc::new(HandlerFn::new(|_, _| panic!("that is discovery's to answer"))));
     let ask = |peer| handler.handle(peer, Request::Peers { max: u32::MAX, port: 9 }.encode().into());
 
     let Ok(Answer::Data(told)) = Answer::decode(ask(id(5))) else { panic!("it is connected") };

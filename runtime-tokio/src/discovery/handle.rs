@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::{KnownPeer, Refusal, Request, encode_peers, encode_refusal};
 use tokio::sync::{Notify, watch};
@@ -281,6 +282,14 @@ pub struct DiscoveryHandler {
 impl Handler for DiscoveryHandler {
     fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
         self.inner.ready(peer, request)
+    }
+
+    fn cost(&self, request: &Bytes) -> Cost {
+        self.inner.cost(request)
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        self.inner.busy(retry_after_ms)
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {

@@ -16,27 +16,14 @@ use tokio::time::{Instant, timeout};
 use super::dialer::connect_named;
 use super::plan::{Dial, LASTING, MAX_DIALS, MAX_TRIALS, Plan, TRIAL_PAUSE};
 use super::*;
-use crate::net::{Handler, Identity, Network, PeerLink, QuicLimits, QuicNetwork};
+use crate::net::{Handler, HandlerFn, Identity, Network, PeerLink, QuicLimits, QuicNetwork};
 
 /// Longer than anything here takes on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Answers everything with nothing.
-struct Nothing;
-
-impl Handler for Nothing {
-    fn handle(&self, _: PeerId, _: Bytes) -> Bytes {
-        Bytes::new()
-    }
-}
-
 /// Answers everything with this.
-struct Says(Bytes);
-
-impl Handler for Says {
-    fn handle(&self, _: PeerId, _: Bytes) -> Bytes {
-        self.0.clone()
-    }
+fn says(answer: Bytes) -> Arc<dyn Handler> {
+    Arc::new(HandlerFn::new(move |_, _| answer.clone()))
 }
 
 fn any() -> SocketAddr {
@@ -65,7 +52,7 @@ impl Node {
             ..settings
         };
         let discovery = Discovery::new(book, settings);
-        let handler = Arc::new(discovery.handler(Arc::new(Nothing)));
+        let handler = Arc::new(discovery.handler(says(Bytes::new())));
         let (network, mut events) = QuicNetwork::bind(any(), identity, QuicLimits::default(), Some(handler)).unwrap();
         let (address, id) = (network.local_addr().unwrap(), network.local_peer());
         let network: Arc<dyn Network> = Arc::new(network);
@@ -123,9 +110,9 @@ async fn what_a_liar_says_is_believed_by_nobody() {
     let mut lies: Vec<KnownPeer> =
         (0..40).map(|number| KnownPeer { id: PeerId::from_bytes([number; 32]), address: victim.address }).collect();
     lies.push(KnownPeer { id: victim.id, address: "127.0.0.1:9".parse().unwrap() });
-    let liar = Says(encode_peers(lies));
+    let liar = says(encode_peers(lies));
     let (liar, _events) =
-        QuicNetwork::bind(any(), Identity::generate().unwrap(), QuicLimits::default(), Some(Arc::new(liar))).unwrap();
+        QuicNetwork::bind(any(), Identity::generate().unwrap(), QuicLimits::default(), Some(liar)).unwrap();
     let bootstrap = vec![liar.local_addr().unwrap().into()];
     let node = Node::start(DiscoverySettings { bootstrap, ..DiscoverySettings::default() });
     until("the lies are heard", || node.discovery.snapshot().candidates().count() > 10).await;
@@ -153,9 +140,9 @@ async fn a_name_that_leads_elsewhere_is_followed_while_its_old_place_is_dialled(
 async fn a_list_that_no_honest_peer_gives_bans() {
     let mut twice = encode_peers([KnownPeer { id: PeerId::from_bytes([1; 32]), address: any_port(7) }]).to_vec();
     twice.extend_from_within(1..);
-    let liar = Says(twice.into());
+    let liar = says(twice.into());
     let (liar, _events) =
-        QuicNetwork::bind(any(), Identity::generate().unwrap(), QuicLimits::default(), Some(Arc::new(liar))).unwrap();
+        QuicNetwork::bind(any(), Identity::generate().unwrap(), QuicLimits::default(), Some(liar)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers.book");
     let settings = DiscoverySettings {

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::{Event, StallReason};
+use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use tokio::time::timeout;
 
 use super::*;
 use crate::net::{BoxFuture, Handler, Identity, Network, QuicLimits, QuicNetwork};
 use crate::test_world::{Store, World};
+use crate::wrapper_tests::telltale::assert_forwards;
 use crate::{StoreHandler, SyncBuilder, SyncEvent, SyncHandle};
 
 /// Longer than anything here takes on a busy machine.
@@ -25,15 +27,23 @@ const GIVEN: Height = Height::new(100);
 /// The chain's last block.
 const TIP: Height = Height::new(300);
 
-/// Answers from a store, without the blocks above a height.
+/// Answers as another does, without the blocks above a height.
 struct UpTo {
-    inner: StoreHandler<Arc<Store>>,
+    inner: Arc<dyn Handler>,
     height: Height,
 }
 
 impl Handler for UpTo {
     fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
         self.inner.ready(peer, request)
+    }
+
+    fn cost(&self, request: &Bytes) -> Cost {
+        self.inner.cost(request)
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        self.inner.busy(retry_after_ms)
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
@@ -44,6 +54,11 @@ impl Handler for UpTo {
             _ => self.inner.handle(peer, request),
         }
     }
+}
+
+#[tokio::test]
+async fn wrappers_forward_everything() {
+    assert_forwards(|inner| UpTo { inner, height: Height::ZERO }).await;
 }
 
 fn settings(bootstrap: Vec<BootstrapPeer>) -> DiscoverySettings {
@@ -82,7 +97,7 @@ async fn serve(
 ) -> Server {
     loop {
         let discovery = Discovery::new(AddressBook::new(3), settings(bootstrap.clone()));
-        let inner = Arc::new(UpTo { inner: StoreHandler::new(Arc::clone(store)), height });
+        let inner = Arc::new(UpTo { inner: Arc::new(StoreHandler::new(Arc::clone(store))), height });
         let handler = Arc::new(discovery.handler(inner));
         let identity = Identity::load_or_generate(key).unwrap();
         match QuicNetwork::bind(listen, identity, QuicLimits::default(), Some(handler)) {

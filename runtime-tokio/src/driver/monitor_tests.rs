@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::{Event, HaltReason, RequestFailure, StallReason, StallStep, StoreError};
+use hotstuff2_sync::machine::{Event, HaltReason, Progress, RequestFailure, StallReason, StallStep, StoreError};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::{Job, Task};
@@ -65,6 +65,8 @@ impl MetricsCollector for Noted {
     fn peer_failure(&self, _: &str, failure: PeerFailureType) {
         self.failures.lock().unwrap().push(failure.name());
     }
+
+    fn progress(&self, _: &Progress) {}
 
     fn forget_peer(&self, peer: &str) {
         self.forgotten.lock().unwrap().push(peer.to_owned());

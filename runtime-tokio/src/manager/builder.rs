@@ -157,10 +157,10 @@ impl SyncManagerBuilder {
         tracing::info!(file = %file.display(), ?found, "address book");
         let settings = DiscoverySettings { bootstrap: self.peers, file: Some(file), ..DiscoverySettings::default() };
         let discovery = Discovery::new(book, settings);
-        let handler = StoreHandler::new(Arc::clone(&self.store));
-        let handler: Arc<dyn Handler> = match self.consensus {
+        let handler: Arc<dyn Handler> = Arc::new(StoreHandler::new(Arc::clone(&self.store)));
+        let handler = match self.consensus {
             Some(control) => Arc::new(ConsensusHandler::new(handler, control)),
-            None => Arc::new(handler),
+            None => handler,
         };
         let handler = Arc::new(discovery.handler(handler));
         let (network, events) = QuicNetwork::bind(self.listen, identity, self.limits, Some(handler))?;

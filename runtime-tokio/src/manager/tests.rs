@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use hotstuff2_sync::chain::native::{FinalityProof, NativeChain};
+use hotstuff2_sync::chain::native::FinalityProof;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::HaltReason;
@@ -11,8 +11,8 @@ use hotstuff2_sync::state::SnapshotId;
 
 use super::*;
 use crate::driver::{PeerAddress, SyncEvent};
-use crate::net::{Handler, Identity, Network as _, QuicLimits, QuicNetwork};
-use crate::store::{BlockStore as _, DiskStore};
+use crate::net::{Handler, HandlerFn, Identity, Network as _, QuicLimits, QuicNetwork};
+use crate::store::BlockStore as _;
 use crate::test_world::{Broken, HEIGHT, World};
 use crate::{NoApplication, StoreHandler};
 
@@ -210,23 +210,19 @@ async fn a_single_block_below_a_fetched_state_comes_from_a_peer_and_is_proven() 
     soon(sync.shutdown()).await;
 }
 
-/// Gives another payload with every block that is followed.
-struct Liar(StoreHandler<Arc<DiskStore<NativeChain>>>);
-
-impl Handler for Liar {
-    fn handle(&self, peer: PeerId, request: bytes::Bytes) -> bytes::Bytes {
-        let mut answer = self.0.handle(peer, request).to_vec();
-        *answer.last_mut().unwrap() ^= 1;
-        answer.into()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_false_block_bans_its_giver_and_another_is_asked() {
     let world = World::new();
     let store = Arc::new(world.full());
-    let (liar, honest) =
-        (serve(Arc::new(Liar(StoreHandler::new(Arc::clone(&store))))), serve(Arc::new(StoreHandler::new(store))));
+    let honest = Arc::new(StoreHandler::new(store));
+    let told = Arc::clone(&honest);
+    // Gives another payload with every block that is followed.
+    let liar = serve(Arc::new(HandlerFn::new(move |peer, request| {
+        let mut answer = told.handle(peer, request).to_vec();
+        *answer.last_mut().unwrap() ^= 1;
+        answer.into()
+    })));
+    let honest = serve(honest);
     let mut sync = builder(&world, "late").with_peers([liar.address()]).build().unwrap();
     soon(peers(&sync, 1)).await;
     let refused = soon(sync.sync_single_block(Height::new(9))).await;

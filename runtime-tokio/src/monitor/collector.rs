@@ -114,12 +114,8 @@ pub trait MetricsCollector: Send + Sync + 'static {
     fn peer_failure(&self, peer: &str, failure: PeerFailureType);
 
     /// How far the sync is, each time that it is published.
-    fn progress(&self, progress: &Progress) {
-        let _ = progress;
-    }
+    fn progress(&self, progress: &Progress);
 
     /// Another peer gets a label of its own in the place of this one, whose figures may go.
-    fn forget_peer(&self, peer: &str) {
-        let _ = peer;
-    }
+    fn forget_peer(&self, peer: &str);
 }

@@ -7,12 +7,11 @@ use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::{Bottleneck, PeerReport, Progress, Stall, StallReason, StallStep};
 use hotstuff2_sync::peers::PeerHealth;
 use hotstuff2_sync::progress::Eta;
-use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::wire::Request;
+use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 
 use super::*;
-use crate::net::Handler;
+use crate::net::{Handler as _, HandlerFn};
 
 fn peer(number: u32) -> PeerId {
     let mut bytes = [7; 32];
@@ -193,31 +192,18 @@ fn collectors_of_any_kind_fit() {
         fn latency(&self, _: &str, _: Duration) {}
         fn error(&self, _: SyncErrorType, _: Option<&str>) {}
         fn peer_failure(&self, _: &str, _: PeerFailureType) {}
+        fn progress(&self, _: &Progress) {}
+        fn forget_peer(&self, _: &str) {}
     }
     SyncPerformanceMonitor::new(Arc::new(Nothing)).record_peer_latency(&peer(1), Duration::ZERO);
 }
 
 #[test]
 fn counting_what_is_served_changes_nothing_of_it() {
-    struct Dear;
-    impl Handler for Dear {
-        fn cost(&self, _: &Bytes) -> Cost {
-            Cost { bytes: 7, work: 9 }
-        }
-
-        fn busy(&self, _: u32) -> Bytes {
-            Bytes::from_static(b"busy")
-        }
-
-        fn handle(&self, _: PeerId, request: Bytes) -> Bytes {
-            request
-        }
-    }
     let metrics = Arc::new(PrometheusMetrics::new());
-    let metered = MeteredHandler::new(Arc::new(Dear), Arc::clone(&metrics));
+    let metered = MeteredHandler::new(Arc::new(HandlerFn::new(|_, request| request)), Arc::clone(&metrics));
     let request: Bytes = Request::Tip.encode().into();
-    assert_eq!(metered.cost(&request), Cost { bytes: 7, work: 9 }, "what is let in depends on it");
-    assert_eq!(metered.busy(1), "busy");
+    assert_eq!(metered.busy(1), encode_refusal(Refusal::Busy { retry_after_ms: 1 }));
     assert_eq!(metered.handle(peer(1), request.clone()), request);
     let text = metrics.render();
     assert!(text.contains("hs2_sync_served_requests_total{kind=\"any\",outcome=\"busy\"} 1\n"), "{text}");

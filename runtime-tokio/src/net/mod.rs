@@ -23,5 +23,5 @@ pub use congestion::{Westwood, WestwoodConfig};
 pub use error::{BindError, ConnectError, DisconnectReason, ResponseError, StreamCode};
 pub use identity::{Identity, IdentityError};
 pub use limits::{MAX_REQUEST_BYTES, QuicLimits};
-pub use network::{BoxFuture, Handler, Network, NetworkEvent, PeerLink};
+pub use network::{BoxFuture, Handler, HandlerFn, Network, NetworkEvent, PeerLink};
 pub use quic::QuicNetwork;

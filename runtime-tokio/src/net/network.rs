@@ -62,9 +62,7 @@ pub trait Network: Send + Sync + 'static {
 
     /// Spends only so much of what it may spend on answers from now on: 100 is all. A node that catches up needs its disk
     /// and its CPUs more urgently than those who ask it. Networks without such a limit do nothing.
-    fn set_serving_percent(&self, percent: u8) {
-        let _ = percent;
-    }
+    fn set_serving_percent(&self, percent: u8);
 
     /// Bytes that the streams of answers have received from all peers, those cut off or cancelled included.
     fn wire_bytes_received(&self) -> u64;
@@ -88,29 +86,52 @@ pub struct PeerLink {
     pub dialled: bool,
 }
 
-/// Answers requests of peers.
+/// Answers requests of peers. [`HandlerFn`] makes one of a function.
+///
+/// Handlers wrap each other. No method has a default, so that a wrapper can't swallow one of the wrapped handler's.
 pub trait Handler: Send + Sync + 'static {
     /// Waits until `request` can be answered, which is how long polls wait without a thread. The future is dropped when
     /// the peer cancels. It must end by itself some time: a request that waits holds one of the peer's streams.
-    fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
-        let _ = (peer, request);
+    fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()>;
+
+    /// What the answer may cost, before anything is read for it. What it really costs is measured and settled.
+    fn cost(&self, request: &Bytes) -> Cost;
+
+    /// The answer that says: this node is busy, ask again after so many milliseconds.
+    fn busy(&self, retry_after_ms: u32) -> Bytes;
+
+    /// Makes the answer. Called on a thread that may block, for a bounded number of requests at a time.
+    fn handle(&self, peer: PeerId, request: Bytes) -> Bytes;
+}
+
+/// A function as a [`Handler`]: every request can be answered at once, none is estimated to cost anything beforehand, and
+/// busy is said as the wire says it.
+#[derive(Clone, Copy, Debug)]
+pub struct HandlerFn<F>(F);
+
+impl<F: Fn(PeerId, Bytes) -> Bytes + Send + Sync + 'static> HandlerFn<F> {
+    /// A handler that answers with `answer`.
+    pub fn new(answer: F) -> Self {
+        Self(answer)
+    }
+}
+
+impl<F: Fn(PeerId, Bytes) -> Bytes + Send + Sync + 'static> Handler for HandlerFn<F> {
+    fn ready(&self, _: PeerId, _: &Bytes) -> BoxFuture<'_, ()> {
         Box::pin(future::ready(()))
     }
 
-    /// What the answer may cost, before anything is read for it. What it really costs is measured and settled. Little by
-    /// default, for a handler whose answers all cost about the same.
-    fn cost(&self, request: &Bytes) -> Cost {
-        let _ = request;
+    fn cost(&self, _: &Bytes) -> Cost {
         Cost::default()
     }
 
-    /// The answer that says: this node is busy, ask again after so many milliseconds.
     fn busy(&self, retry_after_ms: u32) -> Bytes {
         encode_refusal(Refusal::Busy { retry_after_ms })
     }
 
-    /// Makes the answer. Called on a thread that may block, for a bounded number of requests at a time.
-    fn handle(&self, peer: PeerId, request: Bytes) -> Bytes;
+    fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
+        (self.0)(peer, request)
+    }
 }
 
 /// What the driver must know of the peers.

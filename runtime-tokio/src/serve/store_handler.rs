@@ -70,6 +70,10 @@ where
         if self.cache().contains(self.store.version(), request) { Cost { work: 0, ..cost } } else { cost }
     }
 
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        encode_refusal(Refusal::Busy { retry_after_ms })
+    }
+
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
         let version = self.store.version();
         if let Some(answer) = self.cache().get(version, &request) {

@@ -17,6 +17,7 @@ use super::StoreHandler;
 use crate::net::{BoxFuture, Handler, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
 use crate::store::BlockStore as _;
 use crate::test_world::{Store, World};
+use crate::wrapper_tests::telltale::assert_forwards;
 use crate::{PeerAddress, SyncBuilder};
 
 const ASKER: PeerId = PeerId::from_bytes([7; 32]);
@@ -148,15 +149,16 @@ fn what_is_kept_is_cheap_and_what_is_read_is_not() {
     assert_eq!(handler.cost(&Bytes::from_static(b"no request")), Cost::default());
 }
 
-/// Gives blocks above a height only once it may.
+/// Answers as another does, and about blocks above a height only once it may.
 struct Holding {
-    inner: StoreHandler<Arc<Store>>,
+    inner: Arc<dyn Handler>,
     above: Height,
     may: watch::Receiver<bool>,
 }
 
 impl Handler for Holding {
-    fn ready(&self, _: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
+    fn ready(&self, peer: PeerId, request: &Bytes) -> BoxFuture<'_, ()> {
+        let inner = self.inner.ready(peer, request);
         let first = match Request::decode(request) {
             Ok(Request::Segment { range, .. } | Request::Bodies { range, .. }) => range.first(),
             Ok(Request::Follow { after, .. }) => after.next(),
@@ -168,12 +170,27 @@ impl Handler for Holding {
                 // Ends with the sender too.
                 let _ = may.wait_for(|may| *may).await;
             }
+            inner.await;
         })
+    }
+
+    fn cost(&self, request: &Bytes) -> Cost {
+        self.inner.cost(request)
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        self.inner.busy(retry_after_ms)
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
         self.inner.handle(peer, request)
     }
+}
+
+#[tokio::test]
+async fn wrappers_forward_everything() {
+    let (_may, held) = watch::channel(true);
+    assert_forwards(|inner| Holding { inner, above: Height::ZERO, may: held }).await;
 }
 
 fn bind(handler: Option<Arc<dyn Handler>>) -> (Arc<QuicNetwork>, mpsc::Receiver<NetworkEvent>) {
@@ -200,7 +217,8 @@ async fn a_syncing_node_serves_what_it_has_verified_and_itself_first() {
     let full = Arc::new(world.full());
     let first_epoch = HeightRange::new(Height::new(1), Height::new(99)).unwrap();
     let (may, held) = watch::channel(false);
-    let source = Holding { inner: StoreHandler::new(Arc::clone(&full)), above: first_epoch.last(), may: held };
+    let source =
+        Holding { inner: Arc::new(StoreHandler::new(Arc::clone(&full))), above: first_epoch.last(), may: held };
     let (source, _source_events) = bind(Some(Arc::new(source)));
     let store = Arc::new(world.create("late"));
     let (network, events) = bind(Some(Arc::new(StoreHandler::new(Arc::clone(&store)))));

@@ -65,7 +65,7 @@ pub trait StateStaging: Send + Sync + 'static {
 
     /// The state is on its way to `target`, which moves: what would be superseded before it is there, as snapshots for
     /// others, needn't be made. May be ignored.
-    fn note_target(&self, _target: Height) {}
+    fn note_target(&self, target: Height);
 
     /// Hashes all that is staged, and where that gives the root of `base`, makes it the live state at the height of
     /// `base` and lets the stored blocks begin above that block: all of it, durably, or nothing.

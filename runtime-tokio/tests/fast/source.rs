@@ -24,6 +24,11 @@ use hotstuff2_sync_tokio::store::{
 };
 use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError, PeerAddress, StoreHandler, SyncBuilder, SyncHandle};
 
+#[path = "../../src/telltale.rs"]
+mod telltale;
+
+use telltale::assert_forwards;
+
 pub(crate) type Store = DiskStore<NativeChain>;
 
 /// A chain, and the stores that it was told to so far.
@@ -110,7 +115,7 @@ pub(crate) fn live_root(store: &Store) -> Hash {
 
 /// A server that sends so many bytes a second, and counts what it gives.
 pub(crate) struct Counting {
-    inner: StoreHandler<Arc<Store>>,
+    inner: Arc<dyn Handler>,
     bytes_per_second: u64,
     given: Arc<Mutex<Vec<(PeerId, StateItem)>>>,
 }
@@ -122,6 +127,10 @@ impl Handler for Counting {
 
     fn cost(&self, request: &Bytes) -> Cost {
         self.inner.cost(request)
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        self.inner.busy(retry_after_ms)
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
@@ -137,6 +146,11 @@ impl Handler for Counting {
         }
         answer
     }
+}
+
+#[tokio::test]
+async fn wrappers_forward_everything() {
+    assert_forwards(|inner| Counting { inner, bytes_per_second: u64::MAX, given: Arc::default() }).await;
 }
 
 /// Serves `stores`, one answer after the other from each.
@@ -155,7 +169,7 @@ impl Servers {
         let networks: Vec<QuicNetwork> = stores
             .iter()
             .map(|store| {
-                let inner = StoreHandler::new(Arc::clone(store));
+                let inner = Arc::new(StoreHandler::new(Arc::clone(store)));
                 let handler = Counting { inner, bytes_per_second, given: Arc::clone(&given) };
                 let identity = Identity::generate().unwrap();
                 let any = "127.0.0.1:0".parse().unwrap();
@@ -235,6 +249,10 @@ impl<F: Fn(&[StateLeaves]) + Send + Sync + 'static> StateStaging for Telling<F> 
         self.store.stage(subtrees)?;
         (self.acknowledged)(subtrees);
         Ok(())
+    }
+
+    fn note_target(&self, target: Height) {
+        self.store.note_target(target);
     }
 
     fn activate(&self, base: &SnapshotBase) -> Result<Activation, StoreFailure> {

@@ -5,6 +5,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::wire::{Answer, Refusal, Request};
+use hotstuff2_sync_tokio::net::{Identity, Network as _, QuicLimits, QuicNetwork};
+
 use crate::common::{Server, World, copy, hs2_sync, strs, wait_until};
 
 /// A process that shows metrics, where, and the first line of its output. Dropped, it is killed.
@@ -32,6 +37,15 @@ fn shown(arguments: &[&str]) -> Shown {
     // What else it says is read, or it would wait for that.
     std::thread::spawn(move || lines.for_each(drop));
     Shown { process, address: address.unwrap() }
+}
+
+/// Where a server listens, and its key, by its report on standard output.
+fn listening(server: &mut Shown) -> (String, String) {
+    let mut line = String::new();
+    BufReader::new(server.process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let text = |name: &str| report[name].as_str().unwrap().to_owned();
+    (text("address"), text("peer_id"))
 }
 
 /// What is said of one family of figures, and its samples: each with its labels, and its value.
@@ -166,12 +180,8 @@ fn a_server_shows_what_it_serves() {
     let mut server = shown(&[&serve[..], &["--json", "-"]].concat());
     let before = scrape(&server.address);
     assert_eq!(value(&before, "hs2_sync_served_requests"), 0.0);
-    let server_peer = {
-        let mut line = String::new();
-        BufReader::new(server.process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let report: serde_json::Value = serde_json::from_str(&line).unwrap();
-        format!("{}/{}", report["address"].as_str().unwrap(), report["peer_id"].as_str().unwrap())
-    };
+    let (address, id) = listening(&mut server);
+    let server_peer = format!("{address}/{id}");
     let arguments = ["sync", "--genesis", &world.genesis(), "--dir", &world.text("late"), "--peer", &server_peer];
     assert!(hs2_sync(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     let after = scrape(&server.address);
@@ -186,4 +196,32 @@ fn a_server_shows_what_it_serves() {
     assert!(bytes > 3000.0 * 400.0, "{after:?}");
     let answers = sum(&after, "hs2_sync_serving_seconds", "hs2_sync_serving_seconds_count");
     assert!(answers >= 4.0 && answers <= value(&after, "hs2_sync_served_requests"), "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_turned_away_is_counted() {
+    let world = World::new(&["--blocks", "1000", "--payload-bytes", "400"]);
+    // A hundredth of a core, of which a peer gets half.
+    let serve = ["serve", "--dir", &world.text("chain"), "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+    let mut server = shown(&[&serve[..], &["--serve-cpu", "1", "--json", "-"]].concat());
+    let (address, _) = listening(&mut server);
+    let any = "127.0.0.1:0".parse().unwrap();
+    let (network, _events) =
+        QuicNetwork::bind(any, Identity::generate().unwrap(), QuicLimits::default(), None).unwrap();
+    let peer = network.connect(address.parse().unwrap(), None).await.unwrap();
+    let range = HeightRange::new(Height::new(1), Height::new(1000)).unwrap();
+    let request = Request::Bodies { range, max_bytes: 1 << 20 };
+    let limit = request.max_response_bytes() as usize;
+    let answers: Vec<_> =
+        (0..100).map(|_| tokio::spawn(network.request(peer, request.encode().into(), limit))).collect();
+    let mut busy = 0;
+    for answer in answers {
+        let answer = Answer::decode(answer.await.unwrap().unwrap()).unwrap();
+        busy += u32::from(matches!(answer, Answer::Refused(Refusal::Busy { .. })));
+    }
+    // A request like these may cost some two milliseconds: a few are let in at once, not as many as come.
+    assert!(busy >= 50, "{busy}");
+    let counted = "hs2_sync_served_requests_total{kind=\"any\",outcome=\"busy\"}";
+    let counted = sum(&scrape(&server.address), "hs2_sync_served_requests", counted);
+    assert_eq!(counted, f64::from(busy));
 }

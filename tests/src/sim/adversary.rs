@@ -83,9 +83,7 @@ pub trait Adversary {
     fn bend(&mut self, ask: &mut Ask<'_>, answering: &mut Answering);
 
     /// Whether what it says may be provably false. Who only says true things too late or too rarely doesn't lie.
-    fn lies(&self) -> bool {
-        true
-    }
+    fn lies(&self) -> bool;
 }
 
 /// Kinds of requests, as bits.
@@ -194,5 +192,25 @@ impl Adversary for Box<dyn Adversary> {
 
     fn lies(&self) -> bool {
         (**self).lies()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrappers_forward_everything() {
+        fn assert_forwards<A: Adversary + Copy + 'static>(inner: A) {
+            let boxed: Box<dyn Adversary> = Box::new(inner);
+            let wrappers: [&dyn Adversary; 4] =
+                [&After(1, inner), &Sometimes(2, inner), &Only(Kinds::ALL, inner), &boxed];
+            for wrapper in wrappers {
+                assert_eq!(wrapper.lies(), inner.lies(), "{}", wrapper.name());
+                assert!(wrapper.name().ends_with(&inner.name()), "{}", wrapper.name());
+            }
+        }
+        assert_forwards(Lie::Bit);
+        assert_forwards(Nuisance::Silent);
     }
 }

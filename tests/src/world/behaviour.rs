@@ -49,9 +49,7 @@ pub trait Behaviour {
     fn reply(&mut self, request: &Request, chain: &TestChain) -> Reply;
 
     /// The same at a point in time, for peers to whom that matters.
-    fn reply_at(&mut self, _now: Instant, request: &Request, chain: &TestChain) -> Reply {
-        self.reply(request, chain)
-    }
+    fn reply_at(&mut self, now: Instant, request: &Request, chain: &TestChain) -> Reply;
 }
 
 /// Answers truthfully, after a latency and at a rate, from what it holds.
@@ -96,6 +94,10 @@ impl Behaviour for Honest {
         let waits = matches!(request, Request::Follow { after, .. } if *after >= tip);
         let takes = self.takes(answer.len()) + if waits { Duration::from_secs(10) } else { Duration::ZERO };
         Reply::After(takes, answer)
+    }
+
+    fn reply_at(&mut self, _: Instant, request: &Request, chain: &TestChain) -> Reply {
+        self.reply(request, chain)
     }
 }
 
@@ -164,6 +166,10 @@ impl<F: FnMut(&Request, &TestChain, Reply) -> Reply> Behaviour for Scripted<F> {
         let honest = Honest::default().reply(request, chain);
         (self.0)(request, chain, honest)
     }
+
+    fn reply_at(&mut self, _: Instant, request: &Request, chain: &TestChain) -> Reply {
+        self.reply(request, chain)
+    }
 }
 
 /// Answers truthfully, from another chain than the world's: a fork, or a forgery.
@@ -172,6 +178,10 @@ pub struct Elsewhere(pub TestChain, pub Honest);
 impl Behaviour for Elsewhere {
     fn reply(&mut self, request: &Request, _: &TestChain) -> Reply {
         self.1.reply(request, &self.0)
+    }
+
+    fn reply_at(&mut self, _: Instant, request: &Request, chain: &TestChain) -> Reply {
+        self.reply(request, chain)
     }
 }
 

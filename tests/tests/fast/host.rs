@@ -7,7 +7,8 @@ use std::time::Duration;
 use hotstuff2_sync::config::{SyncConfig, SyncHistory};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{
-    Applied, Apply, Event, HaltReason, HistoryCall, HistoryGap, StateCall, StateReply, StateWork, StoreError,
+    Applied, Apply, Event, HaltReason, HistoryCall, HistoryGap, Replay, StateCall, StateReply, StateWork, StoreCall,
+    StoreError,
 };
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::wire::Request;
@@ -50,11 +51,23 @@ impl Applier for Thorough {
         self.host.apply(apply)
     }
 
+    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
+        self.host.replay(replay)
+    }
+
+    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+        self.host.store(call)
+    }
+
     fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
         let (after, reply) = self.host.state(call)?;
         let StateWork::Activate(_) = call.work else { return Some((after, reply)) };
         self.activations.set(self.activations.get() + 1);
         Some((Duration::from_secs(30), reply))
+    }
+
+    fn history(&mut self, call: &HistoryCall) -> Option<(Duration, Result<Option<HistoryGap>, StoreError>)> {
+        self.host.history(call)
     }
 }
 
@@ -86,6 +99,14 @@ fn gap(source: &TestChain, last: Height) -> Option<HistoryGap> {
 impl Applier for Historian {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         self.host.apply(apply)
+    }
+
+    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
+        self.host.replay(replay)
+    }
+
+    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+        self.host.store(call)
     }
 
     fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {

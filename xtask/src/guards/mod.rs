@@ -7,6 +7,7 @@ mod layers;
 mod manifests;
 mod rooms;
 mod tokens;
+mod traits;
 mod tree;
 
 use std::path::{Path, PathBuf};

@@ -163,6 +163,10 @@ impl Handler for Staged {
         self.inner.cost(request)
     }
 
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        self.inner.busy(retry_after_ms)
+    }
+
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
         let answer = self.answer(peer, request);
         if let Some(micros) = (answer.len() as u64).saturating_mul(1_000_000).checked_div(self.rate) {

@@ -2,16 +2,9 @@ use hotstuff2_sync::chain::{Chain as _, Fault, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::wire::{decode_bodies, split_payloads};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+use hotstuff2_sync_tokio::net::HandlerFn;
 
 use super::*;
-
-struct Honest(TestChain);
-
-impl Handler for Honest {
-    fn handle(&self, _: PeerId, request: Bytes) -> Bytes {
-        self.0.respond(&Request::decode(&request).unwrap())
-    }
-}
 
 fn range(first: u64, last: u64) -> HeightRange {
     HeightRange::new(Height::new(first), Height::new(last)).unwrap()
@@ -20,8 +13,9 @@ fn range(first: u64, last: u64) -> HeightRange {
 /// What an asker finds wrong in the answers of a liar, request by request.
 fn faults(lie: Option<Lie>) -> Vec<Option<Fault>> {
     let chain = TestChain::new(ChainSpec::default()).unwrap();
+    let served = chain.clone();
     let staged = Staged {
-        inner: Arc::new(Honest(TestChain::new(ChainSpec::default()).unwrap())),
+        inner: Arc::new(HandlerFn::new(move |_, request| served.respond(&Request::decode(&request).unwrap()))),
         older: None,
         lie,
         delay: Duration::ZERO,

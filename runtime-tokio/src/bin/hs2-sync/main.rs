@@ -33,6 +33,8 @@ mod sync;
 mod unlike;
 mod usage;
 mod watch;
+#[cfg(test)]
+mod wrapper_tests;
 
 use std::process::ExitCode;
 

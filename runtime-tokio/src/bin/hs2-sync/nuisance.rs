@@ -156,6 +156,10 @@ impl Handler for Nuisant {
         self.inner.cost(request)
     }
 
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        self.inner.busy(retry_after_ms)
+    }
+
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
         let Ok(decoded) = Request::decode(&request) else { return self.inner.handle(peer, request) };
         if decoded == Request::Status {
@@ -173,19 +177,14 @@ const _: () = assert!(FAR_TOO_MUCH as u64 > GRID * 1024, "a whole cell of ordina
 mod tests {
     use hotstuff2_sync::ranges::HeightRange;
     use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
+    use hotstuff2_sync_tokio::net::HandlerFn;
 
     use super::*;
 
-    struct Honest(TestChain);
-
-    impl Handler for Honest {
-        fn handle(&self, _: PeerId, request: Bytes) -> Bytes {
-            self.0.respond(&Request::decode(&request).unwrap())
-        }
-    }
-
     fn ask(kind: Nuisance, requests: &[Request]) -> Vec<Bytes> {
-        let nuisant = Nuisant::new(Arc::new(Honest(TestChain::new(ChainSpec::default()).unwrap())), kind);
+        let chain = TestChain::new(ChainSpec::default()).unwrap();
+        let honest = HandlerFn::new(move |_, request| chain.respond(&Request::decode(&request).unwrap()));
+        let nuisant = Nuisant::new(Arc::new(honest), kind);
         let peer = PeerId::from_bytes([0; 32]);
         requests.iter().map(|request| nuisant.handle(peer, request.encode().into())).collect()
     }

@@ -9,7 +9,6 @@ use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::serve::{ChainReader as _, ServeLimits, ServeRates};
 use hotstuff2_sync::state::{StateItem, subtree};
 use hotstuff2_sync_tokio::StoreHandler;
-use hotstuff2_sync_tokio::monitor::MeteredHandler;
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
 
@@ -22,7 +21,7 @@ use crate::nuisance::Nuisant;
 use crate::peers::discovery;
 use crate::report::{ServeReport, say, write_json};
 use crate::stop::stop_signal;
-use crate::sync::show_metrics;
+use crate::sync::{counted, show_metrics};
 use crate::unlike::Compared;
 
 /// Most connections that a serving node makes by itself: enough to hear of others and to tell of them.
@@ -95,11 +94,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         None => played,
     };
     let metrics = show_metrics(args.metrics).await?;
-    let handler: Arc<dyn Handler> = match &metrics {
-        Some((metrics, _)) => Arc::new(MeteredHandler::new(handler, Arc::clone(metrics))),
-        None => handler,
-    };
-    let handler = Arc::new(discovery.handler(handler));
+    let handler = Arc::new(discovery.handler(counted(handler, metrics.as_ref())));
     let limits = limits(args.serve_cpu, args.serve_mib, args.max_connections);
     let (network, mut events) = QuicNetwork::bind(args.listen, identity, limits, Some(handler))?;
     let begin = Instant::now();

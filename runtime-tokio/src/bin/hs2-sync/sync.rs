@@ -10,8 +10,8 @@ use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Progress;
 use hotstuff2_sync_tokio::DiscoverySettings;
-use hotstuff2_sync_tokio::monitor::{MetricsServer, PrometheusMetrics, serve_metrics};
-use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
+use hotstuff2_sync_tokio::monitor::{MeteredHandler, MetricsServer, PrometheusMetrics, serve_metrics};
+use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor};
 use hotstuff2_sync_tokio::{StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncPerformanceMonitor, SyncUsage};
 
@@ -52,8 +52,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let start_rss_bytes = usage::rss_bytes();
     // Figures are shown as long as the sync runs.
     let metrics = show_metrics(args.metrics).await?;
-    let monitor = metrics.as_ref().map(|(metrics, _)| SyncPerformanceMonitor::new(Arc::clone(metrics) as _));
-    let (mut handle, network) = start(args, config, (&genesis, &genesis_file), &store, monitor)?;
+    let (mut handle, network) = start(args, config, (&genesis, &genesis_file), &store, metrics.as_ref())?;
 
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
     let set_up = begin.elapsed().saturating_sub(handle.usage().running);
@@ -89,16 +88,25 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     }
 }
 
+/// Figures, and where they are shown.
+pub(crate) type ShownMetrics = (Arc<PrometheusMetrics>, MetricsServer);
+
 /// Shows figures at `address`, if there is one, and says where.
-pub(crate) async fn show_metrics(
-    address: Option<SocketAddr>,
-) -> Result<Option<(Arc<PrometheusMetrics>, MetricsServer)>, CliError> {
+pub(crate) async fn show_metrics(address: Option<SocketAddr>) -> Result<Option<ShownMetrics>, CliError> {
     let Some(address) = address else { return Ok(None) };
     let metrics = Arc::new(PrometheusMetrics::new());
     let server =
         serve_metrics(address, Arc::clone(&metrics)).await.map_err(|source| CliError::Metrics { address, source })?;
     eprintln!("metrics at http://{}/metrics", server.local_addr());
     Ok(Some((metrics, server)))
+}
+
+/// `handler`, with all that it answers among the figures, where there are any.
+pub(crate) fn counted(handler: Arc<dyn Handler>, metrics: Option<&ShownMetrics>) -> Arc<dyn Handler> {
+    match metrics {
+        Some((metrics, _)) => Arc::new(MeteredHandler::new(handler, Arc::clone(metrics))),
+        None => handler,
+    }
 }
 
 /// Opens the store in `dir`, or creates it where there is none, with the genesis file beside it.
@@ -118,7 +126,7 @@ fn start(
     config: SyncConfig,
     (genesis, genesis_file): (&Genesis, &Path),
     store: &Arc<DiskStore<NativeChain>>,
-    monitor: Option<SyncPerformanceMonitor>,
+    metrics: Option<&ShownMetrics>,
 ) -> Result<(SyncHandle, Arc<dyn Network>), CliError> {
     let identity = Identity::load_or_generate(args.dir.join(IDENTITY_FILE))?;
     // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
@@ -129,7 +137,7 @@ fn start(
             "no peer is known yet: name one with --peer HOST:PORT; those that it leads to are remembered",
         ));
     }
-    let handler = Arc::new(discovery.handler(Arc::new(StoreHandler::new(Arc::clone(store)))));
+    let handler = Arc::new(discovery.handler(counted(Arc::new(StoreHandler::new(Arc::clone(store))), metrics)));
     let (network, events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     let network: Arc<dyn Network> = Arc::new(network);
     let builder =
@@ -138,8 +146,8 @@ fn start(
             .with_history(Arc::clone(store) as _)
             .with_discovery(discovery)
             .with_seed(seed);
-    let builder = match monitor {
-        Some(monitor) => builder.with_monitor(monitor),
+    let builder = match metrics {
+        Some((metrics, _)) => builder.with_monitor(SyncPerformanceMonitor::new(Arc::clone(metrics) as _)),
         None => builder,
     };
     let builder = match &args.record {

@@ -56,20 +56,16 @@ impl Handler for Compared {
 #[cfg(test)]
 mod tests {
     use hotstuff2_sync::wire::encode_refusal;
+    use hotstuff2_sync_tokio::net::HandlerFn;
 
     use super::*;
 
-    struct Says(Bytes);
-
-    impl Handler for Says {
-        fn handle(&self, _: PeerId, _: Bytes) -> Bytes {
-            self.0.clone()
-        }
-    }
-
     #[test]
     fn only_what_an_honest_node_would_not_say_counts() {
-        let says = |answer: &[u8]| -> Arc<dyn Handler> { Arc::new(Says(Bytes::copy_from_slice(answer))) };
+        let says = |answer: &[u8]| -> Arc<dyn Handler> {
+            let answer = Bytes::copy_from_slice(answer);
+            Arc::new(HandlerFn::new(move |_, _| answer.clone()))
+        };
         let unlike = |played: Arc<dyn Handler>, request: &Request| {
             let compared = Compared::new(says(b"true"), played);
             compared.handle(PeerId::from_bytes([0; 32]), request.encode().into());

@@ -73,7 +73,7 @@ async fn an_endless_answer_is_cut_off_at_the_limit() {
 
 #[tokio::test]
 async fn an_answer_one_byte_too_long_is_oversize_and_one_that_fits_is_not() {
-    let (mut server, mut client) = (Node::serving(Fill(1000)), Node::asking());
+    let (mut server, mut client) = (Node::serving(fill(1000)), Node::asking());
     client.meet(&mut server).await;
     assert_eq!(client.network.request(server.peer, Bytes::new(), 1000).await.unwrap().len(), 1000);
     let error = client.network.request(server.peer, Bytes::new(), 999).await.unwrap_err();
@@ -88,7 +88,7 @@ async fn slow_drip_holds_up_nobody_else_and_costs_what_it_sends() {
         }
     }
     let (_endpoint, address) = bare_server(drip);
-    let (mut honest, mut client) = (Node::serving(Fill(1 << 20)), Node::asking());
+    let (mut honest, mut client) = (Node::serving(fill(1 << 20)), Node::asking());
     client.meet(&mut honest).await;
     let slow = client.network.connect(address, None).await.unwrap();
     let mut drips: Vec<_> = (0..50).map(|_| client.network.request(slow, Bytes::new(), 1 << 30)).collect();
@@ -105,13 +105,12 @@ async fn slow_drip_holds_up_nobody_else_and_costs_what_it_sends() {
 }
 
 /// Answers with a mebibyte, and counts how often.
-struct Made(Arc<AtomicUsize>);
-
-impl Handler for Made {
-    fn handle(&self, _peer: PeerId, _request: Bytes) -> Bytes {
-        self.0.fetch_add(1, Ordering::SeqCst);
+fn made(count: &Arc<AtomicUsize>) -> impl Handler {
+    let count = Arc::clone(count);
+    HandlerFn::new(move |_, _| {
+        count.fetch_add(1, Ordering::SeqCst);
         vec![1; 1 << 20].into()
-    }
+    })
 }
 
 #[tokio::test]
@@ -124,7 +123,7 @@ async fn a_reader_that_never_reads_holds_a_bounded_number_of_answers() {
         slow_window: Duration::from_secs(3600),
         ..QuicLimits::default()
     };
-    let mut server = Node::new(limits, Some(Arc::new(Made(Arc::clone(&made)))));
+    let mut server = Node::new(limits, Some(Arc::new(self::made(&made))));
     let mut transport = TransportConfig::default();
     transport.stream_receive_window(VarInt::from_u32(1000));
     let (_endpoint, connection) = bare_client(&server, transport).await;
@@ -167,7 +166,7 @@ async fn who_reads_too_slowly_is_given_up_long_before_an_answer_must_be_there() 
         min_answer_rate: 1000,
         ..QuicLimits::default()
     };
-    let mut server = Node::new(limits, Some(Arc::new(Fill(1 << 20))));
+    let mut server = Node::new(limits, Some(Arc::new(fill(1 << 20))));
     let mut transport = TransportConfig::default();
     transport.stream_receive_window(VarInt::from_u32(1000));
     let (_endpoint, connection) = bare_client(&server, transport).await;
@@ -186,7 +185,7 @@ async fn who_reads_too_slowly_is_given_up_long_before_an_answer_must_be_there() 
 async fn who_goes_on_asking_is_read_from_more_slowly_and_nobody_else_is() {
     let peer = ServeRates { requests: 1, ..ServeLimits::default().peer };
     let serve = ServeLimits { peer, peer_refusals: 1, ..ServeLimits::default() };
-    let mut server = Node::new(QuicLimits { serve, ..QuicLimits::default() }, Some(Arc::new(Echo)));
+    let mut server = Node::new(QuicLimits { serve, ..QuicLimits::default() }, Some(Arc::new(echo())));
     let (_endpoint, connection) = bare_client(&server, TransportConfig::default()).await;
     server.event().await;
     let flood = async {
@@ -244,7 +243,7 @@ async fn had_to_prove(address: SocketAddr) -> (bool, Endpoint, Connection) {
 #[tokio::test]
 async fn an_address_is_proven_before_a_handshake_costs_anything_while_room_is_scarce() {
     let limits = QuicLimits { max_inbound_connections: 4, ..QuicLimits::default() };
-    let server = Node::new(limits, Some(Arc::new(Echo)));
+    let server = Node::new(limits, Some(Arc::new(echo())));
     let mut there = Vec::new();
     let mut proven = Vec::new();
     for _ in 0..4 {
@@ -266,7 +265,7 @@ async fn an_address_is_proven_before_a_handshake_costs_anything_while_room_is_sc
 async fn an_address_is_proven_while_handshakes_are_many() {
     // Two a second: the first leaves less than is kept for those that have proven theirs.
     let serve = ServeLimits { handshakes: 2, ..ServeLimits::default() };
-    let server = Node::new(QuicLimits { serve, ..QuicLimits::default() }, Some(Arc::new(Echo)));
+    let server = Node::new(QuicLimits { serve, ..QuicLimits::default() }, Some(Arc::new(echo())));
     let mut proven = Vec::new();
     let mut there = Vec::new();
     while !proven.last().is_some_and(|had_to| *had_to) {
@@ -289,7 +288,7 @@ async fn memory_of_unread_answers_is_bounded_over_all_peers() {
         ..ServeLimits::default()
     };
     let limits = QuicLimits { serve, ..QuicLimits::default() };
-    let server = Node::new(limits, Some(Arc::new(Made(Arc::clone(&made)))));
+    let server = Node::new(limits, Some(Arc::new(self::made(&made))));
     let mut readers = Vec::new();
     for _ in 0..5 {
         let mut transport = TransportConfig::default();
@@ -308,14 +307,9 @@ async fn memory_of_unread_answers_is_bounded_over_all_peers() {
 
 #[tokio::test]
 async fn an_oversize_or_unfinished_request_is_given_up_unanswered() {
-    struct Never;
-    impl Handler for Never {
-        fn handle(&self, _peer: PeerId, _request: Bytes) -> Bytes {
-            panic!("it must not be asked")
-        }
-    }
+    let never = HandlerFn::new(|_, _| panic!("it must not be asked"));
     let limits = QuicLimits { request_timeout: Duration::from_millis(200), ..QuicLimits::default() };
-    let server = Node::new(limits, Some(Arc::new(Never)));
+    let server = Node::new(limits, Some(Arc::new(never)));
     let (_endpoint, connection) = bare_client(&server, TransportConfig::default()).await;
     for (request, code) in [
         (vec![1; MAX_REQUEST_BYTES + 1], super::super::StreamCode::Oversize),
@@ -332,7 +326,7 @@ async fn an_oversize_or_unfinished_request_is_given_up_unanswered() {
 
 #[tokio::test]
 async fn ban_lasts_in_both_directions() {
-    let (mut server, mut client) = (Node::serving(Echo), Node::asking());
+    let (mut server, mut client) = (Node::serving(echo()), Node::asking());
     client.meet(&mut server).await;
     server.network.ban(client.peer, Duration::from_secs(3600), "bad proof");
     let reason = DisconnectReason::Local("bad proof".into());
@@ -368,7 +362,7 @@ async fn a_banned_peer_is_sent_nothing() {
 
 #[tokio::test]
 async fn one_peer_has_a_few_connections_and_the_oldest_makes_room() {
-    let mut server = Node::serving(Echo);
+    let mut server = Node::serving(echo());
     let identity = Identity::generate().unwrap();
     let mut there = Vec::new();
     for _ in 0..=MAX_CONNECTIONS_PER_PEER {
@@ -390,7 +384,7 @@ async fn one_peer_has_a_few_connections_and_the_oldest_makes_room() {
 #[tokio::test]
 async fn connections_beyond_the_limit_are_refused() {
     let limits = QuicLimits { max_inbound_connections: 2, ..QuicLimits::default() };
-    let mut server = Node::new(limits, Some(Arc::new(Echo)));
+    let mut server = Node::new(limits, Some(Arc::new(echo())));
     let (mut first, mut second, third) = (Node::asking(), Node::asking(), Node::asking());
     first.meet(&mut server).await;
     second.meet(&mut server).await;

@@ -60,7 +60,7 @@ async fn accepted(shown: &Arc<Shown>, alpn: &[u8]) -> (bool, bool) {
     let as_server = client.network.connect(address, None).await.is_ok();
     accepting.abort();
 
-    let mut server = Node::serving(Echo);
+    let mut server = Node::serving(echo());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap();
     let key = Arc::new(ServerKey::new(PeerId::from_bytes([0; 32]), None));
     let mut client = builder.dangerous().with_custom_certificate_verifier(key).with_client_cert_resolver(shown.clone());

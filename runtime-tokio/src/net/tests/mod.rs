@@ -13,8 +13,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{BoxFuture, Handler, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
+use super::{BoxFuture, Handler, HandlerFn, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::serve::Cost;
+use hotstuff2_sync::wire::{Refusal, encode_refusal};
 
 /// Longer than anything here takes on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -58,21 +60,13 @@ impl Node {
 }
 
 /// Answers with the request.
-struct Echo;
-
-impl Handler for Echo {
-    fn handle(&self, _peer: PeerId, request: Bytes) -> Bytes {
-        request
-    }
+fn echo() -> impl Handler {
+    HandlerFn::new(|_, request| request)
 }
 
 /// Answers with this many bytes.
-struct Fill(usize);
-
-impl Handler for Fill {
-    fn handle(&self, _peer: PeerId, _request: Bytes) -> Bytes {
-        vec![0x5a; self.0].into()
-    }
+fn fill(bytes: usize) -> impl Handler {
+    HandlerFn::new(move |_, _| vec![0x5a; bytes].into())
 }
 
 /// Waits before it answers; says when it starts to wait and when the waiting is dropped.
@@ -96,6 +90,14 @@ impl Handler for Waits {
             let _ = self.started.send(());
             std::future::pending::<()>().await;
         })
+    }
+
+    fn cost(&self, _request: &Bytes) -> Cost {
+        Cost::default()
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        encode_refusal(Refusal::Busy { retry_after_ms })
     }
 
     fn handle(&self, _peer: PeerId, request: Bytes) -> Bytes {

@@ -9,7 +9,7 @@ use super::*;
 
 #[tokio::test]
 async fn two_endpoints_talk_both_ways_over_one_connection() {
-    let (mut first, mut second) = (Node::serving(Echo), Node::serving(Fill(3_000_000)));
+    let (mut first, mut second) = (Node::serving(echo()), Node::serving(fill(3_000_000)));
     first.meet(&mut second).await;
     let answer = first.network.request(second.peer, Bytes::new(), 3_000_000).await.unwrap();
     assert_eq!(answer, vec![0x5a; 3_000_000]);
@@ -24,7 +24,7 @@ async fn two_endpoints_talk_both_ways_over_one_connection() {
 
 #[tokio::test]
 async fn an_address_alone_is_enough_and_the_key_found_is_reported() {
-    let (server, client) = (Node::serving(Echo), Node::asking());
+    let (server, client) = (Node::serving(echo()), Node::asking());
     assert_eq!(client.network.connect(server.address, None).await.unwrap(), server.peer);
     let empty = client.network.request(server.peer, Bytes::new(), 0).await.unwrap();
     assert!(empty.is_empty());
@@ -32,7 +32,7 @@ async fn an_address_alone_is_enough_and_the_key_found_is_reported() {
 
 #[tokio::test]
 async fn another_key_than_expected_is_refused() {
-    let (mut server, mut client) = (Node::serving(Echo), Node::asking());
+    let (mut server, mut client) = (Node::serving(echo()), Node::asking());
     let expected = PeerId::from_bytes([7; 32]);
     let error = client.network.connect(server.address, Some(expected)).await.unwrap_err();
     assert!(
@@ -45,7 +45,7 @@ async fn another_key_than_expected_is_refused() {
 
 #[tokio::test]
 async fn a_node_does_not_dial_itself() {
-    let node = Node::serving(Echo);
+    let node = Node::serving(echo());
     for expected in [None, Some(node.peer)] {
         let error = node.network.connect(node.address, expected).await.unwrap_err();
         assert!(matches!(error, ConnectError::OwnKey { .. }), "{error}");
@@ -73,7 +73,7 @@ async fn a_port_in_use_is_said_in_one_line() {
 
 #[tokio::test]
 async fn a_request_too_long_is_not_sent() {
-    let (mut server, mut client) = (Node::serving(Echo), Node::asking());
+    let (mut server, mut client) = (Node::serving(echo()), Node::asking());
     client.meet(&mut server).await;
     let longest = client.network.request(server.peer, vec![1; MAX_REQUEST_BYTES].into(), 1 << 20).await.unwrap();
     assert_eq!(longest.len(), MAX_REQUEST_BYTES);
@@ -99,13 +99,8 @@ async fn a_node_without_a_handler_says_so() {
 
 #[tokio::test]
 async fn a_handler_that_panics_gives_no_answer_rather_than_a_short_one() {
-    struct Panics;
-    impl Handler for Panics {
-        fn handle(&self, _peer: PeerId, _request: Bytes) -> Bytes {
-            panic!("on purpose")
-        }
-    }
-    let (mut server, mut client) = (Node::serving(Panics), Node::asking());
+    let panics = HandlerFn::new(|_, _| panic!("on purpose"));
+    let (mut server, mut client) = (Node::serving(panics), Node::asking());
     client.meet(&mut server).await;
     for _ in 0..3 {
         let error = client.network.request(server.peer, Bytes::new(), 1).await.unwrap_err();
@@ -128,7 +123,7 @@ async fn a_cancelled_request_ends_at_the_server_too() {
 
 #[tokio::test]
 async fn cancelled_answers_are_counted_and_leak_no_streams() {
-    let (mut server, mut client) = (Node::serving(Fill(1 << 20)), Node::asking());
+    let (mut server, mut client) = (Node::serving(fill(1 << 20)), Node::asking());
     client.meet(&mut server).await;
     // More often than there are streams, so that one leaked each time would end it.
     for _ in 0..100 {
@@ -165,6 +160,14 @@ async fn requests_beyond_the_limit_of_streams_wait_and_are_answered() {
             })
         }
 
+        fn cost(&self, _request: &Bytes) -> Cost {
+            Cost::default()
+        }
+
+        fn busy(&self, retry_after_ms: u32) -> Bytes {
+            encode_refusal(Refusal::Busy { retry_after_ms })
+        }
+
         fn handle(&self, _peer: PeerId, request: Bytes) -> Bytes {
             request
         }
@@ -185,7 +188,7 @@ async fn requests_beyond_the_limit_of_streams_wait_and_are_answered() {
 
 #[tokio::test]
 async fn a_disconnect_is_reported_on_both_sides_with_its_reason() {
-    let (mut server, mut client) = (Node::serving(Echo), Node::asking());
+    let (mut server, mut client) = (Node::serving(echo()), Node::asking());
     client.meet(&mut server).await;
     client.network.disconnect(server.peer, "enough for now");
     let reason = DisconnectReason::Local("enough for now".into());
@@ -213,7 +216,7 @@ async fn requests_in_flight_fail_when_the_peer_goes() {
 
 #[tokio::test]
 async fn both_may_dial_at_once_and_are_connected_once() {
-    let (mut first, mut second) = (Node::serving(Echo), Node::serving(Echo));
+    let (mut first, mut second) = (Node::serving(echo()), Node::serving(echo()));
     let dials = tokio::join!(first.network.connect(second.address, None), second.network.connect(first.address, None));
     assert_eq!((dials.0.unwrap(), dials.1.unwrap()), (second.peer, first.peer));
     first.event().await;
@@ -237,7 +240,7 @@ async fn a_restarted_peer_is_noticed_long_before_the_idle_timeout() {
         let identity = Identity::load_or_generate(&path).unwrap();
         let node = {
             let _inside = runtime.enter();
-            Node::with(identity, address, QuicLimits::default(), Some(Arc::new(Echo)))
+            Node::with(identity, address, QuicLimits::default(), Some(Arc::new(echo())))
         };
         (runtime, node)
     };
@@ -271,7 +274,7 @@ async fn closing_is_bounded_even_where_the_peer_is_gone() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = {
         let _inside = runtime.enter();
-        Node::serving(Echo)
+        Node::serving(echo())
     };
     client.network.connect(server.address, None).await.unwrap();
     runtime.shutdown_background();
@@ -284,8 +287,8 @@ async fn closing_is_bounded_even_where_the_peer_is_gone() {
 
 #[tokio::test]
 async fn a_key_is_found_at_an_address_whether_or_not_its_peer_is_connected() {
-    let (mut server, mut client) = (Node::serving(Echo), Node::asking());
-    let elsewhere = Node::serving(Echo);
+    let (mut server, mut client) = (Node::serving(echo()), Node::asking());
+    let elsewhere = Node::serving(echo());
     client.meet(&mut server).await;
     let link = PeerLink { peer: server.peer, address: server.address, dialled: true };
     assert_eq!(client.network.links(), [link]);

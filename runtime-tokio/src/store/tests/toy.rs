@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{
-    Chain, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, Memo, SegmentClaim, SegmentEnd, SegmentFacts,
-    SegmentRef, TipCheck,
+    AdvertFacts, CertifiedSuffix, Chain, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, Memo, SegmentClaim,
+    SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
 };
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{CallId, Epoch, Height};
@@ -77,6 +77,17 @@ impl Chain for ToyChain {
         Err(Fault::Host(0))
     }
 
+    fn verify_last_segment(
+        &self,
+        _: &(),
+        _: &SegmentClaim,
+        _: &[u8],
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<(Segment, SegmentFacts), Fault> {
+        Err(Fault::Host(0))
+    }
+
     fn decode_segment(&self, segment: &[u8]) -> Result<Segment, Fault> {
         postcard::from_bytes(segment).map_err(|_| Fault::Malformed)
     }
@@ -128,6 +139,14 @@ impl Chain for ToyChain {
 
     fn evidence(&self, _: &(), _: &Finalized, _: &Finalized) -> Result<Bytes, Fault> {
         Err(Fault::Host(0))
+    }
+
+    fn verify_advert(&self, _: &(), _: &[u8]) -> Result<AdvertFacts, Fault> {
+        Err(Fault::Host(0))
+    }
+
+    fn certified_suffix(&self, _: &Finalized) -> Option<CertifiedSuffix> {
+        None
     }
 }
 

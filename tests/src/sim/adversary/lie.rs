@@ -148,6 +148,10 @@ impl Adversary for Lie {
             }
         }
     }
+
+    fn lies(&self) -> bool {
+        true
+    }
 }
 
 /// What the first state of the chain has in the places that are asked for.

@@ -26,6 +26,10 @@ impl Adversary for Forgery {
             answering.says = Says::Bytes(self.0.answer(&held, ask.request));
         }
     }
+
+    fn lies(&self) -> bool {
+        true
+    }
 }
 
 /// Serves a fork of the true chain that is just as final: more than a third of the power signed both. No answer of it is
@@ -84,6 +88,10 @@ impl Adversary for Minority {
             }),
             _ => {}
         }
+    }
+
+    fn lies(&self) -> bool {
+        true
     }
 }
 
