@@ -2,6 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// `address` as it is written everywhere: IPv4 as such, also where a socket for both families has it mapped into IPv6.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        IpAddr::V6(_) => address,
+    }
+}
+
 /// What peers share that may be one operator's: the /16 of an IPv4 address, the /32 of an IPv6 address.
 pub(crate) fn group_of(address: SocketAddr) -> u64 {
     match address.ip().to_canonical() {

@@ -41,7 +41,8 @@ pub struct QuicLimits {
     /// A connection that is silent for this long is dead. Keep-alives are sent three times as often: three lost in a row
     /// are a line that is gone.
     pub idle_timeout: Duration,
-    /// How long [`close`](super::Network::close) waits for peers to acknowledge.
+    /// How long [`close`](super::Network::close) waits at most until all connected peers are told, and for a round trip
+    /// more. Half a second: told late, or not at all, a peer finds out by [`idle_timeout`](Self::idle_timeout).
     pub close_timeout: Duration,
 }
 
@@ -59,7 +60,7 @@ impl Default for QuicLimits {
             slow_window: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(3),
+            close_timeout: Duration::from_millis(500),
         }
     }
 }

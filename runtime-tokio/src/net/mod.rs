@@ -6,6 +6,7 @@
 pub(crate) mod address;
 mod congestion;
 mod error;
+mod families;
 mod identity;
 mod inbound;
 mod limits;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use congestion::{Westwood, WestwoodConfig};
 pub use error::{BindError, ConnectError, DisconnectReason, ResponseError, StreamCode};
+pub(crate) use identity::sync_folder;
 pub use identity::{Identity, IdentityError};
 pub use limits::{MAX_REQUEST_BYTES, QuicLimits};
 pub use network::{BoxFuture, Handler, HandlerFn, Network, NetworkEvent, PeerLink};

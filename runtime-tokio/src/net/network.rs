@@ -70,7 +70,8 @@ pub trait Network: Send + Sync + 'static {
     /// The same of one peer, connected or not.
     fn wire_bytes_received_from(&self, peer: PeerId) -> u64;
 
-    /// Stops accepting, closes every connection, and waits for the peers to notice, for a bounded time.
+    /// Stops accepting, closes every connection, and waits until the connected peers are told, for a bounded time. Dials
+    /// that nobody has answered are not waited for.
     fn close(&self) -> BoxFuture<'static, ()>;
 }
 

@@ -12,6 +12,7 @@ use quinn::{Connection, ConnectionError, VarInt};
 use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
 
+use super::address::canonical;
 use super::error::DisconnectReason;
 use super::network::{NetworkEvent, PeerLink};
 use super::stream::Received;
@@ -87,7 +88,7 @@ impl Peers {
         }
         links.push(Link { connection: connection.clone(), dialled, farewell: None });
         if first && let Some(event) = event {
-            event.send(NetworkEvent::Connected { peer, address: connection.remote_address() });
+            event.send(NetworkEvent::Connected { peer, address: canonical(connection.remote_address()) });
         }
         Ok(())
     }
@@ -128,7 +129,7 @@ impl Peers {
         let links = state.links.iter().filter_map(|(&peer, links)| {
             let mut live = links.iter().filter(|link| link.connection.close_reason().is_none());
             let dialled = live.clone().any(|link| link.dialled);
-            let address = live.next_back()?.connection.remote_address();
+            let address = canonical(live.next_back()?.connection.remote_address());
             Some(PeerLink { peer, address, dialled })
         });
         links.collect()
@@ -180,9 +181,13 @@ impl Peers {
         self.lock().is_banned(peer)
     }
 
-    /// Lets nobody in any more.
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
+    /// Lets nobody in any more. Returns the live connections, which are the endpoint's to close: it sends the last words
+    /// before anything that ends with a connection can stand in their way.
+    pub(super) fn close(&self) -> Vec<Connection> {
+        let mut state = self.lock();
+        state.closed = true;
+        let connections = state.links.values().flatten().map(|link| &link.connection);
+        connections.filter(|connection| connection.close_reason().is_none()).cloned().collect()
     }
 
     /// Bytes received from everyone.

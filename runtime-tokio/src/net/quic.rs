@@ -12,10 +12,11 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TokioRuntime, TransportConfig,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::address::group_of;
+use super::address::{canonical, group_of};
 use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
+use super::families;
 use super::identity::Identity;
 use super::inbound::{Inbound, Slot};
 use super::limits::{INCOMING_BUFFER_BYTES, INCOMING_BUFFERS_BYTES, QuicLimits, SOCKET_BUFFER_BYTES};
@@ -74,7 +75,8 @@ impl std::fmt::Debug for Shared {
 
 impl QuicNetwork {
     /// Opens an endpoint at `address` (port 0 takes any free one) that answers through `handler`; without one it serves
-    /// nobody. The receiver tells who comes and goes and should be drained: connections wait while its queue is full.
+    /// nobody. `[::]` is IPv4 and IPv6, or IPv4 alone where the machine has no IPv6, which [`local_addr`](Self::local_addr)
+    /// shows. The receiver tells who comes and goes and should be drained: connections wait while its queue is full.
     /// To be called within a tokio runtime.
     ///
     /// # Errors
@@ -204,9 +206,17 @@ impl Network for QuicNetwork {
     fn close(&self) -> BoxFuture<'static, ()> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            shared.close();
-            if timeout(shared.limits.close_timeout, shared.endpoint.wait_idle()).await.is_err() {
-                tracing::debug!("closed without hearing from every peer");
+            let open = shared.close();
+            // Not until the endpoint is idle: handshakes that nobody answers keep it busy for seconds.
+            let told = async {
+                for connection in &open {
+                    connection.closed().await;
+                }
+                // For one more round trip whatever comes is from a peer that has not heard it yet, and is told again.
+                sleep(open.iter().map(Connection::rtt).max().unwrap_or_default()).await;
+            };
+            if timeout(shared.limits.close_timeout, told).await.is_err() {
+                tracing::debug!("closed before every peer was told");
             }
         })
     }
@@ -247,7 +257,7 @@ impl Shared {
     }
 
     async fn welcome(self: Arc<Self>, incoming: Incoming, slot: Slot) {
-        let address = incoming.remote_address();
+        let address = canonical(incoming.remote_address());
         let config = Arc::clone(&self.transport(address).accepted);
         let connecting = match incoming.accept_with(config) {
             Ok(connecting) => connecting,
@@ -289,6 +299,10 @@ impl Shared {
         let own = self.identity.peer_id();
         let key = Arc::new(ServerKey::new(own, expected));
         let bad = |reason: String| ConnectError::BadAddress { address, reason };
+        let from = self.endpoint.local_addr().map_err(|error| bad(error.to_string()))?;
+        if let Some(reason) = families::no_way(from, address) {
+            return Err(bad(reason));
+        }
         let crypto = tls::client_config(&self.identity, Arc::clone(&key)).map_err(|error| bad(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::clone(&self.transport(address).dialled));
@@ -313,7 +327,7 @@ impl Shared {
 
     /// Enters a connection whose handshake is done, and serves it from then on.
     async fn establish(self: Arc<Self>, connection: Connection, slot: Option<Slot>) -> Result<PeerId, ConnectError> {
-        let address = connection.remote_address();
+        let address = canonical(connection.remote_address());
         let Some(peer) = tls::peer_of(&connection) else {
             connection.close(CLOSE_CODE, b"another protocol");
             let reason = DisconnectReason::Protocol("another protocol".into());
@@ -339,15 +353,17 @@ impl Shared {
         Ok(peer)
     }
 
-    fn close(&self) {
-        self.peers.close();
+    /// Closes everything. Returns the connections that were open.
+    fn close(&self) -> Vec<Connection> {
+        let open = self.peers.close();
         self.endpoint.close(CLOSE_CODE, b"shutting down");
+        open
     }
 }
 
 /// A socket with room for bursts. The system may grant less than asked for, which costs speed and nothing else.
 fn open_socket(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(address)?;
+    let socket = families::bind(address)?;
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
     let grown = state
         .set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES)

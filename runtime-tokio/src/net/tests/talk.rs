@@ -285,6 +285,72 @@ async fn closing_is_bounded_even_where_the_peer_is_gone() {
     drop(server);
 }
 
+#[test]
+fn whoever_is_connected_is_told_before_closing_ends_and_nobody_else_is_waited_for() {
+    let servers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut server = {
+        let _inside = servers.enter();
+        Node::serving(echo())
+    };
+    // Nothing of the client runs but within this call.
+    let clients = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (peer, took) = clients.block_on(async {
+        let limits = QuicLimits { close_timeout: SOON, ..QuicLimits::default() };
+        let client = Node::new(limits, None);
+        client.network.connect(server.address, Some(server.peer)).await.unwrap();
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let dial = tokio::spawn(client.network.connect(silent.local_addr().unwrap(), None));
+        silent.recv_from(&mut [0; 1500]).await.unwrap();
+        let begin = Instant::now();
+        client.network.close().await;
+        dial.abort();
+        (client.peer, begin.elapsed())
+    });
+    drop(clients);
+    // A handshake that nobody answers is closed three probe time-outs later, which are a second each.
+    assert!(took < Duration::from_millis(2500), "{took:?}");
+    servers.block_on(async {
+        assert!(matches!(server.event().await, NetworkEvent::Connected { .. }));
+        let reason = DisconnectReason::ByPeer("shutting down".into());
+        assert_eq!(server.event().await, NetworkEvent::Disconnected { peer, reason });
+    });
+}
+
+#[tokio::test]
+async fn both_families_are_reached() {
+    let anywhere = |port| SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+    let start = |address: SocketAddr| {
+        let identity = Identity::generate().unwrap();
+        Node::with(identity, address, QuicLimits::default(), Some(Arc::new(echo())))
+    };
+    let (mut both, mut v4) = (start(anywhere(0)), start("127.0.0.1:0".parse().unwrap()));
+    let port = both.address.port();
+    // IPv4, from both sides, is written as such.
+    both.network.connect(v4.address, Some(v4.peer)).await.unwrap();
+    assert_eq!(both.event().await, NetworkEvent::Connected { peer: v4.peer, address: v4.address });
+    assert_eq!(both.network.links(), [PeerLink { peer: v4.peer, address: v4.address, dialled: true }]);
+    let seen = SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(v4.event().await, NetworkEvent::Connected { peer: both.peer, address: seen });
+    assert_eq!(&both.network.request(v4.peer, Bytes::from_static(b"4"), 1).await.unwrap()[..], b"4");
+    let other = start("127.0.0.1:0".parse().unwrap());
+    other.network.connect(seen, Some(both.peer)).await.unwrap();
+    assert_eq!(both.event().await, NetworkEvent::Connected { peer: other.peer, address: other.address });
+
+    // Whoever listens by IPv4 alone is told what to do about the other family.
+    let error = v4.network.connect("[::1]:7".parse().unwrap(), None).await.unwrap_err().to_string();
+    assert!(error.contains("it is IPv6") && error.contains("listen at [::]"), "{error}");
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        assert!(both.address.is_ipv4(), "this machine has no IPv6, which the address shows");
+        return;
+    }
+    let v6 = start("[::1]:0".parse().unwrap());
+    both.network.connect(v6.address, Some(v6.peer)).await.unwrap();
+    assert_eq!(both.event().await, NetworkEvent::Connected { peer: v6.peer, address: v6.address });
+    assert_eq!(&both.network.request(v6.peer, Bytes::from_static(b"6"), 1).await.unwrap()[..], b"6");
+    let error = v6.network.connect(seen, None).await.unwrap_err().to_string();
+    assert!(error.contains("it is IPv4") && error.contains("listen at [::]"), "{error}");
+}
+
 #[tokio::test]
 async fn a_key_is_found_at_an_address_whether_or_not_its_peer_is_connected() {
     let (mut server, mut client) = (Node::serving(echo()), Node::asking());
