@@ -1,11 +1,13 @@
 //! A network without sockets, for tests on a paused clock: who is there and what they answer is the test's to say.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::PeerId;
+use tokio::time::Instant;
 
 use crate::net::{BoxFuture, ConnectError, Network, PeerLink, ResponseError};
 
@@ -18,6 +20,10 @@ pub(crate) struct TestNetwork {
     pub(crate) links: Mutex<Vec<PeerLink>>,
     /// Who turns out to be connected when anyone is dialled.
     pub(crate) comes: Mutex<Option<PeerLink>>,
+    /// Who is where. Dials of other addresses are never answered; all are given up at once while this is `None`.
+    pub(crate) places: Mutex<Option<HashMap<SocketAddr, PeerId>>>,
+    /// What was dialled, and when.
+    pub(crate) dials: Mutex<Vec<(SocketAddr, Instant)>>,
     pub(crate) banned: Mutex<Vec<PeerId>>,
 }
 
@@ -25,7 +31,14 @@ impl TestNetwork {
     pub(crate) fn new(
         answers: impl Fn(PeerId, Bytes, usize) -> Option<Result<Bytes, ResponseError>> + Send + Sync + 'static,
     ) -> Self {
-        Self { answers: Box::new(answers), links: Mutex::default(), comes: Mutex::default(), banned: Mutex::default() }
+        Self {
+            answers: Box::new(answers),
+            links: Mutex::default(),
+            comes: Mutex::default(),
+            places: Mutex::default(),
+            dials: Mutex::default(),
+            banned: Mutex::default(),
+        }
     }
 }
 
@@ -35,6 +48,12 @@ impl Network for TestNetwork {
     }
 
     fn connect(&self, address: SocketAddr, _: Option<PeerId>) -> BoxFuture<'static, Result<PeerId, ConnectError>> {
+        self.dials.lock().unwrap().push((address, Instant::now()));
+        if let Some(places) = &*self.places.lock().unwrap() {
+            let Some(&peer) = places.get(&address) else { return Box::pin(std::future::pending()) };
+            self.links.lock().unwrap().push(PeerLink { peer, address, dialled: true });
+            return Box::pin(std::future::ready(Ok(peer)));
+        }
         let come = self.comes.lock().unwrap().take();
         self.links.lock().unwrap().extend(come);
         let after = Duration::ZERO;

@@ -11,8 +11,9 @@ use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::KnownPeer;
 
+use super::bootstrap::BootstrapPeer;
 use super::candidates::{Candidate, Candidates, Secret, Source, pick};
-use crate::net::address::{group_of, is_reachable_from};
+use crate::net::address::{canonical, group_of, is_reachable_from};
 
 /// Peers whose addresses are known. Many times those that are ever connected; with their addresses, 400 KiB at most.
 pub(super) const MAX_PEERS: usize = 1024;
@@ -20,6 +21,8 @@ pub(super) const MAX_PEERS: usize = 1024;
 pub(super) const MAX_ADDRESSES: usize = 4;
 /// Bans that are remembered; beyond it, those that end first are forgotten. A key costs nothing, so they can't be endless.
 pub(super) const MAX_BANS: usize = 4096;
+/// Peers of the operator's that are remembered as they were named, 330 bytes each at most. Beyond it, the first are.
+pub(super) const MAX_NAMED: usize = 1024;
 
 /// What a node knows of its peers. It does nothing by itself: [`Discovery`](super::Discovery) asks and dials.
 #[derive(Clone, Debug)]
@@ -27,6 +30,7 @@ pub struct AddressBook {
     pub(super) peers: BTreeMap<PeerId, BookEntry>,
     pub(super) candidates: Candidates,
     pub(super) bans: BTreeMap<PeerId, UnixMillis>,
+    named: Vec<BootstrapPeer>,
     rng: Rng,
     changed: bool,
 }
@@ -59,6 +63,7 @@ impl AddressBook {
             peers: BTreeMap::new(),
             candidates: Candidates::new(Secret(seed)),
             bans: BTreeMap::new(),
+            named: Vec::new(),
             rng: Rng::new(seed),
             changed: false,
         }
@@ -79,14 +84,27 @@ impl AddressBook {
         self.bans.iter().map(|(&id, &until)| (id, until))
     }
 
+    /// The peers that the operator named last, as they were named, whether or not they have ever answered.
+    pub fn named(&self) -> &[BootstrapPeer] {
+        &self.named
+    }
+
+    /// Remembers these peers of the operator's, and no longer those that were named before.
+    pub(super) fn set_named(&mut self, peers: &[BootstrapPeer]) {
+        let peers = &peers[..peers.len().min(MAX_NAMED)];
+        self.changed |= self.named != peers;
+        self.named = peers.to_vec();
+    }
+
     /// Whether nothing is known that could be dialled.
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty() && self.candidates.len() == 0
+        self.peers.is_empty() && self.candidates.len() == 0 && self.named.is_empty()
     }
 
     /// Takes in that `source`, a connected peer that is at `from`, says where a peer is. True if that is new and worth a
     /// try.
     pub fn hear(&mut self, source: PeerId, from: SocketAddr, peer: KnownPeer) -> bool {
+        let peer = KnownPeer { address: canonical(peer.address), ..peer };
         let KnownPeer { id, address } = peer;
         let known = self.peers.get(&id).is_some_and(|entry| entry.addresses.iter().any(|at| at.address == address));
         if known || self.bans.contains_key(&id) || !is_reachable_from(address, from.ip()) {
@@ -100,6 +118,7 @@ impl AddressBook {
 
     /// Takes in that the key of `peer` has answered at its address, to a connection that this node made.
     pub fn answered(&mut self, peer: KnownPeer, now: UnixMillis) {
+        let peer = KnownPeer { address: canonical(peer.address), ..peer };
         let KnownPeer { id, address } = peer;
         self.candidates.remove(peer);
         if self.bans.contains_key(&id) {

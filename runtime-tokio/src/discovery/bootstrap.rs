@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use hotstuff2_sync::ids::PeerId;
 
+use crate::net::address::canonical;
+
 /// Longest host name, in bytes (RFC 1035), and the port.
 const MAX_HOST_BYTES: usize = 255 + 6;
 
@@ -35,6 +37,16 @@ enum Place {
 }
 
 impl BootstrapPeer {
+    /// The peer at `place`, which is `HOST:PORT` and the host an IP address or a name.
+    pub(super) fn new(place: &str, id: Option<PeerId>) -> Result<Self, ParseBootstrapError> {
+        let place = match place.parse::<SocketAddr>() {
+            Ok(address) => Place::Address(canonical(address)),
+            Err(_) if is_name(place) => Place::Name(place.to_owned()),
+            Err(_) => return Err(ParseBootstrapError::Address(place.to_owned())),
+        };
+        Ok(Self { place, id })
+    }
+
     /// The peer, if only that one will do.
     pub fn id(&self) -> Option<PeerId> {
         self.id
@@ -52,20 +64,20 @@ impl BootstrapPeer {
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match &self.place {
             Place::Address(address) => Ok(vec![*address]),
-            Place::Name(name) => Ok(tokio::net::lookup_host(name).await?.collect()),
+            Place::Name(name) => Ok(tokio::net::lookup_host(name).await?.map(canonical).collect()),
         }
     }
 }
 
 impl From<PeerAddress> for BootstrapPeer {
     fn from(peer: PeerAddress) -> Self {
-        Self { place: Place::Address(peer.address), id: peer.id }
+        Self { id: peer.id, ..peer.address.into() }
     }
 }
 
 impl From<SocketAddr> for BootstrapPeer {
     fn from(address: SocketAddr) -> Self {
-        Self { place: Place::Address(address), id: None }
+        Self { place: Place::Address(canonical(address)), id: None }
     }
 }
 
@@ -99,13 +111,9 @@ impl FromStr for BootstrapPeer {
             Some((place, id)) => (place, Some(id)),
             None => (text, None),
         };
-        let place = match place.parse::<SocketAddr>() {
-            Ok(address) => Place::Address(address),
-            Err(_) if is_name(place) => Place::Name(place.to_owned()),
-            Err(_) => return Err(ParseBootstrapError::Address(place.to_owned())),
-        };
+        let peer = Self::new(place, None)?;
         let id = id.map(|id| id.parse().map_err(|_| ParseBootstrapError::Id(id.to_owned()))).transpose()?;
-        Ok(Self { place, id })
+        Ok(Self { id, ..peer })
     }
 }
 

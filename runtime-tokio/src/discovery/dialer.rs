@@ -1,7 +1,6 @@
 //! [`Dialer`]: the task that dials whom the [`Plan`] names, asks peers for others, and keeps the book's file.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -13,20 +12,17 @@ use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::wire::KnownPeer;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::book::AddressBook;
 use super::bootstrap::BootstrapPeer;
 use super::exchange;
 use super::file::BookError;
 use super::handle::{Order, Shared, unix_now};
-use super::plan::{Dial, Plan};
+use super::named::{DialError, connect_named, within};
+use super::plan::{ALONE_HASTE, Dial, Plan};
 use crate::net::{ConnectError, Network, PeerLink};
 
-/// Time between two looks at where a name leads while its address is dialled: a second, so that a peer that moves is found
-/// as soon as its name says so, and not when a dial of its old place is given up.
-const RESOLVE_EVERY: Duration = Duration::from_secs(1);
-/// Longest time between two looks at what there is to do.
+/// Longest time between two looks at what there is to do; [`ALONE_HASTE`] times as often while nobody is connected.
 const CHECK: Duration = Duration::from_millis(500);
 /// Requests for peers on their way at a time.
 const MAX_ASKS: usize = 4;
@@ -57,7 +53,7 @@ pub(super) struct Dialer {
     /// When peers were asked that are still connected.
     asked: HashMap<PeerId, Instant>,
     last_ask: Option<Instant>,
-    saved_at: Instant,
+    saved_at: Option<Instant>,
     save: JoinSet<Result<(), BookError>>,
     /// Whether the operator knows already that the book can't be saved.
     complained: bool,
@@ -70,17 +66,6 @@ struct Named {
     complained: bool,
 }
 
-/// Why a dial failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DialError {
-    #[error("{name} can't be resolved: {source}; check the name, and that this machine has a resolver")]
-    Name { name: String, source: io::Error },
-    #[error("{name} has no address; check the name")]
-    NoAddress { name: String },
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-}
-
 impl Dialer {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -91,7 +76,14 @@ impl Dialer {
     ) -> Self {
         let mut peers = shared.settings.bootstrap.clone();
         peers.extend(more);
-        let mut seeds = shared.book().fork();
+        let mut book = shared.book();
+        if peers.is_empty() {
+            peers = book.named().to_vec();
+        } else {
+            book.set_named(&peers);
+        }
+        let mut seeds = book.fork();
+        drop(book);
         let ids: Vec<Option<PeerId>> = peers.iter().map(BootstrapPeer::id).collect();
         let attempts = config.retry_attempts;
         let plan = Plan::new(shared.settings.clone(), config.max_sync_peers, attempts, ids, seeds.next_u64());
@@ -108,7 +100,7 @@ impl Dialer {
             asks: JoinSet::new(),
             asked: HashMap::new(),
             last_ask: None,
-            saved_at: Instant::now(),
+            saved_at: None,
             save: JoinSet::new(),
             complained: false,
         }
@@ -128,6 +120,7 @@ impl Dialer {
             self.shared.done.send_replace((wanted, busy));
             self.save(now);
             let shared = Arc::clone(&self.shared);
+            let check = if links.is_empty() { CHECK / ALONE_HASTE } else { CHECK };
             tokio::select! {
                 Some(ended) = self.dials.join_next() => {
                     if !self.take_dial(ended) {
@@ -137,7 +130,7 @@ impl Dialer {
                 Some(ended) = self.asks.join_next() => self.take_answer(ended),
                 Some(ended) = self.save.join_next() => self.take_saved(ended),
                 () = shared.wake.notified() => {}
-                () = tokio::time::sleep(CHECK) => {}
+                () = tokio::time::sleep(check) => {}
             }
         }
     }
@@ -145,6 +138,9 @@ impl Dialer {
     /// Takes in what the operator has said.
     fn obey(&mut self) {
         let orders = std::mem::take(&mut *self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        if orders.is_empty() {
+            return;
+        }
         for order in orders {
             match order {
                 Order::Add(peer) => {
@@ -167,6 +163,8 @@ impl Dialer {
                 Order::Rejoin(id) => self.plan.rejoin(id),
             }
         }
+        let named: Vec<BootstrapPeer> = self.bootstrap.iter().map(|named| named.peer.clone()).collect();
+        self.shared.book().set_named(&named);
     }
 
     fn dial(&mut self, links: &[PeerLink], now: Instant) {
@@ -305,17 +303,16 @@ impl Dialer {
     }
 
     fn save(&mut self, now: Instant) {
-        let Some(path) = &self.shared.settings.file else { return };
-        if !self.save.is_empty() || now < self.saved_at + SAVE_EVERY {
+        let rests = self.saved_at.is_some_and(|at| now < at + SAVE_EVERY);
+        if self.shared.settings.file.is_none() || !self.save.is_empty() || rests {
             return;
         }
-        self.saved_at = now;
-        let mut book = self.shared.book();
-        if book.take_changed() {
-            let (book, path) = (book.clone(), path.clone());
+        self.saved_at = Some(now);
+        if self.shared.book().take_changed() {
+            let shared = Arc::clone(&self.shared);
             self.save.spawn(async move {
                 // A thread that is gone has told why.
-                spawn_blocking(move || book.save(path)).await.unwrap_or(Ok(()))
+                spawn_blocking(move || shared.save()).await.unwrap_or(Ok(()))
             });
         }
     }
@@ -331,60 +328,10 @@ impl Dialer {
 /// What was found is kept when the task ends, however it ends.
 impl Drop for Dialer {
     fn drop(&mut self) {
-        let Some(path) = &self.shared.settings.file else { return };
-        let book: AddressBook = self.shared.book().clone();
-        if let Err(error) = book.save(path) {
+        if let Err(error) = self.shared.save() {
             (self.tell)(error.to_string());
         }
     }
 }
 
 type BoxDial = std::pin::Pin<Box<dyn Future<Output = (SocketAddr, Result<PeerId, DialError>)> + Send>>;
-
-/// Connects to one of the operator's peers: to each of the addresses that `resolve` finds in turn, one for each failure
-/// before. Where it finds others meanwhile, one of those is dialled instead.
-pub(super) async fn connect_named<F: Future<Output = io::Result<Vec<SocketAddr>>>>(
-    network: Arc<dyn Network>,
-    peer: &BootstrapPeer,
-    resolve: impl Fn() -> F,
-    failures: u32,
-    after: Duration,
-) -> (SocketAddr, Result<PeerId, DialError>) {
-    let name = || peer.to_string();
-    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
-    loop {
-        let addresses = match timeout(after, resolve()).await.unwrap_or_else(late) {
-            Err(source) => return (nowhere, Err(DialError::Name { name: name(), source })),
-            Ok(addresses) if addresses.is_empty() => return (nowhere, Err(DialError::NoAddress { name: name() })),
-            Ok(addresses) => addresses,
-        };
-        let turn = usize::try_from(failures).unwrap_or(0) % addresses.len();
-        let address = addresses[turn];
-        tokio::select! {
-            result = within(after, address, network.connect(address, peer.id())) => {
-                return (address, result.map_err(DialError::from));
-            }
-            () = moved(&resolve, address) => {}
-        }
-    }
-}
-
-/// Ends when `resolve` finds other addresses. One that fails says nothing.
-async fn moved<F: Future<Output = io::Result<Vec<SocketAddr>>>>(resolve: impl Fn() -> F, from: SocketAddr) {
-    loop {
-        tokio::time::sleep(RESOLVE_EVERY).await;
-        if resolve().await.is_ok_and(|addresses| !addresses.is_empty() && !addresses.contains(&from)) {
-            return;
-        }
-    }
-}
-
-/// Gives a dial so much time.
-async fn within<T>(
-    after: Duration,
-    address: SocketAddr,
-    dial: impl Future<Output = Result<T, ConnectError>>,
-) -> Result<T, ConnectError> {
-    timeout(after, dial).await.unwrap_or(Err(ConnectError::Timeout { address, after }))
-}

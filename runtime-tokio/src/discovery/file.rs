@@ -14,9 +14,11 @@ use hotstuff2_sync::wire::KnownPeer;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::book::{AddressBook, BookAddress, BookEntry, MAX_ADDRESSES, MAX_BANS, MAX_PEERS};
+use super::book::{AddressBook, BookAddress, BookEntry, MAX_ADDRESSES, MAX_BANS, MAX_NAMED, MAX_PEERS};
+use super::bootstrap::BootstrapPeer;
 use super::candidates::{Candidate, Source};
 use crate::net::address::scope_of;
+use crate::net::sync_folder;
 
 /// Name of the address book in a node's folder.
 pub const BOOK_FILE: &str = "peers.book";
@@ -25,8 +27,8 @@ pub const BOOK_FILE: &str = "peers.book";
 const MAGIC: &[u8; 12] = b"hs2-peers/1\n";
 /// Bytes of the checksum behind the magic: xxh3, little-endian. It finds damage, not malice.
 const SUM_BYTES: usize = 8;
-/// Longest file that is read: what [`MAX_PEERS`] with all of their addresses, all candidates and [`MAX_BANS`] take, and
-/// some.
+/// Longest file that is read: what [`MAX_PEERS`] with all of their addresses, all candidates, [`MAX_BANS`] and
+/// [`MAX_NAMED`] take, and some.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Longest wall-clock time that is believed, in milliseconds since 1970: the year 2500.
 const MAX_TIME: u64 = 16_725_225_600_000;
@@ -123,14 +125,16 @@ impl AddressBook {
         }
     }
 
-    /// Writes the book to `path`, whole or not at all.
+    /// Writes the book to `path`, whole or not at all. It outlives a power cut once this has returned.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), BookError> {
         let path = path.as_ref();
         let draft = beside(path, ".new");
-        let written = write_synced(&draft, &encode(self)).and_then(|()| fs::rename(&draft, path));
+        let written = write_synced(&draft, &encode(self))
+            .and_then(|()| fs::rename(&draft, path))
+            .and_then(|()| sync_folder(path));
         written.map_err(|source| {
             let _ = fs::remove_file(&draft);
             BookError::Write { path: path.to_owned(), source }
@@ -155,8 +159,9 @@ fn encode(book: &AddressBook) -> Vec<u8> {
             .collect(),
         bans: book.bans().collect(),
     };
-    // Serializing numbers into a growing vector has no way to fail.
-    let content = postcard::to_allocvec(&content).unwrap_or_default();
+    let named: Vec<(String, Option<PeerId>)> = book.named().iter().map(|peer| (peer.to_string(), peer.id())).collect();
+    // Serializing numbers and texts into a growing vector has no way to fail.
+    let content = postcard::to_allocvec(&(content, named)).unwrap_or_default();
     [&MAGIC[..], &xxh3_64(&content).to_le_bytes(), &content].concat()
 }
 
@@ -167,9 +172,13 @@ fn decode(bytes: &[u8], seed: u64) -> Result<AddressBook, &'static str> {
         return Err("its checksum is wrong");
     }
     // Lists are read item by item out of at most a mebibyte, so what is read is bounded too.
-    let content: Content = postcard::from_bytes(content).map_err(|_| "its content can't be read")?;
+    let unreadable = |_| "its content can't be read";
+    let (content, rest) = postcard::take_from_bytes::<Content>(content).map_err(unreadable)?;
+    // A book that was written before named peers were remembered ends here.
+    let named: Vec<(String, Option<PeerId>)> =
+        if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(unreadable)? };
     let Content { peers, candidates, bans } = content;
-    if peers.len() > MAX_PEERS || bans.len() > MAX_BANS {
+    if peers.len() > MAX_PEERS || bans.len() > MAX_BANS || named.len() > MAX_NAMED {
         return Err("it holds more than any address book");
     }
     let fits = |address: &SocketAddr| {
@@ -200,6 +209,9 @@ fn decode(bytes: &[u8], seed: u64) -> Result<AddressBook, &'static str> {
         }
         book.ban(id, until);
     }
+    let name = |(place, id): (String, Option<PeerId>)| BootstrapPeer::new(&place, id).ok();
+    let named = named.into_iter().map(name).collect::<Option<Vec<_>>>().ok_or("it has names that name no peer")?;
+    book.set_named(&named);
     Ok(book)
 }
 
@@ -234,11 +246,14 @@ mod tests {
         book.set_bootstrap(id(2));
         assert!(book.hear(id(9), "10.0.0.1:1".parse().unwrap(), at(3, "10.0.0.2:9")));
         book.ban(id(4), UnixMillis::new(77));
+        let named = ["8.8.8.8:7".parse(), format!("node.example.org:7/{}", id(2)).parse()];
+        book.set_named(&named.map(Result::unwrap));
         book
     }
 
     fn same(left: &AddressBook, right: &AddressBook) -> bool {
-        left.peers == right.peers && left.bans == right.bans && left.candidates.iter().eq(right.candidates.iter())
+        let said = left.peers == right.peers && left.bans == right.bans && left.named() == right.named();
+        said && left.candidates.iter().eq(right.candidates.iter())
     }
 
     #[test]

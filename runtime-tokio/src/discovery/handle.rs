@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::book::AddressBook;
 use super::bootstrap::BootstrapPeer;
 use super::dialer::Dialer;
+use super::file::BookError;
 use crate::net::{BoxFuture, Handler, Network};
 
 /// Longest request for peers, in bytes: version, kind, a number and a port.
@@ -30,7 +31,8 @@ const DISCOVER_PATIENCE: Duration = Duration::from_secs(10);
 /// [`SyncConfig`]'s: `max_sync_peers`, `connection_timeout` and `retry_attempts`.
 #[derive(Clone, Debug)]
 pub struct DiscoverySettings {
-    /// Peers that are named by the operator: always dialled.
+    /// Peers that are named by the operator: always dialled, and remembered in the address book. Where there are none, those
+    /// that were named last are dialled.
     pub bootstrap: Vec<BootstrapPeer>,
     /// Where the address book is kept; nowhere by default.
     pub file: Option<PathBuf>,
@@ -50,8 +52,9 @@ pub struct DiscoverySettings {
     /// How often some peer is asked for others; six times as often below `min_peers`. A minute.
     pub exchange_interval: Duration,
     /// Shortest time between two dials of addresses that have not answered yet, whoever named them; ten times as long
-    /// while there are enough connections. Half a second: an unanswered dial costs its target about 7 KiB, so that is 14
-    /// KiB a second at most, over all targets.
+    /// while there are enough connections, and a quarter while nobody is connected. Half a second: an unanswered dial
+    /// costs its target about 7 KiB, so that is 14 KiB a second at most, over all targets; 56 while nobody is there who
+    /// could name more of them.
     pub trial_interval: Duration,
 }
 
@@ -77,6 +80,8 @@ pub struct Discovery(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     pub(super) book: Mutex<AddressBook>,
     pub(super) settings: DiscoverySettings,
+    /// Held while the book's file is written.
+    file: Mutex<()>,
     /// The network, once the task has started. It may hold the handler below, so it isn't held here.
     network: Mutex<Option<Weak<dyn Network>>>,
     /// What the operator has said since the task last looked, in order.
@@ -115,6 +120,7 @@ impl Discovery {
         Self(Arc::new(Shared {
             book: Mutex::new(book),
             settings,
+            file: Mutex::new(()),
             network: Mutex::new(None),
             orders: Mutex::default(),
             wake: Notify::new(),
@@ -253,6 +259,15 @@ impl Shared {
     pub(super) fn ban(&self, peer: PeerId, duration: Duration) {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(MAX_BAN_MILLIS);
         self.book().ban(peer, UnixMillis::new(unix_now().get().saturating_add(millis)));
+    }
+
+    /// Writes the book to its file, if it has one. Two that do so at a time come one after the other, each with the book as
+    /// it is then, so that the last one on the disk is the newest.
+    pub(super) fn save(&self) -> Result<(), BookError> {
+        let Some(path) = &self.settings.file else { return Ok(()) };
+        let _alone = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let book: AddressBook = self.book().clone();
+        book.save(path)
     }
 
     pub(super) fn book(&self) -> MutexGuard<'_, AddressBook> {

@@ -1,8 +1,11 @@
 //! [`Plan`]: whom to dial now. It remembers what was tried, and does nothing itself.
 //!
-//! In this order: the operator's peers, always; peers whose key has answered before, those of groups with the fewest
-//! connections first; then addresses that were only heard of, at a rate, each host once a minute, so that nobody can make
-//! this node flood a third party.
+//! There are three classes: the operator's peers, always; peers whose key has answered before, up to so many connections;
+//! and addresses that were only heard of, at a rate, each host once a minute, so that nobody can make this node flood a
+//! third party. Each class has places of its own, which no other takes, and a dial that nobody answers gives its place up
+//! after a moment, long before it is given up itself. Within a class the one that was dialled longest ago is next, so that
+//! everyone has a turn however many are dead: among those that were never dialled, one of the group with the fewest
+//! connections; of hearsay any that was not dialled within the last minute.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -29,14 +32,18 @@ const MAX_DOUBLINGS: u32 = 10;
 const MAX_REST_DOUBLINGS: u32 = 6;
 /// A pause is up to a quarter longer, by chance, so that nodes that lost the same peer don't come back to it all at once.
 const JITTER_SHARE: u64 = 4;
-/// Dials on their way at a time.
-pub(super) const MAX_DIALS: usize = 16;
-/// Of these, dials of addresses that were only heard of.
-pub(super) const MAX_TRIALS: usize = 4;
+/// Places of a class: the dials of it that are begun within [`PLACE_TIME`]. Eight a second find one live peer behind a
+/// hundred dead ones in 13 s.
+pub(super) const PLACES: usize = 8;
+/// How long a dial holds its place. It goes on until its time-out, but whoever has not answered by then seldom does: a
+/// handshake takes one round trip. Where handshakes take longer, a few more connections than wanted may come of it.
+pub(super) const PLACE_TIME: Duration = Duration::from_secs(1);
 /// Shortest time between two dials of one host that was only heard of, whatever ports it is said to have.
 pub(super) const TRIAL_PAUSE: Duration = Duration::from_secs(60);
 /// How much slower addresses are tried while there are enough connections.
 const NO_HASTE: u32 = 10;
+/// How much faster while nobody is connected: as fast as the places of the class allow.
+pub(super) const ALONE_HASTE: u32 = 4;
 
 /// A dial to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +69,8 @@ pub(super) struct Plan {
     /// When a host was tried that was only heard of.
     trials: HashMap<Host, Instant>,
     last_trial: Option<Instant>,
-    /// Dials on their way.
-    out: Vec<Dial>,
+    /// Dials on their way, and when they were begun.
+    out: Vec<(Dial, Instant)>,
 }
 
 /// One of the operator's peers.
@@ -203,20 +210,17 @@ impl Plan {
     /// Whom to dial now, if anyone. It counts as on its way until [`succeeded`](Self::succeeded) or
     /// [`failed`](Self::failed) says how it ended.
     pub(super) fn next(&mut self, own: PeerId, book: &AddressBook, links: &[PeerLink], now: Instant) -> Option<Dial> {
-        if self.out.len() >= MAX_DIALS {
-            return None;
-        }
         let dial = self
             .next_bootstrap(links, now)
             .or_else(|| self.next_known(own, book, links, now))
             .or_else(|| self.next_trial(own, book, links, now))?;
-        self.out.push(dial);
+        self.out.push((dial, now));
         Some(dial)
     }
 
     /// A dial ended well, with this peer. How often in a row it was dialled is forgotten when the connection has lasted.
     pub(super) fn succeeded(&mut self, dial: Dial, id: PeerId, now: Instant) {
-        self.out.retain(|out| *out != dial);
+        self.out.retain(|(out, _)| *out != dial);
         match dial {
             Dial::Bootstrap(number) => {
                 if let Some(peer) = self.bootstrap.get_mut(number) {
@@ -237,7 +241,7 @@ impl Plan {
 
     /// A dial failed.
     pub(super) fn failed(&mut self, dial: Dial, now: Instant) {
-        self.out.retain(|out| *out != dial);
+        self.out.retain(|(out, _)| *out != dial);
         match dial {
             Dial::Bootstrap(number) => {
                 if let Some(peer) = self.bootstrap.get_mut(number) {
@@ -261,40 +265,49 @@ impl Plan {
         self.tries.retain(|peer, tries| book.peers.contains_key(&peer.id) && !lasts(peer.id, tries));
     }
 
+    /// The dials that hold a place.
+    fn fresh(&self, now: Instant) -> impl Iterator<Item = Dial> + '_ {
+        self.out.iter().filter(move |(_, begun)| now < *begun + PLACE_TIME).map(|(dial, _)| *dial)
+    }
+
+    /// Whether a dial to the peer holds a place, whatever address it is of.
+    fn is_out(&self, id: PeerId, now: Instant) -> bool {
+        self.fresh(now).any(|dial| match dial {
+            Dial::Known(peer) | Dial::Trial { peer, .. } => peer.id == id,
+            Dial::Bootstrap(number) => self.bootstrap.get(number).is_some_and(|peer| peer.id == Some(id)),
+        })
+    }
+
+    /// Whether a dial of this address is on its way, however long.
+    fn is_dialled(&self, at: KnownPeer) -> bool {
+        self.out.iter().any(|(dial, _)| matches!(dial, Dial::Known(peer) | Dial::Trial { peer, .. } if *peer == at))
+    }
+
     fn next_bootstrap(&self, links: &[PeerLink], now: Instant) -> Option<Dial> {
+        if self.fresh(now).filter(|dial| matches!(dial, Dial::Bootstrap(_))).count() >= PLACES {
+            return None;
+        }
         let most = self.settings.retry_interval;
         let wanted = |number: usize, peer: &Bootstrap| {
-            !self.out.contains(&Dial::Bootstrap(number))
+            !self.out.iter().any(|(dial, _)| *dial == Dial::Bootstrap(number))
                 && !peer.id.is_some_and(|id| self.left.contains(&id))
                 && !links.iter().any(|link| Some(link.peer) == peer.id)
                 && peer.tries.is_due(now, peer.tries.growing(most))
         };
-        let mut peers = self.bootstrap.iter().enumerate();
-        peers.find(|&(number, peer)| wanted(number, peer)).map(|(number, _)| Dial::Bootstrap(number))
-    }
-
-    /// Connections of this node's making that are there or on their way.
-    fn dialled(&self, links: &[PeerLink]) -> usize {
-        let kept = |dial: &&Dial| !matches!(dial, Dial::Trial { keep: false, .. });
-        links.iter().filter(|link| link.dialled).count() + self.out.iter().filter(kept).count()
-    }
-
-    /// Whether the peer is connected, or a dial to it is on its way.
-    fn is_out(&self, id: PeerId) -> bool {
-        self.out.iter().any(|dial| match dial {
-            Dial::Known(peer) | Dial::Trial { peer, .. } => peer.id == id,
-            Dial::Bootstrap(number) => self.bootstrap.get(*number).is_some_and(|peer| peer.id == Some(id)),
-        })
+        let peers = self.bootstrap.iter().enumerate().filter(|&(number, peer)| wanted(number, peer));
+        peers.min_by_key(|(_, peer)| peer.tries.last).map(|(number, _)| Dial::Bootstrap(number))
     }
 
     fn next_known(&mut self, own: PeerId, book: &AddressBook, links: &[PeerLink], now: Instant) -> Option<Dial> {
-        if self.dialled(links) >= self.max_peers {
+        let out = self.fresh(now).filter(|dial| matches!(dial, Dial::Known(_))).count();
+        let dialled = links.iter().filter(|link| link.dialled).count();
+        if out >= PLACES || dialled + out >= self.max_peers {
             return None;
         }
-        let alone = !links.iter().any(|link| link.dialled);
+        let alone = dialled == 0;
         let connected: BTreeSet<PeerId> = links.iter().map(|link| link.peer).collect();
         let mut groups: HashMap<u64, usize> = HashMap::new();
-        let on_their_way = self.out.iter().filter_map(|dial| match dial {
+        let on_their_way = self.fresh(now).filter_map(|dial| match dial {
             Dial::Known(peer) | Dial::Trial { peer, keep: true } => Some(peer.address),
             _ => None,
         });
@@ -302,28 +315,30 @@ impl Plan {
         there.chain(on_their_way).for_each(|address| *groups.entry(group_of(address)).or_default() += 1);
         let mut best = None;
         for (id, entry) in book.peers() {
-            if id == own || connected.contains(&id) || self.is_out(id) || book.is_banned(id) || self.left.contains(&id)
+            if id == own
+                || connected.contains(&id)
+                || self.is_out(id, now)
+                || book.is_banned(id)
+                || self.left.contains(&id)
             {
                 continue;
             }
             for at in &entry.addresses {
                 let peer = KnownPeer { id, address: at.address };
                 let tries = self.tries.get(&peer).copied().unwrap_or_default();
-                let rests = tries.failures >= self.attempts;
                 // One that failed often rests for long; but who has nobody tries everyone.
-                let rests_long = rests && !alone;
-                let pause = if rests_long {
+                let pause = if tries.failures >= self.attempts && !alone {
                     // Longer each time, up to an hour or so: most of those that were ever known are gone for good.
                     let doublings = tries.failures.saturating_sub(self.attempts).min(MAX_REST_DOUBLINGS);
                     self.settings.rest.saturating_mul(1 << doublings)
                 } else {
                     tries.growing(self.settings.retry_interval)
                 };
-                if !tries.is_due(now, pause) {
+                if !tries.is_due(now, pause) || self.is_dialled(peer) {
                     continue;
                 }
                 let crowd = groups.get(&group_of(at.address)).copied().unwrap_or(0);
-                let key = (rests, crowd, tries.failures, at.failures, self.rng.next_u64());
+                let key = (tries.last, crowd, at.failures, self.rng.next_u64());
                 if best.as_ref().is_none_or(|(least, _)| key < *least) {
                     best = Some((key, peer));
                 }
@@ -333,10 +348,17 @@ impl Plan {
     }
 
     fn next_trial(&mut self, own: PeerId, book: &AddressBook, links: &[PeerLink], now: Instant) -> Option<Dial> {
-        let out = self.out.iter().filter(|dial| matches!(dial, Dial::Trial { .. })).count();
-        let has_room = self.dialled(links) < self.max_peers;
-        let pause = self.settings.trial_interval * if has_room { 1 } else { NO_HASTE };
-        if out >= MAX_TRIALS || self.last_trial.is_some_and(|last| now < last + pause) {
+        let out = self.fresh(now).filter(|dial| matches!(dial, Dial::Trial { .. })).count();
+        let kept = self.fresh(now).filter(|dial| matches!(dial, Dial::Trial { keep: true, .. })).count();
+        let dialled = links.iter().filter(|link| link.dialled).count();
+        let has_room = dialled + kept < self.max_peers;
+        let pause = match has_room {
+            // Nobody is there, so nobody names victims.
+            true if links.is_empty() => self.settings.trial_interval / ALONE_HASTE,
+            true => self.settings.trial_interval,
+            false => self.settings.trial_interval * NO_HASTE,
+        };
+        if out >= PLACES || self.last_trial.is_some_and(|last| now < last + pause) {
             return None;
         }
         let connected: BTreeSet<PeerId> = links.iter().map(|link| link.peer).collect();
@@ -346,7 +368,7 @@ impl Plan {
             let KnownPeer { id, address } = candidate.peer;
             // Of who is banned nothing is kept.
             let fits = id != own && !self.left.contains(&id);
-            fits && !self.is_out(id) && rested(Host::of(address))
+            fits && !self.is_out(id, now) && !self.is_dialled(candidate.peer) && rested(Host::of(address))
         })?;
         self.rng = rng;
         self.last_trial = Some(now);

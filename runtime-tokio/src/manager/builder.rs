@@ -1,6 +1,6 @@
 //! [`SyncManagerBuilder`]: a manager from a genesis document and a folder, with a default for everything else.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ impl SyncManagerBuilder {
             dir: dir.into(),
             config: SyncConfig::default(),
             peers: Vec::new(),
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
             limits: QuicLimits::default(),
             application: None,
             stages_state: false,
@@ -107,7 +107,8 @@ impl SyncManagerBuilder {
         self
     }
 
-    /// Answers peers at this address, while catching up too. By default any free port on all interfaces.
+    /// Answers peers at this address, while catching up too. By default `[::]:0`, any free port on all interfaces, by IPv4
+    /// and IPv6 as far as the machine has them. Peers of a family that the address leaves out can't be dialled.
     #[must_use]
     pub fn with_listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;

@@ -1,9 +1,10 @@
 //! Peers that are remembered, and those that lead to others.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::UdpSocket;
 use std::process::Stdio;
 
-use crate::common::{World, complaint, hs2_sync, interrupt, report, strs};
+use crate::common::{Server, World, complaint, hs2_sync, interrupt, report, strs, wait_until};
 
 #[test]
 fn a_node_remembers_the_peers_that_it_found() {
@@ -35,6 +36,29 @@ fn a_node_remembers_the_peers_that_it_found() {
     let end = report(&strs(&world.sync("late", &servers, &[])));
     assert_eq!(end["ok"], true);
     assert_eq!(std::fs::read(world.path("late/peers.book.damaged")).unwrap(), b"scribble");
+}
+
+#[test]
+fn named_peers_are_remembered_though_they_have_not_answered_yet() {
+    let world = World::new(&["--blocks", "300"]);
+    // Where a server is going to be, and an address that stays silent.
+    let (reserved, silent) = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap()).into();
+    let (place, silent) = (reserved.local_addr().unwrap().to_string(), silent.local_addr().unwrap().to_string());
+    let named = ["--peer", &silent, "--peer", &place];
+    let mut process = hs2_sync(&strs(&world.sync("late", &[], &named))).stderr(Stdio::piped()).spawn().unwrap();
+    // On the disk as soon as it dials, so that a kill forgets them no more than Ctrl-C does.
+    reserved.recv_from(&mut [0; 1500]).unwrap();
+    wait_until(|| world.path("late/peers.book").exists());
+    interrupt(&process);
+    let mut told = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(!process.wait().unwrap().success() && told.contains("the next `sync` goes on from there"), "{told}");
+    assert_eq!(report(&["peers", "--dir", &world.text("late")])["named"], serde_json::json!([silent, place]));
+
+    drop(reserved);
+    let _server = Server::start(&world.path("chain"), &place);
+    let end = report(&["sync", "--dir", &world.text("late")]);
+    assert_eq!(end["head"]["height"], 300);
 }
 
 #[test]

@@ -143,7 +143,8 @@ pub(crate) struct ServeArgs {
     /// Folder with a store and its genesis.json, as `gen` and `sync` leave it
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// Address to listen on; port 0 takes any free one
+    /// Address to listen on, by default for this machine alone; [::]:PORT is all addresses, IPv4 and IPv6, and port 0 takes
+    /// any free one. Peers of a family that it leaves out can't be dialled
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
     /// File with this node's key; made where it is missing [default: DIR/identity.key]
@@ -192,7 +193,7 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PeerArgs {
     /// A peer to connect to: an address or a host name, and the peer's id where only that peer will do (repeatable).
-    /// Peers tell of others, and those that were found are remembered
+    /// Peers tell of others; those that were found are remembered, and those named here until others are named
     #[arg(long = "peer", value_name = "HOST:PORT[/PEERID]")]
     pub(crate) named: Vec<BootstrapPeer>,
     /// File with the addresses of peers that were found [default: DIR/peers.book]
@@ -269,8 +270,9 @@ pub(crate) struct SyncArgs {
     /// What executes the blocks
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
-    /// Address to answer peers at, while catching up too; port 0 takes any free one
-    #[arg(long, default_value = "0.0.0.0:0", value_name = "ADDR")]
+    /// Address to answer peers at, while catching up too; [::] is all addresses, IPv4 and IPv6, and port 0 takes any free
+    /// one. Peers of a family that it leaves out can't be dialled
+    #[arg(long, default_value = "[::]:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
     /// Give up after so many seconds without a new block or a new part of a state; 0 waits for ever
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]

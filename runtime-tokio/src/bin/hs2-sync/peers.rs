@@ -1,9 +1,11 @@
 //! `peers`: what a node's address book holds; and how the other commands open it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use hotstuff2_sync_tokio::discovery::{BOOK_FILE, BookEntry, BookError, BookFound};
+use hotstuff2_sync_tokio::discovery::{BOOK_FILE, BookEntry, BookError, BookFound, BootstrapPeer};
+use hotstuff2_sync_tokio::net::QuicNetwork;
 use hotstuff2_sync_tokio::{AddressBook, Discovery, DiscoverySettings};
 use serde::Serialize;
 
@@ -14,6 +16,8 @@ use crate::report::{say, write_json};
 
 #[derive(Serialize)]
 struct PeersReport {
+    /// What `--peer` named last.
+    named: Vec<String>,
     peers: Vec<KnownReport>,
     /// Addresses that others named and where nobody has answered yet.
     candidates: Vec<CandidateReport>,
@@ -71,6 +75,7 @@ pub(crate) fn run(args: &PeersArgs) -> Result<(), CliError> {
     report.bans.iter().for_each(|ban| {
         say(json, format_args!("{} is banned for another {} s", ban.id, ban.until.saturating_sub(now) / 1000));
     });
+    report.named.iter().for_each(|peer| say(json, format_args!("{peer} was named by --peer and is dialled always")));
     say(json, format_args!("{} peers, {} addresses not tried yet", report.peers.len(), report.candidates.len()));
     json.map_or(Ok(()), |path| write_json(&report, path))
 }
@@ -92,10 +97,24 @@ fn report(book: &AddressBook) -> PeersReport {
         id: peer.id.to_string(),
         address: peer.address.to_string(),
     };
+    let named = |peer: &BootstrapPeer| match peer.id() {
+        Some(id) => format!("{peer}/{id}"),
+        None => peer.to_string(),
+    };
     PeersReport {
+        named: book.named().iter().map(named).collect(),
         peers: book.peers().map(peer).collect(),
         candidates: book.candidates().map(candidate).collect(),
         bans: book.bans().map(|(id, until)| BanReport { id: id.to_string(), until: until.get() }).collect(),
+    }
+}
+
+/// Says so where `network` was to listen by both families and has IPv4 alone.
+pub(crate) fn say_families(network: &QuicNetwork, asked: SocketAddr) {
+    if let Ok(address) = network.local_addr()
+        && address.is_ipv4() != asked.is_ipv4()
+    {
+        eprintln!("this machine has no IPv6: listening at {address}, and peers are reached by IPv4 only");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::CliError;
 use crate::inspect::open_store;
 use crate::lie::Staged;
 use crate::nuisance::Nuisant;
-use crate::peers::discovery;
+use crate::peers::{discovery, say_families};
 use crate::report::{ServeReport, say, write_json};
 use crate::stop::stop_signal;
 use crate::sync::{counted, show_metrics};
@@ -97,6 +97,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let handler = Arc::new(discovery.handler(counted(handler, metrics.as_ref())));
     let limits = limits(args.serve_cpu, args.serve_mib, args.max_connections);
     let (network, mut events) = QuicNetwork::bind(args.listen, identity, limits, Some(handler))?;
+    say_families(&network, args.listen);
     let begin = Instant::now();
     let report = ServeReport {
         address: network

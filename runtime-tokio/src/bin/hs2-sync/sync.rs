@@ -21,7 +21,7 @@ use crate::error::CliError;
 use crate::generate::now;
 use crate::inspect::{head_of, header_at};
 use crate::ledger_app::LedgerApp;
-use crate::peers::discovery;
+use crate::peers::{discovery, say_families};
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
 use crate::serve::IDENTITY_FILE;
 use crate::stop::stop_signal;
@@ -139,6 +139,7 @@ fn start(
     }
     let handler = Arc::new(discovery.handler(counted(Arc::new(StoreHandler::new(Arc::clone(store))), metrics)));
     let (network, events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
+    say_families(&network, args.listen);
     let network: Arc<dyn Network> = Arc::new(network);
     let builder =
         SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, Arc::clone(&network), events)
