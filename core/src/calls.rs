@@ -108,7 +108,7 @@ pub struct Applied {
 /// Why blocks were not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum ApplyError {
-    /// It may work later (a busy or full disk): tried again, with growing pauses.
+    /// It may work later (a busy disk): tried again, with growing pauses.
     #[error("the store or the application can't take blocks now")]
     Transient,
     /// It will not work without help.
@@ -117,6 +117,16 @@ pub enum ApplyError {
     /// The application's state root differs from the one in a proven header: no peer is to blame.
     #[error("the state root after block {0} differs from the one that the network agreed on")]
     StateMismatch(Height),
+    /// There is no room left to write: tried again, with growing pauses.
+    #[error("the disk of the store or the application is full")]
+    NoSpace,
+}
+
+impl ApplyError {
+    /// Whether the same call may work later, with nothing done to it.
+    pub const fn is_transient(self) -> bool {
+        matches!(self, Self::Transient | Self::NoSpace)
+    }
 }
 
 /// Handovers to store, before any block of the epochs that they begin is applied.
@@ -137,6 +147,16 @@ pub enum StoreError {
     /// It will not work without help.
     #[error("the store refuses to write")]
     Permanent,
+    /// There is no room left to write: tried again, with growing pauses.
+    #[error("the store's disk is full")]
+    NoSpace,
+}
+
+impl StoreError {
+    /// Whether the same call may work later, with nothing done to it.
+    pub const fn is_transient(self) -> bool {
+        matches!(self, Self::Transient | Self::NoSpace)
+    }
 }
 
 /// Work on the staging area, where a state is put together beside the live one. At most one such call is out at a time.

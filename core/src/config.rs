@@ -4,6 +4,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// The default of [`SyncConfig::stall_after`].
+pub(crate) const STALL_AFTER: Duration = Duration::from_secs(5);
+
 /// How to catch up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -166,7 +169,7 @@ impl Default for SyncConfig {
             full_audit: false,
             job_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(60),
-            stall_after: Duration::from_secs(5),
+            stall_after: STALL_AFTER,
         }
     }
 }

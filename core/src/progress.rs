@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::STALL_AFTER;
 use crate::ids::Height;
 use crate::time::{Instant, UnixMillis, micros};
 
@@ -239,9 +240,6 @@ pub struct ProgressTracker {
     now: Instant,
 }
 
-/// Time without a step after which nothing moves.
-const STALLED_AFTER: Duration = Duration::from_secs(5);
-
 impl ProgressTracker {
     /// Notes where it stands.
     pub fn update(&mut self, now: Instant, current: Height, target: Height) {
@@ -261,11 +259,19 @@ impl ProgressTracker {
         self.pace.rates(self.now, self.current.get()).map_or(0, |rates| rates.mean)
     }
 
-    /// Time that is left, as of the last update. `None` where there is no rate, or the gap doesn't close.
+    /// Whether the height has not moved for as long as the machine takes, by default, to say that it is stalled.
+    fn is_stalled(&self) -> bool {
+        self.now.since(self.moved) >= STALL_AFTER
+    }
+
+    /// Time that is left, as of the last update. `None` where there is no rate, nothing moves, or the gap doesn't close.
     pub fn eta(&self) -> Option<Eta> {
         let left = self.target.above(self.current);
         if left == 0 {
             return Some(Eta::DONE);
+        }
+        if self.is_stalled() {
+            return None;
         }
         self.pace.rates(self.now, self.current.get())?.eta(left, self.goal.growth(self.now))
     }
@@ -275,7 +281,7 @@ impl ProgressTracker {
         if self.target <= self.current && !self.pace.samples.is_empty() {
             return ProgressTrend::Done;
         }
-        if self.now.since(self.moved) >= STALLED_AFTER {
+        if self.is_stalled() {
             return ProgressTrend::Stalled;
         }
         let Some((older, newer)) = self.pace.halves(self.now, self.current.get()) else {

@@ -36,7 +36,8 @@ pub enum ExecuteError {
         /// The root that execution gave.
         found: Hash,
     },
-    /// It may work later: the same blocks come again.
+    /// It may work later: the same blocks come again. Where the cause is an [`io::Error`](std::io::Error) or a
+    /// [`StoreFailure`](crate::store::StoreFailure) that says so, the sync tells that the disk is full.
     #[error("blocks can't be executed now: {0}")]
     Transient(Box<dyn Error + Send + Sync>),
     /// It will not work without help.

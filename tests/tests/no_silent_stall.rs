@@ -2,12 +2,15 @@
 //! why it waits, what it does next and by when; and left alone until then, that is what it does. Each of these runs also
 //! replays from its trace.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, Event, Output, PeerEvent, Replay, StallStep, Start, StoreCall, StoreError,
+    Applied, Apply, ApplyError, Event, Output, PeerEvent, Replay, StallReason, StallStep, Start, StateCall, StateReply,
+    StateWork, StoreCall, StoreError,
 };
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
@@ -97,6 +100,99 @@ impl Applier for Fickle {
     }
 }
 
+/// A host of either kind.
+enum Host {
+    Fickle(Fickle),
+    States(StateHost),
+}
+
+impl Host {
+    fn host(&mut self) -> &mut dyn Applier {
+        match self {
+            Self::Fickle(host) => host,
+            Self::States(host) => host,
+        }
+    }
+}
+
+/// A disk that is full now and then, for a while: nothing is written until there is room again.
+struct Filling {
+    host: Host,
+    rng: Rng,
+    refusals: u64,
+    /// Whether it was full when it was asked last.
+    full: Rc<Cell<bool>>,
+}
+
+impl Filling {
+    /// Whether the disk is full this time.
+    fn is_full(&mut self) -> bool {
+        if self.refusals == 0 && one_in(&mut self.rng, 12) {
+            self.refusals = 1 + self.rng.below(9);
+        }
+        let full = self.refusals > 0;
+        self.refusals = self.refusals.saturating_sub(1);
+        self.full.set(full);
+        full
+    }
+}
+
+impl Applier for Filling {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        if self.is_full() {
+            let through = Height::new(apply.range()?.first().get() - 1);
+            return Some((
+                Duration::from_millis(5),
+                Applied { id: apply.id, through, error: Some(ApplyError::NoSpace) },
+            ));
+        }
+        self.host.host().apply(apply)
+    }
+
+    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
+        self.host.host().replay(replay)
+    }
+
+    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+        if self.is_full() {
+            return Some((Duration::from_millis(5), Err(StoreError::NoSpace)));
+        }
+        self.host.host().store(call)
+    }
+
+    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
+        if !matches!(call.work, StateWork::Survey(_)) && self.is_full() {
+            return Some((Duration::from_millis(5), Err(StoreError::NoSpace)));
+        }
+        self.host.host().state(call)
+    }
+}
+
+/// What a disk that stays full must be told as, whatever else moves. Counts the times at which it was.
+struct FullDisk {
+    full: Rc<Cell<bool>>,
+    since: Option<Instant>,
+    stall_after: Duration,
+    told: u64,
+}
+
+impl FullDisk {
+    fn check(&mut self, world: &World) {
+        if !self.full.get() {
+            self.since = None;
+            return;
+        }
+        let since = *self.since.get_or_insert(world.now());
+        // The host answers after a moment, and the watch looks at times of its own.
+        if world.now().since(since) > 2 * self.stall_after + Duration::from_secs(1) {
+            let stall = world.machine.stall().map(|stall| (stall.reason, stall.step));
+            assert_eq!(stall, Some((StallReason::DiskFull, StallStep::CallAgain)), "full since {since:?}");
+            assert_eq!(world.machine.progress().eta, None);
+            self.told += 1;
+        }
+    }
+}
+
 /// Whether `output` is the step that was announced.
 fn is(step: StallStep, output: &Output) -> bool {
     match step {
@@ -142,7 +238,8 @@ fn check(world: &World, running: bool, steps: &mut [u64; 5]) {
     }
 }
 
-fn try_world(seed: u64, steps: &mut [u64; 5]) {
+/// Returns how often a full disk was told of.
+fn try_world(seed: u64, steps: &mut [u64; 5]) -> u64 {
     let rng = &mut Rng::new(seed);
     let strategies =
         [SyncStrategyType::Auto, SyncStrategyType::Parallel, SyncStrategyType::Incremental, SyncStrategyType::Fast];
@@ -160,17 +257,21 @@ fn try_world(seed: u64, steps: &mut [u64; 5]) {
     let spec =
         ChainSpec { blocks: 300, epochs: 1 + rng.below(3), snapshot_interval: 100, seed, ..ChainSpec::default() };
     let staging = strategy == SyncStrategyType::Fast || one_in(rng, 2);
+    let full = Rc::new(Cell::new(false));
+    let rng_of_disk = Rng::new(rng.next_u64());
+    let filling = |host| Filling { host, rng: rng_of_disk, refusals: 0, full: Rc::clone(&full) };
+    let stall_after = config.stall_after;
     let mut world = if staging {
         let chain = TestChain::with_ledger(spec, 50, 10).unwrap();
         let host = StateHost::new(chain.chain());
         let start = Start { stages_state: true, ..chain.start() };
         let mut world = World::from(chain, config, start).unwrap();
-        world.set_host(host);
+        world.set_host(filling(Host::States(host)));
         world
     } else {
         let chain = TestChain::with_payloads(spec, 200, None).unwrap();
         let mut world = World::new(chain, config).unwrap();
-        world.set_host(Fickle(Rng::new(rng.next_u64())));
+        world.set_host(filling(Host::Fickle(Fickle(Rng::new(rng.next_u64())))));
         world
     };
     world.record();
@@ -187,11 +288,14 @@ fn try_world(seed: u64, steps: &mut [u64; 5]) {
         }
     }
     check(&world, false, steps);
+    let mut disk = FullDisk { full, since: None, stall_after, told: 0 };
     for _ in 0..=rng.below(3) {
         world.start();
+        disk.since = None;
         check(&world, true, steps);
         world.run_until(Duration::from_secs(5 + rng.below(40)), |world| {
             check(world, true, steps);
+            disk.check(world);
             false
         });
         world.stop();
@@ -206,24 +310,28 @@ fn try_world(seed: u64, steps: &mut [u64; 5]) {
     let replayed = trace.replay().unwrap();
     assert_eq!(replayed.digest(), trace.digest());
     assert_eq!(replayed.machine().progress(), world.machine.progress());
+    disk.told
 }
 
 #[test]
 fn no_silent_stall() {
-    let mut steps = [0; 5];
+    let (mut steps, mut full) = ([0; 5], 0);
     if let Some(seed) = std::env::var("STALL_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return try_world(seed, &mut steps);
+        try_world(seed, &mut steps);
+        return;
     }
     for seed in 0..WORLDS {
         let tried = std::panic::catch_unwind(|| {
             let mut steps = [0; 5];
-            try_world(seed, &mut steps);
-            steps
+            let full = try_world(seed, &mut steps);
+            (steps, full)
         });
-        let Ok(counted) = tried else { panic!("the world of STALL_SEED={seed} fails") };
+        let Ok((counted, told)) = tried else { panic!("the world of STALL_SEED={seed} fails") };
+        full += told;
         steps.iter_mut().zip(counted).for_each(|(all, counted)| *all += counted);
     }
     assert!(steps.iter().all(|&count| count > 100), "every step is waited for in some world: {steps:?}");
+    assert!(full > 100, "some disks stay full for long: {full}");
 }
 
 /// The goal that is asked for may lie below the tip; then nothing is waited for above it.

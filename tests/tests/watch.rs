@@ -259,15 +259,18 @@ fn claims_of_a_few_and_of_who_failed_to_prove_them_move_no_estimate() {
 #[test]
 fn a_state_on_its_way_has_a_pace() {
     let spec = ChainSpec { blocks: 1990, snapshot_interval: 1000, ..ChainSpec::default() };
-    let chain = TestChain::with_ledger(spec, 5000, 100).unwrap();
+    let chain = TestChain::with_ledger(spec, 20_000, 100).unwrap();
     let host = StateHost::new(chain.chain());
-    let config = SyncConfig { default_strategy: SyncStrategyType::Fast, ..SyncConfig::default() };
+    // A small budget, so that it is staged in several parts.
+    let config =
+        SyncConfig { default_strategy: SyncStrategyType::Fast, memory_budget: 8 << 20, ..SyncConfig::default() };
     let start = Start { stages_state: true, ..chain.start() };
     let mut world = World::from(chain, config, start).unwrap();
     world.set_host(host);
-    world.join(1, at_line(Honest::default(), 20_000));
+    world.join(1, at_line(Honest::default(), 100_000));
     world.start();
-    let staged = |world: &World| world.machine.progress().state.is_some_and(|state| state.done_ppm > 500_000);
+    let part = 300_000..1_000_000;
+    let staged = |world: &World| world.machine.progress().state.is_some_and(|state| part.contains(&state.done_ppm));
     assert!(world.run_until(MINUTE * 10, staged), "{:?}", world.machine.progress());
     assert!(world.machine.progress().eta.is_some());
 }

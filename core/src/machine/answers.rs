@@ -408,10 +408,10 @@ impl Machine {
             self.counters.payload_bytes = self.counters.payload_bytes.saturating_add(bytes);
             self.epochs.forget_below(self.applied);
         } else {
-            match answer.error {
-                None | Some(ApplyError::Transient) => {
+            match answer.error.filter(|error| !error.is_transient()) {
+                None => {
                     self.calls.insert(answer.id, pending);
-                    self.rest_call(answer.id);
+                    self.rest_call(answer.id, answer.error == Some(ApplyError::NoSpace));
                 }
                 Some(error) => {
                     self.timers.cancel(Timer::Call(answer.id));
@@ -425,10 +425,10 @@ impl Machine {
         self.unplanned = true;
     }
 
-    /// The host can't now: the call comes again after a pause, which doubles each time.
-    fn rest_call(&mut self, id: CallId) {
+    /// The host can't now, perhaps because its disk is full: the call comes again after a pause, which doubles each time.
+    fn rest_call(&mut self, id: CallId, disk_full: bool) {
         let Some(pending) = self.calls.get_mut(&id) else { return };
-        pending.resting = true;
+        pending.disk_full |= disk_full;
         let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);
         pending.refusals = pending.refusals.saturating_add(1);
         self.timers.set(Timer::Call(id), self.now.after(rest));
@@ -444,8 +444,8 @@ impl Machine {
 
     /// The host could not store something: it is asked again after a pause, or this is the end.
     pub(super) fn call_failed(&mut self, id: CallId, error: StoreError) {
-        if error == StoreError::Transient {
-            self.rest_call(id);
+        if error.is_transient() {
+            self.rest_call(id, error == StoreError::NoSpace);
             return;
         }
         self.end_call(id);

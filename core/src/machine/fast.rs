@@ -265,7 +265,7 @@ impl Machine {
         self.emit(Event::StateTarget { height, root: header.state_root, moves: self.fast.moves });
         // Moving alone is no progress: nobody may give the new one either.
         if self.fast.moves == 0 {
-            self.progressed();
+            self.found_more();
         }
     }
 

@@ -15,9 +15,9 @@ const WHOLE_PPM: u64 = 1_000_000;
 /// What an estimate rests on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Forecast {
-    /// The applied height.
+    /// The applied height, in [`Machine::working_time`]: a night at the tip says nothing of how fast blocks are applied.
     blocks: RateWindow,
-    /// How much of a state is staged, in millionths.
+    /// How much of a state is staged, in millionths, in the same time.
     state: RateWindow,
     /// The proven target.
     goal: GoalPace,
@@ -34,9 +34,10 @@ impl Forecast {
 impl Machine {
     /// Notes how far it is now.
     pub(super) fn note_pace(&mut self) {
-        self.forecast.blocks.note(self.now, self.applied.get());
+        let now = self.working_time();
+        self.forecast.blocks.note(now, self.applied.get());
         if let Some(walk) = &self.fast.walk {
-            self.forecast.state.note(self.now, walk.done_ppm());
+            self.forecast.state.note(now, walk.done_ppm());
         }
     }
 
@@ -64,19 +65,23 @@ impl Machine {
         self.target().unwrap_or(self.applied).max(claimed).max(self.applied)
     }
 
-    /// Time that is left.
+    /// Time that is left. `None` while a complete state is hashed: nobody says how far that is.
     pub(super) fn eta(&self) -> Option<Eta> {
+        if self.is_hashing() {
+            return None;
+        }
+        let now = self.working_time();
         let destination = self.until.map_or(self.destination(), |until| until.max(self.applied));
         let growth = if self.until.is_some() { 0 } else { self.forecast.goal.growth(self.now) };
         let Some(walk) = &self.fast.walk else {
             let left = destination.above(self.applied);
-            return match self.forecast.blocks.rates(self.now, self.applied.get()) {
+            return match self.forecast.blocks.rates(now, self.applied.get()) {
                 Some(rates) => rates.eta(left, growth),
                 None => (left == 0).then_some(Eta::DONE),
             };
         };
         let done = walk.done_ppm();
-        let state = self.forecast.state.rates(self.now, done)?.eta(WHOLE_PPM.saturating_sub(done), 0)?;
+        let state = self.forecast.state.rates(now, done)?.eta(WHOLE_PPM.saturating_sub(done), 0)?;
         // Blocks are not executed yet, or not since long: at the rate that was measured before, or is assumed.
         let rate = match self.fast.block_rate() {
             0 => ASSUMED_BLOCKS_PER_SECOND,

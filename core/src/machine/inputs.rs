@@ -422,9 +422,9 @@ impl Machine {
     /// A call was not answered in time, or its rest is over: it is given out again.
     fn call_timed_out(&mut self, id: crate::ids::CallId) {
         let Some(pending) = self.calls.get_mut(&id) else { return };
-        pending.resting = false;
-        self.outputs.push_back(pending.call.output());
-        self.timers.set(Timer::Call(id), self.now.after(self.config.call_timeout));
+        pending.late |= pending.refusals == 0;
+        let call = pending.call.clone();
+        self.give_out(id, &call);
     }
 
     /// Bans a peer for a provably false answer, or sets it aside where this node suspects itself.

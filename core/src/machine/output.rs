@@ -236,6 +236,43 @@ pub enum StallReason {
     /// The host said that it can't take blocks now.
     #[error("the store or the application can't take blocks now; tried again after a pause")]
     HostBusy,
+    /// The host said that its disk is full.
+    #[error("the disk is full; free space: nothing is lost, and writing goes on by itself")]
+    DiskFull,
+}
+
+impl StallReason {
+    /// All names that [`name`](Self::name) gives, for what lists every reason, as metrics do.
+    pub const NAMES: [&'static str; 11] = [
+        "no_peers",
+        "no_target",
+        "handover_missing",
+        "blocks_missing",
+        "no_snapshot",
+        "state_missing",
+        "peers_slow",
+        "verify_late",
+        "host_late",
+        "host_busy",
+        "disk_full",
+    ];
+
+    /// Its name, without what it is about: the same as in its serialized form.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NoPeers => "no_peers",
+            Self::NoTarget(_) => "no_target",
+            Self::HandoverMissing(_) => "handover_missing",
+            Self::BlocksMissing(_) => "blocks_missing",
+            Self::NoSnapshot(_) => "no_snapshot",
+            Self::StateMissing(_) => "state_missing",
+            Self::PeersSlow => "peers_slow",
+            Self::VerifyLate => "verify_late",
+            Self::HostLate => "host_late",
+            Self::HostBusy => "host_busy",
+            Self::DiskFull => "disk_full",
+        }
+    }
 }
 
 /// Why the sync has stopped for good.
@@ -322,17 +359,20 @@ pub struct Progress {
     pub strategy: SyncStrategyType,
     /// The state, if one is or was fetched.
     pub state: Option<StateProgress>,
-    /// Blocks a second over the last seconds, and since the start where that is shorter.
+    /// Blocks a second over the last seconds in which there was something to do, and since the start where that is
+    /// shorter. It falls while nothing moves.
     pub blocks_per_second: u64,
     /// The likely time that is left: [`Eta::likely`].
     pub remaining: Option<Duration>,
-    /// Time that is left, a state that is fetched included. `None` while there is no rate, or while the target moves away
-    /// as fast as it is approached.
+    /// Time that is left, a state that is fetched included. `None` while there is no rate, while the target moves away as
+    /// fast as it is approached, while a complete state is hashed, and while nothing moves.
     pub eta: Option<Eta>,
     /// Why nothing moves, once nothing has moved for [`stall_after`](crate::config::SyncConfig::stall_after).
     pub stall: Option<Stall>,
     /// What it waits for most, over the whole time so far.
     pub bottleneck: Bottleneck,
+    /// Time in which there was nothing to do: at the goal, or stopped.
+    pub idle: Duration,
     /// Payload bytes applied.
     pub payload_bytes: u64,
     /// Bytes of answers that were accepted, each piece once.
@@ -379,7 +419,7 @@ pub struct StateProgress {
     pub moves: u64,
     /// Time since the first target.
     pub elapsed: Duration,
-    /// Time to the end at the pace so far; `None` before there is one.
+    /// Time to the end at the pace so far; `None` before there is one, and while there is no estimate of the whole.
     pub remaining: Option<Duration>,
 }
 

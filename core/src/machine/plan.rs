@@ -47,7 +47,7 @@ impl Machine {
             return;
         }
         if self.replay() {
-            self.watch();
+            self.keep_watch();
             return;
         }
         if self.claims_changed {
@@ -68,7 +68,7 @@ impl Machine {
         }
         self.check_reached();
         self.backfill();
-        self.watch();
+        self.keep_watch();
     }
 
     /// Asks those who were given a place for their claims, and keeps the watch on rotation.
@@ -371,6 +371,7 @@ impl Machine {
         if enough || (heard && settled && !waits && !checks) {
             let Some(id) = self.applied_id else { return };
             self.reached = Some(self.applied);
+            self.moved();
             self.emit(Event::Reached(BlockPoint { height: self.applied, id }));
         }
     }

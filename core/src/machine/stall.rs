@@ -2,9 +2,16 @@
 //!
 //! While the machine runs and is not at its goal there is always an answer ([`Machine::waiting`]), and its deadline is a
 //! timer of the machine: by then it asks, verifies or calls again, or says again that it can't do anything alone.
+//!
+//! Progress is what brings the node nearer to its goal and can't be had twice: a higher block is applied, a newer epoch is
+//! trusted, more of a state is there than ever, a state is live, there is a goal after the last one was reached. Whatever
+//! is asked for, answered, surveyed or tried again is none, and neither is a target that moves away. While the host
+//! refuses a call only what the host does counts, since the rest has to wait for it. Events, progress, metrics, estimates
+//! and the patience of programs all go by this one judge ([`Machine::stall`]).
 
 use core::time::Duration;
 
+use crate::calls::{StateCall, StateWork};
 use crate::config::SyncStrategyType;
 use crate::machine::output::{Bottleneck, Event, Stall, StallReason, StallStep};
 use crate::machine::plan::APPLY_CALLS;
@@ -18,9 +25,58 @@ const MAX_REMINDER: Duration = Duration::from_secs(60);
 /// Doublings after which that is reached, whatever the first pause.
 const MAX_DOUBLINGS: u32 = 10;
 
+/// What the watch knows of the past.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Watch {
+    /// When there was progress last, or nothing to wait for.
+    progressed_at: Instant,
+    /// The reason that was told, until there is progress.
+    told: Option<StallReason>,
+    /// Looks since the last progress that found none.
+    checks: u32,
+    /// Time at the goal, or stopped.
+    idle: Duration,
+}
+
+impl Watch {
+    /// A watch that begins now.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { progressed_at: now, told: None, checks: 0, idle: Duration::ZERO }
+    }
+
+    /// Time has passed in which there was nothing to do.
+    pub(super) fn was_idle(&mut self, time: Duration) {
+        self.idle = self.idle.saturating_add(time);
+    }
+}
+
 impl Machine {
-    /// Notes what the sync waits for now, and keeps the watch on progress.
-    pub(super) fn watch(&mut self) {
+    /// Notes progress.
+    pub(super) fn progressed(&mut self) {
+        self.note_pace();
+        self.sample();
+        self.moved();
+    }
+
+    /// Notes that more was proven or found, which is progress unless the host refuses what came before.
+    pub(super) fn found_more(&mut self) {
+        if !self.is_refused() {
+            self.progressed();
+        }
+    }
+
+    /// Nothing is waited for since longer ago than this.
+    pub(super) fn moved(&mut self) {
+        self.watch.progressed_at = self.now;
+        self.watch.checks = 0;
+        self.timers.set(Timer::Stall, self.now.after(self.config.stall_after));
+        if self.watch.told.take().is_some() {
+            self.emit(Event::Resumed);
+        }
+    }
+
+    /// Notes what the sync waits for now.
+    pub(super) fn keep_watch(&mut self) {
         let blocks = self.calls.values().filter(|pending| !matches!(pending.call, Call::Store(_))).count();
         let nothing_else = self.requests.len() == 0 && self.jobs.is_empty();
         let nobody = self.peers.active().next().is_none();
@@ -33,44 +89,84 @@ impl Machine {
         } else {
             Bottleneck::Network
         };
+        if self.reached.is_some() && !self.is_waiting() {
+            self.moved();
+        }
+    }
+
+    /// The machine's time without that in which there was nothing to do.
+    pub(super) fn working_time(&self) -> Instant {
+        Instant::ZERO.after(self.now.since(Instant::ZERO.after(self.watch.idle)))
+    }
+
+    /// Time in which there was nothing to do.
+    pub(super) fn idle(&self) -> Duration {
+        self.watch.idle
+    }
+
+    /// Whether there is something to wait for. At the goal that is the host, where it refuses a call.
+    fn is_waiting(&self) -> bool {
+        self.phase == Phase::Running && (self.reached.is_none() || self.is_refused())
+    }
+
+    /// Whether the host can't do now what it was asked for.
+    fn is_refused(&self) -> bool {
+        self.calls.values().any(|pending| pending.refusals > 0)
+    }
+
+    /// Whether the host hashes a complete state, and in time. That shows no steps, and takes long where the state is large.
+    pub(super) fn is_hashing(&self) -> bool {
+        let hashing = |call: &Call| matches!(call, Call::State(StateCall { work: StateWork::Activate(_), .. }));
+        self.calls.values().any(|pending| hashing(&pending.call) && pending.refusals == 0 && !pending.late)
+    }
+
+    /// Why nothing moves, once nothing has for [`stall_after`](crate::config::SyncConfig::stall_after).
+    pub fn stall(&self) -> Option<Stall> {
+        self.watch.told.and_then(|_| self.waiting())
     }
 
     /// What the machine waits for, if it runs and has not reached its goal: why, since when, and what it does by when.
     /// True after a drain.
     pub fn waiting(&self) -> Option<Stall> {
-        let idle = self.phase != Phase::Running || self.reached.is_some();
-        if idle {
+        if !self.is_waiting() {
             return None;
         }
         let reason = self.stall_reason();
         let (step, deadline) = self.next_step(reason);
         // The watch itself runs as long as the machine does.
         let deadline = deadline.or(self.timers.at(Timer::Stall)).unwrap_or(self.now);
-        Some(Stall { reason, since: self.progressed_at, step, deadline })
+        Some(Stall { reason, since: self.watch.progressed_at, step, deadline })
     }
 
     /// There was no progress for a while: say why, unless there is nothing to do.
     pub(super) fn check_stall(&mut self) {
+        if self.is_hashing() {
+            self.moved();
+            return;
+        }
         let pause = match self.waiting() {
             Some(Stall { step: StallStep::AwaitPeer, .. }) => {
-                let doubled = self.config.stall_after.saturating_mul(1 << self.stall_checks.min(MAX_DOUBLINGS));
+                let doubled = self.config.stall_after.saturating_mul(1 << self.watch.checks.min(MAX_DOUBLINGS));
                 doubled.min(MAX_REMINDER.max(self.config.stall_after))
             }
             _ => self.config.stall_after,
         };
         self.timers.set(Timer::Stall, self.now.after(pause));
         let Some(Stall { reason, since, step, deadline: next }) = self.waiting() else { return };
-        self.stall_checks = self.stall_checks.saturating_add(1);
+        self.watch.checks = self.watch.checks.saturating_add(1);
         // What only others can change is said again.
-        if self.stalled != Some(reason) || step == StallStep::AwaitPeer {
-            self.stalled = Some(reason);
+        if self.watch.told != Some(reason) || step == StallStep::AwaitPeer {
+            self.watch.told = Some(reason);
             self.emit(Event::Stalled { reason, since, step, next });
         }
     }
 
     fn stall_reason(&self) -> StallReason {
         let calls = || self.calls.values();
-        if calls().any(|pending| pending.resting) {
+        if calls().any(|pending| pending.disk_full) {
+            return StallReason::DiskFull;
+        }
+        if calls().any(|pending| pending.refusals > 0) {
             return StallReason::HostBusy;
         }
         if calls().next().is_some() {
@@ -101,7 +197,7 @@ impl Machine {
     /// What the machine does next, and when that is due by a timer of its own.
     fn next_step(&self, reason: StallReason) -> (StallStep, Option<Instant>) {
         match reason {
-            StallReason::HostBusy | StallReason::HostLate => {
+            StallReason::DiskFull | StallReason::HostBusy | StallReason::HostLate => {
                 let due = self.calls.keys().filter_map(|&id| self.timers.at(Timer::Call(id)));
                 (StallStep::CallAgain, due.min())
             }

@@ -15,7 +15,8 @@ use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::fast::Fast;
 use crate::machine::forecast::Forecast;
-use crate::machine::output::{Bottleneck, Output, PeerReport, Position, Progress, StallReason};
+use crate::machine::output::{Bottleneck, Output, PeerReport, Position, Progress, StateProgress};
+use crate::machine::stall::Watch;
 use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
 use crate::requests::Purpose;
 use crate::rng::Rng;
@@ -136,8 +137,10 @@ pub(super) struct PendingCall {
     pub(super) held: u64,
     /// How often the host said that it can't now.
     pub(super) refusals: u32,
-    /// Whether it waits to be given out again.
-    pub(super) resting: bool,
+    /// Whether one of those times its disk was full. What fails after that fails for the same reason.
+    pub(super) disk_full: bool,
+    /// Whether it passed its deadline before the host answered.
+    pub(super) late: bool,
 }
 
 /// Counters for [`Progress`].
@@ -202,16 +205,14 @@ pub struct Machine {
     pub(super) reached: Option<Height>,
     /// The height at which everything proven was applied, and since when it waits for peers to say that there is no more.
     pub(super) settling: Option<(Height, Instant)>,
-    pub(super) progressed_at: Instant,
-    pub(super) stalled: Option<StallReason>,
-    /// Looks since the last progress that found none.
-    pub(super) stall_checks: u32,
+    pub(super) watch: Watch,
     pub(super) forecast: Forecast,
     pub(super) counters: Counters,
     pub(super) waits: BTreeMap<Bottleneck, u64>,
     /// How long the job took whose verdict is being taken in.
     pub(super) verdict_took: Duration,
     pub(super) waiting_for: Bottleneck,
+    /// Applied heights in [`Machine::working_time`].
     pub(super) samples: VecDeque<(Instant, Height)>,
 }
 
@@ -300,9 +301,7 @@ impl Machine {
             conflict_height: None,
             reached: None,
             settling: None,
-            progressed_at: now,
-            stalled: None,
-            stall_checks: 0,
+            watch: Watch::new(now),
             forecast: Forecast::default(),
             counters: Counters::default(),
             waits: BTreeMap::new(),
@@ -346,19 +345,23 @@ impl Machine {
     pub fn progress(&self) -> Progress {
         let rate = self.blocks_per_second();
         let target = self.target().unwrap_or(self.applied).max(self.applied);
-        let eta = self.eta();
+        let stall = self.stall();
+        let eta = if stall.is_some() { None } else { self.eta() };
         Progress {
             start: self.start,
             current: self.applied,
             target,
             claimed: self.claimed.map(|(height, _)| height),
             strategy: self.strategy,
-            state: self.state_progress(),
+            state: self
+                .state_progress()
+                .map(|state| StateProgress { remaining: state.remaining.filter(|_| eta.is_some()), ..state }),
             blocks_per_second: rate,
             remaining: eta.map(|eta| eta.likely),
             eta,
-            stall: self.stalled.and_then(|_| self.waiting()),
+            stall,
             bottleneck: self.bottleneck(),
+            idle: self.idle(),
             payload_bytes: self.counters.payload_bytes,
             useful_bytes: self.counters.useful_bytes,
             duplicate_bytes: self.counters.duplicate_bytes,
@@ -400,7 +403,7 @@ impl Machine {
     pub(super) fn blocks_per_second(&self) -> u64 {
         let Some(&(since, from)) = self.samples.front() else { return 0 };
         let blocks = self.applied.above(from).saturating_mul(1_000_000);
-        blocks.checked_div(micros(self.now.since(since))).unwrap_or(0)
+        blocks.checked_div(micros(self.working_time().since(since))).unwrap_or(0)
     }
 
     /// Takes in the time of an input, and accounts for what the time before it was spent on.
@@ -409,22 +412,18 @@ impl Machine {
         if self.phase == Phase::Running && self.reached.is_none() {
             let wait = self.waits.entry(self.waiting_for).or_default();
             *wait = wait.saturating_add(spent);
+        } else if self.calls.is_empty() {
+            self.watch.was_idle(Duration::from_micros(spent));
         }
         self.now = self.now.max(now);
     }
 
-    /// Notes progress: the applied head, the target or the trusted epoch moved.
-    pub(super) fn progressed(&mut self) {
-        self.progressed_at = self.now;
-        self.stall_checks = 0;
-        self.note_pace();
-        self.timers.set(Timer::Stall, self.now.after(self.config.stall_after));
-        if self.stalled.take().is_some() {
-            self.emit(super::Event::Resumed);
-        }
-        let due = self.samples.back().is_none_or(|&(at, _)| self.now.since(at) >= RATE_INTERVAL);
+    /// Notes how many blocks are applied now, for the rate that is shown.
+    pub(super) fn sample(&mut self) {
+        let now = self.working_time();
+        let due = self.samples.back().is_none_or(|&(at, _)| now.since(at) >= RATE_INTERVAL);
         if due {
-            self.samples.push_back((self.now, self.applied));
+            self.samples.push_back((now, self.applied));
             if self.samples.len() > RATE_SAMPLES {
                 self.samples.pop_front();
             }

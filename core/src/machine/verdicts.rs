@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::calls::StoreCall;
+use crate::calls::{StateCall, StateWork, StoreCall};
 use crate::chain::{Fault, Finalized, SegmentRef, TipCheck, TipFacts};
 use crate::ids::{CallId, Height, PeerId};
 use crate::machine::output::Event;
@@ -119,7 +119,7 @@ impl Machine {
             self.accuse(peer, Kind::Handovers, fault);
         }
         self.claims_changed = true;
-        self.progressed();
+        self.found_more();
         self.check_handovers();
     }
 
@@ -173,10 +173,14 @@ impl Machine {
             _ if facts.height < self.applied => {}
             _ => {
                 if facts.height > self.applied {
+                    let goes_on = self.target().is_none_or(|target| target <= self.applied);
                     self.reached = None;
                     self.emit(Event::Target { height: facts.height, epoch: facts.epoch });
                     self.note_target(&facts, &proof);
-                    self.progressed();
+                    // One that moves away brings nobody nearer.
+                    if goes_on {
+                        self.found_more();
+                    }
                 }
                 self.target = Some(Target { facts, proof });
             }
@@ -303,9 +307,18 @@ impl Machine {
 
     /// Gives out a call into the host that holds `held` bytes of the budget.
     pub(super) fn send_call(&mut self, id: CallId, call: Call, held: u64) {
+        self.give_out(id, &call);
+        self.calls.insert(id, PendingCall { call, held, refusals: 0, disk_full: false, late: false });
+    }
+
+    /// Gives out a call, the first time or again, with the time that it may take.
+    pub(super) fn give_out(&mut self, id: CallId, call: &Call) {
         self.outputs.push_back(call.output());
-        self.timers.set(Timer::Call(id), self.now.after(self.config.call_timeout));
-        self.calls.insert(id, PendingCall { call, held, refusals: 0, resting: false });
+        let most = match call {
+            Call::State(StateCall { work: StateWork::Activate(_), .. }) => self.activation_timeout(),
+            _ => self.config.call_timeout,
+        };
+        self.timers.set(Timer::Call(id), self.now.after(most));
     }
 
     /// The highest height that any peer claims that is asked, with the newest epoch that any claims.

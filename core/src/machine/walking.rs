@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, StateWork};
 use crate::chain::Finalized;
@@ -34,6 +35,10 @@ const STAGE_CALLS: usize = 2;
 const SMALL_ANSWER_SHARE: u64 = 4;
 /// How often a staged state may fail to hash to what was staged before the disk is given up on.
 const MAX_MISMATCHES: u32 = 3;
+/// Bytes of a state that a host hashes in a second at least: a tenth of what a slow disk reads.
+const HASHED_PER_SECOND: u64 = 4 << 20;
+/// Longest time that hashing may take beyond the time-out of a call, whatever the state's size is said to be.
+const MAX_HASHING: Duration = Duration::from_secs(24 * 3600);
 
 impl Machine {
     pub(super) fn survey(&mut self) {
@@ -185,6 +190,17 @@ impl Machine {
         }
     }
 
+    /// Time that the host may take to hash a complete state: the more the larger it is.
+    pub(super) fn activation_timeout(&self) -> Duration {
+        let fetched = self.fast.walk.as_ref().map_or(0, |walk| walk.counters().bytes);
+        // Of what was there before only claims say how much it is; the least of them, since whoever claims more would
+        // only hide that the host hangs.
+        let claims = self.peers.active().filter_map(|(_, peer)| Some(peer.claim?.snapshots?.bytes));
+        let bytes = fetched.max(claims.min().unwrap_or(0));
+        let hashing = Duration::from_secs(bytes / HASHED_PER_SECOND).min(MAX_HASHING);
+        self.config.call_timeout.saturating_add(hashing)
+    }
+
     /// The host did work on the staging area, or could not.
     pub fn handle_state(&mut self, now: Instant, answer: StateDone) {
         self.advance(now);
@@ -207,9 +223,16 @@ impl Machine {
     fn take_state_reply(&mut self, work: StateWork, reply: StateReply) {
         let Some(walk) = &mut self.fast.walk else { return };
         match (work, reply) {
-            (StateWork::Survey(items), StateReply::Surveyed(holdings)) => walk.surveyed(&items, &holdings),
+            (StateWork::Survey(items), StateReply::Surveyed(holdings)) => {
+                walk.surveyed(&items, &holdings);
+                // What was there before and is only found again, as on the way to another root, is no progress.
+                if walk.is_nearer() {
+                    self.found_more();
+                }
+            }
             (StateWork::Stage(leaves), StateReply::Staged) => {
                 walk.staged(&leaves);
+                walk.is_nearer();
                 self.progressed();
             }
             (StateWork::Activate(base), StateReply::Activated) => self.activated(base),

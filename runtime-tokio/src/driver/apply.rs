@@ -3,6 +3,7 @@
 //! Blocks are durable before they are executed. A call that comes again, or that doesn't continue what is there because
 //! the one before it failed, is told apart here, so that stores and applications see consecutive blocks only.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -255,6 +256,14 @@ impl Storing {
     }
 }
 
+/// Whether an application failed because the disk is full.
+fn is_disk_full(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+    cause.downcast_ref().is_some_and(StoreFailure::is_disk_full)
+        || cause.downcast_ref().is_some_and(|error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        })
+}
+
 struct Executing<C> {
     chain: Arc<C>,
     store: Arc<dyn BlockStore>,
@@ -288,6 +297,7 @@ impl<C: Chain> Executing<C> {
                 }
                 match error {
                     ExecuteError::StateMismatch { height, .. } => ApplyError::StateMismatch(height),
+                    ExecuteError::Transient(cause) if is_disk_full(&*cause) => ApplyError::NoSpace,
                     ExecuteError::Transient(_) => ApplyError::Transient,
                     ExecuteError::Permanent(_) => ApplyError::Permanent,
                 }
@@ -304,6 +314,7 @@ impl<C: Chain> Executing<C> {
         let result = self.application.restore(height).map(|()| StateReply::Activated).map_err(|error| {
             self.events.send(SyncEvent::Host(error.to_string()));
             match error {
+                ExecuteError::Transient(cause) if is_disk_full(&*cause) => StoreError::NoSpace,
                 ExecuteError::Transient(_) => StoreError::Transient,
                 ExecuteError::StateMismatch { .. } | ExecuteError::Permanent(_) => StoreError::Permanent,
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant as Clock};
 
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Event, Position, Progress};
+use hotstuff2_sync::time::Instant;
 use tokio::sync::{mpsc, watch};
 
 use super::cost::Cost;
@@ -116,6 +117,11 @@ impl SyncHandle {
     /// How far the sync is, as it changes; at most some milliseconds old.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// The machine's time now, which the times in progress and events are in.
+    pub fn now(&self) -> Instant {
+        Instant::ZERO.after(self.begin.elapsed())
     }
 
     /// Where the node stands, as it changes: what is executed, what is proven, and who decides over the next block.

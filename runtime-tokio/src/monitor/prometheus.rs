@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use hotstuff2_sync::machine::{Bottleneck, Progress};
+use hotstuff2_sync::machine::{Bottleneck, Progress, StallReason};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -57,6 +57,7 @@ pub struct PrometheusMetrics {
     quorum_checks: Gauge,
     bottleneck: Family<Labels, Gauge>,
     stalled: Gauge,
+    stall_reason: Family<Labels, Gauge>,
     served: Counters,
     served_bytes: Counters,
     serving: Histograms,
@@ -90,6 +91,7 @@ impl PrometheusMetrics {
             quorum_checks: Gauge::default(),
             bottleneck: Family::default(),
             stalled: Gauge::default(),
+            stall_reason: Family::default(),
             served: Counters::default(),
             served_bytes: Counters::default(),
             serving: histograms(),
@@ -129,6 +131,7 @@ impl PrometheusMetrics {
         registry.register("quorum_checks", "Certificates that were checked", m.quorum_checks.clone());
         registry.register("bottleneck", "What the sync waits for most: 1 for that, else 0", m.bottleneck.clone());
         registry.register("stalled", "1 while nothing moves, else 0", m.stalled.clone());
+        registry.register("stall_reason", "Why nothing moves: 1 for that, else 0", m.stall_reason.clone());
         registry.register("served_requests", "Requests that this node answered", m.served.clone());
         registry.register_with_unit("served", "Bytes of this node's answers", Unit::Bytes, m.served_bytes.clone());
         registry.register_with_unit("serving", "Time that making an answer takes", Unit::Seconds, m.serving.clone());
@@ -197,6 +200,11 @@ impl MetricsCollector for PrometheusMetrics {
         self.quorum_checks.set(int(progress.quorum_checks));
         self.peers.set(int(progress.peers.iter().filter(|peer| peer.connected).count() as u64));
         self.stalled.set(i64::from(progress.stall.is_some()));
+        let reason = progress.stall.map(|stall| stall.reason.name());
+        for name in StallReason::NAMES {
+            let labels = vec![("reason", name.to_owned())];
+            self.stall_reason.get_or_create(&labels).set(i64::from(reason == Some(name)));
+        }
         let times = [
             progress.eta.map(|eta| eta.low),
             progress.eta.map(|eta| eta.likely),

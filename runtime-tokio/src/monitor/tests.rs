@@ -127,6 +127,7 @@ fn progress(eta: Option<Eta>, stall: Option<Stall>, bottleneck: Bottleneck) -> P
         eta,
         stall,
         bottleneck,
+        idle: Duration::ZERO,
         payload_bytes: 0,
         useful_bytes: 0,
         duplicate_bytes: 0,
@@ -156,6 +157,8 @@ fn progress_is_shown_as_it_is_now() {
         "hs2_sync_quorum_checks 5",
         "hs2_sync_peers_connected 2",
         "hs2_sync_stalled 0",
+        "hs2_sync_stall_reason{reason=\"no_peers\"} 0",
+        "hs2_sync_stall_reason{reason=\"disk_full\"} 0",
         "hs2_sync_eta_seconds{bound=\"low\"} 1.0",
         "hs2_sync_eta_seconds{bound=\"likely\"} 2.0",
         "hs2_sync_eta_seconds{bound=\"high\"} NaN",
@@ -174,6 +177,8 @@ fn progress_is_shown_as_it_is_now() {
     let text = metrics.render();
     for line in [
         "hs2_sync_stalled 1",
+        "hs2_sync_stall_reason{reason=\"no_peers\"} 1",
+        "hs2_sync_stall_reason{reason=\"disk_full\"} 0",
         "hs2_sync_eta_seconds{bound=\"low\"} NaN",
         "hs2_sync_eta_seconds{bound=\"likely\"} NaN",
         "hs2_sync_bottleneck{class=\"peers\"} 0",

@@ -99,14 +99,31 @@ impl StoreFailure {
         }
     }
 
+    /// Whether the disk, or what of it this user may fill, is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full(source),
+            Self::Database { source, .. } => database_io(source).is_some_and(is_full),
+            _ => false,
+        }
+    }
+
     /// The failure in the machine's words, for a store call.
     pub fn as_store_error(&self) -> StoreError {
-        if self.is_transient() { StoreError::Transient } else { StoreError::Permanent }
+        match self.is_transient() {
+            true if self.is_disk_full() => StoreError::NoSpace,
+            true => StoreError::Transient,
+            false => StoreError::Permanent,
+        }
     }
 
     /// The failure in the machine's words, for an apply call.
     pub fn as_apply_error(&self) -> ApplyError {
-        if self.is_transient() { ApplyError::Transient } else { ApplyError::Permanent }
+        match self.as_store_error() {
+            StoreError::NoSpace => ApplyError::NoSpace,
+            StoreError::Transient => ApplyError::Transient,
+            StoreError::Permanent => ApplyError::Permanent,
+        }
     }
 }
 
@@ -147,17 +164,30 @@ pub enum OpenError {
     Store(#[from] StoreFailure),
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Errors that go away by themselves or by freeing something, with nothing lost in between.
 fn passes(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
+    use io::ErrorKind::{Interrupted, OutOfMemory, WouldBlock};
     // EMFILE and ENFILE (too many open files) have no kind of their own; 24 and 23 on Linux and the BSDs.
-    matches!(error.kind(), StorageFull | QuotaExceeded | OutOfMemory | Interrupted | WouldBlock)
+    is_full(error)
+        || matches!(error.kind(), OutOfMemory | Interrupted | WouldBlock)
         || matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// The operating system's own error, if the database's is one.
+fn database_io(error: &fjall::Error) -> Option<&io::Error> {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => Some(error),
+        _ => None,
+    }
 }
 
 fn database_passes(error: &fjall::Error) -> bool {
     match error {
-        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => passes(error),
+        error if database_io(error).is_some_and(passes) => true,
         // An earlier failure closed it for writing. Opening it again tells what is wrong, if anything still is.
         fjall::Error::Poisoned | fjall::Error::Locked => true,
         _ => false,

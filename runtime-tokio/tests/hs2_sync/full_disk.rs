@@ -17,7 +17,11 @@ const FOR_BLOCKS: &str = "128M";
 /// Leaves 35 MiB: more than the ledger's accounts take in a new store.
 const FOR_LEDGER: &str = "105M";
 
+/// Leaves 35 MiB: enough for all parts of a state of [`ENTRIES`], and too little to make it live.
+const FOR_PARTS: &str = "105M";
+
 const BLOCKS: &str = "20000";
+const ENTRIES: &str = "100000";
 
 struct SmallDisk {
     holder: Child,
@@ -105,6 +109,21 @@ fn a_sync_waits_for_room_and_goes_on_by_itself() {
 #[test]
 fn an_application_waits_for_room_too() {
     waits_and_goes_on("ledger", FOR_LEDGER);
+}
+
+#[test]
+fn a_state_that_gets_no_room_gives_up_too() {
+    let world = World::new(&["--blocks", "2000", "--epochs", "1", "--app", "ledger", "--entries", ENTRIES]);
+    let server = world.server("server");
+    let disk = SmallDisk::mount(&world.path("disk"), FOR_PARTS);
+    let fast = ["--app", "ledger", "--strategy", "fast"];
+    let message = complaint_of(disk.sync(&world, &server.peer, &[&fast[..], &["--patience", "4"]].concat()));
+    assert!(message.contains("nothing moved for 4 s") && message.contains("free disk space"), "{message}");
+    disk.make_room();
+    let end = report_of(disk.sync(&world, &server.peer, &fast));
+    assert_eq!(end["ok"], true);
+    drop(server);
+    assert_eq!(disk.inspect()["head"], world.head("server"));
 }
 
 #[test]

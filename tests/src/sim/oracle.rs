@@ -75,6 +75,8 @@ pub struct Oracle {
     acked: Height,
     /// Up to where the machine was told that blocks are executed.
     told: Height,
+    /// The target that it has told of.
+    target: Height,
     acked_epoch: Epoch,
     staged: Vec<StateItem>,
     /// Where a state was made live, and down to where history was acknowledged from there.
@@ -104,6 +106,7 @@ impl Oracle {
             budget: config.memory_budget,
             acked: Height::ZERO,
             told: Height::ZERO,
+            target: Height::ZERO,
             acked_epoch: Epoch::ZERO,
             staged: Vec::new(),
             anchor: Height::ZERO,
@@ -135,6 +138,7 @@ impl Oracle {
     pub fn started(&mut self, now: Instant, disk: &Disk) -> Check {
         self.handed = disk.stored();
         self.told = disk.applied();
+        self.target = Height::ZERO;
         self.calls.clear();
         self.verifying.clear();
         self.applying.clear();
@@ -347,7 +351,15 @@ impl Oracle {
     /// The machine tells something.
     pub fn tells(&mut self, now: Instant, event: &Event, disk: &Disk) -> Check {
         match event {
-            Event::Target { .. } | Event::StateTarget { .. } | Event::Resumed => self.progressed(now),
+            // A goal to go for is progress, one that moves away is none. A word that was said holds until it is taken back.
+            Event::Target { height, .. } => {
+                if self.target <= self.told {
+                    self.progressed_at = now;
+                }
+                self.target = *height;
+            }
+            Event::StateTarget { moves: 0, .. } => self.progressed_at = now,
+            Event::Resumed => self.progressed(now),
             Event::StateMismatch { .. } => self.staged.clear(),
             Event::Stalled { next, since, .. } => {
                 self.explained = true;

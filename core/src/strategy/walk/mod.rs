@@ -62,6 +62,8 @@ pub(crate) struct Walk {
     estimate: u64,
     /// Share of the state that is still missing, of [`WHOLE`].
     missing: u64,
+    /// The least that was ever missing, of any root.
+    least_missing: u64,
     counters: WalkCounters,
 }
 
@@ -82,6 +84,7 @@ impl Walk {
             surveying: Vec::new(),
             estimate: claimed_bytes,
             missing: WHOLE,
+            least_missing: WHOLE,
             counters: WalkCounters::default(),
         };
         walk.begin();
@@ -130,6 +133,13 @@ impl Walk {
     pub(crate) fn done_ppm(&self) -> u64 {
         const PPM: u64 = 1_000_000;
         WHOLE.saturating_sub(self.missing).checked_div(WHOLE / PPM).unwrap_or(0).min(PPM)
+    }
+
+    /// Whether more is staged than at any time before, whatever the root. False when asked again.
+    pub(crate) fn is_nearer(&mut self) -> bool {
+        let nearer = self.missing < self.least_missing;
+        self.least_missing = self.least_missing.min(self.missing);
+        nearer
     }
 
     /// Whether everything is staged.

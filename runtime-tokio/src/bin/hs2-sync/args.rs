@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
@@ -274,7 +275,8 @@ pub(crate) struct SyncArgs {
     /// one. Peers of a family that it leaves out can't be dialled
     #[arg(long, default_value = "[::]:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Give up after so many seconds without a new block or a new part of a state; 0 waits for ever
+    /// Give up after so many seconds in which nothing moves (no new block, no new part of a state); 0 waits for ever, as
+    /// with --follow
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) patience: u64,
     /// Start from a block that is older than the chain's trusting period, though its validators may have left long ago
@@ -293,6 +295,13 @@ pub(crate) struct SyncArgs {
     pub(crate) parent: Parent,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+impl SyncArgs {
+    /// How long nothing may move before it ends by itself; zero is for ever, as where it follows the network.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(if self.follow { 0 } else { self.patience })
+    }
 }
 
 #[derive(Debug, Args)]

@@ -176,6 +176,7 @@ fn snapshot(begin: Instant, height: u64, target: u64, bytes: u64) -> Snapshot {
         bytes_per_second: bytes as f64 / seconds,
         remaining: None,
         note: None,
+        still: None,
         state: None,
         at_tip: false,
     }

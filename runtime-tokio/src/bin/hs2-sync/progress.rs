@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
+use hotstuff2_sync::machine::StallReason;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Time between two lines where standard error is no terminal. What is over sooner needs none.
@@ -17,8 +18,10 @@ pub(crate) struct Snapshot {
     pub(crate) bytes_per_second: f64,
     /// Time that is left at that rate.
     pub(crate) remaining: Option<Duration>,
-    /// What limits the speed, or why nothing moves.
+    /// What limits the speed.
     pub(crate) note: Option<String>,
+    /// How long nothing has moved, and why, if nothing moves: then there is no speed.
+    pub(crate) still: Option<(Duration, StallReason)>,
     /// The state, while one is fetched: then rates and time are its.
     pub(crate) state: Option<StateShare>,
     /// Whether it has arrived, and follows from there on.
@@ -61,7 +64,7 @@ impl ProgressLine {
     }
 
     pub(crate) fn show(&mut self, snapshot: &Snapshot) {
-        if snapshot.at_tip {
+        if snapshot.at_tip && snapshot.still.is_none() {
             self.show_tip(snapshot.height);
             return;
         }
@@ -129,6 +132,9 @@ fn place(snapshot: &Snapshot) -> String {
 }
 
 fn describe(snapshot: &Snapshot) -> String {
+    if let Some((time, reason)) = snapshot.still {
+        return format!("nothing moves for {} s: {reason}", time.as_secs());
+    }
     let megabytes = snapshot.bytes_per_second / 1e6;
     let mut text = match snapshot.state {
         Some(state) => format!("{:.0} keys/s  {megabytes:.1} MB/s", state.keys_per_second),
@@ -157,6 +163,7 @@ mod tests {
             bytes_per_second: 2.5e6,
             remaining: Some(Duration::from_secs(3)),
             note: Some("limited by the network".to_owned()),
+            still: None,
             state: None,
             at_tip: false,
         };
@@ -165,6 +172,8 @@ mod tests {
         snapshot.note = None;
         assert_eq!(describe(&snapshot), "1234 blocks/s  2.5 MB/s");
         assert_eq!(place(&snapshot), "height 5 of 10");
+        snapshot.still = Some((Duration::from_secs(7), StallReason::DiskFull));
+        assert!(describe(&snapshot).starts_with("nothing moves for 7 s: the disk is full"), "{}", describe(&snapshot));
     }
 
     #[test]
@@ -176,6 +185,7 @@ mod tests {
             bytes_per_second: 2.5e6,
             remaining: Some(Duration::from_secs(3)),
             note: None,
+            still: None,
             state: Some(StateShare { height: 8, done_ppm: 123_456, keys_per_second: 54_321.0 }),
             at_tip: false,
         };

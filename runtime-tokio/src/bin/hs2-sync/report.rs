@@ -33,8 +33,11 @@ pub(crate) struct SyncReport {
     pub(crate) head: Head,
     /// Blocks made durable by this run: those above its start, and above the state where one was fetched.
     pub(crate) blocks: u64,
-    /// The whole catch-up, from the start of the node to the last durable commit, the application's included.
+    /// The whole catch-up, from the start of the node to the last durable commit, the application's included, without
+    /// `idle_seconds`.
     pub(crate) seconds: f64,
+    /// Time at the tip in which there was nothing to do.
+    pub(crate) idle_seconds: f64,
     pub(crate) blocks_per_second: f64,
     /// Payload bytes of those blocks.
     pub(crate) payload_bytes: u64,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Bottleneck, Event, HaltReason, Progress, StallReason, StateProgress};
+use hotstuff2_sync::time::Instant as MachineTime;
 use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
 use hotstuff2_sync_tokio::net::Network;
 use hotstuff2_sync_tokio::{SyncEvent, SyncHandle};
@@ -45,11 +46,8 @@ pub(crate) struct Seen {
 pub(crate) struct Watch {
     line: ProgressLine,
     strategies: Vec<String>,
+    /// How long nothing may move; zero is for ever.
     patience: Duration,
-    moved: Instant,
-    height: Height,
-    /// What was there of a state when it was last looked at: subtrees that were fetched and that were found.
-    subtrees: (u64, u64),
     /// The block whose state was made live.
     base: Option<Height>,
     chain_id: Hash,
@@ -74,10 +72,7 @@ impl Watch {
         Self {
             line: ProgressLine::new(height.get(), "syncing"),
             strategies: Vec::new(),
-            patience: Duration::from_secs(args.patience),
-            moved: Instant::now(),
-            height,
-            subtrees: (0, 0),
+            patience: args.patience(),
             base: None,
             chain_id,
             dir: args.dir.clone(),
@@ -120,8 +115,8 @@ impl Watch {
                     None => return End::Failed("its own thread is gone; run it again".to_owned()),
                 },
                 _ = show.tick() => {
-                    let progress = progress.borrow().clone();
-                    if let Some(end) = self.tick(&progress) {
+                    let (progress, now) = (progress.borrow().clone(), handle.now());
+                    if let Some(end) = self.tick(&progress, now) {
                         return end;
                     }
                 }
@@ -205,19 +200,18 @@ impl Watch {
         None
     }
 
-    fn tick(&mut self, progress: &Progress) -> Option<End> {
+    /// Shows how far it is at `now`, and ends it where nothing has moved for too long.
+    fn tick(&mut self, progress: &Progress, now: MachineTime) -> Option<End> {
         let at_tip = self.arrived && progress.current >= progress.target;
-        self.line.show(&Snapshot { at_tip, ..snapshot(progress, self.base) });
-        if self.has_moved(progress) {
-            self.moved = Instant::now();
-        }
-        if self.follow || self.patience.is_zero() || self.moved.elapsed() < self.patience {
+        self.line.show(&Snapshot { at_tip, ..snapshot(progress, self.base, now) });
+        let stall = progress.stall.filter(|stall| now.since(stall.since) >= self.patience)?;
+        if self.patience.is_zero() {
             return None;
         }
-        let why = match (self.host.take(), self.stall) {
+        let why = match self.host.take() {
             // What an address or a disk said is more use than that nobody answers.
-            (Some(text), _) => text,
-            (None, _) if progress.peers.iter().all(|peer| !peer.connected) => {
+            Some(text) => text,
+            None if progress.peers.iter().all(|peer| !peer.connected) => {
                 let named = if self.peers.is_empty() {
                     "no known peer answered".to_owned()
                 } else {
@@ -225,29 +219,18 @@ impl Watch {
                 };
                 format!("{named}; check the address, and that a node serves there")
             }
-            (None, Some(reason)) => reason.to_string(),
-            (None, None) => "no peer proved a higher block".to_owned(),
+            None => stall.reason.to_string(),
         };
         let waited = self.patience.as_secs();
         Some(End::Failed(format!("nothing moved for {waited} s: {why}; what is stored stays, so try again")))
     }
 
-    /// Whether there is more than there was: blocks, or parts of a state.
-    fn has_moved(&mut self, progress: &Progress) -> bool {
-        let higher = progress.current > self.height;
-        self.height = self.height.max(progress.current);
-        let Some(state) = fetched(progress) else { return higher };
-        let subtrees = (state.prefixes, state.held);
-        let more = subtrees != self.subtrees;
-        self.subtrees = subtrees;
-        // Hashing all of a complete state shows no steps, and takes minutes where it is large.
-        higher || more || state.done_ppm >= WHOLE_PPM
-    }
-
     /// Ends with what came after [`Self::until_end`]: the last `progress`, and `events` that nobody has looked at. Returns
     /// what was seen, and the end in its light.
     pub(crate) fn finish(mut self, progress: &Progress, events: Vec<SyncEvent>, mut end: End) -> Seen {
-        self.line.finish(&snapshot(progress, self.base));
+        // What it waited for is over.
+        let last = Progress { stall: None, ..progress.clone() };
+        self.line.finish(&snapshot(&last, self.base, MachineTime::ZERO));
         for event in events {
             match event {
                 // Everything was applied before, so it is the last commit of the application that failed.
@@ -302,9 +285,15 @@ fn fetched(progress: &Progress) -> Option<StateProgress> {
     progress.state.filter(|state| state.height > progress.current)
 }
 
-/// What to show. `base` is the block whose state was fetched: those below it are not stored.
-fn snapshot(progress: &Progress, base: Option<Height>) -> Snapshot {
-    let note = Some(format!("limited by {}", name_of(progress.bottleneck)));
+/// What to show at `now`. `base` is the block whose state was fetched: those below it are not stored.
+fn snapshot(progress: &Progress, base: Option<Height>, now: MachineTime) -> Snapshot {
+    let is_hashing = fetched(progress).is_some_and(|state| state.done_ppm >= WHOLE_PPM);
+    let note = match is_hashing {
+        true => "hashing all of it".to_owned(),
+        false => format!("limited by {}", name_of(progress.bottleneck)),
+    };
+    let note = Some(note);
+    let still = progress.stall.map(|stall| (now.since(stall.since), stall.reason));
     if let Some(state) = fetched(progress) {
         let rate = |count: u64| ratio(count as f64, state.elapsed.as_secs_f64());
         return Snapshot {
@@ -314,6 +303,7 @@ fn snapshot(progress: &Progress, base: Option<Height>) -> Snapshot {
             bytes_per_second: rate(state.bytes),
             remaining: state.remaining,
             note,
+            still,
             state: Some(StateShare {
                 height: state.height.get(),
                 done_ppm: state.done_ppm,
@@ -332,6 +322,7 @@ fn snapshot(progress: &Progress, base: Option<Height>) -> Snapshot {
         bytes_per_second: blocks_per_second * bytes_per_block,
         remaining: progress.remaining,
         note,
+        still,
         state: None,
         at_tip: false,
     }
@@ -355,9 +346,6 @@ mod tests {
             line: ProgressLine::new(0, "syncing"),
             strategies: Vec::new(),
             patience: Duration::ZERO,
-            moved: Instant::now(),
-            height: Height::ZERO,
-            subtrees: (0, 0),
             base: None,
             chain_id: Hash::ZERO,
             dir: dir.to_owned(),
