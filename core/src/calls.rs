@@ -13,6 +13,7 @@ use crate::hash::Hash;
 use crate::ids::{CallId, Height};
 use crate::ranges::HeightRange;
 use crate::state::{StateItem, StateLeaves};
+use crate::time::UnixMillis;
 use crate::verify::HandoverLink;
 use crate::wire::BodyFrame;
 
@@ -32,6 +33,8 @@ pub struct Start {
     pub chain_id: Hash,
     /// The highest block that is stored durably: the anchor itself on a new node.
     pub stored: BlockPoint,
+    /// The time in that block's header; zero where it is not known. Only the age that is told of the tip rests on it.
+    pub stored_time: UnixMillis,
     /// Proof that `stored` is final, as the host kept it. Needed only as evidence, should the network contradict it.
     pub stored_proof: Option<Finalized>,
     /// The height that the application has executed durably. Blocks above it and up to `stored` are replayed locally.

@@ -139,6 +139,9 @@ pub struct SyncConfig {
     pub call_timeout: Duration,
     /// Time without progress after which [`Stalled`](crate::machine::Event::Stalled) says why. Range 100 ms..=1 h.
     pub stall_after: Duration,
+    /// Age from which on programs call the tip old; 0 s for never, as for a chain that was halted. At most 10 years. Ten
+    /// minutes: no clock is that wrong and no run of failed views that long, and an operator wants to hear of it.
+    pub max_tip_age: Duration,
 }
 }
 
@@ -170,6 +173,7 @@ impl Default for SyncConfig {
             job_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(60),
             stall_after: STALL_AFTER,
+            max_tip_age: Duration::from_secs(600),
         }
     }
 }
@@ -242,6 +246,7 @@ impl SyncConfig {
             ("job_timeout", "100 ms..=1 h", within(self.job_timeout, MS_100, HOUR)),
             ("state_after", "at most 24 h", self.state_after <= DAY),
             ("call_timeout", "1 s..=24 h", within(self.call_timeout, SECOND, DAY)),
+            ("max_tip_age", "0 s, or at most 10 years", self.max_tip_age <= DAY.saturating_mul(3653)),
             ("stall_after", "100 ms..=1 h", within(self.stall_after, MS_100, HOUR)),
         ]
     }

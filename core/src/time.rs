@@ -56,4 +56,9 @@ impl UnixMillis {
     pub const fn get(self) -> u64 {
         self.0
     }
+
+    /// Time from `earlier` to this one; zero if `earlier` is later, as with clocks that differ.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
 }

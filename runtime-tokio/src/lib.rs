@@ -21,6 +21,7 @@ pub mod serve;
 pub mod snapshot_file;
 pub mod state_validator;
 pub mod store;
+mod wall_clock;
 
 #[cfg(test)]
 mod test_network;
@@ -39,6 +40,7 @@ pub use monitor::{MetricsCollector, PeerFailureType, SyncErrorType, SyncPerforma
 pub use progress::{ProgressTrend, SyncProgress, SyncProgressTracker};
 pub use serve::StoreHandler;
 pub use state_validator::{StateManager, SyncStateValidator, ValidationResult};
+pub use wall_clock::wall_clock;
 
 /// The example in the README, so that it is compiled.
 #[cfg(doctest)]

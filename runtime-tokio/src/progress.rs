@@ -11,6 +11,8 @@ use hotstuff2_sync::progress::{Eta, MicroRate, ProgressTracker};
 use hotstuff2_sync::time::Instant;
 use serde::{Deserialize, Serialize};
 
+use crate::wall_clock;
+
 /// Steps that a tracker remembers for [`SyncProgressTracker::history`].
 const HISTORY: usize = 64;
 
@@ -40,6 +42,9 @@ pub struct SyncProgress {
     pub bottleneck: Bottleneck,
     /// Why nothing moves, what happens next and by when, if nothing moves. Times are the machine's: since its start.
     pub stall: Option<Stall>,
+    /// Age of the highest proven block by this machine's clock, when this was made; `None` where the block's time is not
+    /// known. See [`Progress::tip_age`].
+    pub tip_age: Option<Duration>,
 }
 
 fn percentage(done: u64, left: u64) -> f64 {
@@ -72,6 +77,7 @@ impl From<&Progress> for SyncProgress {
             current_strategy: progress.strategy,
             bottleneck: progress.bottleneck,
             stall: progress.stall,
+            tip_age: progress.tip_age(wall_clock()),
         }
     }
 }

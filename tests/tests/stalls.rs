@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::{Applied, Apply, Bottleneck, Event, StallReason, StallStep, StoreCall, StoreError};
+use hotstuff2_sync::machine::{
+    Applied, Apply, BlockPoint, Bottleneck, Event, StallReason, StallStep, Start, StoreCall, StoreError,
+};
+use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Applier, Honest, Reply, Scripted, World};
@@ -80,6 +83,83 @@ fn all_peers_gone() {
     // They come back under other names.
     world.join(3, Honest::default());
     assert_recovers(&mut world);
+}
+
+#[test]
+fn a_follower_without_peers_says_so() {
+    let mut world = world(3000);
+    let peer = world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
+    // With somebody to tell of the next block there is nothing to say, however long none comes.
+    world.run_until(MINUTE * 10, |_| false);
+    assert_eq!(world.machine.waiting(), None);
+    let quiet = |world: &World| !world.events.iter().any(|(_, event)| matches!(event, Event::Stalled { .. }));
+    assert!(quiet(&world), "{:#?}", world.events);
+    world.leave(peer);
+    let left = world.now();
+    assert!(world.machine.waiting().is_some_and(|stall| stall.reason == StallReason::NoPeers));
+    assert_eq!(stall(&mut world), StallReason::NoPeers);
+    let shown = world.machine.progress().stall.unwrap();
+    assert!(
+        shown.since <= left && left.since(shown.since) <= Duration::from_secs(5),
+        "{shown:?}, and it left at {left:?}"
+    );
+    assert!(world.now().since(shown.since) >= SyncConfig::default().stall_after);
+    // It is said again, and lifted by whoever comes: also by one that knows no more.
+    world.run_until(MINUTE * 3, |_| false);
+    assert!(world.events.iter().filter(|(_, event)| matches!(event, Event::Stalled { .. })).count() > 2);
+    world.join(2, Honest::default());
+    assert!(world.run_until(MINUTE, |world| world.machine.progress().stall.is_none()), "{:#?}", world.events);
+    assert_eq!(world.events.iter().filter(|(_, event)| *event == Event::Resumed).count(), 1);
+    assert_eq!(world.machine.waiting(), None);
+
+    // Whoever wanted no more than this height waits for nobody.
+    let mut world = self::world(3000);
+    let peer = world.join(1, Honest::default());
+    world.machine.start(world.now(), Some(Height::new(3000)));
+    assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
+    world.leave(peer);
+    world.run_until(MINUTE, |_| false);
+    assert!(quiet(&world) && world.machine.waiting().is_none(), "{:#?}", world.events);
+}
+
+#[test]
+fn the_age_of_the_tip_is_counted_from_its_header() {
+    let source = TestChain::with_payloads(ChainSpec { blocks: 3000, epochs: 3, ..ChainSpec::default() }, 100, None);
+    let mut world = World::new(source.unwrap(), SyncConfig::default()).unwrap();
+    let time = |world: &World, height| world.source.header(Height::new(height)).unwrap().timestamp;
+    let before = world.machine.progress();
+    assert_eq!((before.tip_time, before.tip_age(UnixMillis::new(1 << 50))), (None, None), "nothing is proven yet");
+    let first = world.join(1, Honest { tip: Height::new(2900), ..Honest::default() });
+    world.start();
+    assert!(world.run_until(MINUTE, |world| world.reached().is_some()), "{:#?}", world.events);
+    let (old, new) = (time(&world, 2900), time(&world, 3000));
+    assert!(new > old);
+    let progress = world.machine.progress();
+    assert_eq!(progress.tip_time, Some(old));
+    assert_eq!(progress.tip_age(UnixMillis::new(old.get() + 1500)), Some(Duration::from_millis(1500)));
+    assert_eq!(progress.tip_age(UnixMillis::new(old.get() - 1)), Some(Duration::ZERO), "clocks differ");
+    world.leave(first);
+    world.join(2, Honest::default());
+    assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
+    assert_eq!(world.machine.progress().tip_time, Some(new));
+
+    // A node that starts at the tip is told nothing new, and knows from its own store.
+    let source = world.source.clone();
+    let start = Start {
+        stored: BlockPoint { height: source.tip_height(), id: source.id(source.tip_height()).unwrap() },
+        stored_time: new,
+        applied: source.tip_height(),
+        epoch: source.epoch_of(source.tip_height()).unwrap().info().to_ref(),
+        ..source.start()
+    };
+    let mut world = World::from(source, SyncConfig::default(), start).unwrap();
+    assert_eq!(world.machine.progress().tip_time, Some(new));
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_until(MINUTE, |world| world.reached().is_some()), "{:#?}", world.events);
+    assert_eq!(world.machine.progress().tip_time, Some(new));
 }
 
 #[test]

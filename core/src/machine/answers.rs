@@ -14,7 +14,7 @@ use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Source, Waiting};
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use crate::verify::{Job, Task};
 use crate::wire::{Answer, PeerStatus, Refusal};
 
@@ -379,15 +379,19 @@ impl Machine {
             self.counters.strays = self.counters.strays.saturating_add(1);
             return;
         };
-        let (range, last_id, bytes) = match &pending.call {
+        let (range, last_block, bytes) = match &pending.call {
             Call::Apply(apply) => {
                 let last = apply.parts.last().map(|part| &part.segment);
                 let ends = last.filter(|segment| Some(segment.range().last()) == apply.range().map(HeightRange::last));
-                (apply.range(), ends.map(crate::chain::SegmentRef::last_id), apply.payload_bytes())
+                (
+                    apply.range(),
+                    ends.map(|segment| (segment.last_id(), segment.last_timestamp())),
+                    apply.payload_bytes(),
+                )
             }
             Call::Replay(replay) => {
                 let ends = replay.range.last() == self.stored.height;
-                (Some(replay.range), ends.then_some(self.stored.id), 0)
+                (Some(replay.range), ends.then_some((self.stored.id, self.stored_time)), 0)
             }
             Call::Store(_) | Call::State(_) | Call::History(_) => (None, None, 0),
         };
@@ -398,7 +402,9 @@ impl Machine {
         let through = answer.through.min(range.last());
         if through > self.applied {
             self.applied = through;
-            self.applied_id = last_id.filter(|_| through == range.last());
+            let last_block = last_block.filter(|_| through == range.last());
+            self.applied_id = last_block.map(|(id, _)| id);
+            self.applied_time = last_block.map_or(UnixMillis::default(), |(_, time)| time);
             self.progressed();
         }
         let done = answer.error.is_none() && through == range.last();

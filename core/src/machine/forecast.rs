@@ -7,7 +7,7 @@ use crate::chain::{Finalized, TipFacts};
 use crate::ids::Height;
 use crate::machine::state::Machine;
 use crate::progress::{Eta, GoalPace, RateWindow, Rates};
-use crate::strategy::ASSUMED_BLOCKS_PER_SECOND;
+use crate::strategy::{ASSUMED_BLOCKS_PER_SECOND, Walk};
 
 /// All of a state, in millionths.
 const WHOLE_PPM: u64 = 1_000_000;
@@ -65,9 +65,11 @@ impl Machine {
         self.target().unwrap_or(self.applied).max(claimed).max(self.applied)
     }
 
-    /// Time that is left. `None` while a complete state is hashed: nobody says how far that is.
+    /// Time that is left. `None` while the host refuses a call, and while a complete state is hashed: nobody says how far
+    /// that is.
     pub(super) fn eta(&self) -> Option<Eta> {
-        if self.is_hashing() {
+        let is_complete = self.fast.walk.as_ref().is_some_and(Walk::is_complete);
+        if is_complete || self.is_refused() {
             return None;
         }
         let now = self.working_time();

@@ -14,7 +14,7 @@ use crate::peers::{BlacklistReason, PeerHealth};
 use crate::progress::Eta;
 use crate::ranges::HeightRange;
 use crate::strategy::Costs;
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use crate::verify::Job;
 use crate::wire::Request;
 
@@ -353,6 +353,9 @@ pub struct Progress {
     pub current: Height,
     /// Highest proven height; the current one where nothing is proven above it.
     pub target: Height,
+    /// The time in the header of the target. `None` where the chain has no time, or only the end of an epoch was proven,
+    /// which doesn't say it.
+    pub tip_time: Option<UnixMillis>,
     /// Highest height that a usable peer claims. Proves nothing.
     pub claimed: Option<Height>,
     /// The strategy in use.
@@ -394,6 +397,15 @@ pub struct Progress {
     /// The peers, in the order of their ids: all that are asked, and others up to 128 in all. See
     /// [`Machine::peers`](super::Machine::peers) for everyone.
     pub peers: Vec<PeerReport>,
+}
+
+impl Progress {
+    /// Age of the highest proven block at `wall`, the host's time of day; zero where that block is from the future. `None`
+    /// where its time is not known. An old tip means that the network makes no blocks, or that no connected peer shows
+    /// its newest ones; no proof tells the two apart.
+    pub fn tip_age(&self, wall: UnixMillis) -> Option<Duration> {
+        self.tip_time.map(|time| wall.since(time))
+    }
 }
 
 /// How far a state is. Counts since the machine was made, over all targets.

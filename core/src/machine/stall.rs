@@ -1,7 +1,8 @@
 //! The watch on progress: what the sync waits for, why nothing moves, and what happens next.
 //!
 //! While the machine runs and is not at its goal there is always an answer ([`Machine::waiting`]), and its deadline is a
-//! timer of the machine: by then it asks, verifies or calls again, or says again that it can't do anything alone.
+//! timer of the machine: by then it asks, verifies or calls again, or says again that it can't do anything alone. At the
+//! goal it waits for somebody to follow, if nobody is there.
 //!
 //! Progress is what brings the node nearer to its goal and can't be had twice: a higher block is applied, a newer epoch is
 //! trusted, more of a state is there than ever, a state is live, there is a goal after the last one was reached. Whatever
@@ -104,18 +105,25 @@ impl Machine {
         self.watch.idle
     }
 
-    /// Whether there is something to wait for. At the goal that is the host, where it refuses a call.
+    /// Whether there is something to wait for. At the goal that is the host, where it refuses a call, and somebody to
+    /// follow.
     fn is_waiting(&self) -> bool {
-        self.phase == Phase::Running && (self.reached.is_none() || self.is_refused())
+        self.phase == Phase::Running && (self.reached.is_none() || self.is_refused() || self.follows_nobody())
+    }
+
+    /// Whether it follows the network and nobody is there who could tell of it: it may be far behind and not know.
+    fn follows_nobody(&self) -> bool {
+        let follows = self.reached.is_some_and(|at| self.until.is_none_or(|until| at < until));
+        follows && self.peers.active().next().is_none()
     }
 
     /// Whether the host can't do now what it was asked for.
-    fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         self.calls.values().any(|pending| pending.refusals > 0)
     }
 
     /// Whether the host hashes a complete state, and in time. That shows no steps, and takes long where the state is large.
-    pub(super) fn is_hashing(&self) -> bool {
+    fn is_hashing(&self) -> bool {
         let hashing = |call: &Call| matches!(call, Call::State(StateCall { work: StateWork::Activate(_), .. }));
         self.calls.values().any(|pending| hashing(&pending.call) && pending.refusals == 0 && !pending.late)
     }
@@ -125,8 +133,8 @@ impl Machine {
         self.watch.told.and_then(|_| self.waiting())
     }
 
-    /// What the machine waits for, if it runs and has not reached its goal: why, since when, and what it does by when.
-    /// True after a drain.
+    /// What the machine waits for, if it runs and has not reached its goal, or has nobody to follow there: why, since when,
+    /// and what it does by when. True after a drain.
     pub fn waiting(&self) -> Option<Stall> {
         if !self.is_waiting() {
             return None;
@@ -168,6 +176,9 @@ impl Machine {
         }
         if calls().any(|pending| pending.refusals > 0) {
             return StallReason::HostBusy;
+        }
+        if self.reached.is_some() {
+            return StallReason::NoPeers;
         }
         if calls().next().is_some() {
             return StallReason::HostLate;

@@ -21,7 +21,7 @@ use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
 use crate::requests::Purpose;
 use crate::rng::Rng;
 use crate::strategy::{Blocks, Epochs};
-use crate::time::{Instant, micros};
+use crate::time::{Instant, UnixMillis, micros};
 use crate::timers::Timers;
 use crate::verify::Job;
 
@@ -170,6 +170,10 @@ pub struct Machine {
     pub(super) stored_proof: Option<Finalized>,
     pub(super) applied: Height,
     pub(super) applied_id: Option<Hash>,
+    /// The time in the header of the block at `stored` when the machine was made; zero where it is not known.
+    pub(super) stored_time: UnixMillis,
+    /// The same of the block at `applied`.
+    pub(super) applied_time: UnixMillis,
     pub(super) target: Option<Target>,
     pub(super) strategy: SyncStrategyType,
     /// The strategy that was told of last.
@@ -245,7 +249,7 @@ impl Machine {
     /// [`start`](Self::start).
     pub fn new(config: SyncConfig, start: Start, seed: u64, now: Instant) -> Result<Self, NewMachineError> {
         config.validate()?;
-        let Start { chain_id, stored, stored_proof, applied, stages_state, epoch, handovers } = start;
+        let Start { chain_id, stored, stored_time, stored_proof, applied, stages_state, epoch, handovers } = start;
         if config.default_strategy == SyncStrategyType::Fast && !stages_state {
             return Err(NewMachineError::NoStaging);
         }
@@ -279,6 +283,8 @@ impl Machine {
             stored_proof,
             applied,
             applied_id: (applied == stored.height).then_some(stored.id),
+            stored_time,
+            applied_time: stored_time,
             target: None,
             requests: DownloadCoordinator::default(),
             epochs,
@@ -351,6 +357,7 @@ impl Machine {
             start: self.start,
             current: self.applied,
             target,
+            tip_time: self.tip_time(),
             claimed: self.claimed.map(|(height, _)| height),
             strategy: self.strategy,
             state: self
@@ -393,6 +400,16 @@ impl Machine {
     /// The limit on bandwidth, and the peers' shares of it.
     pub const fn bandwidth(&self) -> &BandwidthAllocator {
         &self.bandwidth
+    }
+
+    /// The time in the header of the highest proven block, where that is known.
+    fn tip_time(&self) -> Option<UnixMillis> {
+        let time = match &self.target {
+            Some(Target { facts, .. }) if facts.height > self.applied => facts.timestamp,
+            Some(Target { facts, .. }) if facts.height == self.applied => facts.timestamp.max(self.applied_time),
+            _ => self.applied_time,
+        };
+        Some(time).filter(|&time| time != UnixMillis::default())
     }
 
     /// What the sync waited for most, so far.

@@ -17,7 +17,7 @@ use crate::peers::{Ask, Peer};
 use crate::requests::{BatchId, Kind, Purpose};
 use crate::state::StateAnswer;
 use crate::strategy::{Blocks, Source, StateWant, Walk};
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use crate::wire::Request;
 
 /// Bytes that an answer takes of the memory budget for each of its own: itself, and the records made of it.
@@ -273,6 +273,8 @@ impl Machine {
         });
         self.applied = height;
         self.applied_id = Some(id);
+        // A tip at this very block has its own; blocks above it bring theirs.
+        (self.stored_time, self.applied_time) = (UnixMillis::default(), UnixMillis::default());
         self.reached = None;
         self.samples.clear();
         self.forecast.restart();

@@ -17,7 +17,7 @@ use crate::machine::{
 };
 use crate::ranges::HeightRange;
 use crate::state::{Prefix, StateAnswer, StateItem, StateLeaves};
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use crate::verify::{Claim, HandoverLink, Outcome, Verdict};
 use crate::wire::BodyFrame;
 
@@ -44,6 +44,7 @@ pub struct TraceHeader {
 pub struct TraceStart {
     chain_id: Hash,
     stored: BlockPoint,
+    stored_time: UnixMillis,
     stored_proof: Option<TraceProof>,
     applied: Height,
     stages_state: bool,
@@ -60,6 +61,7 @@ impl TraceHeader {
             start: TraceStart {
                 chain_id: start.chain_id,
                 stored: start.stored,
+                stored_time: start.stored_time,
                 stored_proof: start.stored_proof.as_ref().map(TraceProof::new),
                 applied: start.applied,
                 stages_state: start.stages_state,
@@ -95,6 +97,7 @@ impl TraceStart {
         Some(Start {
             chain_id: self.chain_id,
             stored: self.stored,
+            stored_time: self.stored_time,
             stored_proof,
             applied: self.applied,
             stages_state: self.stages_state,

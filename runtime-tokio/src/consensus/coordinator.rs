@@ -1,7 +1,7 @@
 //! [`ConsensusCoordinator`]: carries out what the gate orders.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::Chain;
@@ -10,7 +10,6 @@ use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::limits::MAX_ADVERT_BYTES;
 use hotstuff2_sync::machine::{Position, Progress};
 use hotstuff2_sync::participation::{GateOutput, GateSettings, ParticipationGate, SyncFacts, WaitReason};
-use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::{Answer, Request};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,6 +18,7 @@ use tokio::task::JoinSet;
 use super::ConsensusControl;
 use crate::driver::{Input, Inputs, StartCall, SyncHandle};
 use crate::net::Network;
+use crate::wall_clock;
 
 /// How often the gate is asked though nothing came in: words grow old, and clocks go on.
 const TICK: Duration = Duration::from_millis(500);
@@ -171,7 +171,7 @@ impl<C: Chain> Task<C> {
                     Some(call) => self.take(call).await,
                     None => return,
                 },
-                _ = tick.tick() => self.gate.handle_time(wall()),
+                _ = tick.tick() => self.gate.handle_time(wall_clock()),
             }
         }
     }
@@ -183,7 +183,7 @@ impl<C: Chain> Task<C> {
         let proven = proven.map(|(facts, _)| facts);
         let epoch = epoch.epoch();
         self.gate.handle_validator(self.control.validator(epoch));
-        self.gate.handle_sync(wall(), SyncFacts { applied, proven, epoch, suffix });
+        self.gate.handle_sync(wall_clock(), SyncFacts { applied, proven, epoch, suffix });
     }
 
     fn hear(&mut self, word: &[u8]) {
@@ -191,7 +191,7 @@ impl<C: Chain> Task<C> {
         let Ok(decoded) = epoch.decoded(&*self.chain) else { return };
         // A word that doesn't hold is nobody's provable fault: the set may have changed on its way.
         if let Ok(facts) = self.chain.verify_advert(decoded, word) {
-            self.gate.handle_advert(wall(), facts);
+            self.gate.handle_advert(wall_clock(), facts);
         }
     }
 
@@ -258,10 +258,4 @@ impl<C: Chain> Task<C> {
             });
         }
     }
-}
-
-fn wall() -> UnixMillis {
-    // A clock before 1970 shows nothing as fresh.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::config::SyncConfig;
@@ -20,6 +20,7 @@ use super::bootstrap::BootstrapPeer;
 use super::dialer::Dialer;
 use super::file::BookError;
 use crate::net::{BoxFuture, Handler, Network};
+pub(super) use crate::wall_clock as unix_now;
 
 /// Longest request for peers, in bytes: version, kind, a number and a port.
 const MAX_PEERS_REQUEST: usize = 10;
@@ -280,12 +281,6 @@ impl std::fmt::Debug for Discovery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Discovery").field("settings", &self.0.settings).finish_non_exhaustive()
     }
-}
-
-/// Milliseconds since 1970 by the host's clock.
-pub(super) fn unix_now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Answers requests for peers, and lets another handler answer the rest.

@@ -9,8 +9,11 @@ use std::time::Instant as Clock;
 
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
 use hotstuff2_sync::machine::{Machine, NewMachineError, Start};
-use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::time::{Instant, UnixMillis};
 use hotstuff2_sync::trace::{TraceError, TraceHeader};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -197,6 +200,7 @@ impl<C: Chain> SyncBuilder<C> {
         let start = Start {
             chain_id: self.stores.blocks.chain_id(),
             stored,
+            stored_time: time_of(&*self.chain, &*self.stores.blocks, stored.height),
             stored_proof: self.stores.blocks.stored_proof()?,
             applied: application.applied(),
             stages_state: self.stores.staging.is_some(),
@@ -267,6 +271,17 @@ impl<C: Chain> SyncBuilder<C> {
             ended: None,
         })
     }
+}
+
+/// The time in the header of the stored block at `height`; zero where the store doesn't hold that block.
+fn time_of<C: Chain>(chain: &C, store: &dyn BlockStore, height: Height) -> UnixMillis {
+    let header = || {
+        // That it can't be read is said where it matters.
+        let part = store.read(HeightRange::new(height, height)?, u64::from(MAX_PAYLOAD_BYTES)).ok()??;
+        let decoded = part.segment.decoded(chain).ok()?;
+        chain.header(decoded, height)
+    };
+    header().map_or(UnixMillis::default(), |header| header.timestamp)
 }
 
 /// Brings news of peers to the machine's thread until either end is gone.

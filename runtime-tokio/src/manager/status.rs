@@ -13,7 +13,7 @@ pub enum SyncStatus {
     Stopped,
     /// It catches up.
     Syncing,
-    /// It catches up, and nothing has moved for a while.
+    /// It catches up, and nothing has moved for a while; or it had caught up, and nobody is there whom it could follow.
     Stalled {
         /// Why. The reason says the next step too.
         reason: StallReason,
@@ -48,12 +48,18 @@ pub(super) struct Seen {
     pub(super) call: u64,
     /// Where downloads end.
     pub(super) until: Option<Height>,
+    /// Where it has caught up, since it was last started.
+    follows: Option<BlockPoint>,
     pub(super) status: SyncStatus,
 }
 
 impl Seen {
     pub(super) fn new() -> Self {
-        Self { call: 0, until: None, status: SyncStatus::Stopped }
+        Self { call: 0, until: None, follows: None, status: SyncStatus::Stopped }
+    }
+
+    fn follows(&self) -> bool {
+        matches!(self.status, SyncStatus::Following { .. })
     }
 
     /// Takes in an event. Events come in the order in which things happened.
@@ -64,6 +70,7 @@ impl Seen {
                 self.call = self.call.max(*call);
                 if !over {
                     self.until = *until;
+                    self.follows = None;
                     self.status = SyncStatus::Syncing;
                 }
             }
@@ -76,13 +83,50 @@ impl Seen {
             SyncEvent::Machine(Event::Halted(reason)) => self.status = SyncStatus::Halted(reason.clone()),
             SyncEvent::Machine(Event::Reached(at)) if !over => {
                 let ends = self.until.is_some_and(|until| at.height >= until);
+                self.follows = (!ends).then_some(*at);
                 self.status = if ends { SyncStatus::Done { at: *at } } else { SyncStatus::Following { at: *at } };
             }
-            SyncEvent::Machine(Event::Stalled { reason, .. }) if self.status.is_syncing() => {
+            SyncEvent::Machine(Event::Stalled { reason, .. }) if self.status.is_syncing() || self.follows() => {
                 self.status = SyncStatus::Stalled { reason: *reason };
             }
-            SyncEvent::Machine(Event::Resumed) if self.status.is_syncing() => self.status = SyncStatus::Syncing,
+            SyncEvent::Machine(Event::Resumed) if self.status.is_syncing() => {
+                self.status = self.follows.map_or(SyncStatus::Syncing, |at| SyncStatus::Following { at });
+            }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hotstuff2_sync::hash::Hash;
+    use hotstuff2_sync::machine::StallStep;
+    use hotstuff2_sync::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn whoever_was_stalled_goes_on_with_what_it_did() {
+        let at = BlockPoint { height: Height::new(7), id: Hash::ZERO };
+        let (started, reached) = (SyncEvent::Started { until: None, call: 0 }, SyncEvent::Machine(Event::Reached(at)));
+        let (reason, since) = (StallReason::NoPeers, Instant::ZERO);
+        let stalled = SyncEvent::Machine(Event::Stalled { reason, since, step: StallStep::AwaitPeer, next: since });
+        let resumed = SyncEvent::Machine(Event::Resumed);
+        let mut seen = Seen::new();
+        for (event, status) in [
+            (&started, SyncStatus::Syncing),
+            (&stalled, SyncStatus::Stalled { reason }),
+            (&resumed, SyncStatus::Syncing),
+            (&reached, SyncStatus::Following { at }),
+            (&resumed, SyncStatus::Following { at }),
+            (&stalled, SyncStatus::Stalled { reason }),
+            (&resumed, SyncStatus::Following { at }),
+            (&started, SyncStatus::Syncing),
+            (&stalled, SyncStatus::Stalled { reason }),
+            (&resumed, SyncStatus::Syncing),
+        ] {
+            seen.take(event);
+            assert_eq!(seen.status, status, "after {event:?}");
         }
     }
 }

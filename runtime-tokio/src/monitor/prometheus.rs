@@ -1,10 +1,11 @@
 //! [`PrometheusMetrics`]: a collector that shows its figures in the text format that Prometheus reads (OpenMetrics 1.0).
 
 use std::fmt::Write as _;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hotstuff2_sync::machine::{Bottleneck, Progress, StallReason};
+use hotstuff2_sync::time::UnixMillis;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::collector::{MetricsCollector, PeerFailureType, SyncErrorType, SyncStage};
+use crate::wall_clock;
 
 /// One label, or two.
 type Labels = Vec<(&'static str, String)>;
@@ -58,6 +60,9 @@ pub struct PrometheusMetrics {
     bottleneck: Family<Labels, Gauge>,
     stalled: Gauge,
     stall_reason: Family<Labels, Gauge>,
+    tip_age: FloatGauge,
+    /// What the age of the tip is counted from, in milliseconds since 1970; zero where it is not known.
+    tip_time: AtomicU64,
     served: Counters,
     served_bytes: Counters,
     serving: Histograms,
@@ -92,6 +97,8 @@ impl PrometheusMetrics {
             bottleneck: Family::default(),
             stalled: Gauge::default(),
             stall_reason: Family::default(),
+            tip_age: FloatGauge::default(),
+            tip_time: AtomicU64::new(0),
             served: Counters::default(),
             served_bytes: Counters::default(),
             serving: histograms(),
@@ -132,6 +139,12 @@ impl PrometheusMetrics {
         registry.register("bottleneck", "What the sync waits for most: 1 for that, else 0", m.bottleneck.clone());
         registry.register("stalled", "1 while nothing moves, else 0", m.stalled.clone());
         registry.register("stall_reason", "Why nothing moves: 1 for that, else 0", m.stall_reason.clone());
+        registry.register_with_unit(
+            "tip_age",
+            "Age of the highest proven block by this machine's clock; NaN where its time is not known",
+            Unit::Seconds,
+            m.tip_age.clone(),
+        );
         registry.register("served_requests", "Requests that this node answered", m.served.clone());
         registry.register_with_unit("served", "Bytes of this node's answers", Unit::Bytes, m.served_bytes.clone());
         registry.register_with_unit("serving", "Time that making an answer takes", Unit::Seconds, m.serving.clone());
@@ -153,6 +166,11 @@ impl PrometheusMetrics {
 
     /// All figures as text.
     pub fn render(&self) -> String {
+        let age = match self.tip_time.load(Ordering::Relaxed) {
+            0 => f64::NAN,
+            time => wall_clock().since(UnixMillis::new(time)).as_secs_f64(),
+        };
+        self.tip_age.set(age);
         let mut text = String::new();
         // Writing into a string has no way to fail but a metric that can't be encoded, of which there is none.
         if encode(&mut text, &self.registry).is_err() {
@@ -199,6 +217,7 @@ impl MetricsCollector for PrometheusMetrics {
         self.buffered.set(int(progress.buffered_bytes));
         self.quorum_checks.set(int(progress.quorum_checks));
         self.peers.set(int(progress.peers.iter().filter(|peer| peer.connected).count() as u64));
+        self.tip_time.store(progress.tip_time.map_or(0, UnixMillis::get), Ordering::Relaxed);
         self.stalled.set(i64::from(progress.stall.is_some()));
         let reason = progress.stall.map(|stall| stall.reason.name());
         for name in StallReason::NAMES {

@@ -7,11 +7,12 @@ use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::{Bottleneck, PeerReport, Progress, Stall, StallReason, StallStep};
 use hotstuff2_sync::peers::PeerHealth;
 use hotstuff2_sync::progress::Eta;
-use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::time::{Instant, UnixMillis};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 
 use super::*;
 use crate::net::{Handler as _, HandlerFn};
+use crate::wall_clock;
 
 fn peer(number: u32) -> PeerId {
     let mut bytes = [7; 32];
@@ -119,6 +120,7 @@ fn progress(eta: Option<Eta>, stall: Option<Stall>, bottleneck: Bottleneck) -> P
         start: Height::new(1),
         current: Height::new(20),
         target: Height::new(300),
+        tip_time: stall.is_none().then(|| UnixMillis::new(wall_clock().get() - 100_500)),
         claimed: None,
         strategy: SyncStrategyType::Parallel,
         state: None,
@@ -148,6 +150,8 @@ fn progress_is_shown_as_it_is_now() {
     let eta = Eta { low: second, likely: 2 * second, high: None };
     metrics.progress(&progress(Some(eta), None, Bottleneck::Peers));
     let text = metrics.render();
+    let age: f64 = text.lines().find_map(|line| line.strip_prefix("hs2_sync_tip_age_seconds ")?.parse().ok()).unwrap();
+    assert!(age >= 100.5, "{text}");
     let shows = |text: &str, line: &str| assert!(text.lines().any(|found| found == line), "{line} in {text}");
     for line in [
         "hs2_sync_height 20",
@@ -177,6 +181,7 @@ fn progress_is_shown_as_it_is_now() {
     let text = metrics.render();
     for line in [
         "hs2_sync_stalled 1",
+        "hs2_sync_tip_age_seconds NaN",
         "hs2_sync_stall_reason{reason=\"no_peers\"} 1",
         "hs2_sync_stall_reason{reason=\"disk_full\"} 0",
         "hs2_sync_eta_seconds{bound=\"low\"} NaN",

@@ -74,6 +74,12 @@ impl Server {
         self.process.wait().unwrap();
     }
 
+    /// Stops it as its operator does, so that peers are told.
+    pub(crate) fn stop(&mut self) {
+        interrupt(&self.process);
+        self.process.wait().unwrap();
+    }
+
     /// Starts it again where it was.
     pub(crate) fn restart(&mut self) {
         *self = Self::start(&self.dir, &self.address);

@@ -113,7 +113,18 @@ fn an_application_waits_for_room_too() {
 
 #[test]
 fn a_state_that_gets_no_room_gives_up_too() {
-    let world = World::new(&["--blocks", "2000", "--epochs", "1", "--app", "ledger", "--entries", ENTRIES]);
+    let world = World::new(&[
+        "--blocks",
+        "2000",
+        "--snapshot-interval",
+        "1000",
+        "--epochs",
+        "1",
+        "--app",
+        "ledger",
+        "--entries",
+        ENTRIES,
+    ]);
     let server = world.server("server");
     let disk = SmallDisk::mount(&world.path("disk"), FOR_PARTS);
     let fast = ["--app", "ledger", "--strategy", "fast"];

@@ -10,3 +10,4 @@ mod peers;
 mod replay;
 mod siege;
 mod snapshot_file;
+mod tip_age;

@@ -13,9 +13,9 @@ use hotstuff2_sync_tokio::net::{Identity, Network as _, QuicLimits, QuicNetwork}
 use crate::common::{Server, World, copy, hs2_sync, strs, wait_until};
 
 /// A process that shows metrics, where, and the first line of its output. Dropped, it is killed.
-struct Shown {
+pub(crate) struct Shown {
     process: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Drop for Shown {
@@ -26,7 +26,7 @@ impl Drop for Shown {
 }
 
 /// Starts a command that says on standard error where its metrics are.
-fn shown(arguments: &[&str]) -> Shown {
+pub(crate) fn shown(arguments: &[&str]) -> Shown {
     let mut process = hs2_sync(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
     let address = lines.by_ref().find_map(|line| {
@@ -50,14 +50,14 @@ fn listening(server: &mut Shown) -> (String, String) {
 
 /// What is said of one family of figures, and its samples: each with its labels, and its value.
 #[derive(Debug, Default)]
-struct Figures {
+pub(crate) struct Figures {
     kind: String,
     help: String,
     samples: Vec<(String, f64)>,
 }
 
 /// All figures of one scrape, by family.
-type Scrape = BTreeMap<String, Figures>;
+pub(crate) type Scrape = BTreeMap<String, Figures>;
 
 /// The ends of the names of a family's samples, by its kind, as OpenMetrics 1.0 has them.
 fn ends(kind: &str) -> &'static [&'static str] {
@@ -70,7 +70,7 @@ fn ends(kind: &str) -> &'static [&'static str] {
 }
 
 /// Scrapes `address`. Panics where a line is not what the format says.
-fn scrape(address: &str) -> Scrape {
+pub(crate) fn scrape(address: &str) -> Scrape {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -117,12 +117,12 @@ fn scrape(address: &str) -> Scrape {
 }
 
 /// The sum of the samples of `family` whose name starts so. A family without samples is not shown.
-fn sum(scrape: &Scrape, family: &str, start: &str) -> f64 {
+pub(crate) fn sum(scrape: &Scrape, family: &str, start: &str) -> f64 {
     let Some(figures) = scrape.get(family) else { return 0.0 };
     figures.samples.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, value)| value).sum()
 }
 
-fn value(scrape: &Scrape, family: &str) -> f64 {
+pub(crate) fn value(scrape: &Scrape, family: &str) -> f64 {
     sum(scrape, family, family)
 }
 

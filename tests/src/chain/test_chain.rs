@@ -207,6 +207,7 @@ impl TestChain {
             stages_state: false,
             chain_id: self.genesis.chain_id(),
             stored: BlockPoint { height: Height::ZERO, id: self.genesis.id() },
+            stored_time: UnixMillis::default(),
             stored_proof: None,
             applied: Height::ZERO,
             epoch: self.genesis.epoch().to_ref(),

@@ -133,11 +133,17 @@ impl TestSyncManager {
         if !self.running {
             return TestSyncStatus::Stopped;
         }
+        // It goes on with what it did before it was stalled.
+        let mut resumed = false;
         let told = self.sim.told(self.node).iter().rev().find_map(|(_, event)| match event {
             Event::Halted(reason) => Some(TestSyncStatus::Halted(reason.clone())),
             Event::Reached(point) => Some(TestSyncStatus::Reached(*point)),
-            Event::Stalled { reason, .. } => Some(TestSyncStatus::Stalled(*reason)),
-            Event::Resumed | Event::Target { .. } | Event::Strategy { .. } => Some(TestSyncStatus::Syncing),
+            Event::Resumed => {
+                resumed = true;
+                None
+            }
+            Event::Stalled { reason, .. } if !resumed => Some(TestSyncStatus::Stalled(*reason)),
+            Event::Target { .. } | Event::Strategy { .. } => Some(TestSyncStatus::Syncing),
             _ => None,
         });
         told.unwrap_or(TestSyncStatus::Syncing)

@@ -12,7 +12,9 @@ use hotstuff2_sync::chain::native::{ConflictEvidence, EpochContext};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Epoch, Height, JobId};
-use hotstuff2_sync::machine::{Apply, BlockPoint, Event, HaltReason, HistoryCall, Progress, SnapshotBase, StateWork};
+use hotstuff2_sync::machine::{
+    Apply, BlockPoint, Event, HaltReason, HistoryCall, Holding, Progress, SnapshotBase, StateReply, StateWork,
+};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{StateForm, StateItem};
 use hotstuff2_sync::time::Instant;
@@ -319,10 +321,15 @@ impl Oracle {
     }
 
     /// Work on the state is acknowledged now.
-    pub fn staged(&mut self, now: Instant, work: &StateWork) {
+    pub fn staged(&mut self, now: Instant, work: &StateWork, reply: &StateReply) {
         match work {
-            // To look is no progress.
-            StateWork::Survey(_) => return,
+            // To look is no progress, but to find something there may be.
+            StateWork::Survey(_) => {
+                if matches!(reply, StateReply::Surveyed(found) if found.contains(&Holding::Held)) {
+                    self.progressed_at = now;
+                }
+                return;
+            }
             StateWork::Stage(subtrees) => {
                 for item in subtrees.iter().map(|leaves| leaves.item) {
                     let apart = |other: &StateItem| {

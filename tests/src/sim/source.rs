@@ -11,6 +11,7 @@ use hotstuff2_sync::machine::{BlockPoint, Start};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::respond;
 use hotstuff2_sync::state::MemoryStateStore;
+use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::{BodyFrame, Refusal, Request, encode_refusal};
 
 use super::shelf::Shelf;
@@ -77,6 +78,7 @@ pub trait Source: Send + Sync {
             stages_state: self.genesis_state().is_some(),
             chain_id: genesis.chain_id(),
             stored: BlockPoint { height: Height::ZERO, id: genesis.id() },
+            stored_time: UnixMillis::default(),
             stored_proof: None,
             applied: Height::ZERO,
             epoch: genesis.epoch().to_ref(),

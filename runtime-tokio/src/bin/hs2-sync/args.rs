@@ -39,6 +39,10 @@ pub(crate) enum Command {
     /// Serve a store to whoever asks, until stopped
     Serve(ServeArgs),
     /// Catch up with the network; stopped at any moment, the next `sync` goes on
+    #[command(
+        after_help = "Exit codes: 0 caught up, or stopped while following; 1 not caught up; 2 options that can't be \
+                            read; 3 caught up, but with --fresh the tip is too old"
+    )]
     Sync(SyncArgs),
     /// Print the settings that `sync` would use, with what each is for, its range and where it comes from
     Config(ConfigArgs),
@@ -285,6 +289,10 @@ pub(crate) struct SyncArgs {
     /// Keep following the network after it was caught up with, until stopped
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Fail with exit code 3 where the tip is older in the end than the setting max_tip_age (10 minutes by default), or its
+    /// age is not known; without this it is only said
+    #[arg(long)]
+    pub(crate) fresh: bool,
     /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<SocketAddr>,

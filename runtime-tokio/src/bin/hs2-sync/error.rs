@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use hotstuff2_sync::chain::native::AnchorError;
 use hotstuff2_sync::ids::Height;
@@ -16,6 +17,7 @@ use hotstuff2_sync_tokio::{ExecuteError, StartError};
 
 use crate::args::ChainArgs;
 use crate::config::SettingsError;
+use crate::tip::OldTip;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +96,9 @@ pub(crate) enum CliError {
     /// The network was not caught up with.
     #[error("the sync stopped at height {height} of {target}: {reason}")]
     Incomplete { height: u64, target: u64, reason: String },
+    /// The network was caught up with, as far as peers show it, and that is not fresh as it was to be.
+    #[error("caught up at height {height}, but {old}")]
+    OldTip { height: u64, old: OldTip },
     /// The genesis document in a store can't be read, though its checksum is right.
     #[error("{path} holds a genesis document that this program can't read; use the program that wrote it, or name another folder", path = .0.display())]
     DamagedGenesis(PathBuf),
@@ -139,6 +144,15 @@ impl CliError {
         move |error| match error {
             GenerateError::Payload(source) if from_files => Self::PayloadFiles(source),
             error => Self::Generate(error),
+        }
+    }
+
+    /// The code that the process ends with: 1, or 3 where a sync reached the tip and that is old. 2 is a command line that
+    /// can't be read.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::OldTip { .. } => ExitCode::from(3),
+            _ => ExitCode::FAILURE,
         }
     }
 

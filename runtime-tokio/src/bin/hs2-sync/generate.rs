@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use hotstuff2_sync::calls::{Apply, ApplyPart};
 use hotstuff2_sync::chain::native::{Genesis, Header, NativeChain};
@@ -16,6 +16,7 @@ use hotstuff2_sync_testkit::chain::{
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
+pub(crate) use hotstuff2_sync_tokio::wall_clock as now;
 use hotstuff2_sync_tokio::{AppBlock, Application as _};
 
 use crate::args::{App, ChainArgs, GenArgs};
@@ -51,12 +52,6 @@ pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
         ),
     );
     json.map_or(Ok(()), |path| write_json(&report, path))
-}
-
-/// The wall clock.
-pub(crate) fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Generates a chain into a new store in `dir`, with its genesis file. `early` names a folder for a copy of the store as
@@ -177,6 +172,7 @@ fn snapshot(begin: Instant, height: u64, target: u64, bytes: u64) -> Snapshot {
         remaining: None,
         note: None,
         still: None,
+        tip_age: None,
         state: None,
         at_tip: false,
     }

@@ -1,7 +1,7 @@
 //! `hs2-sync`: generate, serve, synchronize and inspect HotStuff-2 chains.
 //!
 //! Each command is a module that turns options into calls of the library. A failure is one line on standard error, and
-//! an exit code that is not zero.
+//! an exit code that is not zero ([`error::CliError::exit_code`]).
 
 mod args;
 mod bench;
@@ -30,6 +30,7 @@ mod snapshot_args;
 mod state_lie;
 mod stop;
 mod sync;
+mod tip;
 mod unlike;
 mod usage;
 mod watch;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hs2-sync: {error}");
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }

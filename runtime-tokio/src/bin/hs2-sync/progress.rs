@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use hotstuff2_sync::machine::StallReason;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::tip::words;
+
 /// Time between two lines where standard error is no terminal. What is over sooner needs none.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -22,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) note: Option<String>,
     /// How long nothing has moved, and why, if nothing moves: then there is no speed.
     pub(crate) still: Option<(Duration, StallReason)>,
+    /// How old the tip is, if that is known.
+    pub(crate) tip_age: Option<Duration>,
     /// The state, while one is fetched: then rates and time are its.
     pub(crate) state: Option<StateShare>,
     /// Whether it has arrived, and follows from there on.
@@ -64,8 +68,8 @@ impl ProgressLine {
     }
 
     pub(crate) fn show(&mut self, snapshot: &Snapshot) {
-        if snapshot.at_tip && snapshot.still.is_none() {
-            self.show_tip(snapshot.height);
+        if snapshot.at_tip {
+            self.show_tip(snapshot);
             return;
         }
         let text = describe(snapshot);
@@ -92,15 +96,16 @@ impl ProgressLine {
     }
 
     /// At the tip there is no rate and no time left; a line is worth it where another block is there.
-    fn show_tip(&mut self, height: u64) {
+    fn show_tip(&mut self, snapshot: &Snapshot) {
+        let (height, text) = (snapshot.height, at_tip(snapshot));
         if let Some(bar) = &self.bar {
             bar.set_length(1);
             bar.set_position(1);
-            bar.set_message(format!("height {height}, at the tip"));
+            bar.set_message(text);
         } else if self.last_tip != Some(height) && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             self.last_tip = Some(height);
-            eprintln!("{}: height {height}, at the tip", self.verb);
+            eprintln!("{}: {text}", self.verb);
         }
     }
 
@@ -128,6 +133,16 @@ fn place(snapshot: &Snapshot) -> String {
     match snapshot.state {
         Some(state) => format!("state of block {}: {:.1} %", state.height, state.done_ppm as f64 / 1e4),
         None => format!("height {} of {}", snapshot.height, snapshot.target),
+    }
+}
+
+fn at_tip(snapshot: &Snapshot) -> String {
+    let age = snapshot.tip_age.map_or_else(String::new, |age| format!(" {} old", words(age)));
+    // Whoever hears of no block doesn't know whether this is still the tip.
+    match snapshot.still {
+        Some(_) => format!("height {}{age}, {}", snapshot.height, describe(snapshot)),
+        None if age.is_empty() => format!("height {}, at the tip", snapshot.height),
+        None => format!("height {}, at the tip,{age}", snapshot.height),
     }
 }
 
@@ -164,6 +179,7 @@ mod tests {
             remaining: Some(Duration::from_secs(3)),
             note: Some("limited by the network".to_owned()),
             still: None,
+            tip_age: None,
             state: None,
             at_tip: false,
         };
@@ -173,6 +189,10 @@ mod tests {
         assert_eq!(describe(&snapshot), "1234 blocks/s  2.5 MB/s");
         assert_eq!(place(&snapshot), "height 5 of 10");
         snapshot.still = Some((Duration::from_secs(7), StallReason::DiskFull));
+        assert_eq!(at_tip(&Snapshot { still: None, ..snapshot.clone() }), "height 5, at the tip");
+        let aged = Snapshot { still: None, tip_age: Some(Duration::from_secs(3)), ..snapshot.clone() };
+        assert_eq!(at_tip(&aged), "height 5, at the tip, 3 s old");
+        assert!(at_tip(&snapshot).starts_with("height 5, nothing moves for 7 s"), "{}", at_tip(&snapshot));
         assert!(describe(&snapshot).starts_with("nothing moves for 7 s: the disk is full"), "{}", describe(&snapshot));
     }
 
@@ -186,6 +206,7 @@ mod tests {
             remaining: Some(Duration::from_secs(3)),
             note: None,
             still: None,
+            tip_age: None,
             state: Some(StateShare { height: 8, done_ppm: 123_456, keys_per_second: 54_321.0 }),
             at_tip: false,
         };

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hotstuff2_sync::machine::StateProgress;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
+use crate::tip::words;
 
 /// A block, and the state after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,8 @@ pub(crate) struct SyncReport {
     /// Highest height that was proven final.
     pub(crate) target_height: u64,
     pub(crate) head: Head,
+    /// Age of the highest proven block by this machine's clock; `None` where its time is not known.
+    pub(crate) tip_age_seconds: Option<f64>,
     /// Blocks made durable by this run: those above its start, and above the state where one was fetched.
     pub(crate) blocks: u64,
     /// The whole catch-up, from the start of the node to the last durable commit, the application's included, without
@@ -70,11 +74,14 @@ impl SyncReport {
         let Head { height, id, state_root } = &self.head;
         let rss = self.peak_rss_bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
         let state = self.state.as_ref().map_or_else(String::new, |state| format!("{}\n", state.describe()));
+        let tip = self
+            .tip_age_seconds
+            .map_or_else(String::new, |age| format!("\nthe tip is {} old", words(Duration::from_secs_f64(age))));
         format!(
             "{state}{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload\n\
              {:.1} % of received bytes useful, {} quorum checks, peak memory {rss}\n\
              {:.2} CPU seconds, {:.3} of them for coordination\n\
-             head {height} {id}\nstate root {state_root}",
+             head {height} {id}\nstate root {state_root}{tip}",
             self.blocks,
             self.seconds,
             self.blocks_per_second,

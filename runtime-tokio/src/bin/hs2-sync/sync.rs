@@ -25,6 +25,7 @@ use crate::peers::{discovery, say_families};
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
 use crate::serve::IDENTITY_FILE;
 use crate::stop::stop_signal;
+use crate::tip::OldTip;
 use crate::usage;
 use crate::watch::{End, Seen, Watch, name_of};
 use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
@@ -45,6 +46,12 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
         // Whoever waits for less is told sooner.
         config.stall_after = config.stall_after.min(args.patience());
     }
+    let max_tip_age = config.max_tip_age;
+    if args.fresh && max_tip_age.is_zero() {
+        return Err(CliError::Options(
+            "--fresh needs an age to go by: set max_tip_age to more than 0s, or leave --fresh out",
+        ));
+    }
     let genesis_file = args.genesis.clone().unwrap_or_else(|| args.dir.join(GENESIS_FILE));
     let genesis = read_genesis(&genesis_file)?;
     let store = Arc::new(open_or_create(&args.dir, &genesis)?);
@@ -61,7 +68,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
     let set_up = begin.elapsed().saturating_sub(handle.usage().running);
 
-    let mut watch = Watch::new(args, start_height, genesis.chain_id());
+    let mut watch = Watch::new(args, max_tip_age, start_height, genesis.chain_id());
     let end = watch.until_end(&mut handle, &*network, stop).await;
     let SyncEnd { progress, usage, events } = handle.shutdown().await;
     let Seen { strategies, base, end } = watch.finish(&progress, events, end);
@@ -75,6 +82,8 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let mut report = report(&progress, usage, begins, head, took);
     report.start_height = start_height.get();
     report.start_rss_bytes = start_rss_bytes;
+    let tip_age = progress.tip_age(now());
+    report.tip_age_seconds = tip_age.map(|age| age.as_secs_f64());
     report.ok = reached;
     report.strategies = strategies;
     let json = args.json.path.as_deref();
@@ -87,11 +96,23 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     }
     let (height, target) = (report.head.height, report.target_height);
     match end {
-        End::Reached => Ok(()),
+        End::Reached => check_tip(args.fresh, height, tip_age, max_tip_age),
+        End::Stopped if args.follow && args.fresh => check_tip(true, height, tip_age, max_tip_age),
         End::Stopped if args.follow => Ok(()),
         End::Stopped => Err(CliError::Interrupted(height)),
         End::Failed(reason) => Err(CliError::Incomplete { height, target, reason }),
     }
+}
+
+/// Says where the tip that was reached is old, and makes that a failure where it must be fresh.
+fn check_tip(fresh: bool, height: u64, age: Option<Duration>, most: Duration) -> Result<(), CliError> {
+    if fresh && let Some(old) = OldTip::unless_shown_fresh(age, most) {
+        return Err(CliError::OldTip { height, old });
+    }
+    if let Some(old) = OldTip::of(age, most) {
+        eprintln!("caught up at height {height}, but {old}");
+    }
+    Ok(())
 }
 
 /// Figures, and where they are shown.
@@ -181,6 +202,7 @@ fn report(progress: &Progress, usage: SyncUsage, begins: Height, head: Head, too
         start_height: begins.get(),
         target_height: progress.target.get(),
         head,
+        tip_age_seconds: None,
         blocks,
         seconds,
         idle_seconds: progress.idle.as_secs_f64(),

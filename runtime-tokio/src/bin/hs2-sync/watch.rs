@@ -11,11 +11,12 @@ use hotstuff2_sync::machine::{Bottleneck, Event, HaltReason, Progress, StallReas
 use hotstuff2_sync::time::Instant as MachineTime;
 use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
 use hotstuff2_sync_tokio::net::Network;
-use hotstuff2_sync_tokio::{SyncEvent, SyncHandle};
+use hotstuff2_sync_tokio::{SyncEvent, SyncHandle, wall_clock};
 
 use crate::args::SyncArgs;
 use crate::progress::{ProgressLine, Snapshot, StateShare, WHOLE_PPM};
 use crate::report::{ratio, short};
+use crate::tip::OldTip;
 
 /// Time between two looks at progress.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
@@ -65,10 +66,13 @@ pub(crate) struct Watch {
     said: Option<Instant>,
     /// Why nothing moves, by the machine.
     stall: Option<StallReason>,
+    /// Age from which on a tip is old, and whether it was said of this one.
+    max_tip_age: Duration,
+    said_old: bool,
 }
 
 impl Watch {
-    pub(crate) fn new(args: &SyncArgs, height: Height, chain_id: Hash) -> Self {
+    pub(crate) fn new(args: &SyncArgs, max_tip_age: Duration, height: Height, chain_id: Hash) -> Self {
         Self {
             line: ProgressLine::new(height.get(), "syncing"),
             strategies: Vec::new(),
@@ -82,6 +86,8 @@ impl Watch {
             host: None,
             said: None,
             stall: None,
+            max_tip_age,
+            said_old: false,
         }
     }
 
@@ -203,7 +209,15 @@ impl Watch {
     /// Shows how far it is at `now`, and ends it where nothing has moved for too long.
     fn tick(&mut self, progress: &Progress, now: MachineTime) -> Option<End> {
         let at_tip = self.arrived && progress.current >= progress.target;
-        self.line.show(&Snapshot { at_tip, ..snapshot(progress, self.base, now) });
+        let tip_age = progress.tip_age(wall_clock());
+        self.line.show(&Snapshot { at_tip, tip_age, ..snapshot(progress, self.base, now) });
+        if at_tip {
+            let old = OldTip::of(tip_age, self.max_tip_age);
+            if let Some(old) = old.filter(|_| !self.said_old) {
+                self.line.say(&old.to_string());
+            }
+            self.said_old = old.is_some();
+        }
         let stall = progress.stall.filter(|stall| now.since(stall.since) >= self.patience)?;
         if self.patience.is_zero() {
             return None;
@@ -304,6 +318,7 @@ fn snapshot(progress: &Progress, base: Option<Height>, now: MachineTime) -> Snap
             remaining: state.remaining,
             note,
             still,
+            tip_age: None,
             state: Some(StateShare {
                 height: state.height.get(),
                 done_ppm: state.done_ppm,
@@ -323,6 +338,7 @@ fn snapshot(progress: &Progress, base: Option<Height>, now: MachineTime) -> Snap
         remaining: progress.remaining,
         note,
         still,
+        tip_age: None,
         state: None,
         at_tip: false,
     }
@@ -355,6 +371,8 @@ mod tests {
             host: None,
             said: None,
             stall: None,
+            max_tip_age: Duration::ZERO,
+            said_old: false,
         };
         let reason = HaltReason::ConflictingFinality { height: Height::new(7), evidence: evidence.into() };
         match watch.event(SyncEvent::Machine(Event::Halted(reason))) {

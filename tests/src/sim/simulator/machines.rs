@@ -212,8 +212,8 @@ impl NetworkSimulator {
                 joiner.oracle.stored(now, &joiner.disk);
                 Ok(())
             }
-            Done::State(StateDone { result: Ok(_), .. }, work) => {
-                joiner.oracle.staged(now, work);
+            Done::State(StateDone { result: Ok(reply), .. }, work) => {
+                joiner.oracle.staged(now, work, reply);
                 Ok(())
             }
             Done::History(HistoryDone { id, result: Ok(_) }) => {
