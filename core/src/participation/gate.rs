@@ -42,7 +42,7 @@ pub struct SyncFacts {
     pub suffix: Option<CertifiedSuffix>,
 }
 
-/// Why there is no permit. Each ends by itself when its cause does.
+/// Why there is no permit. Each ends by itself when its cause does, but for the lost record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum WaitReason {
     /// Proven blocks are not applied yet, or a state is being put in place.
@@ -56,9 +56,11 @@ pub enum WaitReason {
         "the proven tip is too old to show that nothing newer is withheld, and validators with two thirds of the power have not said so"
     )]
     NotKnownToBeCaughtUp,
-    /// The record of votes is lost, and too few validators have said which views they are in.
-    #[error("the record of votes is lost; asking validators with two thirds of the power which views they are in")]
-    VoteFloorUnknown,
+    /// [`VoteRecord::Lost`]. Nothing that other validators say ends this: only a record does.
+    #[error(
+        "the record of votes is lost, and with it the lock, without which a vote may help to make two blocks final: bring the record back and start again, or leave the validator set and return with a new key"
+    )]
+    VoteRecordLost,
     /// The host has not said what it knows of its own votes.
     #[error("the host has not brought its record of votes")]
     NoVoteRecord,
@@ -76,6 +78,9 @@ pub enum PauseReason {
     /// The host asked for it, as where consensus itself found that it misses blocks.
     #[error("asked for by the host")]
     Asked,
+    /// The host has brought [`VoteRecord::Lost`].
+    #[error("the record of votes is lost")]
+    VoteRecordLost,
 }
 
 /// An order of the gate.
@@ -141,6 +146,9 @@ impl ParticipationGate {
 
     /// What the host knows of its own votes, read back from its disk; again before every return to consensus.
     pub fn handle_vote_record(&mut self, record: VoteRecord) {
+        if self.permitted && record == VoteRecord::Lost {
+            self.pause(PauseReason::VoteRecordLost);
+        }
         self.record = Some(record);
     }
 
@@ -205,7 +213,7 @@ impl ParticipationGate {
     fn pause(&mut self, reason: PauseReason) {
         self.permitted = false;
         // What was voted since the last record is in a newer one.
-        self.record = self.record.filter(|record| *record == VoteRecord::Lost);
+        self.record = None;
         self.roll.clear();
         self.asked_at = None;
         self.outputs.push_back(GateOutput::Pause(reason));
@@ -226,8 +234,7 @@ impl ParticipationGate {
                 GateOutput::Resume(permit)
             }
             Err(reason) => {
-                let needs_words = matches!(reason, WaitReason::NotKnownToBeCaughtUp | WaitReason::VoteFloorUnknown);
-                if needs_words && self.ask_again() {
+                if reason == WaitReason::NotKnownToBeCaughtUp && self.ask_again() {
                     return GateOutput::Ask(self.challenge);
                 }
                 GateOutput::Wait(Some(reason))
@@ -247,6 +254,13 @@ impl ParticipationGate {
 
     /// The permit that the facts allow, or why there is none.
     fn permit(&self) -> Result<Permit, WaitReason> {
+        let vote_above = match self.record {
+            // First of all reasons: nothing that the sync or others bring changes it.
+            Some(VoteRecord::Lost) => return Err(WaitReason::VoteRecordLost),
+            Some(VoteRecord::Never) => Some(View::ZERO),
+            Some(VoteRecord::Last(view)) => Some(view),
+            None => None,
+        };
         let applying = |proven| WaitReason::Applying { proven };
         let facts = self.facts.as_ref().ok_or(WaitReason::NotKnownToBeCaughtUp)?;
         let proven = facts.proven.map_or(Height::ZERO, |tip| tip.height).max(self.wanted.unwrap_or(Height::ZERO));
@@ -254,11 +268,7 @@ impl ParticipationGate {
         if !self.is_caught_up(head, facts) {
             return Err(WaitReason::NotKnownToBeCaughtUp);
         }
-        let vote_above = match self.record.ok_or(WaitReason::NoVoteRecord)? {
-            VoteRecord::Never => View::ZERO,
-            VoteRecord::Last(view) => view,
-            VoteRecord::Lost => self.roll.vote_floor(self.challenge).ok_or(WaitReason::VoteFloorUnknown)?,
-        };
+        let vote_above = vote_above.ok_or(WaitReason::NoVoteRecord)?;
         // What was proven of a lower block shows nothing above the head.
         let suffix = facts.suffix.clone().filter(|_| facts.proven.is_some_and(|tip| tip.id == head.id));
         Ok(Permit { head, vote_above, suffix })

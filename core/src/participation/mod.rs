@@ -9,15 +9,16 @@
 //!   clock, or validators with more than two thirds of the power have signed lately that they know of nothing higher
 //!   ([`RollCall`]). The second is what lets a network go on in which all validators were stopped at once: its tip is old
 //!   and nobody can make a fresher one before somebody votes.
-//! * *Never twice*: a permit names the view above which votes may be cast. That is the last view of the validator's own
-//!   record of votes. Where the record is lost, it comes from the other validators' words on the views they are in.
+//! * *Never twice, never against the lock*: a permit names the view above which votes may be cast. That is the last view of
+//!   the validator's own record of votes, which stands for the lock that is kept with it. Where the record is lost there is
+//!   no permit.
 //!
-//! # Why the words of others are enough
-//! A validator votes in view v, or gives up on it, only after it saw that a quorum finished view v − 1. Take the views that
-//! validators with more than two thirds of the power, this one not counted, say they are in, each after it was asked. Such
-//! a set and that quorum share more than a third of the power, so an honest one, which was in view v − 1 or above and never
-//! goes back. So v is at most one above the highest view that the set says. This holds for every such set, and the one
-//! with the lowest views is taken, so that less than a third of the power can't delay a permit by naming high ones.
+//! # Why a lost record gives none
+//! Others could say which views are over, so that this validator would not vote twice in one. They don't say what it was
+//! locked on. A block may be final by a certificate that this validator signed for and a faulty leader kept back: no honest
+//! peer has it, the proven tip is below, and the lock of this validator is one of those that keep another block at that
+//! height from getting a quorum. Without the lock it votes for the other one, and two blocks are final though no more
+//! validators are faulty than may be.
 
 mod gate;
 mod permit;

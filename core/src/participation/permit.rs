@@ -11,7 +11,9 @@ pub enum VoteRecord {
     Never,
     /// The highest view that it voted in or gave up on, in any phase.
     Last(View),
-    /// The record is gone, damaged or from a backup: it may have voted in views that nobody here remembers.
+    /// The record is gone, damaged or from a backup: it may have voted in views, and may be locked on a block, that nobody
+    /// here remembers. There is [no permit](super::WaitReason::VoteRecordLost) then: the [module](super) says why. The record
+    /// is brought back, or the validator leaves the set and returns under a new key.
     Lost,
 }
 

@@ -1,11 +1,10 @@
 //! [`RollCall`]: what validators say of themselves, counted by power.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 
 use crate::chain::AdvertFacts;
 use crate::hash::Hash;
-use crate::ids::{Height, View};
+use crate::ids::Height;
 use crate::limits::MAX_VALIDATORS;
 use crate::time::UnixMillis;
 
@@ -58,22 +57,6 @@ impl RollCall {
         let power = self.words.values().filter(timely).filter(|word| word.height <= height);
         let power = power.fold(u128::from(own_power), |sum, word| sum.saturating_add(u128::from(word.power)));
         self.is_quorum(power)
-    }
-
-    /// A view above which this validator can't have voted, whatever it has forgotten; `None` before validators with more
-    /// than two thirds of the power, this one not counted, have answered `challenge`. See the [module](super) for why.
-    pub fn vote_floor(&self, challenge: Hash) -> Option<View> {
-        let answers = self.words.values().filter(|word| word.challenge == challenge);
-        let mut views: Vec<(View, u64)> = answers.map(|word| (word.view, word.power)).collect();
-        views.sort_unstable();
-        let mut power = 0_u128;
-        for (view, own) in views {
-            power = power.saturating_add(u128::from(own));
-            if self.is_quorum(power) {
-                return Some(view.next());
-            }
-        }
-        None
     }
 
     /// Whether `power` is strictly more than two thirds of the set's.

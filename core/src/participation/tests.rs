@@ -8,6 +8,7 @@ use crate::ids::{Epoch, Height, View};
 use crate::time::UnixMillis;
 
 const NOW: u64 = 1_800_000_000_000;
+const HOUR: u64 = 3_600_000;
 const CHALLENGE: Hash = Hash::from_bytes([9; 32]);
 
 fn wall(ms: u64) -> UnixMillis {
@@ -103,32 +104,25 @@ fn vote_floor_survives_restart() {
     new.handle_sync(wall(0), facts(100, 100, 0));
     assert_eq!(permit(&mut new).unwrap().vote_above, View::ZERO);
 
-    // Without a record there is no permit, however fresh the tip is.
-    let mut lost = gate(VoteRecord::Lost);
-    lost.handle_sync(wall(0), facts(100, 100, 0));
-    assert_eq!(drain(&mut lost), [GateOutput::Ask(CHALLENGE), GateOutput::Wait(Some(WaitReason::VoteFloorUnknown))]);
-    // Its own word doesn't count, nor does one that was not given to this start's question.
-    lost.handle_advert(wall(0), word(1, 100, 3));
-    lost.handle_advert(wall(0), word(2, 100, 40));
-    lost.handle_advert(wall(0), word(3, 100, 41));
-    lost.handle_advert(wall(0), AdvertFacts { challenge: Hash::ZERO, ..word(4, 100, 2) });
-    assert_eq!(permit(&mut lost), None);
-    lost.handle_advert(wall(0), word(4, 100, 42));
-    assert_eq!(permit(&mut lost).unwrap().vote_above, View::new(43), "one above the highest of a quorum");
-}
+    // A record from which nothing is known any more ends what was begun with a good one.
+    new.handle_vote_record(VoteRecord::Lost);
+    let waits = GateOutput::Wait(Some(WaitReason::VoteRecordLost));
+    assert_eq!(drain(&mut new), [GateOutput::Pause(PauseReason::VoteRecordLost), waits.clone()]);
+    assert!(!new.is_permitted());
 
-#[test]
-fn less_than_a_third_can_not_raise_the_floor() {
-    // Seven validators; two of the other six lie about their view.
-    let mut roll = RollCall::new(Some(Hash::from_bytes([1; 32])));
-    let mut hear = |validator, view| roll.hear(AdvertFacts { total_power: 7, ..word(validator, 100, view) });
-    for validator in 2..=5 {
-        hear(validator, 40 + u64::from(validator));
+    // Without a record there is no permit, however fresh the tip is, and whatever others say.
+    let mut lost = gate(VoteRecord::Lost);
+    assert_eq!(drain(&mut lost), [waits.clone()], "told at once");
+    for age in [0, HOUR] {
+        lost.handle_sync(wall(0), facts(100, 100, age));
+        for validator in 1..=4 {
+            lost.handle_advert(wall(0), word(validator, 100, 40));
+        }
+        assert_eq!(drain(&mut lost), [waits.clone()], "nobody is asked for what doesn't help");
     }
-    hear(6, u64::MAX);
-    assert_eq!(roll.vote_floor(CHALLENGE), Some(View::MAX), "only with it there are more than two thirds");
-    roll.hear(AdvertFacts { total_power: 7, ..word(7, 100, 30) });
-    assert_eq!(roll.vote_floor(CHALLENGE), Some(View::new(46)), "without the liar there are enough");
+    // With the record, found again, there is one.
+    lost.handle_vote_record(VoteRecord::Last(View::new(39)));
+    assert_eq!(permit(&mut lost).unwrap().vote_above, View::new(39));
 }
 
 #[test]
@@ -191,7 +185,6 @@ fn caught_up_is_proven() {
 #[test]
 fn network_restart_resumes() {
     // All validators start at once, an hour after the last block. Nobody can make a fresher one before somebody votes.
-    let hour = 3_600_000;
     let mut gates: Vec<ParticipationGate> = (1..=4)
         .map(|validator: u8| {
             let own = Some((Hash::from_bytes([validator; 32]), 1));
@@ -201,7 +194,7 @@ fn network_restart_resumes() {
         })
         .collect();
     for gate in &mut gates {
-        gate.handle_sync(wall(0), facts(100, 100, hour));
+        gate.handle_sync(wall(0), facts(100, 100, HOUR));
         assert_eq!(drain(gate)[0], GateOutput::Ask(CHALLENGE));
         gate.handle_advert(wall(0), word(2, 100, 120));
         assert_eq!(permit(gate), None);
@@ -214,13 +207,15 @@ fn network_restart_resumes() {
 
 #[test]
 fn words_of_another_set_are_forgotten() {
-    let mut gate = gate(VoteRecord::Lost);
-    gate.handle_sync(wall(0), facts(100, 100, 0));
+    let mut gate = gate(VoteRecord::Never);
+    gate.handle_sync(wall(0), facts(100, 100, HOUR));
     for validator in 2..=4 {
         gate.handle_advert(wall(0), word(validator, 100, 8));
     }
-    gate.handle_sync(wall(0), SyncFacts { epoch: Epoch::new(1), ..facts(100, 100, 0) });
-    assert_eq!(permit(&mut gate), None);
+    let mut next = gate.clone();
+    next.handle_sync(wall(0), SyncFacts { epoch: Epoch::new(1), ..facts(100, 100, HOUR) });
+    assert_eq!(permit(&mut next), None);
+    assert!(permit(&mut gate).is_some(), "in the epoch that they speak of they are enough");
 }
 
 #[test]

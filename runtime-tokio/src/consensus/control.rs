@@ -13,7 +13,8 @@ pub trait ConsensusControl: Send + Sync + 'static {
     /// of that epoch.
     fn validator(&self, epoch: Epoch) -> Option<(Hash, u64)>;
 
-    /// What this validator's disk says of its votes. Read anew before every return to consensus.
+    /// What this validator's disk says of its votes. Read when the coordinator starts and after every pause. With
+    /// [`VoteRecord::Lost`] this validator takes no part.
     fn vote_record(&self) -> VoteRecord;
 
     /// This validator's signed word on its highest final block and the view that it is in, with `challenge` under the

@@ -47,6 +47,9 @@ pub enum ConsensusError {
         /// Where it was said to stand.
         wanted: Height,
     },
+    /// This validator can't take part: its record of votes is lost.
+    #[error("no part is taken in consensus: {}", WaitReason::VoteRecordLost)]
+    VoteRecordLost,
     /// The operating system gives no random bytes, without which words of long ago can't be told from new ones.
     #[error("the system gives no random numbers, and a validator can't do without: check /dev/urandom")]
     NoRandomness,
@@ -107,14 +110,17 @@ impl ConsensusCoordinator {
     }
 
     /// The sync says that it has reached `final_height`. Returns once the engine takes part: at once where the tip is known
-    /// to be the network's, else when that is shown. An error where the sync stands elsewhere.
+    /// to be the network's, else when that is shown. An error where the sync stands elsewhere, and where the engine can't
+    /// take part as its record of votes is lost.
     pub async fn handle_sync_completion(&self, final_height: Height) -> Result<(), ConsensusError> {
         let (answer, outcome) = oneshot::channel();
         self.calls.send(Call::Completed(final_height, answer)).await.map_err(|_| ConsensusError::Ended)?;
         outcome.await.map_err(|_| ConsensusError::Ended)??;
         let mut mode = self.mode.clone();
-        mode.wait_for(|mode| *mode == ConsensusMode::Participating).await.map_err(|_| ConsensusError::Ended)?;
-        Ok(())
+        let lost = ConsensusMode::Syncing(WaitReason::VoteRecordLost);
+        let decided = mode.wait_for(|mode| *mode == ConsensusMode::Participating || *mode == lost).await;
+        let decided = *decided.map_err(|_| ConsensusError::Ended)?;
+        if decided == lost { Err(ConsensusError::VoteRecordLost) } else { Ok(()) }
     }
 
     /// The engine has verified that the network stands at `network_height` and misses what leads there. Where that is more

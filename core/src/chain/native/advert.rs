@@ -1,9 +1,8 @@
 //! A validator's signed word on how far its chain goes, and in which view it is.
 //!
 //! No proof of any block: a node that holds the proven tip uses adverts of more than two thirds of the power to tell "the
-//! chain stands still" from "nobody shows me what is newer", and a validator that has lost its record of votes to learn
-//! from which view on it can't have voted (see [`participation`](crate::participation)). The signed bytes begin with a tag
-//! of their own, so that an advert can't pass for a vote, whatever its fields are.
+//! chain stands still" from "nobody shows me what is newer" (see [`participation`](crate::participation)). The signed
+//! bytes begin with a tag of their own, so that an advert can't pass for a vote, whatever its fields are.
 
 use alloc::vec::Vec;
 
