@@ -7,6 +7,7 @@ use std::time::Duration;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::machine::{Applied, Apply, ApplyError, Event, StallReason, StoreCall, StoreError};
+use hotstuff2_sync::verify::{Outcome, Verdict};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Applier, Honest, World};
 
@@ -148,4 +149,54 @@ fn a_verdict_on_another_question_does_not_end_the_job() {
     }
     assert_eq!(world.machine.progress().strays, strays + count, "none is taken in");
     assert!(world.run_to_tip(MINUTE), "{:?} {:#?}", world.events, world.machine.progress());
+}
+
+/// A host that says that it has executed more than it was given.
+struct Boastful;
+
+impl Applier for Boastful {
+    fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
+        Some((Duration::from_millis(1), Applied { id: apply.id, through: Height::MAX, error: None }))
+    }
+}
+
+#[test]
+fn a_hosts_word_reaches_no_further_than_what_it_was_given() {
+    let mut world = world(3000);
+    world.set_host(Boastful);
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    assert_eq!(world.machine.applied(), Height::new(3000));
+    let mut next = Height::new(1);
+    for (_, apply) in &world.applies {
+        assert_eq!(apply.range().unwrap().first(), next, "nothing is left out");
+        next = apply.range().unwrap().last().next();
+    }
+    assert_eq!(next, Height::new(3001));
+}
+
+#[test]
+fn handovers_that_do_not_continue_the_newest_epoch_are_not_taken_in() {
+    let chain = TestChain::new(ChainSpec { blocks: 400, epochs: 5, ..ChainSpec::default() }).unwrap();
+    let config = SyncConfig { job_timeout: Duration::from_secs(1), ..SyncConfig::default() };
+    let mut world = World::new(chain, config).unwrap();
+    world.set_host(Gap { calls: 10, stored: Vec::new() });
+    world.join(1, Honest::default());
+    // A host whose checks lose the first of several.
+    let lost = Rc::new(RefCell::new(0));
+    let count = Rc::clone(&lost);
+    world.tamper = Some(Box::new(move |job, verdict| match verdict.outcome() {
+        Ok(Outcome::Handovers { links, fault }) if links.len() > 1 && *count.borrow() == 0 => {
+            *count.borrow_mut() += 1;
+            let links = links[1..].to_vec();
+            Verdict::from_host(job, Ok(Outcome::Handovers { links, fault: *fault }), 1)
+        }
+        _ => verdict,
+    }));
+    let strays = world.machine.progress().strays;
+    world.start();
+    assert!(world.run_to_tip(MINUTE * 5), "{:?}", world.events);
+    assert_eq!(*lost.borrow(), 1);
+    assert!(world.machine.progress().strays > strays);
 }

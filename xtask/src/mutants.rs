@@ -15,7 +15,7 @@ use crate::tools;
 use crate::workspace::Workspace;
 
 /// What is mutated, under `core/src`.
-const FILES: [&str; 33] = [
+const FILES: [&str; 35] = [
     "chain/native/signature.rs",
     "chain/native/certificate.rs",
     "chain/native/validators.rs",
@@ -49,6 +49,8 @@ const FILES: [&str; 33] = [
     "verify/verdict.rs",
     "budget.rs",
     "requests.rs",
+    "participation/gate.rs",
+    "participation/roll_call.rs",
 ];
 
 /// Tests that take seconds without the optimizer. Only mutants that all others let pass meet them.

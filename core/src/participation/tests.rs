@@ -225,3 +225,140 @@ fn a_permit_shows_the_suffix_of_its_own_head() {
     gate.handle_sync(wall(0), SyncFacts { suffix: suffix.clone(), ..facts(100, 100, 0) });
     assert_eq!(permit(&mut gate).unwrap().suffix, suffix);
 }
+
+/// A gate of validator 1 that was permitted by words on an old tip at this height.
+fn permitted_by_words(height: u64) -> ParticipationGate {
+    let mut gate = gate(VoteRecord::Last(View::new(7)));
+    gate.handle_sync(wall(0), facts(height, height, HOUR));
+    for validator in 2..=4 {
+        gate.handle_advert(wall(0), word(validator, height, 8));
+    }
+    assert!(permit(&mut gate).is_some());
+    gate
+}
+
+#[test]
+fn words_of_before_a_pause_count_for_nothing() {
+    let mut gate = permitted_by_words(100);
+    assert!(gate.fall_behind(Height::new(200)));
+    assert_eq!(drain(&mut gate)[0], GateOutput::Pause(PauseReason::Behind { gap: 100 }));
+    gate.handle_vote_record(VoteRecord::Last(View::new(7)));
+    // Who knew of nothing above 100 may know by now of what is above 200.
+    gate.handle_sync(wall(0), facts(200, 200, HOUR));
+    let waits = GateOutput::Wait(Some(WaitReason::NotKnownToBeCaughtUp));
+    assert_eq!(drain(&mut gate), [GateOutput::Ask(CHALLENGE), waits], "all are asked again, at once");
+    for validator in 2..=4 {
+        gate.handle_advert(wall(0), word(validator, 200, 8));
+    }
+    assert!(permit(&mut gate).is_some());
+}
+
+#[test]
+fn the_host_may_close_it() {
+    let mut gate = permitted_by_words(100);
+    gate.close();
+    let waits = GateOutput::Wait(Some(WaitReason::NotKnownToBeCaughtUp));
+    assert_eq!(drain(&mut gate), [GateOutput::Pause(PauseReason::Asked), GateOutput::Ask(CHALLENGE), waits.clone()]);
+    assert!(!gate.is_permitted());
+    gate.close();
+    assert_eq!(drain(&mut gate), [waits], "there is nothing to withdraw any more");
+}
+
+#[test]
+fn a_fresh_tip_below_the_head_shows_nothing_of_the_head() {
+    let mut gate = gate(VoteRecord::Last(View::new(7)));
+    gate.handle_sync(wall(0), facts(100, 90, 0));
+    assert_eq!(permit(&mut gate), None);
+    gate.handle_sync(wall(0), facts(100, 100, 0));
+    assert!(permit(&mut gate).is_some());
+}
+
+#[test]
+fn a_tip_is_fresh_up_to_its_bounds() {
+    let fresh = |timestamp| {
+        let mut gate = gate(VoteRecord::Last(View::new(7)));
+        let mut facts = facts(100, 100, 0);
+        facts.proven.as_mut().unwrap().timestamp = UnixMillis::new(timestamp);
+        gate.handle_sync(wall(0), facts);
+        permit(&mut gate).is_some()
+    };
+    assert!(fresh(NOW - 10_000) && fresh(NOW + 5_000));
+    assert!(!fresh(NOW - 10_001) && !fresh(NOW + 5_001));
+}
+
+#[test]
+fn a_word_counts_from_its_time_on_and_not_for_ever() {
+    // With this validator's own power, two words decide.
+    let counts = |timestamp| {
+        let mut gate = gate(VoteRecord::Last(View::new(7)));
+        gate.handle_sync(wall(0), facts(100, 100, HOUR));
+        gate.handle_advert(wall(0), word(2, 100, 8));
+        gate.handle_advert(wall(0), AdvertFacts { timestamp: UnixMillis::new(timestamp), ..word(3, 100, 8) });
+        permit(&mut gate).is_some()
+    };
+    assert!(counts(NOW - 30_000) && counts(NOW + 5_000));
+    assert!(!counts(NOW - 30_001) && !counts(NOW + 5_001), "a clock far ahead can't be right");
+}
+
+#[test]
+fn validators_are_asked_again_each_third_of_the_time_for_which_words_count() {
+    let mut gate = gate(VoteRecord::Last(View::new(7)));
+    gate.handle_sync(wall(0), facts(100, 100, HOUR));
+    let mut asks = |at: UnixMillis| {
+        gate.handle_time(at);
+        drain(&mut gate).contains(&GateOutput::Ask(CHALLENGE))
+    };
+    assert!(asks(wall(0)));
+    assert!(!asks(wall(9_999)) && asks(wall(10_000)));
+    assert!(!asks(wall(10_001)));
+    // The host's clock was set back.
+    assert!(asks(wall(5_000)) && !asks(wall(5_001)));
+}
+
+#[test]
+fn the_newest_word_of_each_validator_counts_but_its_own() {
+    let own = Hash::from_bytes([1; 32]);
+    let agree = |roll: &RollCall, own_power| roll.nothing_above(Height::new(100), own_power, wall(0), wall(0));
+    let mut roll = RollCall::new(Some(own));
+    for validator in 1..=3 {
+        roll.hear(word(validator, 100, 8));
+    }
+    assert!(!agree(&roll, 0), "two of four");
+    assert!(agree(&roll, 1), "three of four");
+    // An older word changes nothing, a newer one does.
+    roll.hear(AdvertFacts { timestamp: UnixMillis::new(NOW - 1), ..word(3, 200, 8) });
+    assert!(agree(&roll, 1));
+    roll.hear(word(3, 200, 9));
+    assert!(!agree(&roll, 1));
+    roll.hear(word(4, 100, 8));
+    assert!(agree(&roll, 1));
+    // Whose words were heard before it was known who this is.
+    roll.set_own(Some(Hash::from_bytes([4; 32])));
+    assert!(!agree(&roll, 1));
+    roll.hear(word(4, 100, 8));
+    assert!(!agree(&roll, 1));
+    roll.set_own(None);
+    roll.hear(word(4, 100, 8));
+    assert!(agree(&roll, 1), "nobody's own");
+    roll.clear();
+    assert!(!agree(&roll, 4), "of an unknown total nothing is a quorum");
+}
+
+#[test]
+fn words_are_bounded_whatever_comes() {
+    let most = crate::limits::MAX_VALIDATORS as u64;
+    let mut roll = RollCall::new(None);
+    let mut hear = |name: u64, height| {
+        // Two thirds of the power are as many as are kept.
+        let total_power = u128::from(most) * 3 / 2;
+        roll.hear(AdvertFacts { validator: id(name), total_power, ..word(1, height, 8) });
+        roll.nothing_above(Height::new(100), 0, wall(0), wall(0))
+    };
+    for name in 0..=most {
+        assert!(!hear(name, 100), "no more are kept than a set can have: {name}");
+    }
+    let own_power = 1;
+    hear(0, 101);
+    assert!(!roll.nothing_above(Height::new(100), own_power, wall(0), wall(0)), "whose is known is still heard");
+    assert!(roll.nothing_above(Height::new(101), own_power, wall(0), wall(0)));
+}

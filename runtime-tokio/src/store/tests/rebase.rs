@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hotstuff2_sync::calls::{Holding, SnapshotBase};
+use hotstuff2_sync::calls::{BlockPoint, Holding, SnapshotBase};
 use hotstuff2_sync::chain::Finalized;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
@@ -153,6 +153,26 @@ fn a_base_may_come_again() {
     check_live(&store, &peer);
 }
 
+/// The answer to an activation may be lost, and the call made again; by then nothing is staged.
+#[test]
+fn an_activation_that_comes_again_counts_as_done_while_nothing_else_is_staged() {
+    let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
+    let store = create(dir.path(), &toy);
+    let (peer, other) = (Peer::new(0..300), Peer::new(0..301));
+    let base = peer.base(&toy, 600, 600);
+    activate(&store, &peer, &base);
+    assert_eq!(store.activate(&base).unwrap(), Activation::Activated);
+    check_live(&store, &peer);
+    other.fetch_into(&store, 100);
+    let found = other.0.root();
+    assert_eq!(
+        store.activate(&base).unwrap(),
+        Activation::RootMismatch { found },
+        "what is staged now is not that state"
+    );
+    check_live(&store, &peer);
+}
+
 /// Blocks were stored up to above the snapshot, and not executed. What is stored twice is fetched again.
 #[test]
 fn a_base_may_lie_below_the_head() {
@@ -193,6 +213,10 @@ fn a_base_that_does_not_fit_is_refused() {
     let good = peer.base(&toy, 1300, 1310);
     let wrong = [
         (SnapshotBase { point: toy.point(1301), ..good.clone() }, "don't begin with"),
+        (
+            SnapshotBase { point: BlockPoint { id: toy.point(1301).id, ..good.point }, ..good.clone() },
+            "don't begin with",
+        ),
         (SnapshotBase { segment: toy.segment(range(1299, 1310), true, b""), ..good.clone() }, "don't begin with"),
         (peer.base(&toy, 200, 210), "below the anchor"),
         (peer.base(&toy, 1600, 1610), "no epoch whose handover is stored"),
