@@ -46,6 +46,7 @@ a_liar_costs_time_and_nothing_else crashes_and_early_deadlines_lose_nothing any_
 any_state_is_fetched_as_long_as_one_peer_is_honest every_target_takes_its_corpus
 f_equivocating_validators_change_nothing
 one_more_makes_two_chains_and_the_sync_halts_with_evidence_against_them
+connections_that_cost_too_much_count_as_handshakes_of_their_network
 ";
 
 fn root() -> PathBuf {

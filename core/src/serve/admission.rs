@@ -35,6 +35,11 @@ use crate::time::{Instant, micros};
 
 /// Shortest time that a peer is told to wait: less isn't worth a message.
 const LEAST_BUSY: Duration = Duration::from_millis(50);
+/// CPU time of a handshake in microseconds.
+const HANDSHAKE_WORK: u64 = 500;
+/// Longest time, in seconds, for which a network begins no handshakes because of what its connections cost: it may be that
+/// of honest peers too.
+const MOST_OWED_SECONDS: u64 = 60;
 /// Longest time, as far as it is doubled: what an asker takes for silence by default.
 const MOST_BUSY: Duration = Duration::from_secs(10);
 
@@ -362,6 +367,25 @@ impl Admission {
         self.handshakes.take(1);
         self.stats.handshakes = self.stats.handshakes.saturating_add(1);
         Handshake::Begin
+    }
+
+    /// A connection of `group` cost so many microseconds of CPU time that its datagrams were not worth. They count as
+    /// handshakes that its network has begun, so that coming back with another key gains nothing. An address that may be
+    /// forged stands for no network; from then on, addresses must be proven.
+    pub fn overspent(&mut self, now: Instant, group: u64, proven: bool, work: u64) {
+        let (all, own) = self.limits.handshake_rates();
+        let handshakes = work / HANDSHAKE_WORK;
+        if !proven {
+            self.handshakes.refill(now, all);
+            // Just below half, which is what is kept for proven addresses.
+            self.handshakes.take_until(handshakes, (all.burst / 2).saturating_add(1));
+        } else if self.track_group(now, group)
+            && let Some(group) = self.groups.get_mut(&group)
+        {
+            group.handshakes.refill(now, own);
+            let most = own.per_second.saturating_mul(MOST_OWED_SECONDS);
+            group.handshakes.take_until(handshakes, most.saturating_add(own.burst));
+        }
     }
 
     fn total_rates(&self) -> ServeRates {

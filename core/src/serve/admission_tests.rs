@@ -384,6 +384,30 @@ fn handshakes_are_bounded_and_one_network_leaves_half_to_others() {
 }
 
 #[test]
+fn connections_that_cost_too_much_count_as_handshakes_of_their_network() {
+    let mut admission = Admission::new(ServeLimits { handshakes: 10, ..wide() });
+    let begun = |admission: &mut Admission, now, group| {
+        (0..100).filter(|_| admission.handshake(at(now), group, true) == Handshake::Begin).count()
+    };
+    // Whoever may have forged an address makes others prove theirs, and shuts out nobody who does.
+    admission.overspent(at(0), 1, false, 10_000_000);
+    assert_eq!(admission.handshake(at(0), 1, false), Handshake::Prove);
+    assert_eq!(begun(&mut admission, 0, 1), 4);
+    // A hundred handshakes, at five a second, in the place of the five that could be made at once.
+    let mut admission = Admission::new(ServeLimits { handshakes: 10, ..wide() });
+    admission.overspent(at(0), 1, true, 50_000);
+    assert_eq!(begun(&mut admission, 18_000, 1), 0);
+    assert_eq!(begun(&mut admission, 18_000, 2), 5, "another network");
+    assert_eq!(begun(&mut admission, 21_000, 1), 5);
+    // However often, a minute is the most.
+    for _ in 0..100 {
+        admission.overspent(at(30_000), 1, true, u64::MAX);
+    }
+    assert_eq!(begun(&mut admission, 89_000, 1), 0);
+    assert_eq!(begun(&mut admission, 92_000, 1), 5);
+}
+
+#[test]
 fn serving_gives_way_while_the_node_has_work_of_its_own() {
     let limits = ServeLimits { total: ServeRates { work: 100_000, ..wide().total }, ..wide() };
     let mut admission = Admission::new(limits);

@@ -57,6 +57,14 @@ impl Bucket {
         self.missing = self.missing.saturating_add(i128::from(amount).saturating_mul(PARTS));
     }
 
+    /// Takes of `amount` so much that no more than `most` is missing.
+    pub(super) fn take_until(&mut self, amount: u64, most: u64) {
+        let most = i128::from(most).saturating_mul(PARTS);
+        let before = self.missing;
+        self.take(amount);
+        self.missing = self.missing.min(most.max(before));
+    }
+
     /// Gives back what was not used.
     pub(super) fn give(&mut self, amount: u64) {
         self.missing = self.missing.saturating_sub(i128::from(amount).saturating_mul(PARTS)).max(0);
