@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::congestion::CubicConfig;
 use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
@@ -74,10 +75,11 @@ pub(super) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const REQUESTS_WINDOW_BYTES: u32 = 64 << 10;
 /// Bytes handed to a connection that the peer has not acknowledged yet.
 const SEND_WINDOW_BYTES: u64 = 16 << 20;
-/// Largest datagram that path discovery tries: quinn hands the kernel ten of a size at once, and such a batch must stay
-/// below 64 KiB or none of it is sent. Ethernet ends at 1,472 anyway.
-const MAX_DATAGRAM_BYTES: u16 = 6_500;
-/// The same on loopback, where one datagram of this size costs less than a batch: half the CPU time per byte.
+/// Largest datagram that is sent and taken: what an Ethernet frame holds over IPv4. In larger ones a hostile peer could
+/// have pieces whose cost grows with the square of the size.
+pub(super) const MAX_DATAGRAM_BYTES: u16 = 1_472;
+/// The same from a peer on this machine that this node has dialled, where one datagram of this size costs less than a
+/// batch: half the CPU time per byte.
 const MAX_LOOPBACK_DATAGRAM_BYTES: u16 = 65_527;
 /// Kernel buffers of the socket, in bytes, as far as the system grants them: a burst must fit while the node computes.
 pub(super) const SOCKET_BUFFER_BYTES: usize = 4 << 20;
@@ -126,22 +128,23 @@ impl QuicLimits {
             .saturating_add(handshakes)
     }
 
-    /// The parameters of a connection that a peer opens.
+    /// The parameters of a connection that a peer opens. It takes large datagrams, where it is on this machine.
     pub(super) fn accepted(&self, loopback: bool) -> Arc<TransportConfig> {
-        let mut transport = self.parameters(loopback);
+        let mut transport = self.parameters(loopback, loopback);
         transport.receive_window(REQUESTS_WINDOW_BYTES.into());
         Arc::new(transport)
     }
 
-    /// The parameters of a connection that this node opens.
+    /// The parameters of a connection that this node opens. The other side takes no large datagrams of whoever dials it.
     pub(super) fn dialled(&self, loopback: bool) -> Arc<TransportConfig> {
-        Arc::new(self.parameters(loopback))
+        Arc::new(self.parameters(loopback, false))
     }
 
-    /// The parameters of a connection, which differ where the peer is on this machine.
-    fn parameters(&self, loopback: bool) -> TransportConfig {
+    /// The parameters of a connection, which differ where the peer is on this machine, and where it takes `large`
+    /// datagrams.
+    fn parameters(&self, loopback: bool, large: bool) -> TransportConfig {
         let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(if loopback { MAX_LOOPBACK_DATAGRAM_BYTES } else { MAX_DATAGRAM_BYTES });
+        discovery.upper_bound(if large { MAX_LOOPBACK_DATAGRAM_BYTES } else { MAX_DATAGRAM_BYTES });
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(self.max_streams_per_connection.into())
@@ -151,14 +154,19 @@ impl QuicLimits {
             .receive_window(CONNECTION_WINDOW_BYTES.into())
             .send_window(SEND_WINDOW_BYTES)
             .mtu_discovery_config(Some(discovery))
-            .enable_segmentation_offload(!loopback)
+            .enable_segmentation_offload(!large)
             // One answer after the other, so that the first asked for is the first whole.
             .send_fairness(false)
             // What does not fit QUIC's integer is longer than any connection: no time-out then.
             .max_idle_timeout(self.idle_timeout.try_into().ok())
             .keep_alive_interval(Some(self.idle_timeout / 3));
-        if !loopback {
-            // Nothing is lost on this machine but by a full buffer, which is what quinn's default is made for.
+        if loopback {
+            // Nothing is lost on this machine but by a full buffer, which is what quinn's default is made for. But a probe
+            // for large datagrams would fill its first window, and a goodbye had to wait for the answer.
+            let mut cubic = CubicConfig::default();
+            cubic.initial_window(4 * u64::from(MAX_LOOPBACK_DATAGRAM_BYTES));
+            transport.congestion_controller_factory(Arc::new(cubic));
+        } else {
             transport.congestion_controller_factory(Arc::new(WestwoodConfig::default()));
         }
         transport

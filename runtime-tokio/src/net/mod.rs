@@ -5,11 +5,13 @@
 
 pub(crate) mod address;
 mod congestion;
+mod datagrams;
 mod error;
 mod families;
 mod identity;
 mod inbound;
 mod limits;
+mod meter;
 mod network;
 mod peers;
 mod quic;

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::udp::{UdpSockRef, UdpSocketState};
-use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TokioRuntime, TransportConfig,
-};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TransportConfig};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::address::{canonical, group_of};
+use super::datagrams::{LargeSenders, is_here};
 use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
 use super::families;
 use super::identity::Identity;
 use super::inbound::{Inbound, Slot};
 use super::limits::{INCOMING_BUFFER_BYTES, INCOMING_BUFFERS_BYTES, QuicLimits, SOCKET_BUFFER_BYTES};
+use super::meter::{Meter, MeteredRuntime};
 use super::network::{BoxFuture, Handler, Network, NetworkEvent, PeerLink};
 use super::peers::{CLOSE_CODE, NotAdmitted, Peers};
 use super::service::Service;
@@ -33,6 +33,9 @@ const EVENT_QUEUE: usize = 1024;
 
 /// Longest ban, so that adding it to a clock can't overflow: ten years.
 const MAX_BAN: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Why a connection is closed whose datagrams cost too much.
+const OVERSPENT: &str = "cost too much";
 
 /// A QUIC endpoint: TLS 1.3, both sides known by Ed25519 key, one stream for each request. Dropping it closes it.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ struct Shared {
     remote: Transport,
     /// For peers on this machine.
     loopback: Transport,
+    large_senders: Arc<LargeSenders>,
     peers: Peers,
     service: Arc<Service>,
     events: mpsc::Sender<NetworkEvent>,
@@ -94,8 +98,10 @@ impl QuicNetwork {
             .incoming_buffer_size_total(INCOMING_BUFFERS_BYTES);
         let remote = Transport::new(&limits, false, &server);
         let loopback = Transport::new(&limits, true, &server);
+        let large_senders = Arc::<LargeSenders>::default();
+        let runtime = Arc::new(MeteredRuntime { senders: Arc::clone(&large_senders) });
         let endpoint = open_socket(address)
-            .and_then(|socket| Endpoint::new(limits.endpoint(&identity), Some(server), socket, Arc::new(TokioRuntime)))
+            .and_then(|socket| Endpoint::new(limits.endpoint(&identity), Some(server), socket, runtime))
             .map_err(|source| BindError::new(address, source))?;
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let shared = Arc::new(Shared {
@@ -104,6 +110,7 @@ impl QuicNetwork {
             limits,
             remote,
             loopback,
+            large_senders,
             peers: Peers::default(),
             service: Arc::new(Service::new(handler, limits)),
             events,
@@ -148,7 +155,7 @@ impl Network for QuicNetwork {
     fn verify(&self, address: SocketAddr, expected: PeerId) -> BoxFuture<'static, Result<(), ConnectError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let connection = shared.dial(address, Some(expected)).await?;
+            let (connection, _) = shared.dial(address, Some(expected)).await?;
             connection.close(CLOSE_CODE, b"found");
             Ok(())
         })
@@ -253,22 +260,32 @@ impl Shared {
     }
 
     fn transport(&self, address: SocketAddr) -> &Transport {
-        if address.ip().to_canonical().is_loopback() { &self.loopback } else { &self.remote }
+        if is_here(address.ip()) { &self.loopback } else { &self.remote }
     }
 
     async fn welcome(self: Arc<Self>, incoming: Incoming, slot: Slot) {
         let address = canonical(incoming.remote_address());
+        let proven = incoming.remote_address_validated();
         let config = Arc::clone(&self.transport(address).accepted);
-        let connecting = match incoming.accept_with(config) {
+        let meter = Meter::new(None);
+        let connecting = match meter.count(|| incoming.accept_with(config)) {
             Ok(connecting) => connecting,
             Err(error) => {
                 tracing::debug!(%address, %error, "a handshake failed at once");
                 return;
             }
         };
-        match timeout(self.limits.connect_timeout, connecting).await {
+        let connected = tokio::select! {
+            connected = timeout(self.limits.connect_timeout, connecting) => connected,
+            work = meter.handshake_overspent() => {
+                self.service.overspent(group_of(address), proven, work);
+                tracing::debug!(%address, work, "a handshake cost too much");
+                return;
+            }
+        };
+        match connected {
             Ok(Ok(connection)) => {
-                if let Err(error) = self.establish(connection, Some(slot)).await {
+                if let Err(error) = self.establish(connection, meter, Some(slot)).await {
                     tracing::debug!(%error, "a peer was turned away");
                 }
             }
@@ -290,12 +307,16 @@ impl Shared {
                 return Ok(peer);
             }
         }
-        let connection = self.dial(address, expected).await?;
-        self.establish(connection, None).await
+        let (connection, meter) = self.dial(address, expected).await?;
+        self.establish(connection, meter, None).await
     }
 
     /// Connects to `address`, where `expected` must be, and proves that somebody's key is there.
-    async fn dial(&self, address: SocketAddr, expected: Option<PeerId>) -> Result<Connection, ConnectError> {
+    async fn dial(
+        &self,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+    ) -> Result<(Connection, Arc<Meter>), ConnectError> {
         let own = self.identity.peer_id();
         let key = Arc::new(ServerKey::new(own, expected));
         let bad = |reason: String| ConnectError::BadAddress { address, reason };
@@ -306,13 +327,21 @@ impl Shared {
         let crypto = tls::client_config(&self.identity, Arc::clone(&key)).map_err(|error| bad(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::clone(&self.transport(address).dialled));
-        let connecting = self.endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| match error {
-            quinn::ConnectError::EndpointStopping => ConnectError::Closed,
-            other => bad(other.to_string()),
-        })?;
+        let meter = Meter::new(self.large_senders.add(address));
+        let connecting =
+            meter.count(|| self.endpoint.connect_with(config, address, SERVER_NAME)).map_err(|error| match error {
+                quinn::ConnectError::EndpointStopping => ConnectError::Closed,
+                other => bad(other.to_string()),
+            })?;
         let after = self.limits.connect_timeout;
-        match timeout(after, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
+        let connected = tokio::select! {
+            connected = timeout(after, connecting) => connected,
+            _ = meter.handshake_overspent() => {
+                return Err(ConnectError::Refused { address, reason: DisconnectReason::Local(OVERSPENT.into()) });
+            }
+        };
+        match connected {
+            Ok(Ok(connection)) => Ok((connection, meter)),
             Err(_) | Ok(Err(ConnectionError::TimedOut)) => Err(ConnectError::Timeout { address, after }),
             Ok(Err(ConnectionError::LocallyClosed)) => Err(ConnectError::Closed),
             Ok(Err(error)) => Err(match (key.found(), expected) {
@@ -326,7 +355,12 @@ impl Shared {
     }
 
     /// Enters a connection whose handshake is done, and serves it from then on.
-    async fn establish(self: Arc<Self>, connection: Connection, slot: Option<Slot>) -> Result<PeerId, ConnectError> {
+    async fn establish(
+        self: Arc<Self>,
+        connection: Connection,
+        meter: Arc<Meter>,
+        slot: Option<Slot>,
+    ) -> Result<PeerId, ConnectError> {
         let address = canonical(connection.remote_address());
         let Some(peer) = tls::peer_of(&connection) else {
             connection.close(CLOSE_CODE, b"another protocol");
@@ -335,7 +369,8 @@ impl Shared {
         };
         // An error means that nobody listens to events any more.
         let event = self.events.reserve().await.ok();
-        if let Err(refusal) = self.peers.admit(peer, &connection, slot.is_none(), event) {
+        let dialled = slot.is_none();
+        if let Err(refusal) = self.peers.admit(peer, &connection, dialled, event) {
             let (words, error) = match refusal {
                 NotAdmitted::Banned => ("banned", ConnectError::Banned { address, peer }),
                 NotAdmitted::Closed => ("closing", ConnectError::Closed),
@@ -344,7 +379,18 @@ impl Shared {
             return Err(error);
         }
         tokio::spawn(async move {
-            let error = Arc::clone(&self.service).serve(connection.clone(), peer, group_of(address)).await;
+            let group = group_of(address);
+            let error = tokio::select! {
+                error = Arc::clone(&self.service).serve(connection.clone(), peer, group) => error,
+                work = meter.overspent(&connection) => {
+                    if !dialled {
+                        self.service.overspent(group, true, work);
+                    }
+                    tracing::debug!(%peer, work, "a connection cost too much");
+                    connection.close(CLOSE_CODE, OVERSPENT.as_bytes());
+                    connection.closed().await
+                }
+            };
             // The slot is free as soon as the connection is, whether or not the driver keeps up.
             drop(slot);
             let event = self.events.reserve().await.ok();

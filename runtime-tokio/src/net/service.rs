@@ -21,6 +21,7 @@ use tokio::time::{Instant as Clock, sleep_until, timeout, timeout_at};
 
 use super::error::StreamCode;
 use super::limits::{MAX_REQUEST_BYTES, QuicLimits};
+use super::meter::thread_cpu;
 use super::network::Handler;
 use super::stream::{Broken, read_all};
 
@@ -63,6 +64,11 @@ impl Service {
     /// What to do with somebody of `group` who wants to connect.
     pub(super) fn handshake(&self, group: u64, proven: bool) -> Handshake {
         self.desk.lock().admission.handshake(self.desk.now(), group, proven)
+    }
+
+    /// A connection of `group`, whose address is `proven` or may be forged, cost `work` microseconds too many.
+    pub(super) fn overspent(&self, group: u64, proven: bool, work: u64) {
+        self.desk.lock().admission.overspent(self.desk.now(), group, proven, work);
     }
 
     /// Answers whatever `peer` asks over `connection`, until that ends.
@@ -349,12 +355,6 @@ impl Drop for Desk {
     fn drop(&mut self) {
         self.sooner.notify_one();
     }
-}
-
-/// CPU time of this thread, in microseconds.
-fn thread_cpu() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    u64::try_from(time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000)).unwrap_or(0)
 }
 
 /// A request's place among those that wait, are made or sent. Dropped, it is free.

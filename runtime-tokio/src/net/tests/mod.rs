@@ -1,8 +1,9 @@
 //! The network over real sockets on loopback: `talk` between honest nodes, `hostile` against peers that break the rules,
-//! `keys` against those that are not who they say.
+//! `keys` against those that are not who they say, `pieces` against datagrams that cost too much.
 
 mod hostile;
 mod keys;
+mod pieces;
 mod talk;
 
 use std::net::SocketAddr;
