@@ -69,6 +69,10 @@ impl Server {
         Self { process, dir: dir.to_owned(), peer: format!("{address}/{id}"), address }
     }
 
+    pub(crate) fn process(&mut self) -> &mut Child {
+        &mut self.process
+    }
+
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -133,7 +137,16 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
 
 /// Sends Ctrl-C.
 pub(crate) fn interrupt(process: &Child) {
-    let sent = Command::new("sh").args(["-c", &format!("kill -INT {}", process.id())]).status().unwrap();
+    signal(process, "INT");
+}
+
+/// Asks a process to end, as its operator would.
+pub(crate) fn terminate(process: &Child) {
+    signal(process, "TERM");
+}
+
+fn signal(process: &Child, name: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", process.id())]).status().unwrap();
     assert!(sent.success());
 }
 

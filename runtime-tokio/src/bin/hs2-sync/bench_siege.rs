@@ -1,6 +1,6 @@
 //! `bench siege`: what many attackers get of a serving node, and what they cost an honest one. A thousand connections
 //! with keys of their own ask for the most expensive things without pause; server and honest node share one core, the
-//! attackers have the other.
+//! attackers have the other. Then datagrams are thrown at it that cost more than their bytes are worth.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::{App, Kept, Parent, Strategy};
 use crate::bench::chain_of;
 use crate::bench_args::{BenchServers, BenchSiegeArgs};
+use crate::bench_pieces::{self, PiecesReport};
 use crate::besiege::SiegeReport;
 use crate::child::Child;
 use crate::cluster::{Folder, SyncJob, copy_store};
@@ -69,6 +70,8 @@ struct Report {
     ratio: f64,
     peak_rss_bytes: u64,
     memory_bound_bytes: u64,
+    /// Datagrams of one-byte pieces, after the attackers have gone.
+    pieces: PiecesReport,
 }
 
 pub(crate) async fn measure(args: &BenchSiegeArgs) -> Result<(), CliError> {
@@ -106,7 +109,7 @@ pub(crate) async fn measure(args: &BenchSiegeArgs) -> Result<(), CliError> {
     let besieged = best(&siege, &at, "besieged", &mut stop).await?;
     attackers.stop();
     let peak_rss_bytes = usage::peak_rss_bytes_of(server.id()).unwrap_or(u64::MAX);
-    server.stop();
+    let pieces = bench_pieces::measure(at.address, &mut server).await?;
 
     let attackers: SiegeReport = read_json(&attack_report)?;
     let server: ServedReport = read_json(&siege.served())?;
@@ -119,7 +122,8 @@ pub(crate) async fn measure(args: &BenchSiegeArgs) -> Result<(), CliError> {
         && server.served.work as f64 <= most_work
         && granted <= at.bytes_per_second
         && ratio <= 2.0
-        && peak_rss_bytes <= at.memory_bound_bytes;
+        && peak_rss_bytes <= at.memory_bound_bytes
+        && pieces.is_bounded();
     let report = Report {
         ok,
         connections: connected.connected,
@@ -134,6 +138,7 @@ pub(crate) async fn measure(args: &BenchSiegeArgs) -> Result<(), CliError> {
         ratio,
         peak_rss_bytes,
         memory_bound_bytes: at.memory_bound_bytes,
+        pieces,
     };
     say(json, format_args!("{}", report.describe()));
     json.map_or(Ok(()), |path| write_json(&report, path))
@@ -147,7 +152,9 @@ impl Report {
              honest sync: {:.2} s alone, {:.2} s besieged: {:.2} times as long\n\
              server's peak memory: {} MiB of at most {} MiB\n\
              attackers: {} requests, {} answered, {} told to wait, {} given up or lost, {} times connected again\n\
-             cache: {} hits, {} misses\n{}",
+             cache: {} hits, {} misses\n\
+             datagrams of one-byte pieces: {} us of CPU each with 60,000 bytes, {} us with 1,472; an honest answer after \
+             {:.2} s, stopped under them in {:.2} s\n{}",
             self.besieged_cpu_per_second / 1000,
             self.work_per_second / 1000,
             self.granted_bytes_per_second as f64 / 1e6,
@@ -164,6 +171,10 @@ impl Report {
             self.attackers.reconnects,
             self.server.cache.hits,
             self.server.cache.misses,
+            self.pieces.large_micros,
+            self.pieces.frame_micros,
+            self.pieces.answer_seconds,
+            self.pieces.stop_seconds,
             if self.ok { "all within what is configured" } else { "NOT within what is configured" },
         )
     }

@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod bench_args;
 mod bench_peers;
+mod bench_pieces;
 mod bench_siege;
 mod bench_state;
 mod besiege;

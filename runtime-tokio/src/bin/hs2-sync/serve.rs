@@ -20,7 +20,7 @@ use crate::lie::Staged;
 use crate::nuisance::Nuisant;
 use crate::peers::{discovery, say_families};
 use crate::report::{ServeReport, say, write_json};
-use crate::stop::stop_signal;
+use crate::stop::stop_node;
 use crate::sync::{counted, show_metrics};
 use crate::unlike::Compared;
 
@@ -66,7 +66,7 @@ fn older_subtree(store: &DiskStore<NativeChain>, item: StateItem) -> Option<Stat
 }
 
 async fn serve(args: ServeArgs) -> Result<(), CliError> {
-    let stop = stop_signal(&args.parent)?;
+    let stop = stop_node(&args.parent)?;
     let (_, store) = open_store(&args.dir)?;
     store.set_snapshot_retention(SnapshotRetention { count: args.snapshots, max_age: None })?;
     let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));

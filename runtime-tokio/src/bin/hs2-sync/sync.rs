@@ -24,7 +24,7 @@ use crate::ledger_app::LedgerApp;
 use crate::peers::{discovery, say_families};
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
 use crate::serve::IDENTITY_FILE;
-use crate::stop::stop_signal;
+use crate::stop::stop_node;
 use crate::tip::OldTip;
 use crate::usage;
 use crate::watch::{End, Seen, Watch, name_of};
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
 }
 
 async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
-    let stop = stop_signal(&args.parent)?;
+    let stop = stop_node(&args.parent)?;
     let mut config = Settings::load(&args.settings, std::env::vars_os())?.config;
     if !args.patience().is_zero() {
         // Whoever waits for less is told sooner.
