@@ -117,7 +117,7 @@ impl AddressBook {
                 Ok((Self::new(seed), BookFound::Missing))
             }
             Err(BookError::Damaged { .. }) => {
-                let aside = beside(path, ".damaged");
+                let aside = free_name(path);
                 fs::rename(path, &aside).map_err(|source| BookError::Write { path: aside.clone(), source })?;
                 Ok((Self::new(seed), BookFound::PutAside(aside)))
             }
@@ -213,6 +213,13 @@ fn decode(bytes: &[u8], seed: u64) -> Result<AddressBook, &'static str> {
     let named = named.into_iter().map(name).collect::<Option<Vec<_>>>().ok_or("it has names that name no peer")?;
     book.set_named(&named);
     Ok(book)
+}
+
+/// A name beside `path` for a damaged book, which nothing has yet: what was put aside before stays.
+fn free_name(path: &Path) -> PathBuf {
+    let names = (2u32..).map(|number| beside(path, &format!(".damaged-{number}")));
+    let mut names = std::iter::once(beside(path, ".damaged")).chain(names);
+    names.find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_default()
 }
 
 /// The file beside `path` with this at the end of its name.
@@ -321,13 +328,17 @@ mod tests {
     fn a_damaged_file_is_named_and_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peers.book");
+        let mut kept = Vec::new();
         for bytes in [&b"not a book"[..], &vec![0x5a; MAX_FILE_BYTES as usize + 1]] {
             fs::write(&path, bytes).unwrap();
             let error = AddressBook::load(&path, 1).unwrap_err();
             assert!(matches!(error, BookError::Damaged { .. }) && error.to_string().contains("peers.book"), "{error}");
             let (book, found) = AddressBook::open(&path, 1).unwrap();
             let BookFound::PutAside(aside) = found else { panic!("{found:?}") };
-            assert!(book.is_empty() && fs::read(aside).unwrap() == bytes && !path.exists());
+            assert!(book.is_empty() && !path.exists());
+            kept.push((aside, bytes.to_vec()));
         }
+        // The second doesn't take the first one's place.
+        kept.iter().for_each(|(aside, bytes)| assert!(fs::read(aside).unwrap() == *bytes, "{}", aside.display()));
     }
 }

@@ -47,7 +47,7 @@ pub enum StartError {
     #[error("a thread can't be started: {0}; free memory or raise the limit on threads")]
     Thread(#[from] io::Error),
     /// The file for the trace can't be written.
-    #[error("the trace can't be written to {}: {source}; name a file in a folder that can be written to", path.display())]
+    #[error("the trace can't be written to {}: {source}; name a new file, in a folder that can be written to", path.display())]
     Record {
         /// The file.
         path: PathBuf,
@@ -138,8 +138,8 @@ impl<C: Chain> SyncBuilder<C> {
         self
     }
 
-    /// Writes a trace of the run to the file at `path`, to be replayed later: see [`hotstuff2_sync::trace`]. What is there
-    /// is overwritten.
+    /// Writes a trace of the run to the file at `path`, to be replayed later: see [`hotstuff2_sync::trace`]. A
+    /// file that is there is not replaced: the sync can't be started then.
     pub fn with_recording(mut self, path: impl Into<PathBuf>) -> Self {
         self.record = Some(path.into());
         self

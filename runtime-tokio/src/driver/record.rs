@@ -28,10 +28,10 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Begins a trace in the file at `path`.
+    /// Begins a trace in a new file at `path`.
     pub(super) fn start(path: PathBuf, header: &TraceHeader, events: &Events) -> Result<Self, StartError> {
         let (writer, head) = TraceWriter::begin(header)?;
-        let opened = File::create(&path).and_then(|mut file| file.write_all(&head).map(|()| file));
+        let opened = File::create_new(&path).and_then(|mut file| file.write_all(&head).map(|()| file));
         let file = match opened {
             Ok(file) => file,
             Err(source) => return Err(StartError::Record { path, source }),

@@ -108,6 +108,12 @@ pub enum ExportError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Something has the file's name.
+    #[error("{} is there already, and was left as it is; name another file, or replace it with `--force` if it is a file", .0.display())]
+    Exists(PathBuf),
+    /// Something has the name that the file has while it is written, and is no half of a snapshot, or is being written.
+    #[error("{} is not a snapshot that was begun, or another export writes it; move it away, or name another file", .0.display())]
+    PartExists(PathBuf),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFailure),

@@ -1,7 +1,8 @@
 //! [`export`]: a kept snapshot of a store as a file. What is written is checked on the way, so that a damaged store
 //! makes an error and no file.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -21,22 +22,40 @@ use super::parts::{Base, End, Head, encode};
 use super::reader::SnapshotSummary;
 use crate::store::{BlockProof, DiskStore, StateStore as _, StateView};
 
-/// Writes the snapshot at `height`, or the newest, into the file at `out`: all of it, durably, or no file. A file that
-/// is there is replaced at the end. `progress` is told the keys that were written and the keys that there are.
+/// What becomes of a file that is where an export goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and the export is refused.
+    Keep,
+    /// It is replaced when the new one is whole and durable.
+    Replace,
+}
+
+/// Writes the snapshot at `height`, or the newest, into the file at `out`: all of it, durably, or no file. `progress` is
+/// told the keys that were written and the keys that there are.
+///
+/// It is written to `out` with `.part` at the end of its name. What an export that was killed left there is written over.
+///
+/// # Errors
+/// Where the store has no such snapshot or is damaged, where something is in the way, and what the operating system says.
 pub fn export<C: Chain>(
     store: &DiskStore<C>,
     height: Option<Height>,
     out: &Path,
+    existing: Existing,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<SnapshotSummary, ExportError> {
     let height = choose(store, height)?;
+    refuse_existing(out, existing)?;
     let proof = store.block_proof(height)?.ok_or(ExportError::NoProof(height))?;
     let state = store.state_at(height)?.ok_or_else(|| missing(store, height))?;
     let header = store.header_at(height)?.ok_or(ExportError::NoProof(height))?;
     let part = part_of(out);
-    let written = write(store, &proof, &state, &part, progress);
+    let frames = begin(&part)?;
+    let written = write(store, &proof, &state, (&part, frames), progress);
     let summary = written.and_then(|written| {
         let failed = |action| file(out, action);
+        refuse_existing(out, existing)?;
         std::fs::rename(&part, out).map_err(failed("renamed"))?;
         let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("made durable"))?;
@@ -51,6 +70,37 @@ pub fn export<C: Chain>(
 
 fn file(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> ExportError {
     move |source| ExportError::File { path: path.to_owned(), action, source }
+}
+
+/// Fails where something is at `out` that is not to be replaced, or is no file.
+fn refuse_existing(out: &Path, existing: Existing) -> Result<(), ExportError> {
+    match std::fs::symlink_metadata(out) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(file(out, "looked at")(error)),
+        Ok(there) if existing == Existing::Replace && there.is_file() => Ok(()),
+        Ok(_) => Err(ExportError::Exists(out.to_owned())),
+    }
+}
+
+/// Opens the file that is written before it has its name. One that is there is written over if it is half of a snapshot
+/// and nobody writes it.
+fn begin(part: &Path) -> Result<FrameWriter, ExportError> {
+    let failed = |error| file(part, "written")(error);
+    let taken = || ExportError::PartExists(part.to_owned());
+    match std::fs::symlink_metadata(part) {
+        Ok(there) if !there.is_file() => return Err(taken()),
+        _ => {}
+    }
+    let mut new = File::options().read(true).write(true).create(true).truncate(false).open(part).map_err(failed)?;
+    match new.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(taken()),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    if !FrameWriter::begins(&mut new).map_err(failed)? {
+        return Err(taken());
+    }
+    FrameWriter::over(new).map_err(failed)
 }
 
 fn part_of(out: &Path) -> PathBuf {
@@ -84,14 +134,13 @@ fn write<C: Chain>(
     store: &DiskStore<C>,
     proof: &BlockProof,
     state: &StateView,
-    part: &Path,
+    (part, mut frames): (&Path, FrameWriter),
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<SnapshotSummary, ExportError> {
     let BlockProof { point, state_root, epoch, range, segment, tip } = proof.clone();
     let damaged = |error: &dyn std::fmt::Display| ExportError::DamagedState(error.to_string());
     let (_, keys) = subtree(state, &Prefix::ROOT).map_err(|error| damaged(&error))?;
     let failed = |error| file(part, "written")(error);
-    let mut frames = FrameWriter::create(part).map_err(failed)?;
     let head = Head { chain_id: store.chain_id(), anchor: store.anchor(), point, epoch, state_root, keys };
     frames.put(Kind::Head, &encode(&head)).map_err(failed)?;
     let mut handovers = 0u64;

@@ -76,8 +76,18 @@ pub(super) struct FrameWriter {
 }
 
 impl FrameWriter {
-    pub(super) fn create(path: &Path) -> std::io::Result<Self> {
-        let mut file = BufWriter::with_capacity(LEAVES_BYTES, File::create(path)?);
+    /// Whether `file` begins as a snapshot file does, as far as it goes.
+    pub(super) fn begins(file: &mut File) -> std::io::Result<bool> {
+        let mut head = Vec::new();
+        file.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+        Ok(MAGIC.starts_with(&head))
+    }
+
+    /// Writes over what `file` holds.
+    pub(super) fn over(mut file: File) -> std::io::Result<Self> {
+        file.set_len(0)?;
+        file.rewind()?;
+        let mut file = BufWriter::with_capacity(LEAVES_BYTES, file);
         file.write_all(MAGIC)?;
         file.write_all(&VERSION.to_le_bytes())?;
         Ok(Self { file, offset: (MAGIC.len() + 4) as u64 })

@@ -31,6 +31,6 @@ mod reader;
 mod tests;
 
 pub use error::{ExportError, ImportError, SnapshotFileError};
-pub use export::export;
+pub use export::{Existing, export};
 pub use import::{Imported, import};
 pub use reader::{SnapshotReader, SnapshotSummary, verify};

@@ -50,7 +50,7 @@ impl World {
 
     fn check_round_trip(&self, full: &Store) -> PathBuf {
         let file = self.path("state.snap");
-        let exported = export(full, None, &file, &mut |_, _| {}).unwrap();
+        let exported = export(full, None, &file, Existing::Keep, &mut |_, _| {}).unwrap();
         assert_eq!((exported.height, Some(exported.id)), (HEIGHT, self.chain.id(HEIGHT)));
         assert_eq!(exported.state_root, self.chain.header(HEIGHT).unwrap().state_root);
         assert_eq!(exported.file_bytes, file.metadata().unwrap().len());
@@ -62,7 +62,7 @@ impl World {
         assert_eq!(subtree(&store.live_state().unwrap(), &Prefix::ROOT).unwrap(), (exported.state_root, exported.keys));
         assert!(!self.import(&store, &file).unwrap().activated);
         // What was imported can be exported.
-        let again = export(&store, Some(HEIGHT), &self.path("again.snap"), &mut |_, _| {}).unwrap();
+        let again = export(&store, Some(HEIGHT), &self.path("again.snap"), Existing::Keep, &mut |_, _| {}).unwrap();
         assert_eq!(again, exported);
         file
     }
@@ -90,7 +90,7 @@ fn a_snapshot_that_the_tip_proves_goes_through_a_file() {
 fn a_store_that_is_behind_takes_a_file() {
     let world = World::new();
     let file = world.path("state.snap");
-    let exported = export(&world.full(), None, &file, &mut |_, _| {}).unwrap();
+    let exported = export(&world.full(), None, &file, Existing::Keep, &mut |_, _| {}).unwrap();
     let behind = world.create("behind");
     let (parts, height) = (world.chain.parts()[..1].to_vec(), world.chain.parts()[0].segment.range().last());
     behind.append(&Apply { id: CallId::FIRST, parts, tip: None }).unwrap();
@@ -112,15 +112,18 @@ fn what_a_store_does_not_have_is_not_exported() {
     let world = World::new();
     let out = world.path("none.snap");
     let empty = world.create("empty");
-    assert!(matches!(export(&empty, None, &out, &mut |_, _| {}), Err(ExportError::NoSnapshots { interval: 80 })));
+    assert!(matches!(
+        export(&empty, None, &out, Existing::Keep, &mut |_, _| {}),
+        Err(ExportError::NoSnapshots { interval: 80 })
+    ));
     let full = world.full();
-    let wrong = export(&full, Some(Height::new(80)), &out, &mut |_, _| {});
+    let wrong = export(&full, Some(Height::new(80)), &out, Existing::Keep, &mut |_, _| {});
     assert!(matches!(wrong, Err(ExportError::NoSnapshotAt { kept, .. }) if kept == "240"));
     // A record that isn't there any more.
     drop(full);
     std::fs::remove_dir_all(world.path("full")).unwrap();
     let damaged = world.full_of(world.chain.parts().to_vec(), None, 1);
-    let wrong = export(&damaged, None, &out, &mut |_, _| {});
+    let wrong = export(&damaged, None, &out, Existing::Keep, &mut |_, _| {});
     assert!(matches!(wrong, Err(ExportError::WrongState { height: HEIGHT, .. })), "{wrong:?}");
     assert!(!out.exists() && !world.path("none.snap.part").exists());
 }
@@ -140,7 +143,7 @@ fn frames_of(file: &Path) -> Frames {
 }
 
 fn write(file: &Path, frames: &Frames) {
-    let mut writer = FrameWriter::create(file).unwrap();
+    let mut writer = FrameWriter::over(std::fs::File::create(file).unwrap()).unwrap();
     frames.iter().for_each(|(kind, content)| writer.put(*kind, content).unwrap());
     writer.finish().unwrap();
 }
@@ -161,7 +164,7 @@ fn a_file_that_was_made_to_deceive_is_refused() {
     let world = World::new();
     let full = world.full();
     let (good, bad) = (world.path("good.snap"), world.path("bad.snap"));
-    export(&full, None, &good, &mut |_, _| {}).unwrap();
+    export(&full, None, &good, Existing::Keep, &mut |_, _| {}).unwrap();
     let frames = frames_of(&good);
     write(&bad, &frames);
     world.verify(&bad).unwrap();
@@ -253,7 +256,7 @@ fn whatever_the_frames_hold_is_refused_or_proves_the_same_state() {
     const ROUNDS: u64 = 400;
     let world = World::new();
     let (good, bad) = (world.path("good.snap"), world.path("bad.snap"));
-    let whole = export(&world.full(), None, &good, &mut |_, _| {}).unwrap();
+    let whole = export(&world.full(), None, &good, Existing::Keep, &mut |_, _| {}).unwrap();
     let frames = frames_of(&good);
     let mut refused = 0;
     for seed in 0..ROUNDS {

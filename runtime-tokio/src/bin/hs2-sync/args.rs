@@ -1,5 +1,7 @@
 //! The command line: what can be asked of `hs2-sync`, in the words of its help.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,9 +70,23 @@ pub(crate) enum Command {
 /// Where results go for scripts.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Json {
-    /// Write the result as JSON to FILE ("-" is standard output)
-    #[arg(long = "json", value_name = "FILE")]
+    /// Write the result as JSON to FILE, in place of an earlier one ("-" is standard output)
+    #[arg(long = "json", value_name = "FILE", value_parser = report_file)]
     pub(crate) path: Option<PathBuf>,
+}
+
+/// Where a report may go: not over a file that holds something else than a report.
+fn report_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    // Pipes and devices take anything.
+    if text != "-" && path.is_file() {
+        let mut first = [0];
+        let read = File::open(&path).and_then(|mut file| file.read(&mut first));
+        if read.map_err(|error| error.to_string())? == 1 && !matches!(first, [b'{' | b'[']) {
+            return Err(format!("{text} is there and holds no report; name another file"));
+        }
+    }
+    Ok(path)
 }
 
 /// The chain to generate.
@@ -170,7 +186,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, default_value_t = QuicLimits::default().max_inbound_connections, value_name = "N")]
     pub(crate) max_connections: usize,
     /// Write what was served as JSON to FILE when stopped
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = report_file)]
     pub(crate) stats: Option<PathBuf>,
     /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
     #[arg(long, value_name = "ADDR")]
@@ -190,7 +206,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) parent: Parent,
     /// Write address and peer id as one line of JSON to FILE ("-" is standard output) once it serves
-    #[arg(long = "json", value_name = "FILE")]
+    #[arg(long = "json", value_name = "FILE", value_parser = report_file)]
     pub(crate) json: Option<PathBuf>,
 }
 
@@ -296,7 +312,7 @@ pub(crate) struct SyncArgs {
     /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// Write a trace to FILE, which `replay` plays again: what happened and what was done, not what was downloaded
+    /// Write a trace to FILE, a new one, which `replay` plays again: what happened and what was done, not what was downloaded
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     #[command(flatten)]
@@ -358,7 +374,8 @@ pub(crate) struct DemoArgs {
 /// Where a demo or a measurement works.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Kept {
-    /// Keep everything in this folder, which must be empty or of an earlier demo [default: a temporary one, removed]
+    /// Keep everything in this folder, which must be empty or of an earlier demo, whose files are removed [default: a
+    /// temporary one, removed]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 }

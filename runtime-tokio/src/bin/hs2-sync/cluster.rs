@@ -1,6 +1,8 @@
 //! What `demo` and `bench` are made of: processes that serve copies of a chain, one that syncs from them, and a folder for
 //! their files.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,8 +13,10 @@ use crate::error::CliError;
 use crate::generate::require_empty;
 use crate::report::{ServeReport, SyncReport};
 
-/// Says that a folder is a demo's, so that the next demo may empty it.
+/// Says that a folder is a demo's, and what in it the next demo may remove.
 const MARKER: &str = "hs2-sync-demo";
+const UNFINISHED: &str = "Files of `hs2-sync demo` or `bench`, which has not ended yet or was killed.\n";
+const MADE: &str = "Made by `hs2-sync demo` or `bench`. The next one in this folder removes:\n";
 
 /// How long a server may take to open its store.
 const SERVER_PATIENCE: Duration = Duration::from_secs(60);
@@ -134,6 +138,8 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     /// Removed with it.
     temporary: Option<tempfile::TempDir>,
+    /// What somebody else has in it.
+    theirs: BTreeSet<OsString>,
 }
 
 impl Folder {
@@ -141,25 +147,65 @@ impl Folder {
         let Some(dir) = dir else {
             let temporary = tempfile::Builder::new().prefix("hs2-sync-demo-").tempdir();
             let temporary = temporary.map_err(CliError::file("created", std::env::temp_dir()))?;
-            return Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary) });
+            let path = temporary.path().to_owned();
+            return Ok(Self { path, temporary: Some(temporary), theirs: BTreeSet::new() });
         };
         let marker = dir.join(MARKER);
-        if marker.exists() {
-            fs::remove_dir_all(dir).map_err(CliError::file("emptied", dir))?;
+        if marker.is_file() {
+            remove_earlier(dir)?
+        } else {
+            require_empty(dir)?
         }
-        require_empty(dir)?;
         fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
-        fs::write(&marker, "Files of `hs2-sync demo`. The next demo in this folder removes them.\n")
-            .map_err(CliError::file("written", &marker))?;
-        Ok(Self { path: dir.to_owned(), temporary: None })
+        fs::write(&marker, UNFINISHED).map_err(CliError::file("written", &marker))?;
+        Ok(Self { path: dir.to_owned(), temporary: None, theirs: names_in(dir)? })
     }
+
+    /// Notes what was made in the folder, for the next demo.
+    fn note_made(&self) -> Result<(), CliError> {
+        let made = names_in(&self.path)?.into_iter().filter(|name| !self.theirs.contains(name));
+        let lines: String = made.filter_map(|name| Some(format!("{}\n", name.to_str()?))).collect();
+        let marker = self.path.join(MARKER);
+        fs::write(&marker, format!("{MADE}{lines}")).map_err(CliError::file("written", &marker))
+    }
+}
+
+fn names_in(dir: &Path) -> Result<BTreeSet<OsString>, CliError> {
+    let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    entries.map_err(CliError::file("read", dir))
+}
+
+/// Removes what the marker lists, and leaves the rest. A demo that was killed listed nothing.
+fn remove_earlier(dir: &Path) -> Result<(), CliError> {
+    let marker = dir.join(MARKER);
+    let text = fs::read_to_string(&marker).map_err(CliError::file("read", &marker))?;
+    let there = names_in(dir)?;
+    let made = match text.strip_prefix(MADE) {
+        Some(made) => made,
+        None if there.len() == 1 => "",
+        None => return Err(CliError::NotEmpty(dir.to_owned())),
+    };
+    let made: Vec<_> = made.lines().filter(|name| there.contains(OsStr::new(name))).collect();
+    if !made.is_empty() {
+        eprintln!("removing the earlier demo in {}", dir.display());
+    }
+    for path in made.into_iter().map(|name| dir.join(name)) {
+        let removed =
+            if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(CliError::file("removed", path))?;
+    }
+    Ok(())
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Some(temporary) = self.temporary.take()
-            && let Err(error) = temporary.close()
-        {
+        let Some(temporary) = self.temporary.take() else {
+            if let Err(error) = self.note_made() {
+                eprintln!("hs2-sync: {error}");
+            }
+            return;
+        };
+        if let Err(error) = temporary.close() {
             eprintln!("hs2-sync: {} could not be removed: {error}", self.path.display());
         }
     }
@@ -179,10 +225,23 @@ mod tests {
         assert!(theirs.join("letter").exists());
 
         let ours = folder.path().join("ours");
-        drop(Folder::prepare(Some(&ours)).unwrap());
+        let demo = Folder::prepare(Some(&ours)).unwrap();
+        fs::create_dir(ours.join("late")).unwrap();
+        fs::write(ours.join("late/1"), "old").unwrap();
+        fs::write(ours.join("late.json"), "old").unwrap();
+        drop(demo);
+        fs::write(ours.join("letter"), "dear").unwrap();
+        let demo = Folder::prepare(Some(&ours)).unwrap();
+        assert!(ours.join("letter").exists() && !ours.join("late").exists() && !ours.join("late.json").exists());
         fs::write(ours.join("late"), "old").unwrap();
+        drop(demo);
         drop(Folder::prepare(Some(&ours)).unwrap());
-        assert!(ours.exists() && !ours.join("late").exists());
+        assert_eq!(names_in(&ours).unwrap(), ["hs2-sync-demo", "letter"].map(OsString::from).into());
+
+        // One that was killed didn't say what it had made.
+        std::mem::forget(Folder::prepare(Some(&ours)).unwrap());
+        assert!(matches!(Folder::prepare(Some(&ours)), Err(CliError::NotEmpty(_))));
+        assert!(ours.join("letter").exists());
 
         let temporary = Folder::prepare(None).unwrap();
         let path = temporary.path.clone();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -227,7 +228,8 @@ pub(crate) struct ServeReport {
     pub(crate) memory_bound_bytes: u64,
 }
 
-/// Writes `report` on one line to the file at `path`, or to standard output for "-".
+/// Writes `report` on one line to the file at `path`, or to standard output for "-". An earlier report there is replaced,
+/// which is said, when the new one is complete.
 pub(crate) fn write_json(report: &impl Serialize, path: &Path) -> Result<(), CliError> {
     let failed = |source| CliError::WriteReport { path: path.to_owned(), source };
     let mut line = serde_json::to_vec(report).map_err(io::Error::from).map_err(failed)?;
@@ -236,7 +238,26 @@ pub(crate) fn write_json(report: &impl Serialize, path: &Path) -> Result<(), Cli
         let mut out = io::stdout().lock();
         return out.write_all(&line).and_then(|()| out.flush()).map_err(failed);
     }
-    fs::write(path, &line).map_err(failed)
+    match fs::metadata(path) {
+        // A pipe or a device takes it as it comes.
+        Ok(there) if !there.is_file() => fs::write(path, &line).map_err(failed),
+        Ok(_) => {
+            put(&fs::canonicalize(path).map_err(failed)?, &line).map_err(failed)?;
+            eprintln!("the earlier report in {} was replaced", path.display());
+            Ok(())
+        }
+        Err(_) => put(path, &line).map_err(failed),
+    }
+}
+
+/// Puts a file with these bytes at `path`, whole or not at all.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As any new file, not for its owner alone.
+    let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// Says something to people: on standard output, or out of the way of JSON that goes there.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hotstuff2_sync::chain::native::{NativeChain, check_age};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync_tokio::snapshot_file::{self, SnapshotReader, SnapshotSummary};
+use hotstuff2_sync_tokio::snapshot_file::{self, Existing, SnapshotReader, SnapshotSummary};
 use hotstuff2_sync_tokio::store::{BlockStore as _, StoreAnchor};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -33,7 +33,8 @@ fn export(args: &ExportArgs) -> Result<(), CliError> {
         SnapshotHeight::Newest => None,
         SnapshotHeight::At(height) => Some(Height::new(height)),
     };
-    let summary = snapshot_file::export(&store, height, &args.out, &mut bar("exporting"))?;
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    let summary = snapshot_file::export(&store, height, &args.out, existing, &mut bar("exporting"))?;
     tell(&summary, None, begin, &args.out, "written to", args.json.path.as_deref())
 }
 

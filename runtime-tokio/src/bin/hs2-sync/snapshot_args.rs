@@ -24,9 +24,12 @@ pub(crate) struct ExportArgs {
     /// Height of the snapshot, or "newest"
     #[arg(long, default_value = "newest", value_name = "HEIGHT", value_parser = parse_height)]
     pub(crate) height: SnapshotHeight,
-    /// The file; one that is there is replaced when the new one is complete
+    /// The file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Replace a file that is there, when the new one is complete
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) json: Json,
 }

@@ -258,22 +258,29 @@ impl Watch {
     }
 }
 
-/// Keeps evidence in a file of `dir`, and says where it is.
+/// Keeps evidence in a new file of `dir`, and says where it is. The same evidence is kept once.
 fn keep_evidence(dir: &Path, height: Height, evidence: &[u8]) -> String {
     if evidence.is_empty() {
         return "the older proof is no longer in this store, so there is no evidence to keep".to_owned();
     }
-    let path = dir.join(format!("evidence-{height}"));
-    let written: io::Result<()> = File::create(&path).and_then(|mut file| {
-        file.write_all(evidence)?;
-        file.sync_all()
-    });
+    let names = (2u32..).map(|number| format!("evidence-{height}-{number}"));
+    let mut paths = std::iter::once(format!("evidence-{height}")).chain(names).map(|name| dir.join(name));
+    let is_kept = |path: &PathBuf| std::fs::read(path).is_ok_and(|kept| kept == evidence);
+    let is_free = |path: &PathBuf| std::fs::symlink_metadata(path).is_err();
+    let path = paths.find(|path| is_free(path) || is_kept(path)).unwrap_or_default();
+    let written = if is_kept(&path) { Ok(()) } else { write_new(&path, evidence) };
     match written {
         Ok(()) => format!("the evidence is in {}", path.display()),
         Err(error) => {
             format!("the evidence can't be written to {}: {error}; make room there and sync again", path.display())
         }
     }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// The chain that the connected peers serve, if it is another one.
@@ -388,6 +395,12 @@ mod tests {
         let file = folder.path().join("evidence-7");
         assert!(text.contains("two different blocks at height 7") && text.contains(file.to_str().unwrap()), "{text}");
         assert_eq!(std::fs::read(&file).unwrap(), b"two chains");
+        // Again is no more, and other evidence is kept beside it.
+        halted(folder.path(), b"two chains");
+        assert!(!folder.path().join("evidence-7-2").exists());
+        assert!(halted(folder.path(), b"two others").contains("evidence-7-2"));
+        assert_eq!(std::fs::read(&file).unwrap(), b"two chains");
+        assert_eq!(std::fs::read(folder.path().join("evidence-7-2")).unwrap(), b"two others");
 
         let nowhere = folder.path().join("nowhere");
         assert!(halted(&nowhere, b"two chains").contains("can't be written"));
