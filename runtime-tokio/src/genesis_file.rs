@@ -90,12 +90,17 @@ pub fn read_genesis(path: &Path) -> Result<Genesis, GenesisFileError> {
     Ok(genesis)
 }
 
-/// Writes the genesis file at `path`.
+/// Writes the genesis file at `path`, whole or not at all.
 pub fn write_genesis(genesis: &Genesis, path: &Path) -> Result<(), GenesisFileError> {
     let failed = |source| GenesisFileError::Write { path: path.to_owned(), source };
     let file = GenesisFile { chain_id: genesis.chain_id().to_string(), document: genesis.document().clone() };
     match serde_json::to_string_pretty(&file) {
-        Ok(text) => fs::write(path, text + "\n").map_err(failed),
+        Ok(text) => {
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            name.push(".part");
+            let part = path.with_file_name(name);
+            fs::write(&part, text + "\n").and_then(|()| fs::rename(&part, path)).map_err(failed)
+        }
         Err(error) => Err(failed(error.into())),
     }
 }

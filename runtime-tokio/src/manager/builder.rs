@@ -14,7 +14,7 @@ use crate::discovery::{AddressBook, BOOK_FILE, BookError, BootstrapPeer, Discove
 use crate::driver::{StartError, SyncBuilder};
 use crate::net::{BindError, Handler, Identity, IdentityError, Network, QuicLimits, QuicNetwork};
 use crate::serve::StoreHandler;
-use crate::store::{DiskStore, OpenError, StoreAnchor};
+use crate::store::{DiskStore, OpenError, StoreAnchor, StoreFound};
 
 /// Name of the file with a node's key, in its folder.
 const IDENTITY_FILE: &str = "identity.key";
@@ -64,11 +64,11 @@ impl SyncManagerBuilder {
     pub fn open(genesis: &Genesis, dir: impl AsRef<Path>) -> Result<Self, BuildError> {
         let dir = dir.as_ref().to_owned();
         let chain = Arc::new(NativeChain::new(genesis));
-        let store = match DiskStore::open(&dir, Arc::clone(&chain), Some(genesis.chain_id())) {
-            Err(OpenError::Missing(_)) => DiskStore::create(&dir, Arc::clone(&chain), &StoreAnchor::from(genesis)),
-            opened => opened,
-        };
-        Ok(Self::over(genesis, Arc::new(store?), dir))
+        let (store, found) = DiskStore::open_or_create(&dir, chain, &StoreAnchor::from(genesis))?;
+        if found == StoreFound::WithoutGenesis {
+            tracing::warn!(dir = %dir.display(), "the store had lost its genesis document; it was written again");
+        }
+        Ok(Self::over(genesis, Arc::new(store), dir))
     }
 
     /// The same over a store that is open already; the node's key is in the folder `dir`.

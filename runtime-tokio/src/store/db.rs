@@ -10,8 +10,7 @@
 //! first torn one: what survives is always a prefix of what was committed. So a batch that was forced to disk takes
 //! all batches before it along, and application state, which is written after its blocks, can't outlive them.
 //!
-//! fjall checks its journal and its tables against checksums, but believes the manifests that list its tables: a changed
-//! byte in one can make it ask for any amount of memory, which ends the process. [`check_manifests`] looks first.
+//! fjall believes its folder and panics over some damage: [`check_folder`] looks first, and every call of it is fenced.
 //!
 //! fjall refuses all writes after one failed. [`Db`] then notes that it is broken, and is opened again by the next
 //! writer: a full disk needs no restart.
@@ -27,6 +26,7 @@ use fjall::{
     AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _, Slice, Snapshot,
 };
 
+use super::db_files::{check_folder, fenced};
 use super::failure::StoreFailure;
 use super::records::key;
 
@@ -84,6 +84,18 @@ struct Staging {
     marks: Keyspace,
 }
 
+/// Why the tables can't be opened.
+enum HandlesError {
+    Database(fjall::Error),
+    MissingTable(String),
+}
+
+impl From<fjall::Error> for HandlesError {
+    fn from(error: fjall::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
 pub(super) struct Handles {
     pub(super) db: Database,
     generation: u64,
@@ -125,7 +137,7 @@ impl Handles {
         Ok(())
     }
 
-    fn open(path: &Path) -> fjall::Result<Self> {
+    fn open(path: &Path, new: bool) -> Result<Self, HandlesError> {
         let db = Database::builder(path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
@@ -134,6 +146,11 @@ impl Handles {
         let index = keyspace(&db, "index", INDEX_MEMTABLE_BYTES)?;
         let tail = keyspace(&db, "tail", TAIL_MEMTABLE_BYTES)?;
         let generation = live_generation(&index)?;
+        // fjall would make empty ones without a word, and the state would be gone.
+        let missing = ["values", "pages"].map(|table| name_of(table, generation)).into_iter();
+        if let Some(name) = missing.filter(|name| !new && !db.keyspace_exists(name)).next() {
+            return Err(HandlesError::MissingTable(name));
+        }
         let handles = Self {
             live: open_live(&db, generation)?,
             staging: open_staging(&db, generation.saturating_add(1))?,
@@ -228,11 +245,19 @@ pub(super) struct Db {
 }
 
 impl Db {
-    /// Opens or creates the database in `path`.
+    /// Makes a database in the new folder `path`.
+    pub(super) fn create(path: PathBuf) -> Result<Self, StoreFailure> {
+        open_handles(&path, true).map(|handles| Self::over(path, handles))
+    }
+
+    /// Opens the database in `path`.
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreFailure> {
-        let handles = open_handles(&path)?;
+        open_handles(&path, false).map(|handles| Self::over(path, handles))
+    }
+
+    fn over(path: PathBuf, handles: Handles) -> Self {
         let handles = RwLock::new(Some(handles));
-        Ok(Self { path, handles, broken: AtomicBool::new(false), opened: AtomicU64::new(1) })
+        Self { path, handles, broken: AtomicBool::new(false), opened: AtomicU64::new(1) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -251,9 +276,9 @@ impl Db {
     /// Closes and opens the database. What the failed write left is either all there afterwards or not at all.
     pub(super) fn reopen(&self) -> Result<(), StoreFailure> {
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
-        *handles = None;
+        close(&mut handles);
         self.opened.fetch_add(1, Ordering::AcqRel);
-        *handles = Some(open_handles(&self.path)?);
+        *handles = Some(open_handles(&self.path, false)?);
         self.broken.store(false, Ordering::Release);
         Ok(())
     }
@@ -284,14 +309,25 @@ impl Db {
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
         let handles = handles.as_mut().ok_or_else(|| StoreFailure::Closed { path: self.path.clone() })?;
         self.opened.fetch_add(1, Ordering::AcqRel);
-        let done = action(handles).map_err(|error| StoreFailure::database(&self.path, error));
+        let done = fenced(|| action(handles)).ok_or_else(|| panicked(&self.path)).and_then(|done| self.told(done));
         done.inspect_err(|_| self.set_broken())
     }
 
     pub(super) fn with<T>(&self, action: impl FnOnce(&Handles) -> fjall::Result<T>) -> Result<T, StoreFailure> {
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
         let handles = handles.as_ref().ok_or_else(|| StoreFailure::Closed { path: self.path.clone() })?;
-        action(handles).map_err(|error| StoreFailure::database(&self.path, error))
+        match fenced(|| action(handles)) {
+            Some(done) => self.told(done),
+            // Its locks may be poisoned; opened again, they aren't.
+            None => {
+                self.set_broken();
+                Err(panicked(&self.path))
+            }
+        }
+    }
+
+    fn told<T>(&self, done: fjall::Result<T>) -> Result<T, StoreFailure> {
+        done.map_err(|error| StoreFailure::database(&self.path, error))
     }
 
     /// Bytes that the space's rows take in the memtable that is written to, as fjall counts them.
@@ -374,36 +410,34 @@ impl Db {
     }
 }
 
-fn open_handles(path: &Path) -> Result<Handles, StoreFailure> {
-    check_manifests(path)?;
-    // Damage that fjall takes for a bug in itself.
-    match std::panic::catch_unwind(|| Handles::open(path)) {
-        Ok(opened) => opened.map_err(|error| StoreFailure::database(path, error)),
-        Err(_) => Err(StoreFailure::damaged(path, "the database can't make sense of its files")),
+impl Drop for Db {
+    fn drop(&mut self) {
+        close(&mut self.handles.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-/// Compares the manifest of each keyspace with the checksum that stands beside its name in `current`: u64 number, u128
-/// XXH3 of the file `v<number>`, and a zero for this kind of checksum. A form that isn't this one is left to fjall.
-fn check_manifests(path: &Path) -> Result<(), StoreFailure> {
-    let keyspaces = path.join("keyspaces");
-    let entries = match std::fs::read_dir(&keyspaces) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(StoreFailure::io(&keyspaces, "list", error)),
-    };
-    for entry in entries {
-        let keyspace = entry.map_err(|error| StoreFailure::io(&keyspaces, "list", error))?.path();
-        let Ok(current) = std::fs::read(keyspace.join("current")) else { continue };
-        let Some((number, rest)) = current.split_first_chunk::<8>() else { continue };
-        let Some((expected, [0])) = rest.split_first_chunk::<16>() else { continue };
-        let manifest = keyspace.join(format!("v{}", u64::from_le_bytes(*number)));
-        let bytes = std::fs::read(&manifest).map_err(|error| StoreFailure::io(&manifest, "read", error))?;
-        if xxhash_rust::xxh3::xxh3_128(&bytes) != u128::from_le_bytes(*expected) {
-            return Err(StoreFailure::damaged(&manifest, "its checksum is wrong"));
-        }
+/// Closes the database, which panics where a worker of its own did.
+fn close(handles: &mut Option<Handles>) {
+    let handles = handles.take();
+    if fenced(|| drop(handles)).is_none() {
+        tracing::warn!("the database could not be closed in order");
     }
-    Ok(())
+}
+
+/// Opens the database in `path`, or one that is made there.
+fn open_handles(path: &Path, new: bool) -> Result<Handles, StoreFailure> {
+    if !new {
+        check_folder(path)?;
+    }
+    let opened = fenced(|| Handles::open(path, new)).ok_or_else(|| panicked(path))?;
+    opened.map_err(|error| match error {
+        HandlesError::Database(error) => StoreFailure::database(path, error),
+        HandlesError::MissingTable(name) => StoreFailure::damaged(path, format!("the table `{name}` is missing")),
+    })
+}
+
+fn panicked(path: &Path) -> StoreFailure {
+    StoreFailure::damaged(path, "the database can't make sense of its files")
 }
 
 /// Waits while flushing lags behind writing, so that memory stays bounded.

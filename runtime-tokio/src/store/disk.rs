@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! LOCK                     held by the process that has the store open
-//! genesis                  the genesis document; written last, so its presence means that creation was finished
+//! genesis                  the genesis document; put in place last, so its presence means that creation was finished
 //! segments/                a file for each grid cell, see `segment_file`
 //! db/                      index, open tail and application state
+//! hs2-store.part/          a store that is being made, see `create`
 //! ```
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,20 +25,16 @@ use hotstuff2_sync::verify::HandoverLink;
 use tokio::sync::watch;
 
 use super::cache::Caches;
+use super::create::{DB_DIR, Found, GENESIS_FILE, SEGMENTS_DIR, lock, look, make, write_genesis};
 use super::db::{Db, Space};
-use super::failure::{CREATE_DIRECTORY, OpenError, StoreFailure};
+use super::db_files::require_file;
+use super::failure::{OpenError, StoreFailure};
 use super::load::{check_files, load_view, read_identity, read_record};
 use super::records::{self, EpochRecord, FORMAT, StoreRecord, key};
 use super::segment_file::SegmentDir;
 use super::snapshots::Snapshots;
 use super::steps::Steps;
 use super::view::View;
-
-const LOCK_FILE: &str = "LOCK";
-const GENESIS_FILE: &str = "genesis";
-const GENESIS_PART: &str = "genesis.part";
-const SEGMENTS_DIR: &str = "segments";
-const DB_DIR: &str = "db";
 
 /// Where a store begins: a block that the host trusts without proof.
 #[derive(Clone, Debug)]
@@ -69,6 +66,29 @@ impl From<&Genesis> for StoreAnchor {
     }
 }
 
+impl StoreAnchor {
+    fn record(&self) -> StoreRecord {
+        StoreRecord {
+            format: FORMAT,
+            chain_id: self.chain_id,
+            genesis_check: records::check_of(&self.genesis),
+            anchor: self.point,
+            snapshot_interval: self.snapshot_interval,
+        }
+    }
+}
+
+/// How [`DiskStore::open_or_create`] found a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFound {
+    /// It was there.
+    Whole,
+    /// There was none.
+    Missing,
+    /// Its genesis document was missing or damaged, and was written again.
+    WithoutGenesis,
+}
+
 /// Blocks, handovers, proofs of finality and application state of one chain, durably on disk.
 ///
 /// One writer at a time, any number of readers, which don't wait for it. Not to be called on an asynchronous executor's
@@ -98,59 +118,51 @@ pub struct DiskStore<C: Chain> {
 }
 
 impl<C: Chain> DiskStore<C> {
-    /// Creates a store in `dir`, which is created where it isn't there.
+    /// Creates a store in `dir`, which is created where it isn't there. Other files may be in it, and are left alone; in
+    /// the places of a store's own they are an error.
     pub fn create(dir: &Path, chain: Arc<C>, anchor: &StoreAnchor) -> Result<Self, OpenError> {
-        let segments = dir.join(SEGMENTS_DIR);
-        std::fs::create_dir_all(dir).map_err(|error| StoreFailure::io(dir, CREATE_DIRECTORY, error))?;
-        let lock = lock(dir)?;
-        if dir.join(GENESIS_FILE).exists() {
-            return Err(OpenError::Exists(dir.to_owned()));
-        }
-        // Left over from a creation that was interrupted: nothing was stored yet.
-        for old in [&segments, &dir.join(DB_DIR)] {
-            if old.exists() {
-                std::fs::remove_dir_all(old).map_err(|error| StoreFailure::io(old, "remove", error))?;
-            }
-        }
-        std::fs::create_dir(&segments).map_err(|error| StoreFailure::io(&segments, CREATE_DIRECTORY, error))?;
+        Self::create_in(dir, chain, anchor, &Steps::default())
+    }
 
-        let db = Db::open(dir.join(DB_DIR))?;
-        let record = StoreRecord {
-            format: FORMAT,
-            chain_id: anchor.chain_id,
-            genesis_check: records::check_of(&anchor.genesis),
-            anchor: anchor.point,
-            snapshot_interval: anchor.snapshot_interval,
-        };
-        let epoch = EpochRecord::of(&anchor.epoch, None);
-        let writes = [
-            (Space::Index, Bytes::from_static(key::STORE), Some(records::encode(&record))),
-            (Space::Index, Bytes::from_static(key::HEAD), Some(records::encode(&anchor.point))),
-            (Space::Index, Bytes::from_static(key::APPLIED), Some(records::encode(&anchor.point.height))),
-            (Space::Index, key::epoch(key::EPOCHS, epoch.epoch), Some(records::encode(&epoch))),
-        ];
-        db.commit(writes.into_iter(), true)?;
-        write_genesis(dir, &anchor.genesis)?;
-        Self::load(dir, chain, db, lock)
+    pub(super) fn create_in(dir: &Path, chain: Arc<C>, anchor: &StoreAnchor, steps: &Steps) -> Result<Self, OpenError> {
+        let record = anchor.record();
+        let lock = make(dir, &record, &anchor.epoch, &anchor.genesis, steps)?;
+        let store = Self::load(dir, chain, Db::open(dir.join(DB_DIR))?, lock)?;
+        // An interrupted creation was finished, which may have been of another store.
+        if store.identity == record { Ok(store) } else { Err(OpenError::Exists(dir.to_owned())) }
     }
 
     /// Opens the store in `dir`. Given a chain id, only a store of that chain.
     pub fn open(dir: &Path, chain: Arc<C>, chain_id: Option<Hash>) -> Result<Self, OpenError> {
-        if !dir.join(GENESIS_FILE).exists() {
-            return Err(OpenError::Missing(dir.to_owned()));
-        }
+        require_store(dir)?;
         let lock = lock(dir)?;
-        let db_dir = dir.join(DB_DIR);
-        if !db_dir.exists() {
-            return Err(StoreFailure::damaged(&db_dir, "the directory is missing").into());
-        }
-        let store = Self::load(dir, chain, Db::open(db_dir)?, lock)?;
+        let store = Self::load(dir, chain, Db::open(dir.join(DB_DIR))?, lock)?;
         match chain_id {
-            Some(wanted) if wanted != store.identity.chain_id => {
-                Err(OpenError::OtherChain { path: dir.to_owned(), found: store.identity.chain_id, wanted })
-            }
+            Some(wanted) if wanted != store.identity.chain_id => Err(other_chain(dir, &store.identity, wanted)),
             _ => Ok(store),
         }
+    }
+
+    /// Opens the store in `dir`, or creates it where there is none. A store of the same chain that lost its genesis
+    /// document gets it again: the database knows which one it was.
+    pub fn open_or_create(dir: &Path, chain: Arc<C>, anchor: &StoreAnchor) -> Result<(Self, StoreFound), OpenError> {
+        match look(dir)? {
+            Found::Store | Found::WithoutGenesis => {}
+            _ => return Ok((Self::create(dir, chain, anchor)?, StoreFound::Missing)),
+        }
+        let lock = lock(dir)?;
+        let db = Db::open(dir.join(DB_DIR))?;
+        let identity = read_identity(&db, dir)?;
+        if identity.chain_id != anchor.chain_id {
+            return Err(other_chain(dir, &identity, anchor.chain_id));
+        }
+        let mut found = StoreFound::Whole;
+        let is_whole = |genesis: &Bytes| records::check_of(genesis) == identity.genesis_check;
+        if !read_genesis(dir).is_ok_and(|genesis| is_whole(&genesis)) && is_whole(&anchor.genesis) {
+            write_genesis(dir, &anchor.genesis)?;
+            found = StoreFound::WithoutGenesis;
+        }
+        Ok((Self::load(dir, chain, db, lock)?, found))
     }
 
     fn load(dir: &Path, chain: Arc<C>, db: Db, lock: File) -> Result<Self, OpenError> {
@@ -287,34 +299,22 @@ impl<C: Chain> std::fmt::Debug for DiskStore<C> {
     }
 }
 
+fn other_chain(dir: &Path, identity: &StoreRecord, wanted: Hash) -> OpenError {
+    OpenError::OtherChain { path: dir.to_owned(), found: identity.chain_id, wanted }
+}
+
 /// Reads the genesis document of the store in `dir`, for a host that makes its chain from it before it opens the store.
 pub fn read_genesis(dir: &Path) -> Result<Bytes, OpenError> {
+    require_store(dir)?;
     let path = dir.join(GENESIS_FILE);
-    match std::fs::read(&path) {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(OpenError::Missing(dir.to_owned())),
-        Err(error) => Err(StoreFailure::io(&path, "read", error).into()),
-    }
+    require_file(&path)?;
+    Ok(std::fs::read(&path).map_err(|error| StoreFailure::io(&path, "read", error))?.into())
 }
 
-fn write_genesis(dir: &Path, genesis: &[u8]) -> Result<(), StoreFailure> {
-    let part = dir.join(GENESIS_PART);
-    let write = || {
-        std::fs::write(&part, genesis)?;
-        File::open(&part)?.sync_all()?;
-        std::fs::rename(&part, dir.join(GENESIS_FILE))?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(|error| StoreFailure::io(&part, "write", error))
-}
-
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join(LOCK_FILE);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| StoreFailure::io(&path, "open", error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
-        Err(TryLockError::Error(error)) => Err(StoreFailure::io(&path, "lock", error).into()),
+fn require_store(dir: &Path) -> Result<(), OpenError> {
+    match look(dir)? {
+        Found::Store => Ok(()),
+        Found::WithoutGenesis => Err(OpenError::WithoutGenesis(dir.to_owned())),
+        Found::Nothing | Found::Unfinished | Found::NotOurs(_) => Err(OpenError::Missing(dir.to_owned())),
     }
 }

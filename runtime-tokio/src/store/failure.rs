@@ -136,6 +136,12 @@ pub enum OpenError {
     /// The directory holds no store, or one whose creation was interrupted.
     #[error("{} holds no store (no file `genesis` in it); name another directory, or create the store first", .0.display())]
     Missing(PathBuf),
+    /// The directory holds a store whose genesis document is gone. Nothing else of it needs to be lost.
+    #[error("{dir} holds a store without its file `genesis`; give its chain's genesis file, which puts it back: `hs2-sync sync --genesis FILE --dir {dir}`", dir = .0.display())]
+    WithoutGenesis(PathBuf),
+    /// Something is where a store's file would be, and no store made it. It is left as it is.
+    #[error("{} is not part of a store and was left as it is; name another directory for the store, or move it away", .0.display())]
+    NotOurs(PathBuf),
     /// Another process has the store open.
     #[error("{} is in use by another process; stop that process, or name another directory", .0.display())]
     InUse(PathBuf),

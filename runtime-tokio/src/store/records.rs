@@ -32,7 +32,7 @@ pub(super) fn short_check_of(bytes: &[u8]) -> [u8; 8] {
 }
 
 /// What the store is for. Written once.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoreRecord {
     pub(super) format: u32,
     pub(super) chain_id: Hash,

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 
+use super::db_files::require_file;
 use super::failure::StoreFailure;
 use super::records::{SegmentRecord, check_of, decode, encode};
 use super::steps::{Step, Steps};
@@ -62,7 +63,8 @@ impl SegmentDir {
         self.0.join(format!("{:020}.part", first.get()))
     }
 
-    /// Removes the files that `keep` doesn't want, told the first height and whether the file is sealed.
+    /// Removes the files that `keep` doesn't want, told the first height and whether the file is sealed. What has another
+    /// name than the store gives is left alone.
     pub(super) fn remove_strays(&self, keep: impl Fn(Height, bool) -> bool) -> Result<(), StoreFailure> {
         let failed = |error| StoreFailure::io(&self.0, "list", error);
         for entry in std::fs::read_dir(&self.0).map_err(failed)? {
@@ -73,7 +75,9 @@ impl SegmentDir {
                 Some("part") => false,
                 _ => continue,
             };
-            if stem.map(Height::new).is_some_and(|first| !keep(first, sealed)) {
+            let first = stem.map(Height::new);
+            let ours = first.is_some_and(|first| path == if sealed { self.sealed(first) } else { self.part(first) });
+            if ours && first.is_some_and(|first| !keep(first, sealed)) {
                 std::fs::remove_file(&path)
                     .map_err(|error| StoreFailure::io(&path, "remove the file that nothing refers to", error))?;
             }
@@ -197,6 +201,7 @@ impl SegmentFile {
 
     /// Opens a `.part` file, cut to what `record` says.
     pub(super) fn open_part(path: PathBuf, record: &SegmentRecord) -> Result<Self, StoreFailure> {
+        require_file(&path)?;
         let io = |action| move |error| (action, error);
         let opened = File::options().read(true).write(true).open(&path).map_err(io("open")).and_then(|file| {
             let len = file.metadata().map_err(io("read the length"))?.len();
@@ -216,6 +221,7 @@ impl SegmentFile {
 
     /// Opens a sealed file and reads its footer. The cell must be `cell`.
     pub(super) fn open_sealed(path: PathBuf, cell: HeightRange) -> Result<(Self, SegmentRecord), StoreFailure> {
+        require_file(&path)?;
         let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (len, file) = opened.map_err(|error| StoreFailure::io(&path, "open", error))?;
         let this = Self { path, file: Arc::new(file) };

@@ -3,6 +3,7 @@
 mod bad_input;
 mod common;
 mod demo;
+mod folders;
 mod full_disk;
 mod kill_nine;
 mod metrics;

@@ -25,6 +25,12 @@ pub(crate) enum CliError {
     /// The genesis file can't be used.
     #[error(transparent)]
     GenesisFile(#[from] GenesisFileError),
+    /// Nothing says which chain is meant.
+    #[error("{dir} holds neither a genesis.json nor a store: say `--genesis FILE`, with the genesis file that the chain's operators publish", dir = .0.display())]
+    NoGenesis(PathBuf),
+    /// The folder of a new store is that of another chain.
+    #[error("{path} is the genesis file of another chain, and is not replaced; name another --dir", path = .0.display())]
+    OtherGenesis(PathBuf),
     /// The settings can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -100,7 +106,7 @@ pub(crate) enum CliError {
     #[error("caught up at height {height}, but {old}")]
     OldTip { height: u64, old: OldTip },
     /// The genesis document in a store can't be read, though its checksum is right.
-    #[error("{path} holds a genesis document that this program can't read; use the program that wrote it, or name another folder", path = .0.display())]
+    #[error("{path} holds a genesis document that this program can't read; `hs2-sync sync --genesis FILE` puts a damaged one right, else use the program that wrote it", path = .0.display())]
     DamagedGenesis(PathBuf),
     /// The store says that it holds a block and doesn't give it.
     #[error("the store does not give the header of its block {0}; run `inspect` on its folder")]

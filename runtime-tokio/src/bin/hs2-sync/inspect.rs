@@ -28,13 +28,16 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     json.map_or(Ok(()), |path| write_json(&report, path))
 }
 
+/// The genesis document in the store in `dir`.
+pub(crate) fn stored_genesis(dir: &Path) -> Result<Genesis, CliError> {
+    let bytes = read_genesis(dir)?;
+    let genesis = GenesisDocument::decode(&bytes).ok().and_then(|document| document.check().ok());
+    genesis.ok_or_else(|| CliError::DamagedGenesis(dir.to_owned()))
+}
+
 /// Opens the store in `dir`, with the genesis document that it was made with.
 pub(crate) fn open_store(dir: &Path) -> Result<(Genesis, DiskStore<NativeChain>), CliError> {
-    let bytes = read_genesis(dir)?;
-    let genesis = GenesisDocument::decode(&bytes)
-        .ok()
-        .and_then(|document| document.check().ok())
-        .ok_or_else(|| CliError::DamagedGenesis(dir.to_owned()))?;
+    let genesis = stored_genesis(dir)?;
     let store = DiskStore::open(dir, Arc::new(NativeChain::new(&genesis)), Some(genesis.chain_id()))?;
     Ok((genesis, store))
 }

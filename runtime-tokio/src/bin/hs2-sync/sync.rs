@@ -1,7 +1,7 @@
 //! `sync`: catches up with the network, and says what it took.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use hotstuff2_sync::machine::Progress;
 use hotstuff2_sync_tokio::DiscoverySettings;
 use hotstuff2_sync_tokio::monitor::{MeteredHandler, MetricsServer, PrometheusMetrics, serve_metrics};
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
-use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor};
+use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor, StoreFound};
 use hotstuff2_sync_tokio::{StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncPerformanceMonitor, SyncUsage};
 
 use crate::args::{App, SyncArgs};
 use crate::config::Settings;
 use crate::error::CliError;
 use crate::generate::now;
-use crate::inspect::{head_of, header_at};
+use crate::inspect::{head_of, header_at, stored_genesis};
 use crate::ledger_app::LedgerApp;
 use crate::peers::{discovery, say_families};
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
@@ -52,8 +52,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
             "--fresh needs an age to go by: set max_tip_age to more than 0s, or leave --fresh out",
         ));
     }
-    let genesis_file = args.genesis.clone().unwrap_or_else(|| args.dir.join(GENESIS_FILE));
-    let genesis = read_genesis(&genesis_file)?;
+    let (genesis, genesis_file) = genesis_of(args)?;
     let store = Arc::new(open_or_create(&args.dir, &genesis)?);
     if !args.accept_long_range {
         let newest = header_at(&store, &genesis, store.stored().height)?;
@@ -136,15 +135,38 @@ pub(crate) fn counted(handler: Arc<dyn Handler>, metrics: Option<&ShownMetrics>)
     }
 }
 
-/// Opens the store in `dir`, or creates it where there is none, with the genesis file beside it.
-pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain>, CliError> {
-    let chain = Arc::new(NativeChain::new(genesis));
-    match DiskStore::open(dir, Arc::clone(&chain), Some(genesis.chain_id())) {
-        Err(OpenError::Missing(_)) => {}
-        opened => return Ok(opened?),
+/// The chain's genesis: from the file that is named, or from what an earlier sync left in the node's folder.
+fn genesis_of(args: &SyncArgs) -> Result<(Genesis, PathBuf), CliError> {
+    let beside = args.dir.join(GENESIS_FILE);
+    match &args.genesis {
+        Some(file) => Ok((read_genesis(file)?, file.clone())),
+        None if beside.exists() => Ok((read_genesis(&beside)?, beside)),
+        None => match stored_genesis(&args.dir) {
+            Ok(genesis) => Ok((genesis, beside)),
+            Err(CliError::Open(OpenError::Missing(_))) => Err(CliError::NoGenesis(args.dir.clone())),
+            Err(error) => Err(error),
+        },
     }
-    let store = DiskStore::create(dir, chain, &StoreAnchor::from(genesis))?;
-    write_genesis(genesis, &dir.join(GENESIS_FILE))?;
+}
+
+/// Opens the store in `dir`, or creates it where there is none, with the genesis file beside it. A genesis document that
+/// the store lost is put back.
+pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain>, CliError> {
+    let beside = dir.join(GENESIS_FILE);
+    if matches!(stored_genesis(dir), Err(CliError::Open(OpenError::Missing(_))))
+        && beside.exists()
+        && read_genesis(&beside)?.chain_id() != genesis.chain_id()
+    {
+        return Err(CliError::OtherGenesis(beside));
+    }
+    let (store, found) =
+        DiskStore::open_or_create(dir, Arc::new(NativeChain::new(genesis)), &StoreAnchor::from(genesis))?;
+    if found == StoreFound::WithoutGenesis {
+        eprintln!("the store in {} had lost its file `genesis`, which was written again", dir.display());
+    }
+    if !beside.exists() {
+        write_genesis(genesis, &beside)?;
+    }
     Ok(store)
 }
 

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use hotstuff2_sync::calls::Apply;
-use hotstuff2_sync::ids::Height;
 
 use super::toy::{Toy, apply, range};
-use super::{append_all, bulk, check_served, create, following, open, toy};
+use super::{append_all, bulk, check_served, create, open, toy};
+use crate::store::BlockStore as _;
 use crate::store::steps::Step;
-use crate::store::{BlockStore as _, StateStore as _};
 
 /// Copies a directory as a crash would leave it. Zeros at a file's end are left out, which the journal, preallocated as
 /// it is, doesn't mind and the copy is glad of.
@@ -206,18 +205,5 @@ fn a_disk_error_that_is_not_a_lack_of_space_is_permanent() {
     assert!(error.to_string().contains("check the disk"), "{error}");
     store.steps.set(None);
     append_all(&store, &bulk(&toy));
-    check_served(&store, &toy, 2600);
-}
-
-#[test]
-fn an_interrupted_creation_is_repeated() {
-    let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
-    drop(create(dir.path(), &toy));
-    // The genesis document is written last.
-    std::fs::remove_file(dir.path().join("genesis")).unwrap();
-    assert!(matches!(open(dir.path()), Err(crate::store::OpenError::Missing(_))));
-    let store = create(dir.path(), &toy);
-    append_all(&store, &following(&toy, 100));
-    assert!(store.applied() == Height::ZERO);
     check_served(&store, &toy, 2600);
 }

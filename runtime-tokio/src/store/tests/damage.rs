@@ -112,7 +112,7 @@ fn a_missing_file_is_found() {
     opening_fails(dir.path(), SEALED, "blocks up to 2300 are stored");
     let dir = stored();
     fs::remove_file(dir.path().join(PART)).unwrap();
-    opening_fails(dir.path(), PART, "put the file back");
+    opening_fails(dir.path(), PART, "it is missing");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::store::db::{Db, STATE_MEMTABLE_BYTES, Space};
 fn a_full_memtable_is_sealed_before_the_commit_returns() {
     const ROWS: u64 = 16;
     let dir = tempfile::tempdir().unwrap();
-    let db = Db::open(dir.path().to_owned()).unwrap();
+    let db = Db::create(dir.path().join("db")).unwrap();
     let value = Bytes::from(vec![7; 64 << 10]);
     let row = |number: u64| (Space::StagedValues, Bytes::copy_from_slice(&number.to_be_bytes()), Some(value.clone()));
     for batch in 0..64 {

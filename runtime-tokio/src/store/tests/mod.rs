@@ -2,9 +2,11 @@
 
 mod blocks;
 mod crash;
+mod creation;
 mod damage;
 mod history;
 mod memory;
+mod odd_files;
 mod rate;
 mod rebase;
 mod serving;
