@@ -9,6 +9,7 @@ use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
 use super::congestion::WestwoodConfig;
+use super::farewell::Heard;
 use super::identity::Identity;
 use hotstuff2_sync::limits::{MAX_BODIES_BYTES, MAX_SEGMENT_BYTES};
 use hotstuff2_sync::serve::{ServeLimits, ServeLimitsError};
@@ -161,13 +162,13 @@ impl QuicLimits {
             .max_idle_timeout(self.idle_timeout.try_into().ok())
             .keep_alive_interval(Some(self.idle_timeout / 3));
         if loopback {
-            // Nothing is lost on this machine but by a full buffer, which is what quinn's default is made for. But a probe
-            // for large datagrams would fill its first window, and a goodbye had to wait for the answer.
+            // Nothing is lost on this machine but by a full buffer, which is what this one is made for. But a probe for large
+            // datagrams would fill its first window.
             let mut cubic = CubicConfig::default();
             cubic.initial_window(4 * u64::from(MAX_LOOPBACK_DATAGRAM_BYTES));
-            transport.congestion_controller_factory(Arc::new(cubic));
+            transport.congestion_controller_factory(Arc::new(Heard(Arc::new(cubic))));
         } else {
-            transport.congestion_controller_factory(Arc::new(WestwoodConfig::default()));
+            transport.congestion_controller_factory(Arc::new(Heard(Arc::new(WestwoodConfig::default()))));
         }
         transport
     }

@@ -8,6 +8,7 @@ mod congestion;
 mod datagrams;
 mod error;
 mod families;
+mod farewell;
 mod identity;
 mod inbound;
 mod limits;

@@ -1,8 +1,9 @@
 //! Who is connected, who is banned, and what each has sent: the table behind the QUIC network.
 //!
 //! Two nodes may dial each other at the same moment, and a node that restarted comes back while its old connection still
-//! looks alive. So a peer may have several connections; the newest live one is used, and the peer counts as connected
-//! while it has any. Events are queued under the table's lock, so that their order is the order of what happened.
+//! looks alive. So a peer may have several connections, and counts as connected while it has any. The newest live one of
+//! those that this node dialled is used: another may be dialled only to see who is here, and closed at once. Where one ends
+//! under a question, the question goes over another ([`Peers::link`]). Events are queued under the table's lock, so that their order is the order of what happened.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::address::canonical;
 use super::error::DisconnectReason;
+use super::farewell;
 use super::network::{NetworkEvent, PeerLink};
 use super::stream::Received;
 use hotstuff2_sync::ids::PeerId;
@@ -118,9 +120,9 @@ impl Peers {
         }
     }
 
-    /// The newest live connection to `peer`.
+    /// The live connection to `peer` that is used.
     pub(super) fn connection(&self, peer: PeerId) -> Option<Connection> {
-        self.lock().live(peer).cloned()
+        self.lock().live(peer, &[]).cloned()
     }
 
     /// All peers with a live connection. One counts as dialled while any of its connections is.
@@ -135,16 +137,23 @@ impl Peers {
         links.collect()
     }
 
-    /// The newest live connection to `peer`, with the counters of what it receives.
-    pub(super) fn link(&self, peer: PeerId) -> Option<(Connection, Received)> {
+    /// The live connection to `peer` that is used, with the counters of what it receives. Those that were `tried`, by
+    /// their stable ids, are left out.
+    pub(super) fn link(&self, peer: PeerId, tried: &[usize]) -> Option<(Connection, Received)> {
         let mut state = self.lock();
-        let connection = state.live(peer)?.clone();
+        let connection = state.live(peer, tried)?.clone();
         let State { links, received, .. } = &mut *state;
         if received.len() >= MAX_COUNTERS && !received.contains_key(&peer) {
             received.retain(|peer, _| links.contains_key(peer));
         }
         let peer = Arc::clone(received.entry(peer).or_default());
         Some((connection, Received { total: Arc::clone(&self.total), peer }))
+    }
+
+    /// How many connections `peer` has.
+    #[cfg(test)]
+    pub(super) fn connections(&self, peer: PeerId) -> usize {
+        self.lock().links.get(&peer).map_or(0, Vec::len)
     }
 
     /// Closes all connections to `peer`.
@@ -186,6 +195,7 @@ impl Peers {
     pub(super) fn close(&self) -> Vec<Connection> {
         let mut state = self.lock();
         state.closed = true;
+        state.links.values().flatten().for_each(|link| farewell::open(&link.connection));
         let connections = state.links.values().flatten().map(|link| &link.connection);
         connections.filter(|connection| connection.close_reason().is_none()).cloned().collect()
     }
@@ -207,9 +217,14 @@ impl Peers {
 }
 
 impl State {
-    fn live(&self, peer: PeerId) -> Option<&Connection> {
-        let links = self.links.get(&peer)?;
-        links.iter().rev().map(|link| &link.connection).find(|connection| connection.close_reason().is_none())
+    fn live(&self, peer: PeerId, tried: &[usize]) -> Option<&Connection> {
+        let links = self.links.get(&peer)?.iter().rev();
+        let mut live = links.filter(|link| {
+            let connection = &link.connection;
+            !tried.contains(&connection.stable_id()) && connection.close_reason().is_none()
+        });
+        let newest = live.clone().next()?;
+        Some(&live.find(|link| link.dialled).unwrap_or(newest).connection)
     }
 
     fn is_banned(&mut self, peer: PeerId) -> bool {
@@ -226,7 +241,7 @@ impl State {
 
 impl Link {
     fn close(&mut self, reason: &str) {
-        self.connection.close(CLOSE_CODE, reason.as_bytes());
+        farewell::close(&self.connection, reason);
         self.farewell.get_or_insert_with(|| reason.to_owned());
     }
 }

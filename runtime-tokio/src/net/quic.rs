@@ -16,12 +16,13 @@ use super::address::{canonical, group_of};
 use super::datagrams::{LargeSenders, is_here};
 use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
 use super::families;
+use super::farewell;
 use super::identity::Identity;
 use super::inbound::{Inbound, Slot};
 use super::limits::{INCOMING_BUFFER_BYTES, INCOMING_BUFFERS_BYTES, QuicLimits, SOCKET_BUFFER_BYTES};
 use super::meter::{Meter, MeteredRuntime};
 use super::network::{BoxFuture, Handler, Network, NetworkEvent, PeerLink};
-use super::peers::{CLOSE_CODE, NotAdmitted, Peers};
+use super::peers::{CLOSE_CODE, MAX_CONNECTIONS_PER_PEER, NotAdmitted, Peers};
 use super::service::Service;
 use super::stream::ask;
 use super::tls::{self, SERVER_NAME, ServerKey};
@@ -133,6 +134,28 @@ impl QuicNetwork {
     }
 }
 
+#[cfg(test)]
+impl QuicNetwork {
+    /// How many connections `peer` has, and the stable id of the one that is used.
+    pub(super) fn connections(&self, peer: PeerId) -> (usize, Option<usize>) {
+        let used = self.shared.peers.connection(peer);
+        (self.shared.peers.connections(peer), used.map(|connection| connection.stable_id()))
+    }
+
+    /// Dials `address`, whoever is connected already.
+    pub(super) async fn dial_again(&self, address: SocketAddr) -> Result<PeerId, ConnectError> {
+        let (connection, meter) = self.shared.dial(address, None).await?;
+        Arc::clone(&self.shared).establish(connection, meter, None).await
+    }
+
+    /// Ends the connection to `peer` that is used.
+    pub(super) fn end_used(&self, peer: PeerId) {
+        if let Some(connection) = self.shared.peers.connection(peer) {
+            farewell::close(&connection, "for a test");
+        }
+    }
+}
+
 impl Drop for QuicNetwork {
     fn drop(&mut self) {
         self.shared.close();
@@ -156,7 +179,7 @@ impl Network for QuicNetwork {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let (connection, _) = shared.dial(address, Some(expected)).await?;
-            connection.close(CLOSE_CODE, b"found");
+            farewell::close(&connection, "found");
             Ok(())
         })
     }
@@ -178,9 +201,19 @@ impl Network for QuicNetwork {
     ) -> BoxFuture<'static, Result<Bytes, ResponseError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let (connection, received) = shared.peers.link(peer).ok_or(ResponseError::NotConnected { peer })?;
-            drop(shared);
-            ask(connection, peer, request, max_response_bytes, received).await
+            let mut tried = Vec::new();
+            let mut outcome = Err(ResponseError::NotConnected { peer });
+            while tried.len() < MAX_CONNECTIONS_PER_PEER
+                && let Some((connection, received)) = shared.peers.link(peer, &tried)
+            {
+                tried.push(connection.stable_id());
+                outcome = ask(connection, peer, request.clone(), max_response_bytes, received).await;
+                // Questions change nothing, so one whose connection ends is asked over another that the peer has.
+                if !matches!(outcome, Err(ResponseError::Disconnected { .. })) {
+                    break;
+                }
+            }
+            outcome
         })
     }
 
@@ -363,7 +396,7 @@ impl Shared {
     ) -> Result<PeerId, ConnectError> {
         let address = canonical(connection.remote_address());
         let Some(peer) = tls::peer_of(&connection) else {
-            connection.close(CLOSE_CODE, b"another protocol");
+            farewell::close(&connection, "another protocol");
             let reason = DisconnectReason::Protocol("another protocol".into());
             return Err(ConnectError::Refused { address, reason });
         };
@@ -375,7 +408,7 @@ impl Shared {
                 NotAdmitted::Banned => ("banned", ConnectError::Banned { address, peer }),
                 NotAdmitted::Closed => ("closing", ConnectError::Closed),
             };
-            connection.close(CLOSE_CODE, words.as_bytes());
+            farewell::close(&connection, words);
             return Err(error);
         }
         tokio::spawn(async move {

@@ -370,3 +370,93 @@ async fn a_key_is_found_at_an_address_whether_or_not_its_peer_is_connected() {
     assert_eq!(server.network.port(), Some(server.address.port()));
     assert_eq!(client.network.port(), None, "who answers nobody tells nobody where");
 }
+
+/// Long enough that nothing here is found out by silence.
+fn patient() -> QuicLimits {
+    QuicLimits { idle_timeout: Duration::from_secs(600), ..QuicLimits::default() }
+}
+
+/// Waits until `node` has so many connections to `peer`.
+async fn until_connections(node: &Node, peer: PeerId, count: usize) {
+    let there = async {
+        while node.network.connections(peer).0 != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, there).await.unwrap_or_else(|_| panic!("{} connections", node.network.connections(peer).0));
+}
+
+#[tokio::test]
+async fn whoever_only_looked_who_is_there_is_gone_at_once() {
+    let (first, second) = (Node::new(patient(), Some(Arc::new(echo()))), Node::new(patient(), Some(Arc::new(echo()))));
+    for _ in 0..50 {
+        second.network.verify(first.address, first.peer).await.unwrap();
+        until_connections(&first, second.peer, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_last_word_passes_a_full_window() {
+    // Answers are under way, as many as the line holds.
+    for _ in 0..10 {
+        let mut server = Node::new(patient(), Some(Arc::new(fill(60_000_000))));
+        let mut client = Node::new(patient(), None);
+        client.meet(&mut server).await;
+        let ask = |_| tokio::spawn(client.network.request(server.peer, Bytes::new(), 60_000_000));
+        let answers = [(); 4].map(ask);
+        while client.network.wire_bytes_received() < 1_000_000 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.network.close().await;
+        for answer in answers {
+            let answer = timeout(SOON, answer).await.expect("nobody waits for a peer that is gone").unwrap();
+            assert!(matches!(answer, Err(ResponseError::Disconnected { .. })), "{:?}", answer.map(|whole| whole.len()));
+        }
+    }
+}
+
+/// Lets the first request wait for ever, and says that it does; answers all others.
+struct OnlyLater(AtomicUsize, mpsc::UnboundedSender<()>);
+
+impl Handler for OnlyLater {
+    fn ready(&self, _peer: PeerId, _request: &Bytes) -> BoxFuture<'_, ()> {
+        let is_first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
+        Box::pin(async move {
+            if is_first {
+                let _ = self.1.send(());
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+
+    fn cost(&self, _request: &Bytes) -> Cost {
+        Cost::default()
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        encode_refusal(Refusal::Busy { retry_after_ms })
+    }
+
+    fn handle(&self, _peer: PeerId, request: Bytes) -> Bytes {
+        request
+    }
+}
+
+#[tokio::test]
+async fn a_question_outlives_the_connection_that_it_was_asked_over() {
+    let (started, mut has_started) = mpsc::unbounded_channel();
+    let mut first = Node::new(patient(), Some(Arc::new(echo())));
+    let mut second = Node::new(patient(), Some(Arc::new(OnlyLater(AtomicUsize::new(0), started))));
+    first.meet(&mut second).await;
+    let used = |node: &Node, peer| node.network.connections(peer).1.unwrap();
+    let dialled = used(&first, second.peer);
+    // The other side dials too, perhaps only to see who is here: that is not used while there is one of our own.
+    second.network.dial_again(first.address).await.unwrap();
+    until_connections(&first, second.peer, 2).await;
+    assert_eq!(used(&first, second.peer), dialled);
+    let answer = tokio::spawn(first.network.request(second.peer, Bytes::from_static(b"hello"), 5));
+    timeout(SOON, has_started.recv()).await.unwrap().unwrap();
+    first.network.end_used(second.peer);
+    assert_eq!(timeout(SOON, answer).await.unwrap().unwrap().as_deref(), Ok(&b"hello"[..]));
+    assert_ne!(used(&first, second.peer), dialled);
+}
