@@ -1,6 +1,6 @@
 //! A small signed chain with a ledger, and stores of it, for tests of this crate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,6 +42,16 @@ impl World {
         Store::create(&self.path(name), Arc::new(self.chain.chain()), &self.anchor()).unwrap()
     }
 
+    /// Opens the copy `name` of the store [`Self::full`], which is closed.
+    pub(crate) fn copy_of_full(&self, name: &str) -> Store {
+        copy(&self.path("full"), &self.path(name));
+        self.open(name)
+    }
+
+    pub(crate) fn open(&self, name: &str) -> Store {
+        Store::open(&self.path(name), Arc::new(self.chain.chain()), None).unwrap()
+    }
+
     pub(crate) fn header(&self, height: Height) -> HeaderFacts {
         let header = self.chain.header(height).unwrap();
         HeaderFacts { id: header.id(), state_root: header.state_root, timestamp: header.timestamp }
@@ -65,6 +75,16 @@ impl World {
         let pages = state.pages().map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), Some(page.clone())));
         store.commit(HEIGHT, &mut records.chain(pages)).unwrap();
         store
+    }
+}
+
+/// Copies a store that nobody has open.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &target) } else { assert!(std::fs::copy(&path, &target).is_ok()) }
     }
 }
 

@@ -66,6 +66,7 @@ pub struct PrometheusMetrics {
     served: Counters,
     served_bytes: Counters,
     serving: Histograms,
+    read_errors: Counter,
 }
 
 impl Default for PrometheusMetrics {
@@ -102,6 +103,7 @@ impl PrometheusMetrics {
             served: Counters::default(),
             served_bytes: Counters::default(),
             serving: histograms(),
+            read_errors: Counter::default(),
         };
         let m = &metrics;
         registry.register_with_unit(
@@ -148,6 +150,11 @@ impl PrometheusMetrics {
         registry.register("served_requests", "Requests that this node answered", m.served.clone());
         registry.register_with_unit("served", "Bytes of this node's answers", Unit::Bytes, m.served_bytes.clone());
         registry.register_with_unit("serving", "Time that making an answer takes", Unit::Seconds, m.serving.clone());
+        registry.register(
+            "store_read_errors",
+            "Requests for what this node's store claims and can't read",
+            m.read_errors.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -157,6 +164,11 @@ impl PrometheusMetrics {
         self.served.get_or_create(&vec![("kind", kind.to_owned()), ("outcome", outcome.to_owned())]).inc();
         self.served_bytes.get_or_create(&by_kind).inc_by(bytes);
         self.serving.get_or_create(&by_kind).observe(took.as_secs_f64());
+    }
+
+    /// The store could not be read for a request.
+    pub fn store_read_failed(&self) {
+        self.read_errors.inc();
     }
 
     /// A request was turned away before anything was made for it: the node is busy.

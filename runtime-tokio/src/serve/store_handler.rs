@@ -1,15 +1,18 @@
 //! [`StoreHandler`]: answers peers from a store, also while this node syncs.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::PeerId;
-use hotstuff2_sync::serve::{AnswerCache, CacheStats, Cost, estimate, respond};
+use hotstuff2_sync::serve::{AnswerCache, CacheStats, Cost, ServeError, estimate, respond};
+use hotstuff2_sync::state::{StateError, TreeError};
 use hotstuff2_sync::wire::{Answer, Refusal, Request, RequestError, encode_refusal};
 
 use crate::net::{BoxFuture, Handler};
-use crate::store::BlockStore;
+use crate::store::{BlockStore, StoreFailure};
 
 /// Longest time that a follower waits for something new before it is told that there is nothing. Shorter than the
 /// asker's own time-out, so that waiting is never taken for silence.
@@ -19,11 +22,18 @@ const LONG_POLL: Duration = Duration::from_secs(10);
 /// bodies or two, and the top of a state.
 const CACHE_BYTES: usize = 16 << 20;
 
+/// Damaged files that are remembered as told, at most. Beyond them all are told again.
+const MAX_TOLD: usize = 1024;
+
 /// Answers requests from a store. What is asked for again and again is kept until the store changes.
-#[derive(Debug)]
+///
+/// What the store can't read is not available to the asker. The operator is told once of each damaged file, and every
+/// such read is counted.
 pub struct StoreHandler<S> {
     store: S,
     cache: Mutex<AnswerCache>,
+    told: Mutex<BTreeSet<PathBuf>>,
+    read_failed: Box<dyn Fn() + Send + Sync>,
 }
 
 impl<S> StoreHandler<S> {
@@ -34,7 +44,39 @@ impl<S> StoreHandler<S> {
 
     /// The same, with so many bytes for answers that many ask for; 16 MiB by default, 0 for none.
     pub fn with_cache(store: S, bytes: usize) -> Self {
-        Self { store, cache: Mutex::new(AnswerCache::new(bytes)) }
+        let cache = Mutex::new(AnswerCache::new(bytes));
+        Self { store, cache, told: Mutex::default(), read_failed: Box::new(|| ()) }
+    }
+
+    /// Calls `count` for every request that the store can't be read for.
+    pub fn counting_failures(self, count: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { read_failed: Box::new(count), ..self }
+    }
+
+    /// Counts a failed read, and logs it where nothing was said of its file yet.
+    fn tell_failure(&self, error: &ServeError<StoreFailure, StoreFailure>) {
+        let failure = match error {
+            ServeError::Reader(failure)
+            | ServeError::State(StateError::Store(failure) | StateError::Tree(TreeError::Store(failure))) => {
+                Some(failure)
+            }
+            ServeError::State(_) => None,
+        };
+        if failure.is_some_and(StoreFailure::is_transient) {
+            tracing::debug!(%error, "a request could not be answered");
+            return;
+        }
+        (self.read_failed)();
+        let file = failure.and_then(StoreFailure::file);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MAX_TOLD {
+            told.clear();
+        }
+        if told.insert(file.map(PathBuf::from).unwrap_or_default()) {
+            tracing::error!(%error, "the store can't read what peers ask for; it is not available to them");
+        } else {
+            tracing::debug!(%error, "a request could not be answered");
+        }
     }
 
     /// How often an answer was there already.
@@ -89,7 +131,7 @@ where
                     answer
                 }
                 Err(error) => {
-                    tracing::error!(%peer, %error, "a request could not be answered");
+                    self.tell_failure(&error);
                     encode_refusal(Refusal::NotAvailable)
                 }
             },
@@ -98,5 +140,11 @@ where
                 encode_refusal(Refusal::Unsupported)
             }
         }
+    }
+}
+
+impl<S> std::fmt::Debug for StoreHandler<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreHandler").field("cache", &self.cache_stats()).finish_non_exhaustive()
     }
 }

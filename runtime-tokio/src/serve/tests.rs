@@ -10,10 +10,11 @@ use hotstuff2_sync::calls::Apply;
 use hotstuff2_sync::ids::{CallId, Height, PeerId};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::Cost;
-use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
+use hotstuff2_sync::wire::{Answer, PeerStatus, Refusal, Request};
 use tokio::sync::{mpsc, watch};
 
 use super::StoreHandler;
+use crate::monitor::PrometheusMetrics;
 use crate::net::{BoxFuture, Handler, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
 use crate::store::BlockStore as _;
 use crate::test_world::{Store, World};
@@ -132,6 +133,73 @@ fn a_dropped_snapshot_is_not_served_from_the_cache() {
     assert!(store.version() > before);
     let Answer::Data(status) = ask(&handler, &Request::Status) else { panic!("there is a status") };
     assert_eq!(postcard::from_bytes::<PeerStatus>(&status).unwrap().snapshots, None);
+}
+
+/// Counts what is logged as an error.
+struct Errors(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_server_that_cannot_read_tells_its_operator() {
+    let world = World::new();
+    let store = Arc::new(world.full());
+    let segments = std::fs::read_dir(world.path("full/segments")).unwrap();
+    let mut files: Vec<_> = segments.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let metrics = Arc::new(PrometheusMetrics::new());
+    let counting = Arc::clone(&metrics);
+    let handler = StoreHandler::new(Arc::clone(&store)).counting_failures(move || counting.store_read_failed());
+    let status = |handler: &StoreHandler<_>| {
+        let Answer::Data(status) = ask(handler, &Request::Status) else { panic!("there is a status") };
+        postcard::from_bytes::<PeerStatus>(&status).unwrap()
+    };
+    assert_eq!(status(&handler).earliest, Height::new(1));
+    // A bit of the bodies.
+    let mut bytes = std::fs::read(&files[1]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&files[1], bytes).unwrap();
+
+    let errors = Arc::new(AtomicUsize::new(0));
+    let cell = HeightRange::new(Height::new(101), Height::new(200)).unwrap();
+    let damaged = Request::Bodies { range: cell, max_bytes: 4 << 20 };
+    tracing::subscriber::with_default(Errors(Arc::clone(&errors)), || {
+        for _ in 0..5 {
+            assert_eq!(ask(&handler, &damaged), Answer::Refused(Refusal::NotAvailable));
+        }
+    });
+    assert_eq!(errors.load(Ordering::Relaxed), 1, "once, whoever asks how often");
+    let text = metrics.render();
+    assert!(text.contains("\nhs2_sync_store_read_errors_total 5\n"), "{text}");
+    let known = store.damage().borrow().clone();
+    assert!(known.len() == 1 && known[0].what.contains(files[1].to_str().unwrap()), "{known:?}");
+    // It claims no more than it has, and gives what it has.
+    assert_eq!(status(&handler).earliest, cell.last().next());
+    for range in [(1, 100), (201, 299)] {
+        let range = HeightRange::new(Height::new(range.0), Height::new(range.1)).unwrap();
+        assert!(matches!(ask(&handler, &Request::Bodies { range, max_bytes: 4 << 20 }), Answer::Data(_)), "{range}");
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl<C: Chain> DiskStore<C> {
 
     /// Writes the pages of all that is staged; its root and size. Values are read and hashed on a thread of their own,
     /// while the pages of those before are built and written: each takes about half of the time.
-    fn build_pages(&self) -> Result<(Hash, StateSize), StoreFailure> {
+    pub(super) fn build_pages(&self) -> Result<(Hash, StateSize), StoreFailure> {
         let (sender, leaves) = mpsc::sync_channel(CHUNKS_AHEAD);
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || self.hash_values(&sender));
@@ -136,7 +136,7 @@ impl<C: Chain> DiskStore<C> {
     }
 
     /// Deletes the marks whose values don't hash to them: they count as missing, or as different, when asked for again.
-    fn forget_unsound(&self) -> Result<(), StoreFailure> {
+    pub(super) fn forget_unsound(&self) -> Result<(), StoreFailure> {
         let (mut batch, mut after) = (Batch::new(self), None);
         loop {
             let some = marks::next(&self.db, after.as_ref())?;
@@ -189,6 +189,7 @@ impl<C: Chain> DiskStore<C> {
         self.applied.store(height.get(), Ordering::Release);
         self.caches.clear();
         self.publish(view);
+        self.damages.clear_segments();
         *failed = false;
         // Nothing refers to the files any more. What can't be removed now is removed when the store is opened again.
         if let Err(error) = self.reached(Step::Remove).and_then(|()| self.segments.remove_strays(|_, _| false)) {
@@ -197,7 +198,7 @@ impl<C: Chain> DiskStore<C> {
         Ok(())
     }
 
-    fn reached(&self, step: Step) -> Result<(), StoreFailure> {
+    pub(super) fn reached(&self, step: Step) -> Result<(), StoreFailure> {
         let failed = |error| {
             self.db.set_broken();
             StoreFailure::io(self.db.path(), "exchange the tables", error)

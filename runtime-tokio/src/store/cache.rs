@@ -39,6 +39,10 @@ impl<K: PartialEq, V: Clone> Recent<K, V> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    fn remove(&self, key: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| other != key);
+    }
+
     fn put(&self, key: K, value: V, capacity: usize) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|(other, _)| *other != key);
@@ -67,6 +71,11 @@ impl Caches {
 
     pub(super) fn file(&self, first: Height) -> Option<Arc<Stored>> {
         self.files.get(&first)
+    }
+
+    /// Forgets an open file, which may not be the one of that name any more.
+    pub(super) fn forget_file(&self, first: Height) {
+        self.files.remove(&first);
     }
 
     pub(super) fn put_file(&self, first: Height, file: Arc<Stored>) {

@@ -1,7 +1,9 @@
-//! [`DiskStore::check`]: reads everything once and compares it with its checksums and with its neighbours.
+//! [`DiskStore::check`] and [`DiskStore::patrol`]: read everything once and compare it with its checksums and with its
+//! neighbours.
 
 use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 
@@ -20,6 +22,16 @@ pub struct CheckReport {
     pub bytes: u64,
 }
 
+/// A stored piece that was found sound.
+struct Sound {
+    /// The heights whose bodies it has, or whose headers, where it has no bodies.
+    range: HeightRange,
+    blocks: u64,
+    last_id: Hash,
+    /// Bytes that were read.
+    bytes: u64,
+}
+
 impl<C: Chain> DiskStore<C> {
     /// Reads every stored segment and frame: checksums, decoding, and the links between segments. Stops at the first
     /// fault. `progress` is told each piece that was found sound. Signatures are not verified again: what is stored
@@ -29,32 +41,46 @@ impl<C: Chain> DiskStore<C> {
         let floor = self.view().floor;
         let mut below = BlockPoint { height: floor.headers.prev().unwrap_or_default(), id: floor.parent_id };
         while below.height < self.view().head.height {
-            let (bodies, blocks, id, bytes) =
-                self.on_view(|view| self.check_piece(view, below.height.next(), below.id))?;
-            report.blocks = report.blocks.saturating_add(blocks);
+            let sound = self.on_view(|view| self.check_piece(view, below.height.next(), Some(below.id)))?;
+            report.blocks = report.blocks.saturating_add(sound.blocks);
             report.segments = report.segments.saturating_add(1);
-            report.bytes = report.bytes.saturating_add(bytes);
-            below = BlockPoint { height: bodies.last(), id };
-            progress(bodies);
+            report.bytes = report.bytes.saturating_add(sound.bytes);
+            below = BlockPoint { height: sound.range.last(), id: sound.last_id };
+            progress(sound.range);
         }
         Ok(report)
     }
 
-    /// Checks the piece whose bodies begin at `first`: the heights, how many bodies they have, the last id, and the bytes
-    /// that were read.
-    fn check_piece(
-        &self,
-        view: &View,
-        first: Height,
-        parent_id: hotstuff2_sync::hash::Hash,
-    ) -> Result<(HeightRange, u64, hotstuff2_sync::hash::Hash, u64), StoreFailure> {
+    /// Checks the piece above `after`, or the lowest one: its last height, and the bytes that were read. `None` where
+    /// there is none above. Who begins at the bottom and goes on until then has seen all; what is damaged is in
+    /// [`Self::damage`].
+    pub fn patrol(&self, after: Option<Height>) -> Option<(Height, u64)> {
+        let view = self.view();
+        let next = after.map_or(view.floor.headers, |after| after.next().max(view.floor.headers));
+        if next > view.head.height || after == Some(Height::MAX) {
+            return None;
+        }
+        // A file that is open may not be the one of that name any more.
+        self.caches.forget_file(next);
+        Some(match self.on_view(|view| self.check_piece(view, next, None)) {
+            Ok(sound) => (sound.range.last(), sound.bytes),
+            Err(_) => {
+                let unsealed = view.unsealed_at(next).map(|piece| piece.bodies().unwrap_or(piece.range()));
+                let damaged = unsealed.or(view.cell_of(next)).unwrap_or(HeightRange::single(next));
+                (damaged.last(), 0)
+            }
+        })
+    }
+
+    /// Checks the piece whose bodies begin at `first`, and that it continues `parent_id`, where that is known.
+    fn check_piece(&self, view: &View, first: Height, parent_id: Option<Hash>) -> Result<Sound, StoreFailure> {
         let missing = || StoreFailure::damaged(self.segments.path(), format!("block {first} is in no file"));
         let stored = self.stored_at(view, first)?.ok_or_else(missing)?;
         // Below the base there may be headers alone.
         let blocks = stored.bodies().map_or(0, HeightRange::count);
         let headers = Some(stored.range()).filter(|range| range.last() <= view.base.height);
-        let bodies = stored.bodies().or(headers).filter(|bodies| bodies.first() == first).ok_or_else(missing)?;
-        if stored.record().facts.parent_id != parent_id {
+        let range = stored.bodies().or(headers).filter(|bodies| bodies.first() == first).ok_or_else(missing)?;
+        if parent_id.is_some_and(|parent_id| stored.record().facts.parent_id != parent_id) {
             return Err(stored.damaged(format!("block {first} doesn't continue the block below")));
         }
         let segment = stored.segment()?;
@@ -65,11 +91,11 @@ impl<C: Chain> DiskStore<C> {
             let frame = stored.frame_at(height).ok_or_else(missing)?.decode()?;
             bytes = bytes.saturating_add(frame.wire.len() as u64);
         }
-        let last = self.chain.header(&decoded, bodies.last()).map(|header| header.id);
-        let last = last.ok_or_else(|| stored.damaged(format!("it has no header at {}", bodies.last())))?;
-        if bodies.last() == stored.range().last() && last != stored.record().facts.last_id {
+        let last = self.chain.header(&decoded, range.last()).map(|header| header.id);
+        let last_id = last.ok_or_else(|| stored.damaged(format!("it has no header at {}", range.last())))?;
+        if range.last() == stored.range().last() && last_id != stored.record().facts.last_id {
             return Err(stored.damaged("its headers don't end with the recorded block"));
         }
-        Ok((bodies, blocks, last, bytes))
+        Ok(Sound { range, blocks, last_id, bytes })
     }
 }

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use super::cache::Caches;
 use super::create::{DB_DIR, Found, GENESIS_FILE, SEGMENTS_DIR, lock, look, make, write_genesis};
+use super::damage::{Damages, StorePart};
 use super::db::{Db, Space};
 use super::db_files::require_file;
 use super::failure::{OpenError, StoreFailure};
@@ -107,6 +108,7 @@ pub struct DiskStore<C: Chain> {
     pub(super) applied: AtomicU64,
     pub(super) snapshots: Snapshots,
     pub(super) caches: Caches,
+    pub(super) damages: Damages,
     pub(super) steps: Steps,
     /// Held by whoever writes blocks. True where a write failed, so that files may hold more than they should.
     pub(super) writer: Mutex<bool>,
@@ -176,8 +178,13 @@ impl<C: Chain> DiskStore<C> {
         }
         let segments = SegmentDir::new(dir.join(SEGMENTS_DIR));
         let db = Arc::new(db);
+        // Left over from a segment that was being fetched again.
+        segments.healing().remove();
         let view = load_view(&db, &segments, &identity)?;
-        check_files(&view, &segments)?;
+        let damages = Damages::default();
+        for (cell, failure) in check_files(&view, &segments)? {
+            damages.note(StorePart::Segment(cell), &failure);
+        }
         let applied = read_record(&db, key::APPLIED)?.unwrap_or(identity.anchor.height);
         let snapshots = Snapshots::load(&db, identity.snapshot_interval)?;
         Ok(Self {
@@ -193,6 +200,7 @@ impl<C: Chain> DiskStore<C> {
             snapshots,
             identity,
             caches: Caches::default(),
+            damages,
             steps: Steps::default(),
             writer: Mutex::new(false),
             staging: Mutex::new(()),

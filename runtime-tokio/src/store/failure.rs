@@ -89,6 +89,28 @@ impl StoreFailure {
         Self::Database { path: path.to_owned(), source: Box::new(source) }
     }
 
+    /// The file or folder that a read failed in.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::Database { path, .. }
+            | Self::Closed { path }
+            | Self::ViewLost { path } => Some(path),
+            Self::Refused { .. } | Self::RefusedState { .. } => None,
+        }
+    }
+
+    /// The fault alone, without the remedy: for whoever has one.
+    pub(super) fn fault(&self) -> String {
+        match self {
+            Self::Io { path, action, source } => format!("{}: can't {action}: {source}", path.display()),
+            Self::Damaged { path, what } => format!("{}: {what}", path.display()),
+            Self::Database { path, source } => format!("{}: {source}", path.display()),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the same call may work later, without anyone repairing the store.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -7,15 +7,13 @@ use bytes::Bytes;
 use hotstuff2_sync::calls::HistoryGap;
 use hotstuff2_sync::chain::{Chain, SegmentRef};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::BodyFrame;
 
 use super::db::Space;
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
-use super::records::{Facts, FrameRecord, SegmentRecord, encode, key};
-use super::segment_file::{FileJob, file_foot, file_head};
+use super::records::{encode, key};
 use super::view::{Floor, View};
 
 /// Where older blocks are added to. All calls may wait for the disk.
@@ -47,25 +45,19 @@ impl<C: Chain> HistoryStore for DiskStore<C> {
             return Ok(());
         }
         let refused = |what| StoreFailure::Refused { path: self.dir.clone(), first: segment.range().first(), what };
-        check(&view, segment, frames).map_err(refused)?;
-        let frames = frames.unwrap_or_default();
-        let too_long = || refused("the segment or a frame is too long".to_owned());
-        let mut record = SegmentRecord::new(Facts::of(segment), segment.bytes(), &[]).ok_or_else(too_long)?;
-        record.frames = frames.iter().map(FrameRecord::of).collect::<Option<_>>().ok_or_else(too_long)?;
-
+        check(&view, segment).map_err(refused)?;
+        let first = segment.range().first();
         // Until the commit is known to be there, a file may be that the database doesn't know.
         *failed = true;
-        let head = Bytes::from(file_head(&record, segment.bytes(), &[]));
-        let foot = Bytes::from(file_foot(&record));
-        let pieces = std::iter::once(head).chain(frames.iter().map(|frame| frame.wire.clone()));
-        let pieces = pieces.chain(std::iter::once(foot)).map(Ok);
-        let job = FileJob { first: segment.range().first(), file: None, offset: 0, seal: true };
-        let written = job.run(pieces, &self.segments, &self.steps).and_then(|_| self.segments.sync(&self.steps));
-        written.inspect_err(|_| self.undo(&job))?;
+        let has_bodies = frames.is_some();
+        let mut frames = frames.unwrap_or_default().iter().cloned().map(Ok);
+        let bodies = has_bodies.then_some(&mut frames as &mut dyn Iterator<Item = _>);
+        self.write_cell(segment, bodies, &self.segments)?;
+        self.put_in_place(&self.segments, first)?;
 
-        let has_bodies = !frames.is_empty() && view.floor.bodies == view.floor.headers;
-        let headers = segment.range().first();
-        let bodies = if has_bodies { headers } else { view.floor.bodies };
+        let reaches = has_bodies && view.floor.bodies == view.floor.headers;
+        let headers = first;
+        let bodies = if reaches { headers } else { view.floor.bodies };
         let floor = Floor { headers, bodies, parent_id: segment.parent_id() };
         let row = (Space::Index, Bytes::from_static(key::FLOOR), Some(encode(&floor)));
         self.commit_rows(std::iter::once(row), true)?;
@@ -81,8 +73,8 @@ fn gap_of(view: &View) -> Option<(HeightRange, Hash)> {
     Some((range, view.floor.parent_id))
 }
 
-/// Whether the blocks are those that are missing. An error says what doesn't fit.
-fn check(view: &View, segment: &SegmentRef, frames: Option<&[BodyFrame]>) -> Result<(), String> {
+/// Whether the headers are those that are missing. An error says what doesn't fit.
+fn check(view: &View, segment: &SegmentRef) -> Result<(), String> {
     let (missing, last_id) =
         gap_of(view).ok_or_else(|| format!("the stored blocks reach down to the anchor {}", view.anchor.height))?;
     if segment.range() != missing || segment.last_id() != last_id {
@@ -92,16 +84,5 @@ fn check(view: &View, segment: &SegmentRef, frames: Option<&[BodyFrame]>) -> Res
     if view.epoch_of(missing.first()).map(|(epoch, _)| epoch) != Some(segment.epoch()) {
         return Err(format!("the headers are of epoch {}, which doesn't have those heights", segment.epoch()));
     }
-    let Some(frames) = frames else { return Ok(()) };
-    let mut next = Some(missing.first());
-    for frame in frames {
-        if next != Some(frame.range.first()) || frame.range.last() > missing.last() {
-            return Err(format!("the bodies {} aren't the next ones", frame.range));
-        }
-        next = Some(frame.range.last()).filter(|last| *last < missing.last()).map(Height::next);
-    }
-    match next {
-        None => Ok(()),
-        Some(missing) => Err(format!("the body at {missing} is missing")),
-    }
+    Ok(())
 }

@@ -124,11 +124,15 @@ fn check_pieces(view: &View) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether every block up to the head is in a piece or in a file, going by the files' names and the newest footer. The
-/// rest is checked when it is read, or by [`check`](super::DiskStore::check).
-pub(super) fn check_files(view: &View, segments: &SegmentDir) -> Result<(), StoreFailure> {
+/// Compares the blocks up to the head with the files' names and the newest footer. Damaged or missing sealed segments are
+/// what is returned: the store can do without them for as long as it takes to fetch them again. The rest is checked
+/// when it is read, or by [`check`](super::DiskStore::check).
+pub(super) fn check_files(
+    view: &View,
+    segments: &SegmentDir,
+) -> Result<Vec<(HeightRange, StoreFailure)>, StoreFailure> {
     let mut height = view.floor.headers;
-    let mut newest = None;
+    let (mut newest, mut lost) = (None, Vec::new());
     while view.holds(height) {
         let uncovered = || StoreFailure::damaged(segments.path(), format!("block {height} belongs to no known epoch"));
         let cell = view.cell_of(height).ok_or_else(uncovered)?;
@@ -144,18 +148,26 @@ pub(super) fn check_files(view: &View, segments: &SegmentDir) -> Result<(), Stor
             continue;
         }
         let path = segments.sealed(cell.first());
-        if !path.exists() {
-            let what =
-                format!("the file is missing, the database says that blocks up to {} are stored", view.head.height);
-            return Err(StoreFailure::damaged(&path, what));
+        newest = Some(cell).filter(|_| path.is_file());
+        if newest.is_none() {
+            let what = format!("there is no such file, and the database says that the blocks {cell} are in it");
+            lost.push((cell, StoreFailure::damaged(&path, what)));
         }
-        newest = Some(cell);
         if cell.last() == Height::MAX {
             break;
         }
         height = cell.last().next();
     }
-    let Some(cell) = newest else { return Ok(()) };
+    if let Some(cell) = newest
+        && let Err(failure) = check_newest(view, segments, cell)
+    {
+        lost.push((cell, failure));
+    }
+    Ok(lost)
+}
+
+/// Whether the newest sealed file ends with the head.
+fn check_newest(view: &View, segments: &SegmentDir, cell: HeightRange) -> Result<(), StoreFailure> {
     let (file, record) = SegmentFile::open_sealed(segments.sealed(cell.first()), cell)?;
     if cell.last() != view.head.height || record.facts.last_id != view.head.id {
         return Err(file.damaged(format!(

@@ -21,11 +21,13 @@ mod base_proof;
 mod cache;
 mod check;
 mod create;
+mod damage;
 mod db;
 mod db_files;
 mod disk;
 mod draft;
 mod failure;
+mod heal;
 mod history;
 mod live;
 mod load;
@@ -34,10 +36,13 @@ mod pin;
 mod reader;
 mod records;
 mod seal;
+mod seen;
 mod segment_file;
 mod snapshots;
 mod staging;
 mod state;
+mod state_check;
+mod state_heal;
 mod state_view;
 mod steps;
 mod stored;
@@ -62,12 +67,16 @@ use tokio::sync::watch;
 pub use activate::SnapshotBlock;
 pub use base_proof::BlockProof;
 pub use check::CheckReport;
+pub use damage::{Damage, StorePart};
 pub use disk::{DiskStore, StoreAnchor, StoreFound, read_genesis};
 pub use failure::{OpenError, StoreFailure};
+pub use heal::{Frames, LostSegment};
 pub use history::HistoryStore;
 pub use snapshots::{Snapshot, SnapshotRetention};
 pub use staging::{Activation, StateStaging};
 pub use state::{StateSpace, StateStore, StateWrite, state_rows};
+pub use state_check::{CheckedState, DamagedState};
+pub use state_heal::{LostState, LostStates, StateChanges};
 pub use state_view::{LiveState, StateView};
 
 /// A view of the state at one height, to serve from, whichever store it is in.
@@ -148,8 +157,9 @@ impl<C: Chain> BlockStore for DiskStore<C> {
     }
 
     fn version(&self) -> u64 {
-        // Both only rise.
-        self.version.load(Ordering::Acquire).saturating_add(self.snapshots.version())
+        // All of them only rise.
+        let version = self.version.load(Ordering::Acquire).saturating_add(self.snapshots.version());
+        version.saturating_add(self.damages.version())
     }
 
     fn subscribe(&self) -> watch::Receiver<Height> {

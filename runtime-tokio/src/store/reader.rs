@@ -13,6 +13,7 @@ use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame, decode_bodies};
 
 use super::BoxedState;
+use super::damage::StorePart;
 use super::db::Space;
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
@@ -30,12 +31,14 @@ impl<C: Chain> ChainReader for DiskStore<C> {
 
     fn status(&self) -> PeerStatus {
         let view = self.view();
+        // What can't be read is not claimed, and nothing below it can be without it.
+        let readable = self.damages.highest().map_or(Height::ZERO, |last| last.min(view.head.height).next());
         PeerStatus {
             chain_id: self.identity.chain_id,
-            earliest: view.floor.bodies,
+            earliest: view.floor.bodies.max(readable),
             tip: view.tip.height,
             epoch: view.tip.epoch,
-            snapshots: self.snapshots.claim(),
+            snapshots: self.snapshots.claim().filter(|_| !self.damages.has(StorePart::State)),
         }
     }
 
@@ -55,7 +58,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
     fn follow_range(&self, after: Height) -> Option<HeightRange> {
         let found = self.on_view(|view| self.follow_in(view, after));
         found.unwrap_or_else(|error| {
-            tracing::warn!(%error, %after, "can't tell what follows");
+            tracing::debug!(%error, %after, "can't tell what follows");
             None
         })
     }
@@ -95,8 +98,13 @@ impl<C: Chain> DiskStore<C> {
         }
     }
 
-    /// Reads from the current view, and again from a newer one where rows changed or went meanwhile.
-    pub(super) fn on_view<T>(&self, mut read: impl FnMut(&View) -> Result<T, StoreFailure>) -> Result<T, StoreFailure> {
+    /// Reads from the current view, and again from a newer one where rows changed or went meanwhile. What can't be read
+    /// in the end is damage.
+    pub(super) fn on_view<T>(&self, read: impl FnMut(&View) -> Result<T, StoreFailure>) -> Result<T, StoreFailure> {
+        self.on_newest_view(read).inspect_err(|failure| self.note_failure(failure))
+    }
+
+    fn on_newest_view<T>(&self, mut read: impl FnMut(&View) -> Result<T, StoreFailure>) -> Result<T, StoreFailure> {
         let mut view = self.view();
         for _ in 0..MAX_RETRIES {
             let result = read(&view);

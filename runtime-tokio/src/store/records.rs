@@ -55,6 +55,15 @@ pub(super) struct StateSize {
 }
 
 impl StateSize {
+    /// Counts a record that takes another one's place, by their lengths; `None` where there is none.
+    pub(super) fn exchange(&mut self, old: Option<usize>, new: Option<usize>) {
+        let payload = |record: Option<usize>| {
+            record.map_or(0, |len| u64::try_from(len.saturating_sub(RECORD_HEAD)).unwrap_or(u64::MAX))
+        };
+        self.keys = self.keys.saturating_sub(u64::from(old.is_some())).saturating_add(u64::from(new.is_some()));
+        self.bytes = self.bytes.saturating_sub(payload(old)).saturating_add(payload(new));
+    }
+
     /// Counts a record of so many bytes.
     pub(super) fn add(&mut self, record_len: usize) {
         self.keys = self.keys.saturating_add(1);
@@ -68,7 +77,7 @@ impl StateSize {
 pub(super) struct SnapshotsRecord {
     /// Of the live state.
     pub(super) size: StateSize,
-    /// Ascending by height, and by number.
+    /// Ascending by height.
     pub(super) layers: Vec<LayerRecord>,
     /// Numbers of layers that nobody reads any more and whose rows are not all deleted.
     pub(super) retired: Vec<u64>,

@@ -53,6 +53,23 @@ impl SegmentDir {
         &self.0
     }
 
+    /// Where files that will take the place of damaged ones are written.
+    pub(super) fn healing(&self) -> Self {
+        Self(self.0.join("healing"))
+    }
+
+    /// Removes the directory and the files of ours in it. Where that can't be, it is tried again next time.
+    pub(super) fn remove(&self) {
+        if !self.0.is_dir() {
+            return;
+        }
+        if let Err(error) = self.remove_strays(|_, _| false) {
+            tracing::debug!(%error, "left over from healing");
+        }
+        // Fails where there is something of somebody else's.
+        let _ = std::fs::remove_dir(&self.0);
+    }
+
     /// The file of the complete cell that begins at `first`.
     pub(super) fn sealed(&self, first: Height) -> PathBuf {
         self.0.join(format!("{:020}.seg", first.get()))
@@ -61,6 +78,12 @@ impl SegmentDir {
     /// The file of the same cell while bodies are missing.
     pub(super) fn part(&self, first: Height) -> PathBuf {
         self.0.join(format!("{:020}.part", first.get()))
+    }
+
+    /// The cell whose sealed file is at `path`, by its first height.
+    pub(super) fn first_of(&self, path: &Path) -> Option<Height> {
+        let first = path.file_stem()?.to_str()?.parse().ok().map(Height::new)?;
+        (self.sealed(first) == path).then_some(first)
     }
 
     /// Removes the files that `keep` doesn't want, told the first height and whether the file is sealed. What has another
@@ -105,12 +128,15 @@ pub(super) fn frames_end(record: &SegmentRecord) -> u64 {
     record.frames.iter().fold(frames_offset(record), |end, frame| end.saturating_add(u64::from(frame.len)))
 }
 
+/// Everything before the segment.
+fn front(record: &SegmentRecord) -> Vec<u8> {
+    [&MAGIC[..], &record.segment_len.to_le_bytes(), &record.audit_len.to_le_bytes()].concat()
+}
+
 /// Everything before the frames.
 pub(super) fn file_head(record: &SegmentRecord, segment: &[u8], audit: &[u8]) -> Vec<u8> {
     let mut head = Vec::with_capacity(segment.len().saturating_add(audit.len()).saturating_add(16));
-    head.extend_from_slice(&MAGIC);
-    head.extend_from_slice(&record.segment_len.to_le_bytes());
-    head.extend_from_slice(&record.audit_len.to_le_bytes());
+    head.extend_from_slice(&front(record));
     head.extend_from_slice(segment);
     head.extend_from_slice(audit);
     head
@@ -226,6 +252,10 @@ impl SegmentFile {
         let (len, file) = opened.map_err(|error| StoreFailure::io(&path, "open", error))?;
         let this = Self { path, file: Arc::new(file) };
         let record = this.footer(len)?;
+        // Nothing here reads by the lengths at the front, but others may.
+        if this.read(0, HEAD_BYTES as u32)? != front(&record) {
+            return Err(this.damaged("it doesn't begin as its footer says"));
+        }
         // History may have been added without bodies.
         let complete = record.frames.is_empty() || record.bodies() == Some(cell);
         if record.facts.range != cell || !complete {
@@ -286,4 +316,12 @@ impl SegmentFile {
 pub(super) fn sections(record: &SegmentRecord) -> [(u64, u32); 2] {
     let audit_at = HEAD_BYTES + u64::from(record.segment_len);
     [(HEAD_BYTES, record.segment_len), (audit_at, record.audit_len)]
+}
+
+/// Whether the beginning of the file at `path`, damaged as it may be, says that it has certificates of single blocks.
+pub(super) fn has_audit(path: &Path) -> bool {
+    let mut head = [0u8; HEAD_BYTES as usize];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut head, 0));
+    let (magic, lengths) = head.split_at(MAGIC.len());
+    read.is_ok() && magic == MAGIC && lengths.get(4..).is_some_and(|audit| audit != [0; 4])
 }

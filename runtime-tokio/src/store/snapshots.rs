@@ -10,7 +10,6 @@
 //! It trusts that the state at a height is the same whoever commits it, and that heights don't fall. Where one does,
 //! all snapshots are dropped.
 
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,15 +22,9 @@ use hotstuff2_sync::wire::SnapshotClaim;
 use super::db::{Db, Space, Write};
 use super::failure::StoreFailure;
 use super::load::read_record;
-use super::records::{LayerRecord, RECORD_HEAD, SnapshotsRecord, StateSize, encode, key};
+use super::records::{LayerRecord, SnapshotsRecord, StateSize, encode, key};
+use super::seen::Seen;
 use super::state::{StateSpace, StateWrite};
-
-/// Most keys that are remembered as written since the newest snapshot, at about 50 bytes each: what fills a table of
-/// 2^18 places. Beyond it every write of a key looks up whether it is the first.
-const MAX_SEEN: usize = 229_376;
-
-/// Longest key that is remembered: that of a page.
-const SEEN_KEY_BYTES: usize = 33;
 
 /// Rows of dropped snapshots that are deleted with a commit, at least. A commit that puts more rows aside deletes twice
 /// as many, so that they never pile up.
@@ -134,6 +127,11 @@ impl Snapshots {
         let record = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
         let kept = record.layers.iter().filter(|layer| layer.kept);
         kept.map(|layer| Snapshot { height: layer.height, keys: layer.size.keys, bytes: layer.size.bytes }).collect()
+    }
+
+    /// How many keys the live state has, as it was counted.
+    pub(super) fn keys(&self) -> u64 {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).size.keys
     }
 
     /// What is told to peers: from the newest snapshot down, as far as none is missing.
@@ -278,9 +276,7 @@ impl Keeper {
                 None => self.first_write(db, layer.as_deref_mut(), table, &key, rows)?,
             };
             if table == StateSpace::Values {
-                size.keys = size.keys.saturating_sub(old_len.map_or(0, |_| 1));
-                size.keys = size.keys.saturating_add(new_len.map_or(0, |_| 1));
-                size.bytes = size.bytes.saturating_sub(payload_len(old_len)).saturating_add(payload_len(new_len));
+                size.exchange(old_len, new_len);
             }
             rows.push((table.space(), key, value));
         }
@@ -332,6 +328,33 @@ impl Keeper {
         keep(&mut change.record, interval, height);
         self.retention.apply(&mut change.record, height);
         resize(&mut change.record, height, size);
+        self.finish(db, change)
+    }
+
+    /// What keeps the snapshot at `height` again, below all others: `rows` are what it has otherwise than the state above,
+    /// `sizes` the lengths of those records that are values, there and in the snapshot.
+    pub(super) fn plan_restored(
+        &self,
+        db: &Db,
+        height: Height,
+        sizes: &[(Option<usize>, Option<usize>)],
+        rows: Vec<StateWrite>,
+    ) -> Result<Change, StoreFailure> {
+        let mut change = self.begin();
+        let record = &mut change.record;
+        let place = record.layers.partition_point(|layer| layer.height <= height);
+        let mut size = record.layers.get(place).map_or(record.size, |above| above.size);
+        for &(above, here) in sizes {
+            size.exchange(above, here);
+        }
+        let number = record.next;
+        record.next = number.saturating_add(1);
+        let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        record.layers.insert(place, LayerRecord { number, height, size, rows: count, kept: true });
+        let rows = rows.into_iter();
+        change
+            .rows
+            .extend(rows.map(|(table, key, row)| (Space::Aside, aside_key(number, table, &key), Some(aside_row(row)))));
         self.finish(db, change)
     }
 
@@ -408,11 +431,6 @@ fn retire(record: &mut SnapshotsRecord) {
     record.retired.extend(unread);
 }
 
-/// Bytes of key and value in a record.
-fn payload_len(record: Option<usize>) -> u64 {
-    record.map_or(0, |len| u64::try_from(len.saturating_sub(RECORD_HEAD)).unwrap_or(u64::MAX))
-}
-
 /// The key of what was put aside: number of the layer, table, key.
 pub(super) fn aside_key(layer: u64, table: StateSpace, key: &[u8]) -> Bytes {
     let table = match table {
@@ -435,61 +453,5 @@ pub(super) fn read_aside(row: &Bytes) -> Option<Option<Bytes>> {
         (&ABSENT, []) => Some(None),
         (&PRESENT, old) => Some(Some(row.slice_ref(old))),
         _ => None,
-    }
-}
-
-/// The keys that were written since the newest snapshot, with the length of what they have now: so that only the first
-/// write of each has to read.
-#[derive(Default)]
-struct Seen {
-    /// The layer that what they had is in.
-    layer: Option<u64>,
-    /// Whether all such keys are here.
-    complete: bool,
-    keys: HashMap<SeenKey, Option<u32>>,
-}
-
-/// Table, length, bytes.
-type SeenKey = (StateSpace, u8, [u8; SEEN_KEY_BYTES]);
-
-impl Seen {
-    fn turn_to(&mut self, layer: Option<&LayerRecord>) {
-        let number = layer.map(|layer| layer.number);
-        if self.layer != number || layer.is_some_and(|layer| layer.rows == 0) {
-            let complete = layer.is_some_and(|layer| layer.rows == 0);
-            self.keys.clear();
-            (self.layer, self.complete) = (number, complete);
-        }
-    }
-
-    /// Remembers a write. Returns the length of what it overwrites, if that was remembered.
-    fn insert(&mut self, table: StateSpace, key: &[u8], len: Option<usize>) -> Option<Option<usize>> {
-        let mut bytes = [0; SEEN_KEY_BYTES];
-        let short = match (bytes.get_mut(..key.len()), u8::try_from(key.len())) {
-            (Some(start), Ok(short)) => {
-                start.copy_from_slice(key);
-                short
-            }
-            _ => return self.forget(),
-        };
-        let seen = (table, short, bytes);
-        let len = match len.map(u32::try_from).transpose() {
-            Ok(len) => len,
-            // No database row is so long.
-            Err(_) => return self.forget(),
-        };
-        if let Some(known) = self.keys.get_mut(&seen) {
-            return Some(std::mem::replace(known, len).map(|len| len as usize));
-        }
-        if self.keys.len() >= MAX_SEEN {
-            return self.forget();
-        }
-        self.keys.insert(seen, len);
-        None
-    }
-
-    fn forget(&mut self) -> Option<Option<usize>> {
-        self.complete = false;
-        None
     }
 }

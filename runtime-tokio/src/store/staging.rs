@@ -103,7 +103,7 @@ impl<C: Chain> StateStaging for DiskStore<C> {
 }
 
 impl<C: Chain> DiskStore<C> {
-    fn lock_staging(&self) -> Result<MutexGuard<'_, ()>, StoreFailure> {
+    pub(super) fn lock_staging(&self) -> Result<MutexGuard<'_, ()>, StoreFailure> {
         // Nothing is kept in memory between two calls, so a panic leaves nothing behind.
         let staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
         self.mend()?;

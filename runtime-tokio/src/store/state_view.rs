@@ -255,6 +255,11 @@ impl<C: Chain> DiskStore<C> {
         Ok(views)
     }
 
+    /// The kept snapshots, newest first, and the live state, of one moment.
+    pub(super) fn all_views(&self) -> Result<(Vec<StateView>, StateView), StoreFailure> {
+        self.views().map(|Views { kept, live }| (kept, live))
+    }
+
     /// All views that there are at this moment.
     fn views(&self) -> Result<Views, StoreFailure> {
         let pin = Arc::new(Pin::new(&self.db)?);

@@ -84,6 +84,12 @@ impl View {
         self.grid_cell_of(height)?.intersection(stored)
     }
 
+    /// The cell that begins at `first`, where it is stored in a sealed file.
+    pub(super) fn sealed_cell_at(&self, first: Height) -> Option<HeightRange> {
+        let cell = self.cell_of(first).filter(|cell| cell.first() == first)?;
+        (self.holds(first) && self.unsealed_at(first).is_none()).then_some(cell)
+    }
+
     /// Whether the header at `height` is stored, and above the base the body too.
     pub(super) fn holds(&self, height: Height) -> bool {
         self.floor.headers <= height && height <= self.head.height

@@ -36,7 +36,7 @@ fn a_damaged_segment_is_found_and_named() {
         let name = segment.file_name().unwrap();
         flip(&world.path("broken/segments").join(name));
         let message = complaint(&["inspect", "--dir", &world.text("broken")]);
-        has(&message, &[name.to_str().unwrap(), "is damaged", "move the data directory away and sync again"]);
+        has(&message, &[name.to_str().unwrap(), "is damaged", "hs2-sync repair --dir"]);
         // Put back from a backup, all is there.
         fs::copy(&segment, world.path("broken/segments").join(name)).unwrap();
         assert_eq!(world.head("broken"), world.head("late"));

@@ -41,7 +41,7 @@ fn a_demo_bans_the_liar_and_ends_with_equal_heads() {
         useful_bytes wire_bytes_received duplicate_bytes efficiency quorum_checks cpu_seconds \
         coordination_cpu_seconds start_rss_bytes peak_rss_bytes peak_buffered_bytes budget_bytes bottleneck peers state";
     assert_eq!(names(&demo), sorted(fields));
-    assert_eq!(names(&demo["head"]), sorted("height id state_root"));
+    assert_eq!(names(&demo["head"]), sorted("height id header_state_root"));
     let (ten_thousand, zero): (Value, Value) = (10_000.into(), 0.into());
     assert_eq!((&demo["ok"], &demo["blocks"], &demo["start_height"]), (&true.into(), &ten_thousand, &zero));
     assert_eq!((&demo["head"]["height"], &demo["target_height"]), (&ten_thousand, &ten_thousand));
@@ -54,12 +54,12 @@ fn a_demo_bans_the_liar_and_ends_with_equal_heads() {
     assert!(honest.iter().chain(&slow).all(|peer| peer["banned"].is_null()), "{demo}");
     assert!(liars[0]["banned"].is_string() && liars[0]["false_answers"] == 1, "{demo}");
     assert!(text.contains(&format!("banned {}", &liars[0]["id"].as_str().unwrap()[..12])), "{text}");
-    assert!(text.contains("head id and state root equal the servers'"), "{text}");
+    assert!(text.contains("head id and its header's state root equal the servers'"), "{text}");
 
     let heads = ["late", "server-1", "server-4"]
         .map(|name| report(&["inspect", "--dir", folder.path().join("demo").join(name).to_str().unwrap()]));
     assert!(heads.iter().all(|inspected| inspected["head"] == demo["head"]));
-    assert_eq!(names(&heads[0]), sorted("head epoch earliest_height blocks handovers"));
+    assert_eq!(names(&heads[0]), sorted("ok head epoch earliest_height blocks handovers states damaged"));
     assert_eq!((&heads[0]["blocks"], &heads[0]["handovers"]), (&ten_thousand, &3.into()));
     assert_eq!((&heads[0]["epoch"], &heads[0]["earliest_height"]), (&3.into(), &1.into()));
 }

@@ -8,6 +8,7 @@ mod full_disk;
 mod kill_nine;
 mod metrics;
 mod peers;
+mod repair;
 mod replay;
 mod siege;
 mod snapshot_file;

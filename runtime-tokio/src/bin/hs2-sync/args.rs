@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Check a store and say what it holds
     Inspect(InspectArgs),
+    /// Fetch again from peers what can't be read in a store of a node that is stopped
+    Repair(RepairArgs),
     /// Play a recorded sync again, without network and store, and check that it does the same
     Replay(ReplayArgs),
     /// List the peers that a node has found, and those that it has banned
@@ -345,6 +347,23 @@ pub(crate) struct InspectArgs {
     /// Folder with a store; no other process may have it open
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,
+    /// Leave the states out, which takes longest: their values are not read and not hashed
+    #[arg(long)]
+    pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// Folder with a store; no other process may have it open. A node that serves or follows repairs itself
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
+    /// Give up after so many seconds in which nothing could be mended
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub(crate) patience: u64,
     #[command(flatten)]
     pub(crate) json: Json,
 }

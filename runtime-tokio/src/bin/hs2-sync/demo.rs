@@ -10,9 +10,9 @@ use crate::child::Child;
 use crate::cluster::{Folder, SyncJob, serve_copy};
 use crate::error::CliError;
 use crate::generate::{generate, now};
-use crate::inspect::inspect;
+use crate::inspect::{inspect, is_sound};
 use crate::lie::Lie;
-use crate::report::{PeerReport, Role, ServeReport, SyncReport, say, short, write_json};
+use crate::report::{Head, PeerReport, Role, ServeReport, SyncReport, say, short, write_json};
 use crate::stop::stop_signal;
 use hotstuff2_sync_tokio::genesis_file::GENESIS_FILE;
 
@@ -142,12 +142,19 @@ fn start_servers(args: &DemoArgs, dir: &Path, chain: &Path) -> Result<Vec<Server
         .collect()
 }
 
+/// The head of the store in `dir`, all of which was checked, a state too.
+fn sound_head(dir: &Path) -> Result<Head, CliError> {
+    let report = inspect(dir, false)?;
+    is_sound(dir, &report)?;
+    Ok(report.head)
+}
+
 /// Checks that the late node's store and an honest server's say the same as the report.
 fn agree(report: &SyncReport, late: &Path, servers: &[Server]) -> Result<(), CliError> {
     let Some(honest) = servers.iter().find(|server| server.role == Role::Honest) else {
         return Err(CliError::Options("no peer is honest"));
     };
-    let (ours, theirs) = (inspect(late)?.head, inspect(&honest.dir)?.head);
+    let (ours, theirs) = (sound_head(late)?, sound_head(&honest.dir)?);
     let mut pairs = vec![
         ("heights", ours.height.to_string(), theirs.height.to_string()),
         ("head ids", ours.id, theirs.id.clone()),
@@ -177,6 +184,6 @@ fn summarize(json: Option<&Path>, report: &SyncReport, servers: &[Server]) {
         }
     }
     if report.ok {
-        say(json, format_args!("head id and state root equal the servers'"));
+        say(json, format_args!("head id and its header's state root equal the servers'"));
     }
 }

@@ -111,6 +111,12 @@ pub(crate) enum CliError {
     /// The store says that it holds a block and doesn't give it.
     #[error("the store does not give the header of its block {0}; run `inspect` on its folder")]
     NoHeader(Height),
+    /// Parts of a store can't be read.
+    #[error("{first} is damaged ({parts} parts in all); `hs2-sync repair --dir {dir} --peer HOST:PORT` fetches them again", dir = dir.display())]
+    Damaged { dir: PathBuf, parts: usize, first: String },
+    /// A repair left something damaged.
+    #[error("{left} of {parts} damaged parts of {dir} could not be mended; the next step for each is above", dir = dir.display())]
+    Unmended { dir: PathBuf, left: usize, parts: usize },
     /// The ledger's state is not what the chain says.
     #[error("the ledger's state in the store is damaged: {0}; remove the node's folder and sync again")]
     LedgerDamaged(String),

@@ -23,6 +23,7 @@ mod lie;
 mod nuisance;
 mod peers;
 mod progress;
+mod repair;
 mod replay;
 mod report;
 mod serve;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Peers(args) => peers::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Repair(args) => repair::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Snapshot(command) => snapshot::run(&command),
     };

@@ -12,13 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::CliError;
 use crate::tip::words;
 
-/// A block, and the state after it.
+/// A block, and what its header says of the state after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Head {
     pub(crate) height: u64,
     /// The block's id in hexadecimal digits.
     pub(crate) id: String,
-    /// The state root in its header, in hexadecimal digits.
+    /// The state root in its header, in hexadecimal digits: what the network says of the state, not what this node's
+    /// state was hashed to.
+    #[serde(rename = "header_state_root")]
     pub(crate) state_root: String,
 }
 
@@ -82,7 +84,7 @@ impl SyncReport {
             "{state}{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload\n\
              {:.1} % of received bytes useful, {} quorum checks, peak memory {rss}\n\
              {:.2} CPU seconds, {:.3} of them for coordination\n\
-             head {height} {id}\nstate root {state_root}{tip}",
+             head {height} {id}\nstate root in its header {state_root}{tip}",
             self.blocks,
             self.seconds,
             self.blocks_per_second,
@@ -176,11 +178,50 @@ pub(crate) enum Role {
 /// What `inspect` reports.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct InspectReport {
+    /// Whether all that was looked at is sound.
+    pub(crate) ok: bool,
     pub(crate) head: Head,
     pub(crate) epoch: u64,
     pub(crate) earliest_height: u64,
     pub(crate) blocks: u64,
     pub(crate) handovers: u64,
+    /// The states that are kept, as they were hashed; `None` with `--quick`.
+    pub(crate) states: Option<Vec<StateCheck>>,
+    /// What can't be read, or is not what it must be.
+    pub(crate) damaged: Vec<PartReport>,
+}
+
+/// A kept state whose values were hashed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StateCheck {
+    pub(crate) height: u64,
+    /// What its values hash to. It is the root in the header of its block.
+    pub(crate) computed_state_root: String,
+    pub(crate) keys: u64,
+}
+
+/// A part of a store that is damaged, or was.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PartReport {
+    pub(crate) part: String,
+    /// The file and the fault.
+    pub(crate) what: String,
+    /// Of a repair: whether it is whole again.
+    pub(crate) mended: bool,
+    /// The peers that it came from.
+    pub(crate) from: Vec<String>,
+    /// Why it is not whole again, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_step: Option<String>,
+}
+
+/// What `repair` reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RepairReport {
+    /// Whether all is whole now.
+    pub(crate) ok: bool,
+    pub(crate) damaged: Vec<PartReport>,
+    pub(crate) seconds: f64,
 }
 
 /// What `snapshot` reports.

@@ -8,9 +8,9 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::serve::{ChainReader as _, ServeLimits, ServeRates};
 use hotstuff2_sync::state::{StateItem, subtree};
-use hotstuff2_sync_tokio::StoreHandler;
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
+use hotstuff2_sync_tokio::{Healer, StoreHandler};
 
 use crate::args::ServeArgs;
 use crate::bench_siege::ServedReport;
@@ -21,7 +21,7 @@ use crate::nuisance::Nuisant;
 use crate::peers::{discovery, say_families};
 use crate::report::{ServeReport, say, write_json};
 use crate::stop::stop_node;
-use crate::sync::{counted, show_metrics};
+use crate::sync::{ShownMetrics, counted, show_metrics};
 use crate::unlike::Compared;
 
 /// Most connections that a serving node makes by itself: enough to hear of others and to tell of them.
@@ -57,6 +57,18 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
     runtime.block_on(serve(args))
 }
 
+/// Answers peers from `store`, and counts where it can't be read.
+pub(crate) fn answering(
+    store: &Arc<DiskStore<NativeChain>>,
+    metrics: Option<&ShownMetrics>,
+) -> StoreHandler<Arc<DiskStore<NativeChain>>> {
+    let handler = StoreHandler::new(Arc::clone(store));
+    match metrics.map(|(metrics, _)| Arc::clone(metrics)) {
+        Some(metrics) => handler.counting_failures(move || metrics.store_read_failed()),
+        None => handler,
+    }
+}
+
 /// What stands in the place of `item` in the oldest state that is kept.
 fn older_subtree(store: &DiskStore<NativeChain>, item: StateItem) -> Option<StateItem> {
     let oldest = store.snapshots().into_iter().map(|snapshot| snapshot.height).min()?;
@@ -67,14 +79,19 @@ fn older_subtree(store: &DiskStore<NativeChain>, item: StateItem) -> Option<Stat
 
 async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let stop = stop_node(&args.parent)?;
-    let (_, store) = open_store(&args.dir)?;
-    store.set_snapshot_retention(SnapshotRetention { count: args.snapshots, max_age: None })?;
+    let (genesis, store) = open_store(&args.dir)?;
+    if let Err(failure) = store.set_snapshot_retention(SnapshotRetention { count: args.snapshots, max_age: None }) {
+        // A damaged state is healed beside everything else.
+        eprintln!("the snapshots stay as they are for now: {failure}");
+    }
     let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
     let identity = Identity::load_or_generate(identity_file)?;
     let discovery = discovery(&args.peers, &args.dir, identity.seed(), 0)?;
     let height = store.status().tip.get();
     let store = Arc::new(store);
-    let answers = Arc::new(StoreHandler::new(Arc::clone(&store)));
+    let metrics = show_metrics(args.metrics).await?;
+    let answers = Arc::new(answering(&store, metrics.as_ref()));
+    let healed = Arc::clone(&store);
     let staged = Staged {
         inner: Arc::clone(&answers) as _,
         older: Some(Box::new(move |item| older_subtree(&store, item))),
@@ -93,7 +110,6 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
         Some(compared) => Arc::clone(compared) as _,
         None => played,
     };
-    let metrics = show_metrics(args.metrics).await?;
     let handler = Arc::new(discovery.handler(counted(handler, metrics.as_ref())));
     let limits = limits(args.serve_cpu, args.serve_mib, args.max_connections);
     let (network, mut events) = QuicNetwork::bind(args.listen, identity, limits, Some(handler))?;
@@ -120,9 +136,11 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let quic = Arc::new(network);
     let network: Arc<dyn Network> = Arc::clone(&quic) as _;
     let config = SyncConfig { max_sync_peers: OWN_CONNECTIONS, ..SyncConfig::default() };
+    let healer = Healer::new(healed, Arc::new(NativeChain::new(&genesis)), Arc::clone(&network));
     let mut finding = discovery.start(&network, &config, Vec::new(), |text| eprintln!("{text}"));
     tokio::select! {
         () = stop => {}
+        () = healer.run(|event| eprintln!("{event}")) => {}
         () = async {
             while events.recv().await.is_some() {
                 discovery.wake();

@@ -13,7 +13,8 @@ use hotstuff2_sync_tokio::DiscoverySettings;
 use hotstuff2_sync_tokio::monitor::{MeteredHandler, MetricsServer, PrometheusMetrics, serve_metrics};
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor, StoreFound};
-use hotstuff2_sync_tokio::{StoreHandler, SyncBuilder, SyncEnd, SyncHandle, SyncPerformanceMonitor, SyncUsage};
+use hotstuff2_sync_tokio::{Healer, SyncBuilder, SyncEnd, SyncHandle, SyncPerformanceMonitor, SyncUsage};
+use tokio::task::JoinSet;
 
 use crate::args::{App, SyncArgs};
 use crate::config::Settings;
@@ -23,7 +24,7 @@ use crate::inspect::{head_of, header_at, stored_genesis};
 use crate::ledger_app::LedgerApp;
 use crate::peers::{discovery, say_families};
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
-use crate::serve::IDENTITY_FILE;
+use crate::serve::{IDENTITY_FILE, answering};
 use crate::stop::stop_node;
 use crate::tip::OldTip;
 use crate::usage;
@@ -63,12 +64,20 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     // Figures are shown as long as the sync runs.
     let metrics = show_metrics(args.metrics).await?;
     let (mut handle, network) = start(args, config, (&genesis, &genesis_file), &store, metrics.as_ref())?;
+    // Ends with this function. A sync that doesn't follow is over soon.
+    let mut healing = JoinSet::new();
+    if args.follow {
+        let healer = Healer::new(Arc::clone(&store), Arc::new(NativeChain::new(&genesis)), Arc::clone(&network))
+            .without_states();
+        healing.spawn(healer.run(|event| eprintln!("{event}")));
+    }
 
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
     let set_up = begin.elapsed().saturating_sub(handle.usage().running);
 
     let mut watch = Watch::new(args, max_tip_age, start_height, genesis.chain_id());
     let end = watch.until_end(&mut handle, &*network, stop).await;
+    healing.shutdown().await;
     let SyncEnd { progress, usage, events } = handle.shutdown().await;
     let Seen { strategies, base, end } = watch.finish(&progress, events, end);
 
@@ -186,7 +195,7 @@ fn start(
             "no peer is known yet: name one with --peer HOST:PORT; those that it leads to are remembered",
         ));
     }
-    let handler = Arc::new(discovery.handler(counted(Arc::new(StoreHandler::new(Arc::clone(store))), metrics)));
+    let handler = Arc::new(discovery.handler(counted(Arc::new(answering(store, metrics)), metrics)));
     let (network, events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     say_families(&network, args.listen);
     let network: Arc<dyn Network> = Arc::new(network);
