@@ -50,12 +50,31 @@ fn assert_recovers(world: &mut World) {
 fn nobody_has_the_history() {
     let mut world = world(3000);
     for name in 1..=3 {
-        world.join(name, Honest { earliest: Height::new(1500), ..Honest::default() });
+        world.join(name, Honest { earliest: Height::new(1500 + 100 * u64::from(name)), ..Honest::default() });
     }
     world.start();
     let reason = stall(&mut world);
-    assert!(matches!(reason, StallReason::BlocksMissing(range) if range.first() == Height::new(1)), "{reason}");
+    let (next, earliest) = (Height::new(1), Height::new(1600));
+    assert_eq!(reason, StallReason::HistoryMissing { next, earliest, peers: 3 });
+    let words =
+        "no peer has block 1 (of 3 peers, the earliest block is 1600); choose the strategy fast, or name an archive";
+    assert!(reason.to_string().starts_with(words), "{reason}");
     world.join(4, Honest::default());
+    assert_recovers(&mut world);
+}
+
+#[test]
+fn blocks_that_are_claimed_and_not_given_are_named() {
+    let mut world = world(3000);
+    let silent = |request: &Request, _: &TestChain, reply| match request {
+        Request::Segment { .. } => Reply::After(Duration::from_millis(5), encode_refusal(Refusal::NotAvailable)),
+        _ => reply,
+    };
+    world.join(1, Scripted(silent));
+    world.start();
+    let reason = stall(&mut world);
+    assert!(matches!(reason, StallReason::BlocksMissing(range) if range.first() == Height::new(1)), "{reason}");
+    world.join(2, Honest::default());
     assert_recovers(&mut world);
 }
 

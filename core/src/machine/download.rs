@@ -201,8 +201,13 @@ impl Machine {
     }
 
     pub(super) fn choose_holder(&mut self, kind: Kind, range: HeightRange, ask: Ask) -> Option<PeerId> {
+        self.choose_who(kind, ask, |peer| peer.claims(range))
+    }
+
+    /// Whom to ask of those that `may` give it.
+    pub(super) fn choose_who(&mut self, kind: Kind, ask: Ask, may: impl Fn(&Peer) -> bool) -> Option<PeerId> {
         let bandwidth = &self.bandwidth;
-        let eligible = |id, peer: &Peer| peer.claims(range) && bandwidth.has_share(id, peer.queued_bytes);
+        let eligible = |id, peer: &Peer| may(peer) && bandwidth.has_share(id, peer.queued_bytes);
         self.peers.choose(kind, ask, self.now, &mut self.rng, eligible)
     }
 

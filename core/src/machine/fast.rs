@@ -12,6 +12,7 @@ use crate::chain::{Finalized, HeaderFacts, SegmentClaim, SegmentEnd, SegmentRef}
 use crate::config::SyncStrategyType;
 use crate::ids::{Height, PeerId};
 use crate::machine::output::{Event, StallReason, StateProgress};
+use crate::machine::stall::counted;
 use crate::machine::state::{Machine, Timer};
 use crate::machine::walking::MEMORY_FACTOR;
 use crate::peers::{Ask, Peer};
@@ -198,16 +199,15 @@ impl Machine {
         let Some(claim) = self.base_claim(height) else { return };
         let size = u64::from(crate::limits::MAX_SEGMENT_BYTES);
         let range = claim.range;
-        let Some(peer) = self.choose_holder(Kind::Segment, range, Ask::Whole(EXPECTED_BASE_BYTES)) else { return };
+        let proves = |peer: &Peer| peer.claims(range) || peer.proves_state(height, range);
+        let Some(peer) = self.choose_who(Kind::Segment, Ask::Whole(EXPECTED_BASE_BYTES), proves) else { return };
         let reserved = size.saturating_mul(MEMORY_FACTOR);
         if self.budget.reserve(reserved, true) {
             let certified = claim.end == SegmentEnd::Certified;
             let request = Request::Segment { range, certified, audit: false, bodies: 0 };
             self.fast.wanted = Some((height, claim));
-            let offers = |peer: &Peer| {
-                let offer = peer.claim.and_then(|claim| claim.snapshots);
-                offer.is_some_and(|offer| offer.oldest <= height && height <= offer.newest)
-            };
+            let offers =
+                |peer: &Peer| peer.claim.and_then(|claim| claim.snapshots).is_some_and(|states| states.holds(height));
             self.fast.offered_by = self.peers.active().filter(|(_, peer)| offers(peer)).map(|(id, _)| id).collect();
             self.send(peer, Purpose::Base, request, EXPECTED_BASE_BYTES, reserved);
         }
@@ -347,7 +347,11 @@ impl Machine {
     pub(super) fn state_stall(&self) -> StallReason {
         match &self.fast.walk {
             Some(walk) if !self.fast.moving => StallReason::StateMissing(walk.base().point.height),
-            _ => StallReason::NoSnapshot(self.applied),
+            _ => {
+                let claims = || self.peers.active().filter_map(|(_, peer)| peer.claim);
+                let newest = claims().filter_map(|claim| claim.snapshots).map(|states| states.newest).max();
+                StallReason::NoSnapshot { above: self.applied, newest, peers: counted(claims()) }
+            }
         }
     }
 }

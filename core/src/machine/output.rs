@@ -1,6 +1,7 @@
 //! What comes out of the machine.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -218,9 +219,32 @@ pub enum StallReason {
     /// Nobody gives these blocks.
     #[error("no peer gives blocks {0}; asking again")]
     BlocksMissing(HeightRange),
+    /// Nobody claims to have the next block any more.
+    #[error(
+        "no peer has block {next} (of {}, the earliest block is {earliest}); choose the strategy fast, or name an archive: a peer that keeps all blocks",
+        Counted(*.peers)
+    )]
+    HistoryMissing {
+        /// The next block.
+        next: Height,
+        /// The lowest block that any of the peers claims to have.
+        earliest: Height,
+        /// Peers that are asked and have said what they have.
+        peers: u32,
+    },
     /// Nobody serves a state above ours.
-    #[error("no peer serves a state above {0}; waiting for one, or choose the strategy parallel or auto")]
-    NoSnapshot(Height),
+    #[error(
+        "no peer serves a state above {above} (of {}, {}); waiting for one, or choose the strategy parallel or auto",
+        Counted(*.peers), Newest(*.newest)
+    )]
+    NoSnapshot {
+        /// The height of this node.
+        above: Height,
+        /// The newest state that any of the peers claims to serve.
+        newest: Option<Height>,
+        /// Peers that are asked and have said what they have.
+        peers: u32,
+    },
     /// Nobody gives what is missing of this state.
     #[error("no peer gives the rest of the state after block {0}; asking again")]
     StateMissing(Height),
@@ -271,6 +295,27 @@ impl StallReason {
             Self::HostLate => "host_late",
             Self::HostBusy => "host_busy",
             Self::DiskFull => "disk_full",
+        }
+    }
+}
+
+/// So many peers, in words.
+struct Counted(u32);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { "peer" } else { "peers" })
+    }
+}
+
+/// The newest state that is claimed, in words.
+struct Newest(Option<Height>);
+
+impl fmt::Display for Newest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(height) => write!(f, "the newest is that of block {height}"),
+            None => f.write_str("none serves any"),
         }
     }
 }

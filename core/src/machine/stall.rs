@@ -14,6 +14,7 @@ use core::time::Duration;
 
 use crate::calls::{StateCall, StateWork};
 use crate::config::SyncStrategyType;
+use crate::ids::Height;
 use crate::machine::output::{Bottleneck, Event, Stall, StallReason, StallStep};
 use crate::machine::plan::APPLY_CALLS;
 use crate::machine::state::{Call, Machine, Phase, Timer};
@@ -49,6 +50,11 @@ impl Watch {
     pub(super) fn was_idle(&mut self, time: Duration) {
         self.idle = self.idle.saturating_add(time);
     }
+}
+
+/// How many there are.
+pub(super) fn counted<T>(claims: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(claims.count()).unwrap_or(u32::MAX)
 }
 
 impl Machine {
@@ -200,9 +206,20 @@ impl Machine {
             return StallReason::HandoverMissing(self.epochs.newest().epoch());
         }
         match self.blocks.head_of_line() {
-            Some((range, _, _)) => StallReason::BlocksMissing(range),
-            None => StallReason::NoTarget(self.applied),
+            Some((range, _, _)) => self.history_missing(range.first()).unwrap_or(StallReason::BlocksMissing(range)),
+            None => {
+                let next = self.blocks.planned().next();
+                let missing = self.target().is_some_and(|target| target >= next).then(|| self.history_missing(next));
+                missing.flatten().unwrap_or(StallReason::NoTarget(self.applied))
+            }
         }
+    }
+
+    /// Says so where all peers that are asked, by their own words, begin above `next`.
+    fn history_missing(&self, next: Height) -> Option<StallReason> {
+        let claims = || self.peers.active().filter_map(|(_, peer)| peer.claim);
+        let earliest = claims().map(|claim| claim.earliest).min().filter(|&earliest| earliest > next)?;
+        Some(StallReason::HistoryMissing { next, earliest, peers: counted(claims()) })
     }
 
     /// What the machine does next, and when that is due by a timer of its own.
@@ -221,7 +238,8 @@ impl Machine {
             StallReason::NoTarget(_)
             | StallReason::HandoverMissing(_)
             | StallReason::BlocksMissing(_)
-            | StallReason::NoSnapshot(_)
+            | StallReason::HistoryMissing { .. }
+            | StallReason::NoSnapshot { .. }
             | StallReason::StateMissing(_) => {
                 // Who is being asked is not asked again at the same time.
                 let active = self.peers.active().filter(|&(id, _)| !self.requests.is_probed(id));

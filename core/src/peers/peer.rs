@@ -280,6 +280,14 @@ impl Peer {
         self.claim.is_some_and(|claim| claim.earliest <= range.first() && range.last() <= claim.tip)
     }
 
+    /// Whether it claims to hold the state after the block at `height`, and headers from that block's own to the last of
+    /// `range`: who serves a state can prove it, though the blocks that it holds may begin above.
+    pub(crate) fn proves_state(&self, height: Height, range: HeightRange) -> bool {
+        self.claim.is_some_and(|claim| {
+            claim.snapshots.is_some_and(|states| states.holds(height)) && range.last() <= claim.tip
+        })
+    }
+
     /// Nobody gave a state that it offered: its offers are not believed for a while that doubles each time.
     pub(crate) fn doubt_states(&mut self, now: Instant) {
         let pause = FIRST_DOUBT.saturating_mul(1 << self.states_lost.min(MAX_DOUBLINGS));

@@ -20,7 +20,7 @@ pub struct PeerStatus {
     pub snapshots: Option<SnapshotClaim>,
 }
 
-/// The states that a peer says it serves: those after the blocks at the multiples of the chain's snapshot interval from
+/// The states that a peer says it serves, each with the headers that prove it: those after the blocks at the multiples of the chain's snapshot interval from
 /// `oldest` to `newest`. The sizes are the newest one's and only guide the size of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotClaim {
@@ -32,4 +32,11 @@ pub struct SnapshotClaim {
     pub keys: u64,
     /// Bytes of its keys and values.
     pub bytes: u64,
+}
+
+impl SnapshotClaim {
+    /// Whether a state at `height` is among them, by what the peer says.
+    pub fn holds(&self, height: Height) -> bool {
+        self.oldest <= height && height <= self.newest
+    }
 }

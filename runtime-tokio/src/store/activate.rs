@@ -160,7 +160,7 @@ impl<C: Chain> DiskStore<C> {
         let mut change = keeper.plan_replacement(&self.db, self.snapshots.interval(), height, size)?;
         let old = self.view();
         let record = BaseRecord::of(base);
-        let tip = Tip { height, epoch: base.segment.epoch(), bytes: self.tip_at_base(base) };
+        let tip = self.tip_at_base(base);
         let tip_record = TipRecord { height: tip.height, epoch: tip.epoch, bytes: tip.bytes.to_vec() };
         let put = |key, row| (Space::Index, Bytes::from_static(key), row);
         change.rows.extend([
@@ -206,21 +206,23 @@ impl<C: Chain> DiskStore<C> {
         self.steps.reached(step, self.db.path()).map_err(failed)
     }
 
-    /// A tip message for the block of `base`, where one can be made of what proves it; else empty.
-    fn tip_at_base(&self, base: &SnapshotBase) -> Bytes {
+    /// The proof of finality that is served from now on: that of the base itself where one can be made of what proves it,
+    /// else that of the block above by which it is proven. Empty bytes where there is none.
+    fn tip_at_base(&self, base: &SnapshotBase) -> Tip {
         let (segment, height) = (&base.segment, base.point.height);
-        match &base.tip {
-            Some(tip) if segment.range().last() == height => return tip.clone(),
-            Some(_) => return Bytes::new(),
-            None => {}
+        let (epoch, last) = (segment.epoch(), segment.range().last());
+        if let Some(bytes) = base.tip.clone() {
+            return Tip { height: last, epoch, bytes };
         }
-        let single = HeightRange::single(height);
-        let own = if segment.range() == single {
-            Some(segment.bytes().clone())
-        } else {
-            self.chain.assemble(std::slice::from_ref(segment.bytes()), single, SegmentEnd::Certified)
-        };
-        own.and_then(|own| self.chain.tip_of(&own)).unwrap_or_default()
+        let headers = std::slice::from_ref(segment.bytes());
+        let own = self.chain.assemble(headers, HeightRange::single(height), SegmentEnd::Certified);
+        if let Some(bytes) = own.and_then(|own| self.chain.tip_of(&own)) {
+            return Tip { height, epoch, bytes };
+        }
+        match self.chain.tip_of(segment.bytes()) {
+            Some(bytes) => Tip { height: last, epoch, bytes },
+            None => Tip { height, epoch, bytes: Bytes::new() },
+        }
     }
 }
 

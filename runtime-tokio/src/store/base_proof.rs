@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::BlockPoint;
-use hotstuff2_sync::chain::{Chain, HeaderFacts};
+use hotstuff2_sync::chain::{Chain, HeaderFacts, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::serve::StoredSegment;
 
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
@@ -49,6 +50,37 @@ impl<C: Chain> DiskStore<C> {
             return self.proof_of_base(base);
         }
         self.on_view(|view| self.proof_in(view, height))
+    }
+
+    /// The header of the base as a segment of its own, where `height` is the base's and its header is not stored.
+    pub(super) fn base_header(&self, view: &View, height: Height) -> Result<Option<Bytes>, StoreFailure> {
+        let Some(segment) = view.segment_of_base().filter(|_| height == view.base.height) else { return Ok(None) };
+        let own = HeightRange::single(height);
+        let header = self.chain.assemble(std::slice::from_ref(segment), own, SegmentEnd::Anchored(view.base.id));
+        let missing =
+            || StoreFailure::damaged(&self.dir, format!("what proves block {height} doesn't hold its header"));
+        header.map(Some).ok_or_else(missing)
+    }
+
+    /// Headers from the base's own on that are not all stored, out of those that proved it.
+    pub(super) fn segment_of_base(
+        &self,
+        view: &View,
+        range: HeightRange,
+        certified: bool,
+    ) -> Result<Option<StoredSegment>, StoreFailure> {
+        let Some(segment) = view.segment_of_base().filter(|_| range.first() == view.base.height) else {
+            return Ok(None);
+        };
+        let end = if certified {
+            SegmentEnd::Certified
+        } else {
+            let decoded = self.chain.decode_segment(segment).map_err(|fault| self.undecodable(range.first(), fault))?;
+            let Some(last) = self.chain.header(&decoded, range.last()) else { return Ok(None) };
+            SegmentEnd::Anchored(last.id)
+        };
+        let segment = self.chain.assemble(std::slice::from_ref(segment), range, end);
+        Ok(segment.map(|segment| StoredSegment { segment, audit: Bytes::new() }))
     }
 
     fn base_record(&self, height: Height) -> Result<Option<BaseRecord>, StoreFailure> {

@@ -35,7 +35,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
         let readable = self.damages.highest().map_or(Height::ZERO, |last| last.min(view.head.height).next());
         PeerStatus {
             chain_id: self.identity.chain_id,
-            earliest: view.floor.bodies.max(readable),
+            earliest: view.earliest().max(readable),
             tip: view.tip.height,
             epoch: view.tip.epoch,
             snapshots: self.snapshots.claim().filter(|_| !self.damages.has(StorePart::State)),
@@ -147,18 +147,17 @@ impl<C: Chain> DiskStore<C> {
     }
 
     /// What holds the headers of `range`, in order; `None` where not all are there.
-    fn stored_in(&self, view: &View, range: HeightRange) -> Result<Option<Vec<Arc<Stored>>>, StoreFailure> {
-        let mut parts = Vec::new();
-        let mut height = range.first();
-        loop {
-            let Some(stored) = self.stored_at(view, height)? else { return Ok(None) };
+    fn parts_in(&self, view: &View, range: HeightRange) -> Result<Option<Parts>, StoreFailure> {
+        let mut parts = Parts { base: self.base_header(view, range.first())?, stored: Vec::new() };
+        let above = if parts.base.is_some() { range.first().next() } else { range.first() };
+        let mut rest = HeightRange::new(above, range.last());
+        while let Some(missing) = rest {
+            let Some(stored) = self.stored_at(view, missing.first())? else { return Ok(None) };
             let last = stored.range().last();
-            parts.push(stored);
-            if last >= range.last() {
-                return Ok(Some(parts));
-            }
-            height = last.next();
+            rest = HeightRange::new(last.next(), range.last()).filter(|_| last < range.last());
+            parts.stored.push(stored);
         }
+        Ok(Some(parts))
     }
 
     pub(super) fn segment_in(
@@ -171,8 +170,9 @@ impl<C: Chain> DiskStore<C> {
         if !view.grid_cell_of(range.first()).is_some_and(|cell| cell.covers(range)) {
             return Ok(None);
         }
-        let Some(parts) = self.stored_in(view, range)? else { return Ok(None) };
-        if let [stored] = parts.as_slice()
+        let Some(parts) = self.parts_in(view, range)? else { return self.segment_of_base(view, range, certified) };
+        if let Parts { base: None, stored } = &parts
+            && let [stored] = stored.as_slice()
             && stored.range() == range
             && (!certified || stored.is_certified(&*self.chain)?)
         {
@@ -192,8 +192,8 @@ impl<C: Chain> DiskStore<C> {
         let segment = if certified {
             self.certified(view, range, &parts)?
         } else {
-            let Some(last_id) = self.id_at(&parts, range.last())? else { return Ok(None) };
-            self.chain.assemble(&segments_of(&parts)?, range, SegmentEnd::Anchored(last_id))
+            let Some(last_id) = self.id_at(view, &parts, range.last())? else { return Ok(None) };
+            self.chain.assemble(&parts.segments()?, range, SegmentEnd::Anchored(last_id))
         };
         let answer = segment.map(|segment| StoredSegment { segment, audit: Bytes::new() });
         if let Some(answer) = &answer {
@@ -203,20 +203,20 @@ impl<C: Chain> DiskStore<C> {
     }
 
     /// Makes a segment with a proof of its end: from what holds it, or with the proof of what comes next.
-    fn certified(&self, view: &View, range: HeightRange, parts: &[Arc<Stored>]) -> Result<Option<Bytes>, StoreFailure> {
-        let own = segments_of(parts)?;
+    fn certified(&self, view: &View, range: HeightRange, parts: &Parts) -> Result<Option<Bytes>, StoreFailure> {
+        let own = parts.segments()?;
         if let Some(segment) = self.chain.assemble(&own, range, SegmentEnd::Certified) {
             return Ok(Some(segment));
         }
         let reach = range.last().plus(MAX_PROOF_PATH as u64).min(view.head.height);
         let longer = HeightRange::new(range.first(), reach).filter(|longer| range.last() < longer.last());
         let Some(longer) = longer else { return Ok(None) };
-        let Some(parts) = self.stored_in(view, longer)? else { return Ok(None) };
-        Ok(self.chain.assemble(&segments_of(&parts)?, range, SegmentEnd::Certified))
+        let Some(parts) = self.parts_in(view, longer)? else { return Ok(None) };
+        Ok(self.chain.assemble(&parts.segments()?, range, SegmentEnd::Certified))
     }
 
-    fn id_at(&self, parts: &[Arc<Stored>], height: Height) -> Result<Option<Hash>, StoreFailure> {
-        let Some(last) = parts.last() else { return Ok(None) };
+    fn id_at(&self, view: &View, parts: &Parts, height: Height) -> Result<Option<Hash>, StoreFailure> {
+        let Some(last) = parts.stored.last() else { return Ok(Some(view.base.id)) };
         if last.range().last() == height {
             return Ok(Some(last.record().facts.last_id));
         }
@@ -324,8 +324,18 @@ impl<C: Chain> DiskStore<C> {
     }
 }
 
-fn segments_of(parts: &[Arc<Stored>]) -> Result<Vec<Bytes>, StoreFailure> {
-    parts.iter().map(|part| part.segment()).collect()
+/// What holds some headers in a row.
+struct Parts {
+    /// The header of the base, which is not among the stored ones, as a segment of its own.
+    base: Option<Bytes>,
+    stored: Vec<Arc<Stored>>,
+}
+
+impl Parts {
+    fn segments(&self) -> Result<Vec<Bytes>, StoreFailure> {
+        let stored = self.stored.iter().map(|part| part.segment());
+        self.base.iter().cloned().map(Ok).chain(stored).collect()
+    }
 }
 
 /// Payload bytes of the blocks in `range`.

@@ -95,6 +95,20 @@ impl View {
         self.floor.headers <= height && height <= self.head.height
     }
 
+    /// The lowest height that is served with its payload. What was fetched with a state proves its block by one above the
+    /// stored ones: up to that one no block is offered until it is reached.
+    pub(super) fn earliest(&self) -> Height {
+        if self.tip.height > self.head.height { self.tip.height.next() } else { self.floor.bodies }
+    }
+
+    /// The headers that prove the base and begin with its own, unless that one is stored as others are.
+    pub(super) fn segment_of_base(&self) -> Option<&Bytes> {
+        match self.base_proof.as_ref().filter(|_| self.floor.headers > self.base.height)? {
+            Finalized::Segment(segment, _) | Finalized::Anchored { segment, .. } => Some(segment),
+            Finalized::Tip(_) | Finalized::Handover(_) => None,
+        }
+    }
+
     /// The unsealed piece whose headers have `height`.
     pub(super) fn unsealed_at(&self, height: Height) -> Option<&Arc<Stored>> {
         let index = self.unsealed.partition_point(|piece| piece.range().first() <= height).checked_sub(1)?;

@@ -38,7 +38,8 @@ impl<C: Chain> DiskStore<C> {
         let Some(plan) = plan(&*self.chain, &view, apply).map_err(refused)? else { return Ok(()) };
         // Until the commit is known to be there, files may hold more than the database says.
         *failed = true;
-        let tip = self.new_tip(apply, &plan);
+        // The base may have come with the proof of a block further up.
+        let tip = self.new_tip(apply, &plan).filter(|tip| tip.height >= view.tip.height);
         let view = self.write_plan(&view, plan, tip)?;
         self.publish(view);
         *failed = false;

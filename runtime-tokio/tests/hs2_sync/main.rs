@@ -7,6 +7,7 @@ mod folders;
 mod full_disk;
 mod kill_nine;
 mod metrics;
+mod passed_on;
 mod peers;
 mod repair;
 mod replay;

@@ -423,7 +423,9 @@ impl<'a> ChainReader for ChainView<'a> {
             .epoch_of(range.first())
             .and_then(|epoch| grid_cell(range.first(), epoch.info().range()))
             .is_some_and(|cell| cell.covers(range));
-        if !in_cell || !self.holds(range) {
+        // Who keeps a state keeps what proves it.
+        let proves = self.states.is_some_and(|kept| kept.contains(range.first())) && range.last() <= self.tip;
+        if !in_cell || !(self.holds(range) || proves) {
             return Ok(None);
         }
         let end = match self.chain.id(range.last()) {

@@ -81,15 +81,28 @@ fn chunk_of_another_height_is_found_on_arrival() {
     assert_arrived(&mut world, &host, 1000);
 }
 
+/// The words with which it says what nobody gives.
+fn said(world: &mut World) -> String {
+    let words = |world: &World| {
+        world.events.iter().find_map(|(_, event)| match event {
+            Event::Stalled { reason, .. } => Some(reason.to_string()),
+            _ => None,
+        })
+    };
+    assert!(world.run_until(MINUTE, |world| words(world).is_some()), "{:#?}", world.events);
+    words(world).unwrap()
+}
+
 #[test]
 fn nobody_has_a_snapshot() {
     let (mut world, host) = world_with(chain(1100, 100), fast());
     world.join(1, Honest { states: None, ..honest() });
     world.start();
-    let stalled = |world: &World| {
-        world.events.iter().any(|(_, event)| matches!(event, Event::Stalled { reason: StallReason::NoSnapshot(_), .. }))
-    };
-    assert!(world.run_until(MINUTE, stalled), "{:#?}", world.events);
+    let words = said(&mut world);
+    assert!(words.starts_with("no peer serves a state above 0 (of 1 peer, none serves any)"), "{words}");
+    let (above, newest) = (Height::new(9), Some(Height::new(12)));
+    let words = StallReason::NoSnapshot { above, newest, peers: 2 }.to_string();
+    assert!(words.contains("above 9 (of 2 peers, the newest is that of block 12)"), "{words}");
     world.join(2, honest());
     assert_arrived(&mut world, &host, 1000);
 }

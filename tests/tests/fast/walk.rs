@@ -41,6 +41,17 @@ fn a_state_is_fetched_and_blocks_go_on_from_there() {
 }
 
 #[test]
+fn who_serves_a_state_is_asked_for_what_proves_it() {
+    // Its blocks begin above the state, as it has fetched that itself, and at the second it has none at all yet.
+    for (tip, earliest) in [(1700, 1501), (1500, 1501)] {
+        let (mut world, host) = world_with(chain(tip, 300), fast());
+        world.join(1, Honest { earliest: Height::new(earliest), ..keeping(1500, 1500) });
+        world.start();
+        assert_arrived(&mut world, &host, 1500);
+    }
+}
+
+#[test]
 fn pinned_peer_dies() {
     // One peer goes away in the middle, another never answers for states: nothing belongs to a peer for ever.
     let (mut world, host) = world_with(chain(1100, 20_000), SyncConfig { memory_budget: 8 << 20, ..fast() });

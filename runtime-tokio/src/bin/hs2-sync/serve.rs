@@ -9,7 +9,7 @@ use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::serve::{ChainReader as _, ServeLimits, ServeRates};
 use hotstuff2_sync::state::{StateItem, subtree};
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
-use hotstuff2_sync_tokio::store::{DiskStore, SnapshotRetention};
+use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, SnapshotRetention};
 use hotstuff2_sync_tokio::{Healer, StoreHandler};
 
 use crate::args::ServeArgs;
@@ -87,7 +87,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
     let identity = Identity::load_or_generate(identity_file)?;
     let discovery = discovery(&args.peers, &args.dir, identity.seed(), 0)?;
-    let height = store.status().tip.get();
+    let height = store.stored().height.get();
     let store = Arc::new(store);
     let metrics = show_metrics(args.metrics).await?;
     let answers = Arc::new(answering(&store, metrics.as_ref()));

@@ -13,7 +13,7 @@ use hotstuff2_sync::state::{PLACEHOLDER, Prefix, StateItem};
 use super::staging::{Peer, check_live, execute};
 use super::toy::{Toy, apply, range};
 use super::{Store, append_all, create, file_names, following, open, toy};
-use crate::store::{Activation, BlockStore, DiskStore, StateStaging as _, StateStore as _};
+use crate::store::{Activation, BlockStore, DiskStore, HistoryStore as _, StateStaging as _, StateStore as _};
 
 /// The blocks above `base` up to `last`, in small segments.
 fn above(toy: &Toy, base: u64, last: u64, step: u64) -> Vec<hotstuff2_sync::calls::Apply> {
@@ -196,12 +196,78 @@ fn a_proof_apart_from_the_headers_is_kept() {
     let base = SnapshotBase { segment, tip: Some(b"a tip"[..].into()), ..peer.base(&toy, 1300, 1300) };
     activate(&store, &peer, &base);
     let segment = toy.segment_bytes(range(1300, 1400), false);
-    let proof = Finalized::Anchored { segment, tip: b"a tip"[..].into(), height: Height::new(1300) };
-    // The tip is that of a block which isn't stored, so it isn't served.
-    assert_eq!((store.stored_proof().unwrap(), store.tip().unwrap()), (Some(proof.clone()), None));
+    let (proven, tip) = (segment.clone(), b"a tip"[..].into());
+    let proof = Finalized::Anchored { segment: proven, tip, height: Height::new(1300) };
+    // The tip is that of a block which isn't stored, and proves the base to others as well. No block is offered with it.
+    let check = |store: &Store, earliest: u64| {
+        assert_eq!(store.tip().unwrap(), Some(b"a tip"[..].into()));
+        let status = store.status();
+        assert_eq!((status.earliest, status.tip), (Height::new(earliest), Height::new(1400)));
+        assert_eq!(store.segment(range(1300, 1400), false, false).unwrap().unwrap().segment, segment);
+    };
+    check(&store, 1401);
+    assert_eq!(store.stored_proof().unwrap(), Some(proof.clone()));
     drop(store);
     let store = open(dir.path()).unwrap();
-    assert_eq!((store.stored_proof().unwrap(), store.tip().unwrap()), (Some(proof), None));
+    check(&store, 1401);
+    assert_eq!(store.stored_proof().unwrap(), Some(proof));
+    for (first, last, earliest) in [(1301, 1350, 1401), (1351, 1399, 1401), (1400, 1400, 1301)] {
+        let part = toy.part(range(first, last), range(first, last), 32);
+        // What is appended up to the tip may have a proof of its own, which is older.
+        let own = (last < 1400).then(|| format!("tip of {last}").into());
+        store.append(&hotstuff2_sync::calls::Apply { tip: own, ..apply(vec![part]) }).unwrap();
+        if last < 1400 {
+            check(&store, earliest);
+        }
+    }
+    assert_eq!((store.status().earliest, store.status().tip), (Height::new(1301), Height::new(1400)));
+}
+
+/// Whoever fetches the state that was fetched here must be able to prove it.
+#[test]
+fn the_header_of_the_base_is_served_though_its_block_is_not() {
+    let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
+    let store = with_blocks(dir.path(), &toy);
+    let peer = Peer::new(0..30);
+    activate(&store, &peer, &peer.base(&toy, 1300, 1320));
+    assert_eq!(store.snapshots().iter().map(|kept| kept.height.get()).collect::<Vec<_>>(), [1300]);
+    let claim = store.status().snapshots.unwrap();
+    assert_eq!((claim.oldest, claim.newest), (Height::new(1300), Height::new(1300)));
+    let check = |store: &Store, last: u64, certified: bool| {
+        let served = store.segment(range(1300, last), certified, false).unwrap();
+        assert_eq!(
+            served.map(|served| served.segment),
+            Some(toy.segment_bytes(range(1300, last), certified)),
+            "{last}"
+        );
+    };
+    for (last, certified) in [(1300, false), (1310, false), (1320, false), (1320, true)] {
+        check(&store, last, certified);
+    }
+    // Not what isn't there: the block below, more headers than were fetched, certificates of single blocks, the payload.
+    for (first, last, audit) in [(1299, 1320, false), (1300, 1321, false), (1300, 1320, true)] {
+        assert_eq!(store.segment(range(first, last), false, audit).unwrap(), None, "{first} to {last}");
+    }
+    assert!(!store.bodies(range(1300, 1300), 4000, &mut Vec::new()).unwrap());
+
+    // Following, it goes together with the headers that come.
+    for apply in above(&toy, 1300, 2600, 40) {
+        store.append(&apply).unwrap();
+        let head = store.stored().height.get().min(1500);
+        for last in [1300, 1310, head] {
+            check(&store, last, false);
+        }
+        check(&store, head, true);
+    }
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    check(&store, 1500, true);
+    // With history below, the block is stored as others are.
+    let history = toy.segment(range(1024, 1300), false, b"");
+    let frames = toy.frames(range(1024, 1300), 32);
+    store.prepend(&history, Some(&frames)).unwrap();
+    check(&store, 1500, true);
+    assert!(store.segment(range(1299, 1320), false, false).unwrap().is_some());
 }
 
 #[test]
