@@ -46,6 +46,9 @@ pub enum ExecuteError {
 }
 
 /// What executes final blocks. Called on one thread, which may block.
+///
+/// The [`Executor`](crate::Executor) calls it, and decides when it commits: an application need not count blocks. It says
+/// what waits, and writes it when it is told to.
 pub trait Application: Send + 'static {
     /// The height up to which blocks are executed. On start-up: durably.
     fn applied(&self) -> Height;
@@ -56,7 +59,17 @@ pub trait Application: Send + 'static {
     /// failed may or may not have been executed: [`applied`](Self::applied) says.
     fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError>;
 
-    /// Makes everything durable that was executed. Called before the node stops.
+    /// About how many bytes of memory what was executed takes until it is committed: changes, and whatever else a commit
+    /// lets go of. Asked for after some hundred KiB of payloads; 0 where nothing grows.
+    fn uncommitted(&self) -> usize;
+
+    /// Writes what was executed, up to [`applied`](Self::applied), so that it survives the end of the process, and lets go
+    /// of what it took. Where that fails it is called again before anything else is executed.
+    fn commit(&mut self) -> Result<(), ExecuteError> {
+        self.persist()
+    }
+
+    /// Makes everything durable that was executed. Called now and then, and before the node stops.
     fn persist(&mut self) -> Result<(), ExecuteError>;
 
     /// The state after the block at `height` was fetched, and is what the store holds from now on: forget everything that
@@ -86,6 +99,10 @@ impl Application for NoApplication {
             self.0 = last.height;
         }
         Ok(())
+    }
+
+    fn uncommitted(&self) -> usize {
+        0
     }
 
     fn persist(&mut self) -> Result<(), ExecuteError> {

@@ -100,6 +100,10 @@ impl Application for Broken {
         Err(ExecuteError::Permanent("broken".into()))
     }
 
+    fn uncommitted(&self) -> usize {
+        0
+    }
+
     fn persist(&mut self) -> Result<(), ExecuteError> {
         Ok(())
     }

@@ -26,6 +26,7 @@ mod inputs;
 mod newcomers;
 mod output;
 mod plan;
+mod reason;
 mod stall;
 mod state;
 mod verdicts;
@@ -42,8 +43,6 @@ pub use crate::requests::RequestKind;
 pub use crate::strategy::Costs;
 pub use input::Input;
 pub use inputs::{PeerEvent, RequestFailure};
-pub use output::{
-    Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Position, Progress, Stall, StallReason, StallStep,
-    StateProgress,
-};
+pub use output::{Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Position, Progress, StateProgress};
+pub use reason::{Stall, StallReason, StallStep};
 pub use state::{Machine, NewMachineError};

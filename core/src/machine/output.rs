@@ -1,7 +1,6 @@
 //! What comes out of the machine.
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +10,9 @@ use crate::chain::{EpochRef, Fault, Finalized, TipFacts};
 use crate::config::SyncStrategyType;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId, PeerId, RequestId};
+use crate::machine::reason::{Stall, StallReason, StallStep};
 use crate::peers::{BlacklistReason, PeerHealth};
 use crate::progress::Eta;
-use crate::ranges::HeightRange;
 use crate::strategy::Costs;
 use crate::time::{Instant, UnixMillis};
 use crate::verify::Job;
@@ -167,157 +166,6 @@ pub enum Event {
     },
     /// The sync has stopped for good.
     Halted(HaltReason),
-}
-
-/// What the sync waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Stall {
-    /// Why there is no progress.
-    pub reason: StallReason,
-    /// When there was progress last.
-    pub since: Instant,
-    /// What the machine does next.
-    pub step: StallStep,
-    /// When it does so, at the latest: unless something comes before.
-    pub deadline: Instant,
-}
-
-/// What the machine does next where there is no progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StallStep {
-    /// Says again that it needs a peer; one that comes is asked at once.
-    #[error("needs a peer")]
-    AwaitPeer,
-    /// Asks peers what they have, and whoever can help for what is missing.
-    #[error("asks peers what they have")]
-    AskPeers,
-    /// Gives up requests that are late, and asks others.
-    #[error("asks other peers")]
-    AskOthers,
-    /// Gives out a verification job again.
-    #[error("verifies again")]
-    VerifyAgain,
-    /// Gives out a call into the store or the application again.
-    #[error("calls the store or the application again")]
-    CallAgain,
-}
-
-/// Why there is no progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StallReason {
-    /// Nobody to ask.
-    #[error("no peer is connected that may be asked; waiting for one")]
-    NoPeers,
-    /// Nobody has proven a block above ours.
-    #[error("no peer has proven a block above {0}; asking for tips again")]
-    NoTarget(Height),
-    /// Nobody gives the handover that ends this epoch.
-    #[error("no peer gives the handover that ends epoch {0}; asking again")]
-    HandoverMissing(Epoch),
-    /// Nobody gives these blocks.
-    #[error("no peer gives blocks {0}; asking again")]
-    BlocksMissing(HeightRange),
-    /// Nobody claims to have the next block any more.
-    #[error(
-        "no peer has block {next} (of {}, the earliest block is {earliest}); choose the strategy fast, or name an archive: a peer that keeps all blocks",
-        Counted(*.peers)
-    )]
-    HistoryMissing {
-        /// The next block.
-        next: Height,
-        /// The lowest block that any of the peers claims to have.
-        earliest: Height,
-        /// Peers that are asked and have said what they have.
-        peers: u32,
-    },
-    /// Nobody serves a state above ours.
-    #[error(
-        "no peer serves a state above {above} (of {}, {}); waiting for one, or choose the strategy parallel or auto",
-        Counted(*.peers), Newest(*.newest)
-    )]
-    NoSnapshot {
-        /// The height of this node.
-        above: Height,
-        /// The newest state that any of the peers claims to serve.
-        newest: Option<Height>,
-        /// Peers that are asked and have said what they have.
-        peers: u32,
-    },
-    /// Nobody gives what is missing of this state.
-    #[error("no peer gives the rest of the state after block {0}; asking again")]
-    StateMissing(Height),
-    /// An answer is awaited.
-    #[error("waiting for peers to answer; late ones are asked elsewhere")]
-    PeersSlow,
-    /// A verification job has not come back.
-    #[error("a verification job is late; it is given out again at its deadline")]
-    VerifyLate,
-    /// A call into the host has not come back.
-    #[error("the store or the application is late; the call is given out again at its deadline")]
-    HostLate,
-    /// The host said that it can't take blocks now.
-    #[error("the store or the application can't take blocks now; tried again after a pause")]
-    HostBusy,
-    /// The host said that its disk is full.
-    #[error("the disk is full; free space: nothing is lost, and writing goes on by itself")]
-    DiskFull,
-}
-
-impl StallReason {
-    /// All names that [`name`](Self::name) gives, for what lists every reason, as metrics do.
-    pub const NAMES: [&'static str; 11] = [
-        "no_peers",
-        "no_target",
-        "handover_missing",
-        "blocks_missing",
-        "no_snapshot",
-        "state_missing",
-        "peers_slow",
-        "verify_late",
-        "host_late",
-        "host_busy",
-        "disk_full",
-    ];
-
-    /// Its name, without what it is about: the same as in its serialized form.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::NoPeers => "no_peers",
-            Self::NoTarget(_) => "no_target",
-            Self::HandoverMissing(_) => "handover_missing",
-            Self::BlocksMissing(_) => "blocks_missing",
-            Self::NoSnapshot(_) => "no_snapshot",
-            Self::StateMissing(_) => "state_missing",
-            Self::PeersSlow => "peers_slow",
-            Self::VerifyLate => "verify_late",
-            Self::HostLate => "host_late",
-            Self::HostBusy => "host_busy",
-            Self::DiskFull => "disk_full",
-        }
-    }
-}
-
-/// So many peers, in words.
-struct Counted(u32);
-
-impl fmt::Display for Counted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.0, if self.0 == 1 { "peer" } else { "peers" })
-    }
-}
-
-/// The newest state that is claimed, in words.
-struct Newest(Option<Height>);
-
-impl fmt::Display for Newest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(height) => write!(f, "the newest is that of block {height}"),
-            None => f.write_str("none serves any"),
-        }
-    }
 }
 
 /// Why the sync has stopped for good.

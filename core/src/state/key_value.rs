@@ -19,6 +19,12 @@ const RECORD_OVERHEAD: usize = 150;
 /// About what a leaf of the tree takes with its share of the nodes above.
 const LEAF_OVERHEAD: u64 = 250;
 
+/// About what the page of a leaf takes when it is written, in bytes: that of one among thousands.
+const PAGE_BYTES: usize = 1536;
+
+/// About what a leaf takes in the pages that are written, in bytes.
+const LEAF_BYTES: u64 = 80;
+
 /// The live state: [`get`](Self::get) and [`apply`](Self::apply) for every block; every so many blocks
 /// [`take_writes`](Self::take_writes), and when those are durable [`evict`](Self::evict). A state whose writes could not
 /// be made durable is to be dropped and loaded again.
@@ -30,6 +36,10 @@ pub struct KeyValueState<R> {
     cached_bytes: usize,
     /// Keys of the cache that are newer than the last writes that were taken, each once.
     dirty: Vec<Hash>,
+    /// What those take in the cache.
+    dirty_bytes: usize,
+    /// What the state took in memory when writes were taken last, or when it was evicted.
+    settled: usize,
 }
 
 #[derive(Debug)]
@@ -77,7 +87,8 @@ impl<R: StateReader> KeyValueState<R> {
     /// The state that `store` holds. The caller compares [`root`](Self::root) with the root that it expects there.
     pub fn load(store: R) -> Result<Self, StateError<R::Error>> {
         let tree = Tree::load(&store)?;
-        Ok(Self { store, tree, cache: BTreeMap::new(), cached_bytes: 0, dirty: Vec::new() })
+        let cache = BTreeMap::new();
+        Ok(Self { store, tree, cache, cached_bytes: 0, dirty: Vec::new(), dirty_bytes: 0, settled: 0 })
     }
 
     /// The state root.
@@ -146,13 +157,13 @@ impl<R: StateReader> KeyValueState<R> {
         for (key_hash, record) in records {
             let new = Cached { record, dirty: true };
             self.cached_bytes = self.cached_bytes.saturating_add(new.bytes());
-            match self.cache.insert(key_hash, new) {
-                Some(old) => {
-                    self.cached_bytes = self.cached_bytes.saturating_sub(old.bytes());
-                    if !old.dirty {
-                        self.dirty.push(key_hash);
-                    }
-                }
+            self.dirty_bytes = self.dirty_bytes.saturating_add(new.bytes());
+            let old = self.cache.insert(key_hash, new);
+            if let Some(old) = &old {
+                self.cached_bytes = self.cached_bytes.saturating_sub(old.bytes());
+            }
+            match old.filter(|old| old.dirty) {
+                Some(old) => self.dirty_bytes = self.dirty_bytes.saturating_sub(old.bytes()),
                 None => self.dirty.push(key_hash),
             }
         }
@@ -167,6 +178,8 @@ impl<R: StateReader> KeyValueState<R> {
     /// What makes the store hold this state, to be written in one atomic batch, together with the height.
     pub fn take_writes(&mut self) -> StateWrites {
         let mut keys = core::mem::take(&mut self.dirty);
+        self.dirty_bytes = 0;
+        self.settled = self.memory();
         keys.sort_unstable();
         let mut records = Vec::with_capacity(keys.len());
         for key_hash in keys {
@@ -184,6 +197,15 @@ impl<R: StateReader> KeyValueState<R> {
         self.cached_bytes.saturating_add(usize::try_from(tree).unwrap_or(usize::MAX))
     }
 
+    /// About how many bytes wait for writes to be taken and made durable: what those would have, and by how much the state
+    /// has grown in memory since the last ones, which [`evict`](Self::evict) can only give back after them.
+    pub fn uncommitted(&self) -> usize {
+        let every = usize::try_from(self.tree.resident_leaves().saturating_mul(LEAF_BYTES)).unwrap_or(usize::MAX);
+        let pages = self.dirty.len().saturating_mul(PAGE_BYTES).min(every);
+        let grown = self.memory().saturating_sub(self.settled);
+        self.dirty_bytes.saturating_add(pages).saturating_add(grown)
+    }
+
     /// Forgets all that the store has as well, if the state takes more than `limit` bytes. To be called when what
     /// [`take_writes`](Self::take_writes) returned is durable: what is forgotten is read from the store again.
     pub fn evict(&mut self, limit: usize) {
@@ -193,6 +215,7 @@ impl<R: StateReader> KeyValueState<R> {
         self.tree.evict(0);
         self.cache.retain(|_, cached| cached.dirty);
         self.cached_bytes = self.cache.values().map(Cached::bytes).sum();
+        self.settled = self.memory();
     }
 }
 

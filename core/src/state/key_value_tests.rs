@@ -110,6 +110,40 @@ fn eviction_frees_memory_and_loses_nothing() {
     }
 }
 
+#[test]
+fn what_is_uncommitted_counts_changes_and_growth_until_it_is_taken() {
+    let mut state = empty();
+    let write = |state: &mut KeyValueState<MemoryStateStore>, keys: std::ops::Range<u32>, fill: u8| {
+        let pairs: Vec<([u8; 4], [u8; 100])> = keys.map(|n| (n.to_le_bytes(), [fill; 100])).collect();
+        state.apply(pairs.iter().map(|(key, value)| (&key[..], Some(&value[..])))).unwrap();
+    };
+    let bytes = |writes: &StateWrites| {
+        let pages = writes.pages.iter().filter_map(|(_, page)| page.as_ref()).map(Vec::len);
+        let records = writes.records.iter().filter_map(|(_, record)| record.as_ref()).map(Bytes::len);
+        pages.chain(records).sum::<usize>()
+    };
+    assert_eq!(state.uncommitted(), 0);
+    // All of a state, every tenth key of it, and one key over and over.
+    for (keys, step, times) in [(0..5000u32, 1, 1), (0..5000, 10, 1), (7..8, 1, 100)] {
+        for fill in 0..times {
+            keys.clone().step_by(step).for_each(|key| write(&mut state, key..key + 1, fill + step as u8));
+        }
+        let uncommitted = state.uncommitted();
+        let writes = state.take_writes();
+        assert!(bytes(&writes) <= uncommitted && uncommitted > 0, "{} {uncommitted}", bytes(&writes));
+        assert_eq!(state.uncommitted(), 0, "it was taken");
+        state.store_mut().write(writes);
+    }
+    // What is only read makes it grow as well, until it is evicted.
+    state.evict(0);
+    assert_eq!(state.uncommitted(), 0);
+    (0..500u32).for_each(|key| assert!(state.get(&key.to_le_bytes()).unwrap().is_some()));
+    assert!(state.uncommitted() >= 500 * 100);
+    assert_eq!(state.take_writes(), StateWrites::default());
+    state.evict(0);
+    assert_eq!((state.uncommitted(), state.memory() < 1000), (0, true));
+}
+
 proptest! {
     #[test]
     fn behaves_like_a_map_over_any_history(

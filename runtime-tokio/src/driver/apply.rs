@@ -1,13 +1,14 @@
 //! Storing and executing: two threads in a row, so that one batch is stored while the one before is executed.
 //!
 //! Blocks are durable before they are executed. A call that comes again, or that doesn't continue what is there because
-//! the one before it failed, is told apart here, so that stores and applications see consecutive blocks only.
+//! the one before it failed, is told apart here, so that stores and applications see consecutive blocks only. When the
+//! application commits is the [`Executor`]'s matter.
 
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant as Clock;
 
@@ -22,6 +23,7 @@ use hotstuff2_sync::wire::split_payloads;
 
 use super::{Input, Inputs, SyncEvent, handle::Events};
 use crate::application::{AppBlock, Application, ExecuteError};
+use crate::executor::Executor;
 use crate::monitor::{SyncErrorType, SyncPerformanceMonitor};
 use crate::store::{Activation, BlockStore, HistoryStore, StateStaging, StoreFailure};
 
@@ -91,8 +93,8 @@ impl Appliers {
         };
         let executing = Executing {
             chain: Arc::clone(chain),
+            executor: Executor::new(application, stores.blocks.snapshot_interval()),
             store: stores.blocks,
-            application,
             applied,
             stopping: Arc::clone(&stopping),
             answers: answers.clone(),
@@ -267,7 +269,7 @@ fn is_disk_full(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
 struct Executing<C> {
     chain: Arc<C>,
     store: Arc<dyn BlockStore>,
-    application: Box<dyn Application>,
+    executor: Executor,
     applied: Arc<AtomicU64>,
     stopping: Arc<AtomicBool>,
     answers: Inputs,
@@ -277,7 +279,7 @@ struct Executing<C> {
 
 impl<C: Chain> Executing<C> {
     fn run(mut self, work: &Receiver<ToExecute>) {
-        for work in work {
+        while let Some(work) = self.next(work) {
             let (id, result) = match work {
                 ToExecute::Restore(id, height) => {
                     self.restore(id, height);
@@ -290,10 +292,7 @@ impl<C: Chain> Executing<C> {
             };
             let error = result.err().map(|error| {
                 if !self.stopping.load(Ordering::Acquire) {
-                    self.events.send(SyncEvent::Host(error.to_string()));
-                    if let Some(monitor) = &self.monitor {
-                        monitor.record_sync_error(SyncErrorType::Application, None);
-                    }
+                    self.report(&error);
                 }
                 match error {
                     ExecuteError::StateMismatch { height, .. } => ApplyError::StateMismatch(height),
@@ -302,16 +301,39 @@ impl<C: Chain> Executing<C> {
                     ExecuteError::Permanent(_) => ApplyError::Permanent,
                 }
             });
-            let through = self.application.applied();
+            let through = self.executor.applied();
             self.answers.send(Input::Applied(Applied { id, through, error }));
         }
-        if let Err(error) = self.application.persist() {
+        if let Err(error) = self.executor.persist() {
             self.events.send(SyncEvent::Host(error.to_string()));
         }
     }
 
+    /// The next work. What was executed is made durable in time though none comes.
+    fn next(&mut self, work: &Receiver<ToExecute>) -> Option<ToExecute> {
+        loop {
+            let Some(deadline) = self.executor.deadline() else { return work.recv().ok() };
+            match work.recv_timeout(deadline.saturating_duration_since(Clock::now())) {
+                Ok(work) => return Some(work),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = self.executor.commit_if_due() {
+                        self.report(&error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn report(&self, error: &ExecuteError) {
+        self.events.send(SyncEvent::Host(error.to_string()));
+        if let Some(monitor) = &self.monitor {
+            monitor.record_sync_error(SyncErrorType::Application, None);
+        }
+    }
+
     fn restore(&mut self, id: CallId, height: Height) {
-        let result = self.application.restore(height).map(|()| StateReply::Activated).map_err(|error| {
+        let result = self.executor.restore(height).map(|()| StateReply::Activated).map_err(|error| {
             self.events.send(SyncEvent::Host(error.to_string()));
             match error {
                 ExecuteError::Transient(cause) if is_disk_full(&*cause) => StoreError::NoSpace,
@@ -319,12 +341,12 @@ impl<C: Chain> Executing<C> {
                 ExecuteError::StateMismatch { .. } | ExecuteError::Permanent(_) => StoreError::Permanent,
             }
         });
-        self.applied.store(self.application.applied().get(), Ordering::Release);
+        self.applied.store(self.executor.applied().get(), Ordering::Release);
         self.answers.send(Input::State(StateDone { id, result }));
     }
 
     fn replay(&mut self, range: HeightRange) -> Result<(), ExecuteError> {
-        while let Some(rest) = HeightRange::new(self.application.applied().next(), range.last()) {
+        while let Some(rest) = HeightRange::new(self.executor.applied().next(), range.last()) {
             let part = self.store.read(rest, REPLAY_BYTES).map_err(|failure| {
                 let transient = failure.is_transient();
                 let failure = Box::new(failure);
@@ -350,7 +372,7 @@ impl<C: Chain> Executing<C> {
     fn execute(&mut self, part: &ApplyPart) -> Result<(), ExecuteError> {
         let broken = |what: &str| ExecuteError::Permanent(format!("{what} of verified blocks is unreadable").into());
         let decoded = part.segment.decoded(&*self.chain).map_err(|_| broken("a segment"))?;
-        let done = self.application.applied();
+        let done = self.executor.applied();
         let mut blocks = Vec::new();
         for frame in part.frames.iter().filter(|frame| frame.range.last() > done) {
             let lens = part.segment.payload_lens_of(frame.range).ok_or_else(|| broken("a frame"))?;
@@ -382,12 +404,12 @@ impl<C: Chain> Executing<C> {
         let result = {
             let count = blocks.len();
             let _span = tracing::debug_span!("execute", first = ?first, count).entered();
-            self.application.execute(&blocks)
+            self.executor.execute(&blocks)
         };
         if let (Some(monitor), Some(last)) = (&self.monitor, last) {
             monitor.record_state_application_time(last.get(), begin.elapsed());
         }
-        self.applied.store(self.application.applied().get(), Ordering::Release);
+        self.applied.store(self.executor.applied().get(), Ordering::Release);
         result
     }
 }

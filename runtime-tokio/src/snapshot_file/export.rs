@@ -20,7 +20,7 @@ use super::error::ExportError;
 use super::frame::{FrameWriter, Kind, LEAVES_BYTES};
 use super::parts::{Base, End, Head, encode};
 use super::reader::SnapshotSummary;
-use crate::store::{BlockProof, DiskStore, StateStore as _, StateView};
+use crate::store::{BlockProof, BlockStore as _, DiskStore, StateView};
 
 /// What becomes of a file that is where an export goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,6 +52,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
 use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
@@ -115,6 +116,9 @@ pub trait BlockStore: ChainReader<Error = StoreFailure, State = BoxedState> + Se
     /// of payload, but at least one. `None` where the first isn't stored.
     fn read(&self, range: HeightRange, max_bytes: u64) -> Result<Option<ApplyPart>, StoreFailure>;
 
+    /// Blocks from one snapshot height to the next: those are its multiples, the same for all nodes of the chain.
+    fn snapshot_interval(&self) -> NonZeroU64;
+
     /// Rises with every change of what is served: blocks, handovers, proofs, snapshots. An answer made after it was read
     /// is not older than it.
     fn version(&self) -> u64;
@@ -154,6 +158,10 @@ impl<C: Chain> BlockStore for DiskStore<C> {
 
     fn read(&self, range: HeightRange, max_bytes: u64) -> Result<Option<ApplyPart>, StoreFailure> {
         self.on_view(|view| self.read_part(view, range, max_bytes))
+    }
+
+    fn snapshot_interval(&self) -> NonZeroU64 {
+        self.snapshots.interval()
     }
 
     fn version(&self) -> u64 {

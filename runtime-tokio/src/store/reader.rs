@@ -170,7 +170,9 @@ impl<C: Chain> DiskStore<C> {
         if !view.grid_cell_of(range.first()).is_some_and(|cell| cell.covers(range)) {
             return Ok(None);
         }
-        let Some(parts) = self.parts_in(view, range)? else { return self.segment_of_base(view, range, certified) };
+        let Some(parts) = self.parts_in(view, range)? else {
+            return Ok(self.segment_of_base(view, range, certified)?.filter(|_| !audit));
+        };
         if let Parts { base: None, stored } = &parts
             && let [stored] = stored.as_slice()
             && stored.range() == range

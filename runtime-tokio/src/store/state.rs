@@ -5,7 +5,6 @@
 //! before they are executed, and because what survives of the journal is a prefix (see `db`), the state may be behind
 //! the blocks after a crash but never ahead of them, and never half-way within a batch.
 
-use std::num::NonZeroU64;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
@@ -52,15 +51,12 @@ pub fn state_rows(writes: StateWrites) -> impl Iterator<Item = StateWrite> {
 
 /// Where an application keeps its state. All calls may wait for the disk.
 ///
-/// For each height that is a multiple of [`Self::snapshot_interval`] and that a commit lands on, the state there can be
-/// kept and served to nodes that join. So an application commits at each of them, whenever else it does; a height that
-/// commits pass over is not offered.
+/// For each height that is a multiple of [`BlockStore::snapshot_interval`](super::BlockStore::snapshot_interval) and that a commit lands on, the state there can be
+/// kept and served to nodes that join. A height that commits pass over is not offered; an
+/// [`Executor`](crate::Executor) has its application commit at each of them.
 pub trait StateStore: Send + Sync + 'static {
     /// The height that the state stands at: the anchor's where nothing was committed yet.
     fn applied(&self) -> Height;
-
-    /// Blocks from one snapshot height to the next: those are its multiples, the same for all nodes of the chain.
-    fn snapshot_interval(&self) -> NonZeroU64;
 
     /// The value of `key`.
     fn read(&self, space: StateSpace, key: &[u8]) -> Result<Option<Bytes>, StoreFailure>;
@@ -79,10 +75,6 @@ pub trait StateStore: Send + Sync + 'static {
 impl<C: Chain> StateStore for DiskStore<C> {
     fn applied(&self) -> Height {
         Height::new(self.applied.load(Ordering::Acquire))
-    }
-
-    fn snapshot_interval(&self) -> NonZeroU64 {
-        self.snapshots.interval()
     }
 
     fn read(&self, space: StateSpace, key: &[u8]) -> Result<Option<Bytes>, StoreFailure> {

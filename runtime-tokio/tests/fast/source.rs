@@ -224,6 +224,10 @@ impl Application for Blind {
         Ok(())
     }
 
+    fn uncommitted(&self) -> usize {
+        0
+    }
+
     fn persist(&mut self) -> Result<(), ExecuteError> {
         Ok(())
     }

@@ -83,12 +83,12 @@ fn what_is_proven_is_served() {
         if blocks == HALTED {
             joins(&world, "fifth", &serves(&world, "imported").address);
         } else {
-            // It gives the state, and no blocks above; and says so.
+            // It gives the state, whose proof is that of the last block in its cell, and no blocks; and says so.
             let alone = [serves(&world, "imported")];
             let arguments = world.sync("fifth", &alone, &[&FAST[..4], &["--patience", "12"]].concat());
             let message = complaint(&strs(&arguments));
             drop(alone);
-            assert!(message.contains("no peer has block 3001 (of 1 peer, the earliest block is 3501)"), "{message}");
+            assert!(message.contains("no peer has block 3001 (of 1 peer, the earliest block is 3072)"), "{message}");
             assert_eq!(world.head("fifth")["height"], 3000);
             let origin = [serves(&world, "origin")];
             report(&strs(&world.sync("fifth", &origin, FAST)));

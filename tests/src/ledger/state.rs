@@ -126,6 +126,11 @@ impl<R: StateReader> Ledger<R> {
         self.state.memory()
     }
 
+    /// About how many bytes wait for writes to be taken: see [`KeyValueState::uncommitted`].
+    pub fn uncommitted(&self) -> usize {
+        self.state.uncommitted()
+    }
+
     /// Frees what the store has as well, if the ledger takes more than `limit` bytes: only when the writes that were
     /// taken last are durable.
     pub fn evict(&mut self, limit: usize) {

@@ -17,7 +17,7 @@ use hotstuff2_sync_testkit::chain::{
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
 pub(crate) use hotstuff2_sync_tokio::wall_clock as now;
-use hotstuff2_sync_tokio::{AppBlock, Application as _};
+use hotstuff2_sync_tokio::{AppBlock, Executor};
 
 use crate::args::{App, ChainArgs, GenArgs};
 use crate::cluster::copy_store;
@@ -193,7 +193,7 @@ pub(crate) fn require_empty(dir: &Path) -> Result<(), CliError> {
 /// Hands blocks to the store, several segments at a time, and to the ledger, whose state nodes that join can fetch.
 struct Sink {
     store: Arc<DiskStore<NativeChain>>,
-    ledger: Option<LedgerApp>,
+    ledger: Option<Executor>,
     batch: Vec<Blocks>,
     batch_bytes: u64,
     payload_bytes: u64,
@@ -209,7 +209,10 @@ impl Sink {
     ) -> Result<Self, CliError> {
         let ledger = match app {
             App::None => None,
-            App::Ledger => Some(LedgerApp::open(&store, genesis, genesis_file)?),
+            App::Ledger => {
+                let ledger = LedgerApp::open(&store, genesis, genesis_file)?;
+                Some(Executor::new(Box::new(ledger), store.snapshot_interval()))
+            }
         };
         Ok(Self { store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0, call: CallId::FIRST })
     }
@@ -249,7 +252,7 @@ impl Sink {
     }
 }
 
-fn execute(ledger: &mut LedgerApp, part: &ApplyPart, headers: &[Header]) -> Result<(), CliError> {
+fn execute(ledger: &mut Executor, part: &ApplyPart, headers: &[Header]) -> Result<(), CliError> {
     let mut headers = headers.iter();
     for frame in &part.frames {
         let lens = part.segment.payload_lens_of(frame.range).unwrap_or_default();

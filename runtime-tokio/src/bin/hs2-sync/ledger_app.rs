@@ -16,18 +16,14 @@ use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError};
 use crate::error::CliError;
 use crate::inspect::header_at;
 
-/// Blocks after which the state is written: what a crash makes a node execute again, a fraction of a second's work. More would also mean larger batches, which pass through memory several times.
-const COMMIT_BLOCKS: u64 = 2048;
-
-/// Memory that the ledger may take: all accounts of the demo and their tree fit in.
-const MEMORY_BYTES: usize = 96 << 20;
+/// Memory that the ledger may keep when it has committed: all accounts of the demo and their tree fit in.
+const MEMORY_BYTES: usize = 48 << 20;
 
 /// The ledger over a node's store.
 pub(crate) struct LedgerApp {
     ledger: Ledger<LiveState<NativeChain>>,
     store: Arc<DiskStore<NativeChain>>,
     applied: Height,
-    committed: Height,
     /// Writes that could not be made, and the height they belong to.
     unwritten: Option<(Height, Vec<StateWrite>)>,
 }
@@ -57,15 +53,15 @@ impl LedgerApp {
             let what = format!("its root is {}, that of block {applied} is {expected}", ledger.root());
             return Err(CliError::LedgerDamaged(what));
         }
-        let mut app = Self { ledger, store: Arc::clone(store), applied, committed: applied, unwritten: None };
+        let mut app = Self { ledger, store: Arc::clone(store), applied, unwritten: None };
         if new {
-            app.commit()?;
+            app.write()?;
         }
         Ok(app)
     }
 
     /// Writes the state after the last executed block. After a failure the next call goes on with it.
-    fn commit(&mut self) -> Result<(), StoreFailure> {
+    fn write(&mut self) -> Result<(), StoreFailure> {
         self.write_unwritten()?;
         self.unwritten = Some((self.applied, state_rows(self.ledger.take_writes()).collect()));
         self.write_unwritten()?;
@@ -76,7 +72,6 @@ impl LedgerApp {
     fn write_unwritten(&mut self) -> Result<(), StoreFailure> {
         if let Some((height, writes)) = &self.unwritten {
             self.store.commit(*height, &mut writes.iter().cloned())?;
-            self.committed = *height;
             self.unwritten = None;
         }
         Ok(())
@@ -100,7 +95,6 @@ impl LedgerApp {
         })?;
         self.unwritten = None;
         self.applied = height;
-        self.committed = height;
         Ok(())
     }
 }
@@ -111,8 +105,6 @@ impl Application for LedgerApp {
     }
 
     fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
-        // While the disk is full nothing more is executed, or memory would fill instead.
-        self.write_unwritten().map_err(failed)?;
         for block in blocks {
             let found = self.ledger.execute(block.payload).map_err(|error| match error {
                 LedgerError::State(StateError::Store(failure)) => failed(failure),
@@ -123,16 +115,20 @@ impl Application for LedgerApp {
                 return Err(ExecuteError::StateMismatch { height, expected, found });
             }
             self.applied = block.height;
-            let at_snapshot = self.applied.get() % self.store.snapshot_interval() == 0;
-            if at_snapshot || self.applied.above(self.committed) >= COMMIT_BLOCKS {
-                self.commit().map_err(failed)?;
-            }
         }
         Ok(())
     }
 
+    fn uncommitted(&self) -> usize {
+        self.ledger.uncommitted()
+    }
+
+    fn commit(&mut self) -> Result<(), ExecuteError> {
+        self.write().map_err(failed)
+    }
+
     fn persist(&mut self) -> Result<(), ExecuteError> {
-        self.commit().and_then(|()| self.store.persist()).map_err(failed)
+        self.write().and_then(|()| self.store.persist()).map_err(failed)
     }
 
     fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {

@@ -20,7 +20,8 @@ use super::{Store, create, open, toy};
 use crate::store::db::Space;
 use crate::store::steps::Step;
 use crate::store::{
-    LiveState, Snapshot, SnapshotRetention, StateSpace, StateStore as _, StateView, StoreFailure, state_rows,
+    BlockStore as _, LiveState, Snapshot, SnapshotRetention, StateSpace, StateStore as _, StateView, StoreFailure,
+    state_rows,
 };
 
 /// As in the toy chain's genesis.

@@ -1,0 +1,125 @@
+//! [`Executor`]: has an application execute blocks, and commit what came of them before that is too much to lose.
+//!
+//! Work between two commits is bounded in bytes and in time, not in blocks, of which one may change a balance and another
+//! a hundred thousand. So memory is bounded whatever blocks do, and a process that is killed again and again, for its
+//! memory or anything else, gets further each time.
+
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use hotstuff2_sync::ids::Height;
+
+use crate::application::{AppBlock, Application, ExecuteError};
+
+/// Bytes that may wait in an application's memory for a commit: 32 MiB. Passed by what [`PORTION_BYTES`] of payloads, or
+/// one larger block, make of it. A commit passes through memory a few times, so much more would not fit beside the rest;
+/// less would write the pages of a large state more often.
+pub const COMMIT_BYTES: usize = 32 << 20;
+
+/// Time after which what was executed is durable, however little it is: one second. What a crash takes is executed again
+/// in about as long.
+pub const COMMIT_AFTER: Duration = Duration::from_secs(1);
+
+/// Payload bytes that are executed between two looks at what waits, and at least one block: 256 KiB.
+pub const PORTION_BYTES: usize = 256 << 10;
+
+/// An application that commits in time.
+pub struct Executor {
+    application: Box<dyn Application>,
+    /// Heights at whose multiples a commit must land, to be kept as snapshots.
+    interval: NonZeroU64,
+    /// Since when something waits.
+    waiting: Option<Instant>,
+    /// A commit is due whatever waits: at a snapshot height, or since the one before failed.
+    owed: bool,
+}
+
+impl Executor {
+    /// Over an application whose state is kept at the multiples of `interval`:
+    /// [`BlockStore::snapshot_interval`](crate::store::BlockStore::snapshot_interval).
+    pub fn new(application: Box<dyn Application>, interval: NonZeroU64) -> Self {
+        Self { application, interval, waiting: None, owed: false }
+    }
+
+    /// The height up to which blocks are executed.
+    pub fn applied(&self) -> Height {
+        self.application.applied()
+    }
+
+    /// Executes consecutive blocks, and commits whenever that is due. On an error [`applied`](Self::applied) says how far
+    /// it came; what could not be committed is committed before anything else is executed.
+    pub fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.commit_if_due()?;
+        let mut rest = blocks;
+        while !rest.is_empty() {
+            let (portion, later) = rest.split_at(self.portion(rest));
+            self.waiting.get_or_insert_with(Instant::now);
+            self.application.execute(portion)?;
+            self.owed |= self.application.applied().get() % self.interval == 0;
+            self.commit_if_due()?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// How many of `blocks` are executed before the next look: one at least, and none beyond a snapshot height.
+    fn portion(&self, blocks: &[AppBlock<'_>]) -> usize {
+        let (mut count, mut bytes) = (0, 0usize);
+        for block in blocks {
+            bytes = bytes.saturating_add(block.payload.len());
+            if count > 0 && bytes > PORTION_BYTES {
+                break;
+            }
+            count += 1;
+            if block.height.get() % self.interval == 0 {
+                break;
+            }
+        }
+        count
+    }
+
+    /// When what waits must be made durable, if anything does.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.map(|since| since + COMMIT_AFTER)
+    }
+
+    /// Commits if too much waits, or for too long. A failure is tried again after as long.
+    pub fn commit_if_due(&mut self) -> Result<(), ExecuteError> {
+        if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            return self.persist();
+        }
+        if self.owed || self.application.uncommitted() >= COMMIT_BYTES {
+            self.owed = true;
+            self.application.commit()?;
+            // What was written is not forced to disk yet: until then the time goes on.
+            self.owed = false;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable that was executed.
+    pub fn persist(&mut self) -> Result<(), ExecuteError> {
+        self.owed = true;
+        self.waiting = self.waiting.map(|_| Instant::now());
+        self.application.persist()?;
+        (self.owed, self.waiting) = (false, None);
+        Ok(())
+    }
+
+    /// Goes on from the state after the block at `height`, which is live now.
+    pub fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
+        (self.owed, self.waiting) = (false, None);
+        self.application.restore(height)
+    }
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("applied", &self.applied()).finish_non_exhaustive()
+    }
+}
+
+// The chain is generated by what the command brings.
+#[cfg(all(test, feature = "cli"))]
+#[path = "executor_tests.rs"]
+mod tests;
