@@ -156,7 +156,8 @@ struct Boastful;
 
 impl Applier for Boastful {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
-        Some((Duration::from_millis(1), Applied { id: apply.id, through: Height::MAX, error: None }))
+        let through = apply.range()?.last().plus(7);
+        Some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
     }
 }
 
