@@ -135,8 +135,8 @@ fn a_follower_without_peers_says_so() {
 
     // Whoever wanted no more than this height waits for nobody.
     let mut world = self::world(3000);
-    let peer = world.join(1, Honest::default());
     world.machine.start(world.now(), Some(Height::new(3000)));
+    let peer = world.join(1, Honest::default());
     assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
     world.leave(peer);
     world.run_until(MINUTE, |_| false);

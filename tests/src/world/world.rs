@@ -349,7 +349,7 @@ impl World {
                 if let Some((after, answer)) = self.host.apply(&apply) {
                     if let (Some(range), true) = (apply.range(), answer.error.is_none()) {
                         let new = self.applied.last().map_or(range.first(), |last| last.next());
-                        self.applied.extend((new.get()..=answer.through.get()).map(Height::new));
+                        self.applied.extend((new.get()..=answer.through.min(range.last()).get()).map(Height::new));
                     }
                     self.later(self.now.after(after), Happening::Applied(answer));
                 }
