@@ -37,8 +37,9 @@ pub trait Chain: Send + Sync + 'static {
     /// Decodes the validator set that a verified handover (or the anchor) named.
     fn decode_epoch(&self, epoch: &[u8]) -> Result<Self::Epoch, Fault>;
 
-    /// Proves that `epoch` ended as `handover` says and that the set it names comes next.
-    fn verify_handover(&self, epoch: &Self::Epoch, handover: &[u8]) -> Result<HandoverFacts, Fault>;
+    /// Proves that `epoch` ended as `handover` says and that the set it names comes next. Returns that set, decoded as
+    /// [`decode_epoch`](Self::decode_epoch) would: whoever verifies has looked at it already.
+    fn verify_handover(&self, epoch: &Self::Epoch, handover: &[u8]) -> Result<(Self::Epoch, HandoverFacts), Fault>;
 
     /// Proves that the block in `tip` is final, if it belongs to `epoch`.
     fn verify_tip(&self, epoch: &Self::Epoch, tip: &[u8]) -> Result<TipCheck, Fault>;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Chain, Fault, Memo, SegmentFacts};
+use super::{Chain, Fault, HandoverFacts, Memo, SegmentFacts};
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 use crate::ranges::HeightRange;
@@ -25,6 +25,12 @@ impl EpochRef {
     /// An epoch that was verified: by a handover, or because the host trusts it as its anchor.
     pub fn trusted(epoch: Epoch, range: HeightRange, bytes: Bytes) -> Self {
         Self { epoch, range, bytes, memo: Memo::default() }
+    }
+
+    /// The epoch that a handover was just proven to begin, with its decoded set.
+    pub(crate) fn proven<E: Send + Sync + 'static>(facts: HandoverFacts, decoded: E) -> Self {
+        let HandoverFacts { epoch, range, bytes, .. } = facts;
+        Self { epoch, range, bytes, memo: Memo::with(decoded) }
     }
 
     /// The epoch's number.

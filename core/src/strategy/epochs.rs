@@ -15,8 +15,11 @@ use crate::ids::{Epoch, Height, PeerId};
 use crate::limits::MAX_HANDOVERS;
 use crate::verify::HandoverLink;
 
-/// Verified epochs that are kept ahead of the one whose blocks are being applied.
+/// Most verified epochs that are kept ahead of the one whose blocks are being applied.
 const WINDOW: u64 = 256;
+/// Bytes of encoded epochs up to which that many are kept: decoded they take some six times as much, so 256 sets of 4,096
+/// validators would take as much memory as all blocks may.
+const WINDOW_BYTES: u64 = 8 << 20;
 /// Ranges of handovers that are fetched ahead of the trusted end.
 const AHEAD: u64 = 2;
 
@@ -87,7 +90,7 @@ impl Epochs {
     /// blocks stand in epoch `applied`. `asked` tells which are in flight already.
     pub(crate) fn wanted(&self, claimed: Epoch, applied: Epoch, asked: impl Fn(Epoch) -> bool) -> Vec<Epoch> {
         let trusted = self.newest().epoch();
-        let end = claimed.min(applied.plus(WINDOW));
+        let end = claimed.min(applied.plus(self.window()));
         let mut wanted = Vec::new();
         let mut from = trusted;
         for _ in 0..=AHEAD {
@@ -100,6 +103,12 @@ impl Epochs {
             from = from.plus(u64::from(MAX_HANDOVERS));
         }
         wanted
+    }
+
+    /// How many epochs are verified ahead, by the size of the newest.
+    fn window(&self) -> u64 {
+        let size = u64::try_from(self.newest().bytes().len()).unwrap_or(u64::MAX).max(1);
+        WINDOW_BYTES.checked_div(size).unwrap_or(WINDOW).clamp(1, WINDOW)
     }
 
     /// Keeps an answer until the trusted end reaches it. Returns what it displaces, to be released.

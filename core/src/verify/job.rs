@@ -223,7 +223,7 @@ fn next_handover<C: Chain>(
     if bytes.len() > MAX_HANDOVER_BYTES as usize || taken >= MAX_HANDOVERS as usize {
         return Err(Fault::Oversize);
     }
-    let facts = chain.verify_handover(trusted.decoded(chain)?, &bytes)?;
+    let (next, facts) = chain.verify_handover(trusted.decoded(chain)?, &bytes)?;
     let follows = facts.epoch.is_next_of(trusted.epoch()) && facts.range.first().is_next_of(trusted.range().last());
     if !follows {
         return Err(Fault::BadEpoch);
@@ -232,7 +232,7 @@ fn next_handover<C: Chain>(
         ended: trusted.epoch(),
         boundary: trusted.range().last(),
         boundary_id: facts.boundary_id,
-        epoch: EpochRef::trusted(facts.epoch, facts.range, facts.bytes),
+        epoch: EpochRef::proven(facts, next),
         bytes,
     })
 }

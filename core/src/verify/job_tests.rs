@@ -41,14 +41,14 @@ impl Chain for Toy {
         epoch.first().copied().ok_or(Fault::BadEpoch)
     }
 
-    fn verify_handover(&self, epoch: &u8, handover: &[u8]) -> Result<HandoverFacts, Fault> {
+    fn verify_handover(&self, epoch: &u8, handover: &[u8]) -> Result<(u8, HandoverFacts), Fault> {
         let &[ends, begins, first, last, ..] = handover else { return Err(Fault::Malformed) };
         if ends != *epoch {
             return Err(Fault::BadCertificate);
         }
         let range = heights(first, last)?;
         let boundary_id = id(range.first().prev().unwrap_or_default());
-        Ok(HandoverFacts { boundary_id, epoch: Epoch::new(begins.into()), range, bytes: vec![begins].into() })
+        Ok((begins, HandoverFacts { boundary_id, epoch: Epoch::new(begins.into()), range, bytes: vec![begins].into() }))
     }
 
     fn verify_tip(&self, epoch: &u8, tip: &[u8]) -> Result<TipCheck, Fault> {

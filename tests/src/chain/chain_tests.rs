@@ -65,7 +65,7 @@ fn verify_with(spec: ChainSpec, payloads: Box<dyn Payloads + Send>, mut execute:
                 tip = (segment.range().last(), segment.last_id());
             }
             Piece::Handover(link) => {
-                let facts = chain.verify_handover(trusted, &link.bytes).unwrap();
+                let (_, facts) = chain.verify_handover(trusted, &link.bytes).unwrap();
                 assert_eq!((facts.boundary_id, link.boundary_id, link.boundary), (tip.1, tip.1, tip.0));
                 assert_eq!(
                     (facts.epoch, facts.range, &facts.bytes),

@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
+use super::batch::Batch;
 use super::codec::{self, Version};
 use super::rules::EpochContext;
-use super::signature::{Signature, ValidatorKey, verify_all};
+use super::signature::{Signature, ValidatorKey};
 use crate::chain::{AdvertFacts, Fault};
 use crate::hash::Hash;
 use crate::ids::{Height, View};
@@ -74,10 +75,11 @@ impl Advert {
     /// Checks that a validator of `epoch` signed this, and says what it counts for.
     pub fn verify(&self, epoch: &EpochContext) -> Result<AdvertFacts, Fault> {
         let set = epoch.validators();
-        let validator =
-            set.index_of(&self.key).and_then(|index| set.validators().get(index)).ok_or(Fault::BadCertificate)?;
-        let signed = bytes(epoch.chain_id(), &self.claim);
-        if !verify_all(&signed, core::iter::once((&self.key, &self.signature))) {
+        let index = set.index_of(&self.key).ok_or(Fault::BadCertificate)?;
+        let validator = set.validators().get(index).ok_or(Fault::BadCertificate)?;
+        let mut batch = Batch::new(set.keys());
+        batch.add(&bytes(epoch.chain_id(), &self.claim), [(index, &self.key, &self.signature)]);
+        if !batch.holds() {
             return Err(Fault::BadCertificate);
         }
         let AdvertClaim { height, block, view, timestamp, challenge } = self.claim;

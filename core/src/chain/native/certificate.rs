@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::batch::Batch;
 use super::codec;
 use super::header::Header;
 use super::rules::EpochContext;
-use super::signature::{Signature, ValidatorKey, verify_all};
+use super::signature::{Signature, ValidatorKey};
 use super::validators::{Validator, ValidatorSet, sum};
 use super::vote::{Phase, Vote};
 use crate::chain::Fault;
@@ -82,6 +83,20 @@ impl QuorumCertificate {
 
     /// Checks that a quorum of `epoch` signed for `header` in `phase`. All cheap checks come before the signatures.
     pub fn verify(&self, phase: Phase, header: &Header, epoch: &EpochContext) -> Result<(), CertificateError> {
+        let mut batch = Batch::new(epoch.validators().keys());
+        self.verify_into(&mut batch, phase, header, header.id(), epoch)?;
+        if batch.holds() { Ok(()) } else { Err(CertificateError::Signature) }
+    }
+
+    /// The same but for the signatures, which go into `batch`, a batch of the epoch's keys. `id` is the header's.
+    pub(super) fn verify_into(
+        &self,
+        batch: &mut Batch<'_>,
+        phase: Phase,
+        header: &Header,
+        id: Hash,
+        epoch: &EpochContext,
+    ) -> Result<(), CertificateError> {
         if self.height == Height::ZERO || self.view == View::ZERO {
             return Err(CertificateError::Genesis);
         }
@@ -91,45 +106,39 @@ impl QuorumCertificate {
         if self.phase != phase {
             return Err(CertificateError::OtherPhase);
         }
-        if self.epoch != header.epoch
-            || self.view != header.view
-            || self.height != header.height
-            || self.block != header.id()
-        {
+        if self.epoch != header.epoch || self.view != header.view || self.height != header.height || self.block != id {
             return Err(CertificateError::OtherHeader);
         }
-        let signers = self.signers(epoch.validators())?;
+        let set = epoch.validators();
+        let signers = self.signer_places(set.count())?;
         if signers.len() != self.signatures.len() {
             return Err(CertificateError::SignatureCount);
         }
-        if !epoch.validators().is_quorum(sum(signers.iter().copied())) {
+        let signed = || signers.iter().filter_map(|&place| Some((place, set.validators().get(place)?)));
+        if !set.is_quorum(sum(signed().map(|(_, validator)| validator))) {
             return Err(CertificateError::NoQuorum);
         }
         let Self { epoch: number, view, height, block, phase, .. } = *self;
         let vote = Vote { chain_id: epoch.chain_id(), epoch: number, view, height, block, phase };
-        let keys = signers.iter().map(|signer| &signer.key);
-        if !verify_all(&vote.bytes(), keys.zip(&self.signatures)) {
-            return Err(CertificateError::Signature);
-        }
+        let signatures = signed().zip(&self.signatures);
+        batch.add(&vote.bytes(), signatures.map(|((place, signer), signature)| (place, &signer.key, signature)));
         Ok(())
     }
 
     /// The validators in `set` that the bitmap names, in the set's order.
     pub fn signers<'a>(&self, set: &'a ValidatorSet) -> Result<Vec<&'a Validator>, CertificateError> {
-        if self.signers.len() != set.count().div_ceil(8) {
+        let places = self.signer_places(set.count())?;
+        Ok(places.into_iter().filter_map(|place| set.validators().get(place)).collect())
+    }
+
+    /// Places of the signers in a set of `count` validators, ascending.
+    pub(super) fn signer_places(&self, count: usize) -> Result<Vec<usize>, CertificateError> {
+        if self.signers.len() != count.div_ceil(8) {
             return Err(CertificateError::Bitmap);
         }
         let bits = self.signers.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
-        let mut validators = set.validators().iter();
-        let mut signers = Vec::with_capacity(self.signatures.len());
-        for signed in bits {
-            match (validators.next(), signed) {
-                (Some(validator), true) => signers.push(validator),
-                (None, true) => return Err(CertificateError::Bitmap),
-                (_, false) => {}
-            }
-        }
-        Ok(signers)
+        let places: Vec<usize> = bits.enumerate().filter(|(_, signed)| *signed).map(|(place, _)| place).collect();
+        if places.last().is_some_and(|last| *last >= count) { Err(CertificateError::Bitmap) } else { Ok(places) }
     }
 
     /// Writes down the votes `signatures` of validators in `set` for `header`, whoever and how many they are. Keys

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Version};
-use super::validators::{Validator, ValidatorSet};
+use super::validators::{Validator, ValidatorSet, check_listing};
 use crate::chain::{EpochRef, Fault};
 use crate::hash::{Context, Hash};
 use crate::ids::{Epoch, Height};
@@ -23,6 +23,33 @@ pub struct EpochInfo {
     epoch: Epoch,
     range: HeightRange,
     validators: ValidatorSet,
+}
+
+/// An epoch whose keys have not been looked at: cheap to have, whatever somebody made up.
+pub(super) struct ClaimedEpoch {
+    pub(super) epoch: Epoch,
+    pub(super) range: HeightRange,
+    /// In ascending order of the keys, each once, none without power.
+    pub(super) validators: Vec<Validator>,
+}
+
+impl ClaimedEpoch {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let wire: Wire = codec::decode(bytes, MAX_EPOCH_BYTES)?;
+        let range = HeightRange::new(wire.first_height, wire.last_height).ok_or(Fault::BadEpoch)?;
+        check_listing(&wire.validators).map_err(|_| Fault::BadValidatorSet)?;
+        Ok(Self { epoch: wire.epoch, range, validators: wire.validators })
+    }
+
+    /// Decodes the keys, but for those that `before` holds.
+    pub(super) fn check(self, before: Option<&ValidatorSet>) -> Result<EpochInfo, Fault> {
+        let Self { epoch, range, validators } = self;
+        let set = match before {
+            Some(before) => ValidatorSet::new_after(before, validators),
+            None => ValidatorSet::new(validators),
+        };
+        Ok(EpochInfo { epoch, range, validators: set.map_err(|_| Fault::BadValidatorSet)? })
+    }
 }
 
 /// The encoding of an epoch.
@@ -70,10 +97,7 @@ impl EpochInfo {
 
     /// Decodes and checks an epoch.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let wire: Wire = codec::decode(bytes, MAX_EPOCH_BYTES)?;
-        let range = HeightRange::new(wire.first_height, wire.last_height).ok_or(Fault::BadEpoch)?;
-        let validators = ValidatorSet::new(wire.validators).map_err(|_| Fault::BadValidatorSet)?;
-        Ok(Self { epoch: wire.epoch, range, validators })
+        ClaimedEpoch::decode(bytes)?.check(None)
     }
 
     /// The hash that headers of this epoch carry.

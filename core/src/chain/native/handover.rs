@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Version};
-use super::epoch::{EpochInfo, MAX_EPOCH_BYTES};
+use super::epoch::{ClaimedEpoch, EpochInfo, MAX_EPOCH_BYTES};
 use super::finality::FinalityProof;
 use super::header::Header;
 use super::rules::EpochContext;
@@ -46,23 +46,25 @@ impl Handover {
         codec::decode(bytes, MAX_HANDOVER_BYTES as usize)
     }
 
-    /// Checks that `epoch` ended with this header and that the set which it names comes next. The signatures come before
-    /// the new validators' keys, so that a made-up set of thousands costs nothing.
-    pub fn verify(&self, epoch: &EpochContext) -> Result<HandoverFacts, Fault> {
+    /// Checks that `epoch` ended with this header and that the set which it names comes next, and returns that epoch
+    /// too. The signatures come before the new validators' keys, so that a made-up set of thousands costs nothing.
+    pub fn verify(&self, epoch: &EpochContext) -> Result<(EpochContext, HandoverFacts), Fault> {
         // That no header but the epoch's last names a next epoch is a rule of headers, which the proof checks.
-        if self.header.next_epoch_hash != Some(EpochInfo::hash_of(&self.next)) {
+        let hash = EpochInfo::hash_of(&self.next);
+        if self.header.next_epoch_hash != Some(hash) {
             return Err(Fault::BadEpoch);
         }
         self.proof.verify(&self.header, epoch)?;
-        let next = EpochInfo::decode(&self.next)?;
-        if !next.epoch().is_next_of(epoch.epoch()) || !next.range().first().is_next_of(self.header.height) {
+        let next = ClaimedEpoch::decode(&self.next)?;
+        if !next.epoch.is_next_of(epoch.epoch()) || !next.range.first().is_next_of(self.header.height) {
             return Err(Fault::BadEpoch);
         }
-        Ok(HandoverFacts {
+        let facts = HandoverFacts {
             boundary_id: self.header.id(),
-            epoch: next.epoch(),
-            range: next.range(),
+            epoch: next.epoch,
+            range: next.range,
             bytes: self.next.clone().into(),
-        })
+        };
+        Ok((epoch.sibling(next.check(Some(epoch.validators()))?, hash), facts))
     }
 }

@@ -44,6 +44,7 @@
 mod advert;
 mod anchor;
 mod assemble;
+mod batch;
 mod block;
 pub mod build;
 mod certificate;
@@ -54,6 +55,7 @@ mod finality;
 mod genesis;
 mod handover;
 mod header;
+mod key_points;
 mod native_chain;
 mod rules;
 mod segment;

@@ -52,16 +52,17 @@ impl Chain for NativeChain {
     type Segment = Segment;
 
     fn decode_epoch(&self, epoch: &[u8]) -> Result<EpochContext, Fault> {
-        Ok(EpochContext::of_chain(self.chain_id, self.genesis_id, EpochInfo::decode(epoch)?))
+        let (info, hash) = (EpochInfo::decode(epoch)?, EpochInfo::hash_of(epoch));
+        Ok(EpochContext::of_chain(self.chain_id, self.genesis_id, info, hash))
     }
 
-    fn verify_handover(&self, epoch: &EpochContext, handover: &[u8]) -> Result<HandoverFacts, Fault> {
-        let facts = Handover::decode(handover)?.verify(epoch)?;
+    fn verify_handover(&self, epoch: &EpochContext, handover: &[u8]) -> Result<(EpochContext, HandoverFacts), Fault> {
+        let (next, facts) = Handover::decode(handover)?.verify(epoch)?;
         // The anchor may be its epoch's last block. Then no certificate puts another one in its place.
         if epoch.range().last() == self.anchor.height && facts.boundary_id != self.anchor.id {
             return Err(Fault::WrongAnchor);
         }
-        Ok(facts)
+        Ok((next, facts))
     }
 
     fn verify_tip(&self, epoch: &EpochContext, tip: &[u8]) -> Result<TipCheck, Fault> {

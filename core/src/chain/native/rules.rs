@@ -91,17 +91,18 @@ impl Rule {
 impl EpochContext {
     /// The epoch `info` of the chain that begins with `genesis`; `info` must be trusted.
     pub fn new(genesis: &Genesis, info: EpochInfo) -> Self {
-        Self::of_chain(genesis.chain_id(), genesis.id(), info)
+        let hash = info.hash();
+        Self::of_chain(genesis.chain_id(), genesis.id(), info, hash)
     }
 
-    pub(crate) fn of_chain(chain_id: Hash, genesis_id: Hash, info: EpochInfo) -> Self {
-        let hash = info.hash();
+    /// The epoch `info`, whose hash is `hash`.
+    pub(crate) fn of_chain(chain_id: Hash, genesis_id: Hash, info: EpochInfo, hash: Hash) -> Self {
         Self { chain_id, genesis_id, info, hash, empty_payload: payload_hash(&[]) }
     }
 
-    /// Another epoch of the same chain; `info` must be trusted, or about to be checked.
-    pub(super) fn sibling(&self, info: EpochInfo) -> Self {
-        Self::of_chain(self.chain_id, self.genesis_id, info)
+    /// Another epoch of the same chain, whose hash is `hash`; `info` must be trusted, or about to be checked.
+    pub(super) fn sibling(&self, info: EpochInfo, hash: Hash) -> Self {
+        Self::of_chain(self.chain_id, self.genesis_id, info, hash)
     }
 
     /// The chain's id.

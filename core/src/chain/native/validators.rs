@@ -4,9 +4,12 @@
 //! validator everywhere, and makes equal sets encode, and so hash, equally.
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
+use curve25519_dalek::edwards::EdwardsPoint;
 use serde::{Deserialize, Serialize};
 
+use super::key_points::KeyPoints;
 use super::signature::ValidatorKey;
 use crate::limits::MAX_VALIDATORS;
 
@@ -20,10 +23,27 @@ pub struct Validator {
 }
 
 /// Between one and [`MAX_VALIDATORS`] validators in ascending order of their keys.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// Two sets are equal where their validators are. The keys are decoded once, when the set is made, and shared by clones.
+#[derive(Clone, Debug)]
 pub struct ValidatorSet {
     validators: Vec<Validator>,
     total: u128,
+    keys: KeyPoints,
+}
+
+impl PartialEq for ValidatorSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.validators == other.validators
+    }
+}
+
+impl Eq for ValidatorSet {}
+
+impl Hash for ValidatorSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.validators.hash(state);
+    }
 }
 
 /// Why validators don't form a set.
@@ -55,31 +75,29 @@ pub enum ValidatorSetError {
 impl ValidatorSet {
     /// Checks `validators`, which must be in ascending order of their keys.
     pub fn new(validators: Vec<Validator>) -> Result<Self, ValidatorSetError> {
-        if validators.is_empty() {
-            return Err(ValidatorSetError::Empty);
-        }
-        if validators.len() > MAX_VALIDATORS {
-            return Err(ValidatorSetError::TooMany(validators.len()));
-        }
-        let mut before: Option<&ValidatorKey> = None;
-        for (index, validator) in validators.iter().enumerate() {
-            if validator.power == 0 {
-                return Err(ValidatorSetError::ZeroPower(index));
-            }
-            if before == Some(&validator.key) {
-                return Err(ValidatorSetError::DuplicateKey(index));
-            }
-            if before > Some(&validator.key) {
-                return Err(ValidatorSetError::NotAscending(index));
-            }
-            before = Some(&validator.key);
-        }
-        // Apart and last: everything above costs nothing beside decoding a point.
-        for (index, validator) in validators.iter().enumerate() {
-            check_key(&validator.key, index)?;
-        }
+        check_listing(&validators)?;
+        // Last: everything above costs nothing beside decoding a point.
+        let points = validators.iter().enumerate().map(|(index, validator)| decode_key(&validator.key, index));
+        let keys = KeyPoints::new(points.collect::<Result<_, _>>()?);
         let total = sum(validators.iter());
-        Ok(Self { validators, total })
+        Ok(Self { validators, total, keys })
+    }
+
+    /// The same where `before`, a set that most of the keys are known from, is at hand: only the others are decoded, as
+    /// few validators change from epoch to epoch.
+    pub(super) fn new_after(before: &Self, validators: Vec<Validator>) -> Result<Self, ValidatorSetError> {
+        check_listing(&validators)?;
+        let keys = if before.validators.iter().map(|known| &known.key).eq(validators.iter().map(|new| &new.key)) {
+            before.keys.clone()
+        } else {
+            let points = validators.iter().enumerate().map(|(index, validator)| {
+                let known = before.index_of(&validator.key).and_then(|place| before.keys.get(place));
+                known.map_or_else(|| decode_key(&validator.key, index), Ok)
+            });
+            KeyPoints::new(points.collect::<Result<_, _>>()?)
+        };
+        let total = sum(validators.iter());
+        Ok(Self { validators, total, keys })
     }
 
     /// Sorts `validators` first; for whoever makes a set.
@@ -103,6 +121,11 @@ impl ValidatorSet {
         self.validators.binary_search_by_key(key, |validator| validator.key).ok()
     }
 
+    /// The keys as points, in the order of the validators.
+    pub(super) fn keys(&self) -> &KeyPoints {
+        &self.keys
+    }
+
     /// The power of all validators together. 4,096 powers of 64 bits stay below 2^76.
     pub fn total_power(&self) -> u128 {
         self.total
@@ -115,12 +138,36 @@ impl ValidatorSet {
     }
 }
 
+/// All rules of a set but those of single keys: of bounded work, without decoding a point.
+pub(super) fn check_listing(validators: &[Validator]) -> Result<(), ValidatorSetError> {
+    if validators.is_empty() {
+        return Err(ValidatorSetError::Empty);
+    }
+    if validators.len() > MAX_VALIDATORS {
+        return Err(ValidatorSetError::TooMany(validators.len()));
+    }
+    let mut before: Option<&ValidatorKey> = None;
+    for (index, validator) in validators.iter().enumerate() {
+        if validator.power == 0 {
+            return Err(ValidatorSetError::ZeroPower(index));
+        }
+        if before == Some(&validator.key) {
+            return Err(ValidatorSetError::DuplicateKey(index));
+        }
+        if before > Some(&validator.key) {
+            return Err(ValidatorSetError::NotAscending(index));
+        }
+        before = Some(&validator.key);
+    }
+    Ok(())
+}
+
 /// The power of `validators` together.
 pub(crate) fn sum<'a>(validators: impl Iterator<Item = &'a Validator>) -> u128 {
     validators.fold(0, |total, validator| total.saturating_add(u128::from(validator.power)))
 }
 
-fn check_key(key: &ValidatorKey, index: usize) -> Result<(), ValidatorSetError> {
+fn decode_key(key: &ValidatorKey, index: usize) -> Result<EdwardsPoint, ValidatorSetError> {
     let point =
         ed25519_dalek::VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| ValidatorSetError::InvalidKey(index))?;
     if !is_reduced(key.as_bytes()) {
@@ -129,7 +176,7 @@ fn check_key(key: &ValidatorKey, index: usize) -> Result<(), ValidatorSetError> 
     if point.is_weak() {
         return Err(ValidatorSetError::WeakKey(index));
     }
-    Ok(())
+    Ok(point.to_edwards())
 }
 
 /// Whether the y coordinate in an encoded point is below the field's prime 2^255 - 19. Decoding takes it modulo the

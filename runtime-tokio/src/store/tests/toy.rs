@@ -65,7 +65,7 @@ impl Chain for ToyChain {
         Ok(())
     }
 
-    fn verify_handover(&self, _: &(), _: &[u8]) -> Result<HandoverFacts, Fault> {
+    fn verify_handover(&self, _: &(), _: &[u8]) -> Result<((), HandoverFacts), Fault> {
         Err(Fault::Host(0))
     }
 

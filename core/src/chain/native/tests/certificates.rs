@@ -130,7 +130,7 @@ fn chain_id_is_signed() {
     use crate::chain::Chain;
     assert_eq!(chain.verify_tip(&other, &net.tip(9).encode()), Err(Fault::WrongChain));
     assert_eq!(chain.verify_tip(&other, &net.tip(25).encode()), Err(Fault::WrongChain));
-    assert_eq!(chain.verify_handover(&other, &net.handover(0).encode()), Err(Fault::WrongChain));
+    assert_eq!(chain.verify_handover(&other, &net.handover(0).encode()).err(), Some(Fault::WrongChain));
     let result = chain.verify_segment(&other, &certified(3, 9), &net.segment(3, 9), &[]);
     assert_eq!(result.unwrap_err(), Fault::WrongChain);
     // A header relabelled for the other chain, under votes of this one for the relabelled header.

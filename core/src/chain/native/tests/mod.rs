@@ -1,6 +1,7 @@
 //! Tests of the native chain: a small network with real keys ([`Net`]), and attacks on what it made.
 
 mod anchors;
+mod batches;
 mod blocks;
 mod certificates;
 mod encoding;

@@ -24,11 +24,12 @@ fn a_whole_chain_verifies_from_genesis() {
             parent = facts.last_id;
         }
         let handover = net.handover(index).encode();
-        let facts = chain.verify_handover(&epoch, &handover).unwrap();
+        let (next, facts) = chain.verify_handover(&epoch, &handover).unwrap();
         assert_eq!(facts.boundary_id, parent);
         let tip = chain.verify_tip(&epoch, &net.tip(last).encode()).unwrap();
         assert!(matches!(tip, TipCheck::Final(facts) if facts.id == parent && facts.height == height(last)));
         epoch = chain.decode_epoch(&facts.bytes).unwrap();
+        assert_eq!(next, epoch);
         let other = chain.verify_tip(&epoch, &net.tip(last).encode()).unwrap();
         assert_eq!(other, TipCheck::OtherEpoch(info.epoch()));
     }

@@ -1,8 +1,8 @@
 //! Published signature vectors: what others hold to be valid, and what not.
 
+use super::batches::verify_all;
 use super::validators::small_order_encodings;
 use super::*;
-use crate::chain::native::signature::verify_all;
 use crate::chain::native::{Signature, Validator, ValidatorKey, ValidatorSet, ValidatorSetError};
 
 fn bytes<const N: usize>(hex: &str) -> [u8; N] {
@@ -12,7 +12,7 @@ fn bytes<const N: usize>(hex: &str) -> [u8; N] {
 
 fn holds(key: &str, r: &str, s: &str, message: &[u8]) -> bool {
     let (key, signature) = (ValidatorKey::from_bytes(bytes(key)), Signature::from_parts(bytes(r), bytes(s)));
-    verify_all(message, [(&key, &signature)].into_iter())
+    verify_all(message, &[(key, signature)])
 }
 
 /// RFC 8032, section 7.1, tests 1 to 3: key, `R`, `s`, message.
@@ -53,7 +53,7 @@ fn zip_215() {
     for key in small_order_encodings() {
         for r in small_order_encodings() {
             let (key, signature) = (ValidatorKey::from_bytes(key), Signature::from_parts(r, zero));
-            assert!(verify_all(b"Zcash", [(&key, &signature)].into_iter()));
+            assert!(verify_all(b"Zcash", &[(key, signature)]));
             let error = ValidatorSet::new(vec![Validator { key, power: 1 }]).unwrap_err();
             assert!(matches!(error, ValidatorSetError::WeakKey(0) | ValidatorSetError::InvalidKey(0)));
             cases += 1;
