@@ -34,10 +34,10 @@ fn certificates(criterion: &mut Criterion) {
         let signers = certificate.signatures.len();
         let used = fresh();
         (0..MANY).for_each(|_| certificate.verify(Phase::One, header, &used).expect("it holds"));
-        group.bench_function(format!("{} signers, a set seen often", signers), |bencher| {
+        group.bench_function(format!("{signers} signers, a set seen often"), |bencher| {
             bencher.iter(|| certificate.verify(Phase::One, black_box(header), &used));
         });
-        group.bench_function(format!("{} signers, a new set, decoded", signers), |bencher| {
+        group.bench_function(format!("{signers} signers, a new set, decoded"), |bencher| {
             bencher.iter_batched_ref(
                 fresh,
                 |epoch| certificate.verify(Phase::One, black_box(header), epoch),

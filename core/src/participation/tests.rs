@@ -112,13 +112,13 @@ fn vote_floor_survives_restart() {
 
     // Without a record there is no permit, however fresh the tip is, and whatever others say.
     let mut lost = gate(VoteRecord::Lost);
-    assert_eq!(drain(&mut lost), [waits.clone()], "told at once");
+    assert_eq!(drain(&mut lost), core::slice::from_ref(&waits), "told at once");
     for age in [0, HOUR] {
         lost.handle_sync(wall(0), facts(100, 100, age));
         for validator in 1..=4 {
             lost.handle_advert(wall(0), word(validator, 100, 40));
         }
-        assert_eq!(drain(&mut lost), [waits.clone()], "nobody is asked for what doesn't help");
+        assert_eq!(drain(&mut lost), core::slice::from_ref(&waits), "nobody is asked for what doesn't help");
     }
     // With the record, found again, there is one.
     lost.handle_vote_record(VoteRecord::Last(View::new(39)));

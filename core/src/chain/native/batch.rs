@@ -76,6 +76,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Whether every signature is valid.
+    // Scalars are numbers modulo the group order: nothing overflows.
+    #[allow(clippy::arithmetic_side_effects)]
     pub(super) fn holds(self) -> bool {
         if !self.decoded {
             return false;

@@ -31,7 +31,7 @@ impl fmt::Display for OldTip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.age {
             Some(age) => {
-                write!(f, "the tip is {} old, more than max_tip_age allows ({})", words(age), words(self.most))?
+                write!(f, "the tip is {} old, more than max_tip_age allows ({})", words(age), words(self.most))?;
             }
             None => write!(f, "the age of the tip is not known")?,
         }
