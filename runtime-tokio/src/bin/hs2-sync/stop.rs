@@ -56,7 +56,7 @@ fn listen(parent: &Parent, then: fn()) -> Result<impl Future<Output = ()> + use<
     Ok(async move {
         if stop.await.is_err() {
             // The thread tells before it ends.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     })
 }
