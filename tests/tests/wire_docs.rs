@@ -256,9 +256,9 @@ fn certificates_are_signed_and_judged_as_the_documents_say() {
         changed.verify(Phase::One, header, &context).unwrap_err()
     };
     assert_eq!(judge(&|qc| qc.signers.push(0)), CertificateError::Bitmap, "a byte more");
-    assert_eq!(judge(&|qc| drop(qc.signers.pop())), CertificateError::Bitmap, "a byte less");
+    assert_eq!(judge(&|qc| qc.signers.truncate(qc.signers.len() - 1)), CertificateError::Bitmap, "a byte less");
     assert_eq!(judge(&|qc| qc.signers[1] |= 4), CertificateError::Bitmap, "a bit beyond the last");
-    assert_eq!(judge(&|qc| drop(qc.signatures.pop())), CertificateError::SignatureCount);
+    assert_eq!(judge(&|qc| qc.signatures.truncate(qc.signatures.len() - 1)), CertificateError::SignatureCount);
     assert_eq!(judge(&|qc| qc.signatures.swap(0, 1)), CertificateError::Signature, "another order");
     assert_eq!(judge(&|qc| qc.phase = Phase::Two), CertificateError::OtherPhase);
     assert_eq!(judge(&|qc| qc.height = qc.height.next()), CertificateError::OtherHeader);

@@ -147,8 +147,8 @@ impl Handles {
         let tail = keyspace(&db, "tail", TAIL_MEMTABLE_BYTES)?;
         let generation = live_generation(&index)?;
         // fjall would make empty ones without a word, and the state would be gone.
-        let missing = ["values", "pages"].map(|table| name_of(table, generation)).into_iter();
-        if let Some(name) = missing.filter(|name| !new && !db.keyspace_exists(name)).next() {
+        let mut missing = ["values", "pages"].map(|table| name_of(table, generation)).into_iter();
+        if let Some(name) = missing.find(|name| !new && !db.keyspace_exists(name)) {
             return Err(HandlesError::MissingTable(name));
         }
         let handles = Self {

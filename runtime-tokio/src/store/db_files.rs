@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lsm_tree::{AbstractTree as _, AnyTree, Config, Guard as _, SeqNo, SequenceNumberCounter};
+use lsm_tree::{AbstractTree as _, AnyTree, Config, SeqNo, SequenceNumberCounter};
 
 use super::failure::StoreFailure;
 
@@ -31,11 +31,11 @@ pub(super) fn fenced<T>(action: impl FnOnce() -> T) -> Option<T> {
 
 /// Fails unless there is a file at `path`: no folder, pipe or device.
 pub(super) fn require_file(path: &Path) -> Result<(), StoreFailure> {
-    require(path, "a file", |metadata| metadata.is_file())
+    require(path, "a file", std::fs::Metadata::is_file)
 }
 
 fn require_folder(path: &Path) -> Result<(), StoreFailure> {
-    require(path, "a folder", |metadata| metadata.is_dir())
+    require(path, "a folder", std::fs::Metadata::is_dir)
 }
 
 fn require(path: &Path, kind: &str, is_kind: impl Fn(&std::fs::Metadata) -> bool) -> Result<(), StoreFailure> {
@@ -154,7 +154,7 @@ fn names(folder: &Path) -> Result<Vec<(u64, String)>, StoreFailure> {
     require_file(&folder.join("current"))?;
     let table = open_table(folder)?;
     let rows =
-        fenced(|| table.prefix(b"n", SeqNo::MAX, None).map(|row| row.into_inner()).collect::<Result<Vec<_>, _>>());
+        fenced(|| table.prefix(b"n", SeqNo::MAX, None).map(lsm_tree::Guard::into_inner).collect::<Result<Vec<_>, _>>());
     let unreadable = || StoreFailure::damaged(folder, "the list of tables can't be read");
     let rows = rows.ok_or_else(unreadable)?.map_err(|_| unreadable())?;
     let row = |(key, name): &(lsm_tree::UserKey, lsm_tree::UserValue)| {

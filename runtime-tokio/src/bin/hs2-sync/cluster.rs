@@ -152,9 +152,9 @@ impl Folder {
         };
         let marker = dir.join(MARKER);
         if marker.is_file() {
-            remove_earlier(dir)?
+            remove_earlier(dir)?;
         } else {
-            require_empty(dir)?
+            require_empty(dir)?;
         }
         fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
         fs::write(&marker, UNFINISHED).map_err(CliError::file("written", &marker))?;

@@ -177,7 +177,7 @@ fn a_lost_marker_file_is_not_an_empty_store() {
     let genesis = dir.path().join("genesis");
     let document = fs::read(&genesis).unwrap();
     let lost: [&dyn Fn(); 3] = [&|| fs::remove_file(&genesis).unwrap(), &|| fs::write(&genesis, "").unwrap(), &|| {
-        fs::write(&genesis, "scribble").unwrap()
+        fs::write(&genesis, "scribble").unwrap();
     }];
     for (number, lose) in lost.into_iter().enumerate() {
         lose();
@@ -214,9 +214,9 @@ fn a_lost_marker_file_is_not_an_empty_store() {
         copy(dir.path(), copied.path());
         let path = copied.path().join(name);
         if path.is_dir() {
-            fs::remove_dir_all(&path).unwrap()
+            fs::remove_dir_all(&path).unwrap();
         } else {
-            fs::remove_file(&path).unwrap()
+            fs::remove_file(&path).unwrap();
         }
         let before = everything(copied.path());
         let error = open_or_create(copied.path(), &toy.anchor()).map(drop).unwrap_err();
