@@ -90,6 +90,10 @@ impl Application for Writer {
         self.store.persist().unwrap();
         Ok(())
     }
+
+    fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
+        Err(ExecuteError::Permanent(format!("no state is fetched here, and yet one of {height} came").into()))
+    }
 }
 
 fn genesis() -> Genesis {

@@ -104,11 +104,12 @@ pub enum StallReason {
 
 impl StallReason {
     /// All names that [`name`](Self::name) gives, for what lists every reason, as metrics do.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "no_peers",
         "no_target",
         "handover_missing",
         "blocks_missing",
+        "history_missing",
         "no_snapshot",
         "state_missing",
         "peers_slow",
@@ -125,7 +126,8 @@ impl StallReason {
             Self::NoTarget(_) => "no_target",
             Self::HandoverMissing(_) => "handover_missing",
             Self::BlocksMissing(_) => "blocks_missing",
-            Self::NoSnapshot(_) => "no_snapshot",
+            Self::HistoryMissing { .. } => "history_missing",
+            Self::NoSnapshot { .. } => "no_snapshot",
             Self::StateMissing(_) => "state_missing",
             Self::PeersSlow => "peers_slow",
             Self::VerifyLate => "verify_late",
