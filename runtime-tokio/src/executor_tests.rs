@@ -17,7 +17,7 @@ const INTERVAL: NonZeroU64 = NonZeroU64::new(1_000_000).unwrap();
 /// What a block puts in: so many values of 1 KiB, under keys of its own.
 const KEYS: u64 = 100;
 const BLOCKS: u64 = 700;
-const PAYLOAD: [u8; 60_000] = [0; 60_000];
+static PAYLOAD: [u8; 60_000] = [0; 60_000];
 
 fn changes(height: Height) -> Vec<(Vec<u8>, Vec<u8>)> {
     let key = |number: u64| (height.get() * KEYS + number).to_le_bytes().to_vec();
