@@ -64,10 +64,9 @@ pub trait Application: Send + 'static {
     fn uncommitted(&self) -> usize;
 
     /// Writes what was executed, up to [`applied`](Self::applied), so that it survives the end of the process, and lets go
-    /// of what it took. Where that fails it is called again before anything else is executed.
-    fn commit(&mut self) -> Result<(), ExecuteError> {
-        self.persist()
-    }
+    /// of what it took. Where that fails it is called again before anything else is executed. An application that has no
+    /// cheaper way does what [`persist`](Self::persist) does.
+    fn commit(&mut self) -> Result<(), ExecuteError>;
 
     /// Makes everything durable that was executed. Called now and then, and before the node stops.
     fn persist(&mut self) -> Result<(), ExecuteError>;
@@ -103,6 +102,10 @@ impl Application for NoApplication {
 
     fn uncommitted(&self) -> usize {
         0
+    }
+
+    fn commit(&mut self) -> Result<(), ExecuteError> {
+        self.persist()
     }
 
     fn persist(&mut self) -> Result<(), ExecuteError> {

@@ -104,6 +104,10 @@ impl Application for Broken {
         0
     }
 
+    fn commit(&mut self) -> Result<(), ExecuteError> {
+        self.persist()
+    }
+
     fn persist(&mut self) -> Result<(), ExecuteError> {
         Ok(())
     }

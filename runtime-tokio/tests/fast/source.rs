@@ -228,6 +228,10 @@ impl Application for Blind {
         0
     }
 
+    fn commit(&mut self) -> Result<(), ExecuteError> {
+        self.persist()
+    }
+
     fn persist(&mut self) -> Result<(), ExecuteError> {
         Ok(())
     }
