@@ -11,7 +11,7 @@ use crate::requests::{InFlight, Purpose};
 use crate::time::{Instant, micros};
 
 /// A download is taken from a peer that has sent nothing since, after so many times of what it was expected to take …
-const STALLED_FACTOR: u32 = 4;
+pub(crate) const STALLED_FACTOR: u32 = 4;
 /// … and not before this.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// Time over which the rate of what comes is taken.

@@ -7,6 +7,7 @@ mod coordinator;
 mod task;
 
 pub use coordinator::DownloadCoordinator;
+pub(crate) use coordinator::STALLED_FACTOR;
 pub use task::{BlockRange, DownloadProgress, DownloadStatistics, DownloadTask, TaskId};
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ impl Machine {
         self.advance(now);
         if let Some(request) = self.requests.remove(id) {
             self.timers.cancel(Timer::Request(id));
+            self.timers.cancel(Timer::Late(id));
             self.peers.ended(&request);
             // It begins again where what came is to be checked.
             self.end_trial(request.peer, request.purpose);
@@ -255,6 +256,7 @@ impl Machine {
                 peer.unpause(Kind::Bodies);
             }
             peer.claim = Some(status);
+            peer.mute = false;
         }
         self.peers.note_true(Kind::Status, self.now);
         self.ban_exposed();

@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::chain::Finalized;
 use crate::ids::{Height, PeerId, RequestId};
 use crate::machine::output::Output;
+use crate::machine::patience::HEDGE_AFTER;
 use crate::machine::state::{Machine, Timer};
 use crate::peers::{Ask, Peer, PeerOutcome};
 use crate::ranges::HeightRange;
@@ -19,18 +20,8 @@ const HEADER_WIRE_BYTES: u64 = 96;
 const BODIES_SLACK: u64 = 8;
 /// Bytes around payloads in an answer: its tag and, for each frame, a head. A frame holds at least one block.
 const FRAME_HEAD_BYTES: u64 = 9;
-/// Shortest time after which the head of line counts as late.
-const HEDGE_AFTER: Duration = Duration::from_millis(100);
-/// The head of line is late after so many times its expected duration.
-const HEDGE_FACTOR: u32 = 2;
-/// Bytes asked for twice stay below one in so many of the useful ones …
-const HEDGE_SHARE: u64 = 64;
-/// … plus this, so that a young sync can hedge at all.
-const HEDGE_FLOOR_BYTES: u64 = 256 << 10;
 /// Claims and tips are small: their time-out is this part of the usual one.
 const SMALL_TIMEOUT_SHARE: u32 = 2;
-/// Longest time that a peer is granted by what was expected of it, before the head of line counts as late.
-const HEDGE_PATIENCE: Duration = Duration::from_secs(2);
 /// The budget is mostly full with less than this part of it left …
 const PRESSING_SHARE: u64 = 4;
 /// … and the head of line is pressing in any case after this time.
@@ -278,7 +269,7 @@ impl Machine {
         }
         if !self.may_hedge(asked) {
             // It may be taken from its peer instead; nothing else need happen before that is due.
-            return Some(self.now.after(LOOK_AGAIN_AFTER));
+            return self.take_pressing(id, pressing);
         }
         if !self.budget.reserve(size, true) {
             return None;
@@ -306,41 +297,20 @@ impl Machine {
         full || (self.blocks.planned() >= limit && self.blocks.next_want(Height::ZERO).is_none())
     }
 
-    /// When a request counts as late: against what `second` would need for the same alone, and against what was expected
-    /// of it when it was asked, as far as that is a reasonable time.
-    pub(super) fn late_at(&self, id: RequestId, second: PeerId, size: u64, pressing: bool) -> Instant {
-        let Some(InFlight { purpose, sent, due, .. }) = self.requests.get(id) else { return self.now };
-        let known = self.peers.get(second);
-        let expected = known.map_or(Duration::MAX, |peer| peer.expected_alone(purpose.kind(), size));
-        let own = if pressing { Duration::ZERO } else { due.since(*sent).min(HEDGE_PATIENCE) };
-        sent.after(expected.saturating_mul(HEDGE_FACTOR).max(HEDGE_AFTER).max(own))
-    }
-
     /// Takes downloads, of blocks or of a state, from peers that are late, though others answer on time.
     pub(super) fn balance(&mut self) {
         for id in self.requests.balance_download_load(self.now, &self.peers) {
-            let Some(request) = self.requests.get(id).cloned() else { continue };
-            self.peers.outlasted(&request, self.now);
-            self.not_given(request.peer, request.purpose, false);
-            self.abandon_request(id);
-            self.record(&request, request.size, PeerOutcome::NoAnswer);
+            self.take_away(id);
         }
     }
 
-    /// Counts `size` against the cap on bytes that are asked for twice, if they fit. What comes twice is less: of an answer
-    /// that is given up nobody knows how much was under way, so all of it counts. Where the cap is reached, what is
-    /// late is taken from its peer and asked for anew all the same, only later
-    /// ([`DownloadCoordinator::balance_download_load`]).
-    ///
-    /// [`DownloadCoordinator::balance_download_load`]: crate::downloads::DownloadCoordinator::balance_download_load
-    pub(super) fn may_hedge(&mut self, size: u64) -> bool {
-        let cap = (self.counters.useful_bytes / HEDGE_SHARE).saturating_add(HEDGE_FLOOR_BYTES);
-        let spent = self.counters.hedged_bytes.saturating_add(size);
-        if spent > cap {
-            return false;
-        }
-        self.counters.hedged_bytes = spent;
-        true
+    /// Takes a download from its peer.
+    pub(super) fn take_away(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get(id).cloned() else { return };
+        self.peers.outlasted(&request, self.now);
+        self.not_given(request.peer, request.purpose, false);
+        self.abandon_request(id);
+        self.record(&request, request.size, PeerOutcome::NoAnswer);
     }
 
     /// Asks for bodies that an answer from the tip left out.
@@ -390,6 +360,7 @@ impl Machine {
             Kind::Handovers | Kind::Segment | Kind::Bodies | Kind::State => self.config.peer_timeout,
         };
         self.timers.set(Timer::Request(id), self.now.after(timeout));
+        self.await_answer(id, purpose);
         self.outputs.push_back(Output::Request { id, peer, request, max_response_bytes });
         Source::Request(id)
     }

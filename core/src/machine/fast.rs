@@ -5,12 +5,13 @@
 //! state nobody gives is left for another, and what was staged stays.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::calls::{BlockPoint, SnapshotBase};
 use crate::chain::{Finalized, HeaderFacts, SegmentClaim, SegmentEnd, SegmentRef};
 use crate::config::SyncStrategyType;
-use crate::ids::{Height, PeerId};
+use crate::ids::{Height, PeerId, RequestId};
 use crate::machine::output::{Event, StateProgress};
 use crate::machine::reason::StallReason;
 use crate::machine::stall::counted;
@@ -164,12 +165,12 @@ impl Machine {
     pub(super) fn offered_base(&self) -> Option<(Height, u64)> {
         let target = self.target.as_ref()?.facts.height;
         let believed = || self.peers.active().filter(|(_, peer)| !peer.is_doubted_on_states(self.now));
-        let claims = || believed().filter_map(|(_, peer)| Some((peer, peer.claim?.snapshots?)));
+        let claims = || believed().filter_map(|(id, peer)| Some((id, peer, peer.claim?.snapshots?)));
         // A newer one may be proven in a moment.
-        if claims().any(|(peer, claim)| claim.newest > target && peer.may_prove()) {
+        if claims().any(|(id, peer, claim)| claim.newest > target && peer.may_prove() && !self.is_given_up_on(id)) {
             return None;
         }
-        let heights = claims().flat_map(|(_, claim)| [(claim.newest, claim.bytes), (claim.oldest, claim.bytes)]);
+        let heights = claims().flat_map(|(_, _, claim)| [(claim.newest, claim.bytes), (claim.oldest, claim.bytes)]);
         // Where claims differ the smaller size is taken: a state that is larger than thought shows itself.
         heights
             .filter(|&(height, _)| height > self.applied && height <= target)
@@ -184,11 +185,15 @@ impl Machine {
 
     /// Asks for the headers that prove the newest height whose state is served.
     fn find_base(&mut self) {
-        if self.fast.wanted.is_some() {
-            let asked = self.requests.any(|purpose| purpose == Purpose::Base);
+        if let Some((height, claim)) = self.fast.wanted {
             let checking = self.jobs.values().any(|pending| matches!(pending.origin, Some((_, Purpose::Base))));
-            if asked || checking {
-                return;
+            let asked = self.requests.iter().filter(|(_, request)| request.purpose == Purpose::Base);
+            let asked: Vec<(RequestId, PeerId)> = asked.map(|(id, request)| (id, request.peer)).collect();
+            match asked[..] {
+                _ if checking => return,
+                [] => {}
+                [(id, first)] => return self.hedge_base(id, first, height, &claim),
+                _ => return,
             }
         }
         let Some((height, _)) = self.offered_base() else {
@@ -198,19 +203,42 @@ impl Machine {
             return;
         };
         let Some(claim) = self.base_claim(height) else { return };
-        let size = u64::from(crate::limits::MAX_SEGMENT_BYTES);
         let range = claim.range;
         let proves = |peer: &Peer| peer.claims(range) || peer.proves_state(height, range);
         let Some(peer) = self.choose_who(Kind::Segment, Ask::Whole(EXPECTED_BASE_BYTES), proves) else { return };
-        let reserved = size.saturating_mul(MEMORY_FACTOR);
-        if self.budget.reserve(reserved, true) {
-            let certified = claim.end == SegmentEnd::Certified;
-            let request = Request::Segment { range, certified, audit: false, bodies: 0 };
+        if self.ask_base(peer, &claim) {
             self.fast.wanted = Some((height, claim));
             let offers =
                 |peer: &Peer| peer.claim.and_then(|claim| claim.snapshots).is_some_and(|states| states.holds(height));
             self.fast.offered_by = self.peers.active().filter(|(_, peer)| offers(peer)).map(|(id, _)| id).collect();
+        }
+    }
+
+    /// Asks for the headers of a base. False where the budget is full.
+    fn ask_base(&mut self, peer: PeerId, claim: &SegmentClaim) -> bool {
+        let reserved = u64::from(crate::limits::MAX_SEGMENT_BYTES).saturating_mul(MEMORY_FACTOR);
+        let is_reserved = self.budget.reserve(reserved, true);
+        if is_reserved {
+            let certified = claim.end == SegmentEnd::Certified;
+            let request = Request::Segment { range: claim.range, certified, audit: false, bodies: 0 };
             self.send(peer, Purpose::Base, request, EXPECTED_BASE_BYTES, reserved);
+        }
+        is_reserved
+    }
+
+    /// Asks a second peer for the headers of a base where the first is late: the very same, since what comes is held
+    /// against what was asked for.
+    fn hedge_base(&mut self, id: RequestId, first: PeerId, height: Height, claim: &SegmentClaim) {
+        let range = claim.range;
+        let proves = |peer: &Peer| peer.claims(range) || peer.proves_state(height, range);
+        let eligible = |id: PeerId, peer: &Peer| id != first && proves(peer);
+        let size = EXPECTED_BASE_BYTES;
+        let second = self.peers.choose(Kind::Segment, Ask::Whole(size), self.now, &mut self.rng, eligible);
+        if let Some(second) = second
+            && self.is_late(id, second, size)
+            && self.may_hedge(size)
+        {
+            self.ask_base(second, claim);
         }
     }
 
@@ -240,6 +268,7 @@ impl Machine {
     pub(super) fn take_base(&mut self, peer: PeerId, segment: SegmentRef, header: HeaderFacts, bytes: u64) {
         self.vindicated(peer, Kind::Segment, bytes);
         let Some((height, claim)) = self.fast.wanted.take() else { return };
+        self.take_back(|purpose| purpose == Purpose::Base);
         let tip = match (claim.end, self.target.as_ref().map(|target| &target.proof)) {
             (SegmentEnd::Certified | SegmentEnd::CertifiedUpTo, _) => None,
             // The target may have risen since: then this one is asked for again.

@@ -238,6 +238,7 @@ impl Machine {
 
     fn request_ended(&mut self, id: RequestId, request: &InFlight) {
         self.timers.cancel(Timer::Request(id));
+        self.timers.cancel(Timer::Late(id));
         self.peers.ended(request);
         self.end_trial(request.peer, request.purpose);
         self.budget.release(request.reserved);
@@ -311,11 +312,12 @@ impl Machine {
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
                 Timer::Request(id) => self.request_timed_out(id),
+                Timer::Late(id) => self.look_at_late(id),
                 Timer::Job(id) => self.job_timed_out(id),
                 Timer::Call(id) => self.call_timed_out(id),
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
-                Timer::Hedge | Timer::Fast | Timer::Tokens | Timer::Newcomers => {}
+                Timer::Hedge | Timer::Fast | Timer::Tokens | Timer::Newcomers | Timer::Look => {}
                 Timer::Rotate => self.rotate(),
                 Timer::Stall => self.check_stall(),
             }
@@ -347,22 +349,12 @@ impl Machine {
             self.not_given(peer, purpose, false);
         }
         let Some(request) = self.abandon_request(id) else { return };
-        self.no_answer(&request);
-    }
-
-    /// A peer did not answer, or not in time.
-    pub(super) fn no_answer(&mut self, request: &InFlight) {
-        let id = request.peer;
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        match request.purpose {
-            Purpose::Status => peer.mute = true,
-            Purpose::Tip(_) | Purpose::Handovers(_) => {
-                peer.failed_to_prove(self.now);
-            }
-            _ => {}
+        if let (Purpose::Tip(_) | Purpose::Handovers(_), Some(peer)) =
+            (request.purpose, self.peers.get_mut(request.peer))
+        {
+            peer.failed_to_prove(self.now);
         }
-        self.record(request, request.size, PeerOutcome::NoAnswer);
-        self.claims_changed = true;
+        self.no_answer(&request);
     }
 
     /// Notes what became of a request.

@@ -2,13 +2,13 @@
 //! request that failed is simply wanted again.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use crate::calls::{Apply, BlockPoint, Replay};
 use crate::config::SyncStrategyType;
-use crate::ids::{Epoch, Height, PeerId};
-use crate::limits::{GRID, MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES, MAX_TIP_BYTES};
+use crate::ids::{Epoch, Height, PeerId, RequestId};
+use crate::limits::{MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_TIP_BYTES};
 use crate::machine::output::Event;
+use crate::machine::patience::GIVE_UP;
 use crate::machine::state::{Call, Machine, Phase, Timer};
 use crate::peers::Ask;
 use crate::ranges::HeightRange;
@@ -18,20 +18,19 @@ use crate::wire::Request;
 /// Payload bytes that one apply call carries at most: enough to spread the cost of an fsync, little against the budget.
 const APPLY_BYTES: u64 = 8 << 20;
 /// Share of the budget that one apply call may hold, where that is less.
-const APPLY_SHARE_OF_BUDGET: u64 = 8;
+pub(super) const APPLY_SHARE_OF_BUDGET: u64 = 8;
 /// Apply calls that are out at once: one is stored while the one before is executed.
 pub(super) const APPLY_CALLS: usize = 2;
 /// Blocks that one replay call covers.
 const REPLAY_BLOCKS: u64 = 4096;
 /// Who stands by is asked for its status once in so many intervals.
 const STANDBY_INTERVALS: u32 = 10;
-/// Tips that are asked for at once.
+/// Tips that are asked for at once, and as many again where those are late.
 const TIP_REQUESTS: usize = 3;
-/// Who came later than this after everything that is proven was applied is not waited for any more: somebody comes all the
-/// time, if only to be waited for.
-const LATECOMERS: Duration = Duration::from_secs(5);
-/// Followers at once: a second where the first says nothing though others claim more.
-const FOLLOWERS: usize = 2;
+/// Bytes of handovers that a second peer is asked for.
+const HEDGED_HANDOVER_BYTES: u64 = 64 << 10;
+/// Peers that are asked for the same handovers: a second where the first is late.
+const HANDOVER_SOURCES: usize = 2;
 
 impl Machine {
     /// Does everything that can be done now.
@@ -136,7 +135,6 @@ impl Machine {
             && self.state_is_offered_above(self.target().unwrap_or(self.applied));
         let applied = self.epochs.of_height(self.applied).filter(|_| !by_state);
         let applied = applied.map_or(newest.epoch(), crate::chain::EpochRef::epoch);
-        let requests = &self.requests;
         let checking: Vec<Epoch> = self
             .jobs
             .values()
@@ -145,19 +143,27 @@ impl Machine {
                 _ => None,
             })
             .collect();
-        let asked = |from| checking.contains(&from) || requests.any(|purpose| purpose == Purpose::Handovers(from));
         let boundary = newest.range().last();
         let trusted = newest.epoch();
+        // An answer that everything waits for is asked of a second peer where it is late.
+        let asked = |from| {
+            let count = self.requests.iter().filter(|(_, request)| request.purpose == Purpose::Handovers(from)).count();
+            checking.contains(&from) || count >= if from == trusted { HANDOVER_SOURCES } else { 1 }
+        };
         for from in self.epochs.wanted(claimed, applied, asked) {
             let size = u64::from(MAX_HANDOVERS_BYTES);
-            let eligible = |_: PeerId, peer: &crate::peers::Peer| {
-                peer.claim.is_some_and(|claim| claim.epoch > from || (at_boundary && claim.tip >= boundary))
+            let first = self.requests.iter().find(|(_, request)| request.purpose == Purpose::Handovers(from));
+            let first = first.map(|(id, request)| (id, request.peer));
+            let eligible = |id: PeerId, peer: &crate::peers::Peer| {
+                let holds =
+                    peer.claim.is_some_and(|claim| claim.epoch > from || (at_boundary && claim.tip >= boundary));
+                holds && first.is_none_or(|(_, asked)| asked != id)
             };
             let choose = |machine: &mut Self| {
                 machine.peers.choose(Kind::Handovers, Ask::Whole(0), machine.now, &mut machine.rng, eligible)
             };
             let mut chosen = choose(self);
-            if chosen.is_none() && from == trusted {
+            if chosen.is_none() && first.is_none() && from == trusted {
                 // Those who could give it may all be on trial with answers that wait for this one.
                 let peers = &self.peers;
                 let on_trial = |id| peers.get(id).is_some_and(|peer| peer.awaits_judgement(Kind::Handovers));
@@ -167,11 +173,22 @@ impl Machine {
                 chosen = choose(self);
             }
             let Some(peer) = chosen else { continue };
+            let mut max = MAX_HANDOVERS;
+            if let Some((id, _)) = first {
+                // A few are enough to go on with.
+                let each = self.epochs.handover_bytes();
+                let few = HEDGED_HANDOVER_BYTES.checked_div(each).unwrap_or(u64::MAX);
+                max = u32::try_from(few).unwrap_or(MAX_HANDOVERS).clamp(1, MAX_HANDOVERS);
+                let expected = each.saturating_mul(max.into());
+                if !self.is_late(id, peer, expected) || !self.may_hedge(expected) {
+                    continue;
+                }
+            }
             // The trusted end is what everything else waits for.
             if !self.budget.reserve(size, from == trusted) {
                 continue;
             }
-            let request = Request::Handovers { from, max: MAX_HANDOVERS };
+            let request = Request::Handovers { from, max };
             self.send(peer, Purpose::Handovers(from), request, 0, size);
         }
     }
@@ -179,13 +196,13 @@ impl Machine {
     fn ask_tips(&mut self) {
         let newest = self.epochs.newest().epoch();
         let known = self.target().unwrap_or(self.stored.height).max(self.applied);
-        let asked: Vec<PeerId> = self
+        let asked: Vec<(RequestId, PeerId)> = self
             .requests
             .iter()
             .filter(|(_, request)| request.purpose.kind() == Kind::Tip)
-            .map(|(_, request)| request.peer)
+            .map(|(id, request)| (id, request.peer))
             .collect();
-        let mut busy = asked;
+        let mut busy: Vec<PeerId> = asked.iter().map(|&(_, peer)| peer).collect();
         for pending in self.jobs.values() {
             if let Some((peer, Purpose::Tip(_))) = pending.origin {
                 busy.push(peer);
@@ -204,7 +221,9 @@ impl Machine {
             })
             .collect();
         candidates.sort_unstable();
-        let room = TIP_REQUESTS.saturating_sub(busy.len());
+        let Some(&(_, _, best)) = candidates.last() else { return };
+        let late = asked.into_iter().filter(|&(id, _)| self.is_late(id, best, 0)).count().min(TIP_REQUESTS);
+        let room = TIP_REQUESTS.saturating_add(late).saturating_sub(busy.len());
         for (_, _, peer) in candidates.into_iter().rev().take(room) {
             let size = u64::from(MAX_TIP_BYTES);
             if self.budget.reserve(size, true) {
@@ -285,58 +304,6 @@ impl Machine {
         }
     }
 
-    /// Follows the tip: one answer at a time from where we stand; a second peer where the first says nothing though
-    /// others claim more.
-    fn follow(&mut self) {
-        let after = self.blocks.planned();
-        // What an answer may leave out of its bodies is downloaded as ever.
-        self.download_missing();
-        if self.epochs.of_height(after.next()).is_none() {
-            self.claims_changed |= self.epochs.newest().range().last() == after && self.claimed.is_some();
-            return;
-        }
-        if self.until.is_some_and(|until| after >= until) || self.blocks.next_want(Height::ZERO).is_some() {
-            return;
-        }
-        let checking =
-            self.jobs.values().any(|pending| matches!(pending.origin, Some((_, Purpose::Follow(at))) if at == after));
-        let busy: Vec<PeerId> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| request.purpose == Purpose::Follow(after))
-            .map(|(_, request)| request.peer)
-            .collect();
-        let behind = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip > after);
-        let anyone_ahead = self.peers.active().any(|(id, peer)| behind(peer) && !busy.contains(&id));
-        let wanted = if busy.is_empty() {
-            1
-        } else if anyone_ahead {
-            FOLLOWERS
-        } else {
-            0
-        };
-        if checking || busy.len() >= wanted {
-            return;
-        }
-        let usable = |id: PeerId, peer: &crate::peers::Peer| {
-            let holds = peer.claim.is_some_and(|claim| claim.earliest <= after.next() && claim.tip >= after);
-            holds && !busy.contains(&id) && (behind(peer) || !anyone_ahead)
-        };
-        let Some(peer) = self.peers.choose(Kind::Follow, Ask::Whole(0), self.now, &mut self.rng, usable) else {
-            return;
-        };
-        let Some(known) = self.peers.get(peer) else { return };
-        let most = known.request_bytes().min(self.budget.limit() / APPLY_SHARE_OF_BUDGET);
-        let max_bytes = u32::try_from(most).unwrap_or(u32::MAX);
-        let headers = GRID.saturating_mul(512).saturating_add(32 << 10);
-        let reserved = u64::from(max_bytes.max(MAX_PAYLOAD_BYTES)).saturating_add(headers);
-        // A second one is not worth a piece of history.
-        if self.budget.reserve(reserved, true) || (busy.is_empty() && self.reserve_before_history(reserved)) {
-            let request = Request::Follow { after, max_bytes, audit: self.config.full_audit };
-            self.send(peer, Purpose::Follow(after), request, 0, reserved);
-        }
-    }
-
     /// Says so once when everything that can be proven is applied.
     fn check_reached(&mut self) {
         let walking = self.strategy == SyncStrategyType::Fast;
@@ -353,20 +320,32 @@ impl Machine {
         let settling = self.settling.filter(|&(height, _)| height == self.applied);
         self.settling = heard.then_some(settling.unwrap_or((self.applied, self.now)));
         let since = self.settling.map_or(self.now, |(_, since)| since);
-        let in_time = |peer: &crate::peers::Peer| peer.placed_at() <= since.after(LATECOMERS);
-        // Who was asked in vain before is asked again now and then; that holds nothing up.
-        let hopeful = |id: PeerId| self.peers.get(id).is_some_and(|peer| peer.may_prove() && in_time(peer));
+        // Who comes later than that after everything that is proven was applied is not waited for: somebody comes all the
+        // time, if only to be waited for.
+        let in_time = |peer: &crate::peers::Peer| peer.placed_at() <= since.after(GIVE_UP);
+        // Who was asked in vain before is asked again now and then; that holds nothing up, and no more does the proof of
+        // what is here already.
+        let hopeful = |id: PeerId| {
+            let claims_more = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip > self.applied);
+            self.peers.get(id).is_some_and(|peer| peer.may_prove() && claims_more(peer) && in_time(peer))
+        };
+        // One that says nothing holds up nothing for long, where most have said that there is no more.
+        let gives_up = self.most_have_no_more();
         let waits = self.requests.iter().any(|(_, request)| match request.purpose {
+            _ if gives_up && self.is_given_up(request) => false,
             Purpose::Tip(_) | Purpose::Handovers(_) => hopeful(request.peer),
             Purpose::Contest(_) => true,
             Purpose::Status | Purpose::Segment { .. } | Purpose::Bodies(_) | Purpose::Follow(_) => false,
             Purpose::Base | Purpose::State(_) => true,
         });
         let checks = !self.jobs.is_empty();
-        let settled = self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(_, peer)| match peer.claim {
-            // Who failed to prove a claim gains nothing by another one until it proves something.
-            Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
-            None => peer.mute,
+        let settled = self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(id, peer)| {
+            let said = match peer.claim {
+                // Who failed to prove a claim gains nothing by another one until it proves something.
+                Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
+                None => peer.mute,
+            };
+            said || (gives_up && self.is_given_up_on(id))
         });
         if enough || (heard && settled && !waits && !checks) {
             let Some(id) = self.applied_id else { return };

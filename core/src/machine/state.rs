@@ -42,6 +42,10 @@ pub(super) enum Timer {
     Request(RequestId),
     Job(JobId),
     Call(CallId),
+    /// This small question may be late.
+    Late(RequestId),
+    /// Somebody else than who is followed is asked for its status.
+    Look,
     /// Ask this peer for its status.
     Status(PeerId),
     /// A rest of this peer is over.
@@ -206,6 +210,8 @@ pub struct Machine {
     pub(super) contest: Option<Contest>,
     /// The height of the conflict that is being checked.
     pub(super) conflict_height: Option<Height>,
+    /// Who told last what follows the tip.
+    pub(super) told_last: Option<PeerId>,
     pub(super) reached: Option<Height>,
     /// The height at which everything proven was applied, and since when it waits for peers to say that there is no more.
     pub(super) settling: Option<(Height, Instant)>,
@@ -305,6 +311,7 @@ impl Machine {
             claimed: None,
             contest: None,
             conflict_height: None,
+            told_last: None,
             reached: None,
             settling: None,
             watch: Watch::new(now),

@@ -96,6 +96,8 @@ impl Machine {
             return;
         }
         self.vindicated(peer, Kind::Handovers, bytes);
+        let newest = self.epochs.newest().epoch();
+        self.take_back(|purpose| matches!(purpose, Purpose::Handovers(from) if from < newest));
         if let Some(last) = links.last() {
             let facts = TipFacts {
                 height: last.boundary,
@@ -262,6 +264,7 @@ impl Machine {
         // It is here already; the head of line may take more than its share for one answer.
         self.budget.reserve_forced(held);
         self.vindicated(peer, Kind::Follow, bytes);
+        self.told_last = Some(peer);
         self.raise_target(facts, proof);
         if let Some(known) = self.peers.get_mut(peer) {
             known.blocks = known.blocks.saturating_add(delivered.above(range.first()).saturating_add(1));

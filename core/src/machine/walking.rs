@@ -9,7 +9,6 @@ use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, S
 use crate::chain::Finalized;
 use crate::ids::{CallId, PeerId};
 use crate::limits::MAX_STATE_BYTES;
-use crate::machine::download::LOOK_AGAIN_AFTER;
 use crate::machine::fast::serves_state;
 use crate::machine::output::{Event, HaltReason};
 use crate::machine::state::{Call, Machine};
@@ -143,7 +142,7 @@ impl Machine {
         }
         if !self.may_hedge(most) {
             // It may be taken from its peer instead.
-            return Some(self.now.after(LOOK_AGAIN_AFTER));
+            return self.take_pressing(id, true);
         }
         let source = self.send_state_request(second, batch, &want, size, true)?;
         if let Some(walk) = &mut self.fast.walk {

@@ -112,6 +112,11 @@ impl Line {
         !self.filled && self.bytes_per_second > 0
     }
 
+    /// Whether it was once asked for as much as it can give, or more: what it can is known then.
+    pub(crate) fn is_known(&self) -> bool {
+        self.filled
+    }
+
     /// Throughput, if it was measured.
     pub(crate) fn measured(&self) -> Option<u64> {
         (self.bytes_per_second > 0).then_some(self.bytes_per_second)

@@ -147,7 +147,14 @@ impl SyncPeerManager {
     /// that. True where that is so.
     pub(crate) fn outlasted(&mut self, request: &InFlight, now: Instant) -> bool {
         let Some(peer) = self.peers.get_mut(request.peer) else { return false };
-        if request.due > now || peer.line.last_delivery > request.sent {
+        if request.due > now {
+            return false;
+        }
+        // Small answers pass where large ones don't, and say nothing of the line.
+        if !request.purpose.kind().is_bulk() {
+            return true;
+        }
+        if peer.line.last_delivery > request.sent {
             return false;
         }
         peer.line.outlasted(request.size, now.since(request.sent));

@@ -86,6 +86,13 @@ impl Epochs {
         self.links.get(&epoch).map(|link| (link.boundary_id, &link.bytes))
     }
 
+    /// Bytes that one handover is expected to have: as many as the newest that is known, or as its own set.
+    pub(crate) fn handover_bytes(&self) -> u64 {
+        let newest = self.newest();
+        let link = newest.epoch().prev().and_then(|ended| self.links.get(&ended));
+        u64::try_from(link.map_or(newest.bytes().len(), |link| link.bytes.len())).unwrap_or(u64::MAX)
+    }
+
     /// The epochs from whose end on handovers should be asked for, where peers claim `claimed` as the newest epoch and
     /// blocks stand in epoch `applied`. `asked` tells which are in flight already.
     pub(crate) fn wanted(&self, claimed: Epoch, applied: Epoch, asked: impl Fn(Epoch) -> bool) -> Vec<Epoch> {
