@@ -420,7 +420,7 @@ impl Shared {
                         self.service.overspent(group, true, work);
                     }
                     tracing::debug!(%peer, work, "a connection cost too much");
-                    connection.close(CLOSE_CODE, OVERSPENT.as_bytes());
+                    farewell::close(&connection, OVERSPENT);
                     connection.closed().await
                 }
             };
