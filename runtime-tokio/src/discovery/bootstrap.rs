@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 
 use hotstuff2_sync::ids::PeerId;
+use tokio::sync::oneshot;
 
 use crate::net::address::canonical;
 
@@ -64,9 +65,23 @@ impl BootstrapPeer {
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match &self.place {
             Place::Address(address) => Ok(vec![*address]),
-            Place::Name(name) => Ok(tokio::net::lookup_host(name).await?.map(canonical).collect()),
+            Place::Name(name) => {
+                let name = name.clone();
+                on_a_thread(move || Ok(name.to_socket_addrs()?.map(canonical).collect())).await
+            }
         }
     }
+}
+
+/// The outcome of `work`, which may wait for the system without end. It has a thread of its own, not one of the runtime's:
+/// a runtime that is dropped waits for those.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let (sender, outcome) = oneshot::channel();
+    std::thread::Builder::new().name("hs2-resolve".to_owned()).spawn(move || {
+        // Whoever asked may have given up.
+        let _ = sender.send(work());
+    })?;
+    outcome.await.unwrap_or_else(|_| Err(io::Error::other("the thread that resolves it is gone")))
 }
 
 impl From<PeerAddress> for BootstrapPeer {
@@ -156,5 +171,27 @@ mod tests {
         let peer: BootstrapPeer = "localhost:7".parse().unwrap();
         let found = peer.resolve().await.unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 7) && !found.is_empty());
+    }
+
+    #[test]
+    fn a_resolver_that_is_silent_does_not_hold_up_the_end_of_a_runtime() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (answer, silence) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = oneshot::channel();
+        runtime.block_on(async {
+            tokio::spawn(on_a_thread(move || {
+                let _ = begun.send(());
+                let _ = silence.recv();
+                Ok(())
+            }));
+            has_begun.await.unwrap();
+        });
+        let (dropped, is_dropped) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(runtime);
+            let _ = dropped.send(());
+        });
+        is_dropped.recv_timeout(std::time::Duration::from_secs(30)).expect("nobody waits for an answer");
+        drop(answer);
     }
 }
