@@ -125,11 +125,12 @@ fn check_table(folder: &Path) -> Result<(), StoreFailure> {
 }
 
 /// Compares the manifest of a table with the checksum that stands beside its name in `current`: u64 number, u128 XXH3 of
-/// the file `v<number>`, and a zero for this kind of checksum. A form that isn't this one is left to fjall.
+/// the file `v<number>`, and a zero for this kind of checksum. fjall reads the number alone, and checks nothing.
 fn check_manifest(folder: &Path) -> Result<(), StoreFailure> {
     let Ok(current) = std::fs::read(folder.join("current")) else { return Ok(()) };
-    let Some((number, rest)) = current.split_first_chunk::<8>() else { return Ok(()) };
-    let Some((expected, [0])) = rest.split_first_chunk::<16>() else { return Ok(()) };
+    let cut = || StoreFailure::damaged(&folder.join("current"), "it doesn't name a manifest with its checksum");
+    let (number, rest) = current.split_first_chunk::<8>().ok_or_else(cut)?;
+    let Some((expected, [0])) = rest.split_first_chunk::<16>() else { return Err(cut()) };
     let manifest = folder.join(format!("v{}", u64::from_le_bytes(*number)));
     require_file(&manifest)?;
     let bytes = std::fs::read(&manifest).map_err(|error| StoreFailure::io(&manifest, "read", error))?;
