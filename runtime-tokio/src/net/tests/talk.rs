@@ -292,28 +292,33 @@ fn whoever_is_connected_is_told_before_closing_ends_and_nobody_else_is_waited_fo
         let _inside = servers.enter();
         Node::serving(echo())
     };
-    // Nothing of the client runs but within this call.
-    let clients = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (peer, took) = clients.block_on(async {
-        let limits = QuicLimits { close_timeout: SOON, ..QuicLimits::default() };
-        let client = Node::new(limits, None);
-        client.network.connect(server.address, Some(server.peer)).await.unwrap();
-        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let dial = tokio::spawn(client.network.connect(silent.local_addr().unwrap(), None));
-        silent.recv_from(&mut [0; 1500]).await.unwrap();
-        let begin = Instant::now();
-        client.network.close().await;
-        dial.abort();
-        (client.peer, begin.elapsed())
-    });
-    drop(clients);
-    // A handshake that nobody answers is closed three probe time-outs later, which are a second each.
-    assert!(took < Duration::from_millis(2500), "{took:?}");
-    servers.block_on(async {
-        assert!(matches!(server.event().await, NetworkEvent::Connected { .. }));
-        let reason = DisconnectReason::ByPeer("shutting down".into());
-        assert_eq!(server.event().await, NetworkEvent::Disconnected { peer, reason });
-    });
+    let mut close = || {
+        // Nothing of the client runs but within this call.
+        let clients = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (peer, took) = clients.block_on(async {
+            let limits = QuicLimits { close_timeout: SOON, ..QuicLimits::default() };
+            let client = Node::new(limits, None);
+            client.network.connect(server.address, Some(server.peer)).await.unwrap();
+            let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let dial = tokio::spawn(client.network.connect(silent.local_addr().unwrap(), None));
+            silent.recv_from(&mut [0; 1500]).await.unwrap();
+            let begin = Instant::now();
+            client.network.close().await;
+            dial.abort();
+            (client.peer, begin.elapsed())
+        });
+        drop(clients);
+        servers.block_on(async {
+            assert!(matches!(server.event().await, NetworkEvent::Connected { .. }));
+            let reason = DisconnectReason::ByPeer("shutting down".into());
+            assert_eq!(server.event().await, NetworkEvent::Disconnected { peer, reason });
+        });
+        took
+    };
+    // A handshake that nobody answers is closed three probe time-outs later, which are a second each, and never sooner. A
+    // machine that is busy may take long by itself, though hardly each time.
+    let is_quick = |_| close() < Duration::from_millis(2500);
+    assert!((0..10).any(is_quick), "closing waits for a handshake that nobody answers");
 }
 
 #[tokio::test]
