@@ -22,7 +22,7 @@ pub(super) type Bend = fn(Vec<u8>) -> Vec<u8>;
 /// A kind of damage, and what does it to the file at a path.
 type Kind = (&'static str, fn(&Path));
 
-const DAMAGE: [Kind; 10] = [
+const DAMAGE: [Kind; 11] = [
     ("a bit of the front", |path| flip(path, |_| 9)),
     ("a bit of the headers", |path| flip(path, |_| 200)),
     ("a bit of the proof", |path| flip(path, |bytes| 15 + segment_len(bytes))),
@@ -32,6 +32,10 @@ const DAMAGE: [Kind; 10] = [
     ("a file that was cut", |path| fs::File::options().write(true).open(path).unwrap().set_len(700).unwrap()),
     ("an empty file", |path| fs::write(path, "").unwrap()),
     ("no file", |path| fs::remove_file(path).unwrap()),
+    ("a pipe in its place", |path| {
+        fs::remove_file(path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    }),
     ("a folder in its place", |path| {
         fs::remove_file(path).unwrap();
         fs::create_dir(path).unwrap();

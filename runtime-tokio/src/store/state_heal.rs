@@ -20,6 +20,7 @@ use hotstuff2_sync::state::{PLACEHOLDER, StateItem, StateLeaves, StateReader as 
 
 use super::damage::StorePart;
 use super::db::{Db, Space};
+use super::db_files::require_file;
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
 use super::live::leaf_value;
@@ -115,15 +116,16 @@ impl<C: Chain> DiskStore<C> {
     pub fn patrol_state(&self) -> Result<u64, StoreFailure> {
         let mut bytes = 0u64;
         for table in self.db.state_tables()? {
-            let failure = match hash_file(&table.path) {
-                Ok((checksum, len)) => {
+            let failure = match require_file(&table.path).map(|()| hash_file(&table.path)) {
+                Err(failure) => failure,
+                Ok(Ok((checksum, len))) => {
                     bytes = bytes.saturating_add(len);
                     if checksum == table.checksum {
                         continue;
                     }
                     StoreFailure::damaged(&table.path, "the checksum of the table is wrong")
                 }
-                Err(error) => StoreFailure::io(&table.path, "read", error),
+                Ok(Err(error)) => StoreFailure::io(&table.path, "read", error),
             };
             // A table that was merged into others meanwhile is no damage.
             if !failure.is_transient() && self.db.state_tables()?.contains(&table) {
