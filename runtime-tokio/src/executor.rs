@@ -11,10 +11,10 @@ use hotstuff2_sync::ids::Height;
 
 use crate::application::{AppBlock, Application, ExecuteError};
 
-/// Bytes that may wait in an application's memory for a commit: 32 MiB. Passed by what [`PORTION_BYTES`] of payloads, or
+/// Bytes that may wait in an application's memory for a commit: 24 MiB. Passed by what [`PORTION_BYTES`] of payloads, or
 /// one larger block, make of it. A commit passes through memory a few times, so much more would not fit beside the rest;
 /// less would write the pages of a large state more often.
-pub const COMMIT_BYTES: usize = 32 << 20;
+pub const COMMIT_BYTES: usize = 24 << 20;
 
 /// Time after which what was executed is durable, however little it is: one second. What a crash takes is executed again
 /// in about as long.

@@ -176,7 +176,7 @@ fn a_target_that_moves_away_is_no_progress() {
     assert!(targets(&world) > 5, "{:#?}", world.events);
     let told = told(&world);
     assert!(told.iter().all(Option::is_some), "{told:?}");
-    assert!(told.iter().any(|reason| matches!(reason, Some(StallReason::BlocksMissing(_)))), "{told:?}");
+    assert!(told.iter().any(|reason| matches!(reason, Some(StallReason::HistoryMissing { .. }))), "{told:?}");
 }
 
 /// Hashes a complete state for so long, or for ever.

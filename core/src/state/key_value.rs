@@ -22,6 +22,9 @@ const LEAF_OVERHEAD: u64 = 250;
 /// About what the page of a leaf takes when it is written, in bytes: that of one among thousands.
 const PAGE_BYTES: usize = 1536;
 
+/// About what the pages above those of leaves take when they are written, which all changes share, in bytes.
+const UPPER_PAGES_BYTES: usize = 4096;
+
 /// About what a leaf takes in the pages that are written, in bytes.
 const LEAF_BYTES: u64 = 80;
 
@@ -201,7 +204,8 @@ impl<R: StateReader> KeyValueState<R> {
     /// has grown in memory since the last ones, which [`evict`](Self::evict) can only give back after them.
     pub fn uncommitted(&self) -> usize {
         let every = usize::try_from(self.tree.resident_leaves().saturating_mul(LEAF_BYTES)).unwrap_or(usize::MAX);
-        let pages = self.dirty.len().saturating_mul(PAGE_BYTES).min(every);
+        let upper = if self.dirty.is_empty() { 0 } else { UPPER_PAGES_BYTES };
+        let pages = self.dirty.len().saturating_mul(PAGE_BYTES).min(every).saturating_add(upper);
         let grown = self.memory().saturating_sub(self.settled);
         self.dirty_bytes.saturating_add(pages).saturating_add(grown)
     }

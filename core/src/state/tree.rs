@@ -17,6 +17,10 @@ pub const EMPTY_ROOT: Hash = PLACEHOLDER;
 /// A change of one key: what its value hashes to from now on, or `None` where it is deleted.
 type Change = (Hash, Option<Hash>);
 
+/// Leaves below a page up to which it is forgotten. Every read goes through the pages above; for a million keys they take
+/// a few MiB, and to read them again costs more than the page that is wanted.
+const EVICTED_LEAVES: u64 = 512;
+
 /// Why the tree can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError<E: core::error::Error + 'static> {
@@ -135,8 +139,9 @@ impl Tree {
         pages.into_iter().collect()
     }
 
-    /// Forgets the pages that are unchanged in the store, if more than `limit` leaves are in memory. To be called when
-    /// what [`take_pages`](Self::take_pages) returned is durable: what is forgotten is read from the store again.
+    /// Forgets the pages that are unchanged in the store, but for the highest, if more than `limit` leaves are in memory.
+    /// To be called when what [`take_pages`](Self::take_pages) returned is durable: what is forgotten is read from the
+    /// store again.
     pub fn evict(&mut self, limit: u64) {
         if self.residence.leaves > limit {
             evict(&mut self.root, 0);
@@ -279,7 +284,7 @@ fn take_pages(child: &mut Child, depth: u16, prefix: &Hash, pages: &mut BTreeMap
 
 fn evict(child: &mut Child, depth: u16) {
     let Link::Internal(node) = &mut child.link else { return };
-    if node.stored && !node.dirty && depth > 0 {
+    if node.stored && !node.dirty && depth > 0 && child.leaves <= EVICTED_LEAVES {
         child.link = Link::Stored;
         return;
     }

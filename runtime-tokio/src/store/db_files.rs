@@ -115,13 +115,23 @@ fn check_table(folder: &Path) -> Result<(), StoreFailure> {
         match entry.file_name().and_then(|name| name.to_str()) {
             Some("tables") => {
                 require_folder(&entry)?;
-                list(&entry)?.iter().try_for_each(|file| require_file(file))?;
+                list(&entry)?.iter().try_for_each(|file| require_content(file))?;
             }
             Some(name) if name == "current" || name.starts_with('v') => require_file(&entry)?,
             _ => {}
         }
     }
     check_manifest(folder)
+}
+
+/// A file of a table, which is never empty. The database would say that something is, and not which.
+fn require_content(file: &Path) -> Result<(), StoreFailure> {
+    require_file(file)?;
+    match std::fs::metadata(file) {
+        Ok(metadata) if metadata.len() == 0 => Err(StoreFailure::damaged(file, "it is empty")),
+        Ok(_) => Ok(()),
+        Err(error) => Err(StoreFailure::io(file, "look at", error)),
+    }
 }
 
 /// Compares the manifest of a table with the checksum that stands beside its name in `current`: u64 number, u128 XXH3 of

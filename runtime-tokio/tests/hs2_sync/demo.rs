@@ -39,7 +39,8 @@ fn a_demo_bans_the_liar_and_ends_with_equal_heads() {
     let (demo, text) = demo(&folder, &["--blocks", BLOCKS]);
     let fields = "ok strategies start_height target_height head blocks seconds blocks_per_second payload_bytes \
         useful_bytes wire_bytes_received duplicate_bytes efficiency quorum_checks cpu_seconds \
-        coordination_cpu_seconds start_rss_bytes peak_rss_bytes peak_buffered_bytes budget_bytes bottleneck peers state";
+        coordination_cpu_seconds start_rss_bytes peak_rss_bytes peak_buffered_bytes budget_bytes bottleneck peers state \
+        idle_seconds tip_age_seconds";
     assert_eq!(names(&demo), sorted(fields));
     assert_eq!(names(&demo["head"]), sorted("height id header_state_root"));
     let (ten_thousand, zero): (Value, Value) = (10_000.into(), 0.into());

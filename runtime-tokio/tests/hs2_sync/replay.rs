@@ -66,5 +66,5 @@ fn a_trace_that_is_cut_off_damaged_or_foreign_is_said_to_be() {
     let nowhere = world.text("nowhere/trace");
     let servers = [world.server("three")];
     let message = complaint(&strs(&world.sync("later", &servers, &["--record", &nowhere])));
-    assert!(message.contains(&nowhere) && message.contains("name a file in a folder"), "{message}");
+    assert!(message.contains(&nowhere) && message.contains("name a new file, in a folder"), "{message}");
 }
