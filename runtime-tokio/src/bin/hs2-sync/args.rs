@@ -166,7 +166,7 @@ pub(crate) struct ServeArgs {
     /// Folder with a store and its genesis.json, as `gen` and `sync` leave it
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// Address to listen on, by default for this machine alone; [::]:PORT is all addresses, IPv4 and IPv6, and port 0 takes
+    /// Address to listen on, by default for this machine alone; `[::]:PORT` is all addresses, IPv4 and IPv6, and port 0 takes
     /// any free one. Peers of a family that it leaves out can't be dialled
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
@@ -293,7 +293,7 @@ pub(crate) struct SyncArgs {
     /// What executes the blocks
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
-    /// Address to answer peers at, while catching up too; [::] is all addresses, IPv4 and IPv6, and port 0 takes any free
+    /// Address to answer peers at, while catching up too; `[::]` is all addresses, IPv4 and IPv6, and port 0 takes any free
     /// one. Peers of a family that it leaves out can't be dialled
     #[arg(long, default_value = "[::]:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
