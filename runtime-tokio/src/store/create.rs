@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::EpochRef;
 
 use super::db::{Db, Space};
+use super::db_files::try_lock;
 use super::failure::{CREATE_DIRECTORY, OpenError, StoreFailure};
 use super::records::{self, EpochRecord, StoreRecord, key};
 use super::steps::{Step, Steps};
@@ -197,7 +198,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK_FILE);
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(|error| StoreFailure::io(&path, "open", error))?;
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
         Err(TryLockError::Error(error)) => Err(StoreFailure::io(&path, "lock", error).into()),

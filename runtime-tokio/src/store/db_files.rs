@@ -19,9 +19,21 @@ use super::failure::StoreFailure;
 const LIST: &str = "0";
 /// What every database of a store has had since it was made.
 const NEEDED: [&str; 2] = ["index", "tail"];
-/// How often, and how long apart, the lock of a database is tried that was closed a moment ago.
-const LOCK_TRIES: u32 = 3;
+/// How often, and how long apart, a lock is tried.
+const LOCK_TRIES: u32 = 4;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes the lock on a file that may have been let go a moment ago: a database lets go of its own after it is closed, and a
+/// process that this one begins holds all of its locks until it runs its own program.
+pub(super) fn try_lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            locked => return locked,
+        }
+    }
+    file.try_lock()
+}
 
 /// Runs what belongs to the database. `None` where it panicked: damage that it takes for a bug in itself.
 pub(super) fn fenced<T>(action: impl FnOnce() -> T) -> Option<T> {
@@ -90,14 +102,11 @@ fn lock(path: &Path) -> Result<File, StoreFailure> {
     require_file(path)?;
     let file = File::options().read(true).write(true).open(path);
     let file = file.map_err(|error| StoreFailure::io(path, "open", error))?;
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::Error(error)) => return Err(StoreFailure::io(path, "lock", error)),
-        }
+    match try_lock(&file) {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreFailure::database(path, fjall::Error::Locked)),
+        Err(TryLockError::Error(error)) => Err(StoreFailure::io(path, "lock", error)),
     }
-    Err(StoreFailure::database(path, fjall::Error::Locked))
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreFailure> {
