@@ -24,12 +24,12 @@ const HEDGE_FACTOR: u32 = 2;
 const HEDGE_SHARE: u64 = 64;
 /// … plus this, so that a young sync can hedge at all.
 const HEDGE_FLOOR_BYTES: u64 = 256 << 10;
-/// What is taken from a peer in haste counts as well; of that a sync may have this much before its share is as large.
+/// Bytes that are taken from a peer in haste count as well; of those a sync may have this much before its share is as large.
 const HURRY_BYTES: u64 = 5 << 18;
 /// Longest time that a peer is granted by what was expected of it, before its answer counts as late.
 const HEDGE_PATIENCE: Duration = Duration::from_secs(2);
-/// What holds everything up and can't be asked for twice is taken from a peer that sends nothing not before this, where
-/// others are on time.
+/// Shortest silence after which a download that holds everything up, and can't be asked for twice, is taken from its peer
+/// where others are on time.
 const PRESSING_STALLED_AFTER: Duration = Duration::from_millis(500);
 /// Time after which a small question is given up: one peer must cost less than a second, and a round trip around the
 /// world takes half of it.
@@ -42,7 +42,7 @@ impl Machine {
         let Some(InFlight { purpose, sent, due, .. }) = self.requests.get(id) else { return self.now };
         let known = self.peers.get(second);
         let expected = known.map_or(Duration::MAX, |peer| peer.expected_alone(purpose.kind(), size));
-        // What is assumed of a line that was never filled is no reason to wait for long.
+        // An assumed rate of a line that was never filled is no reason to wait for long.
         let most = if known.is_some_and(|peer| peer.line.is_known()) { Duration::MAX } else { GIVE_UP };
         let own = if pressing { Duration::ZERO } else { due.since(*sent).min(HEDGE_PATIENCE) };
         sent.after(expected.saturating_mul(HEDGE_FACTOR).min(most).max(HEDGE_AFTER).max(own))

@@ -15,9 +15,9 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{VartimeMultiscalarMul, VartimePrecomputedMultiscalarMul};
 use once_cell::race::OnceBox;
 
-/// Checks with one set after which tables of its keys are made. With vector instructions a table costs what two or three
-/// checks save, and the wait keeps sets that are passed by from having any; without them (32-bit machines, WASM) every
-/// entry of a table takes an inversion, and it costs what some sixty checks save.
+/// Checks with one set after which tables of its keys are made, by an estimate. With vector instructions a table costs what
+/// a few checks save, and the wait keeps sets that are passed by from having any; without them (32-bit machines, WASM)
+/// every entry of a table takes an inversion, and it must serve many more checks to pay.
 const CHECKS_BEFORE_TABLES: u32 = if cfg!(target_arch = "x86_64") { 16 } else { 256 };
 
 /// Largest set that gets tables: they take 10 KiB for each key, so 5 MiB at most.

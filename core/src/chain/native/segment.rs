@@ -27,8 +27,8 @@ use crate::time::UnixMillis;
 /// Most headers in a segment: one cell of the grid.
 pub const MAX_SEGMENT_HEADERS: usize = GRID as usize;
 
-/// Signatures of an audit that are checked with one equation. The cost of each falls with their number, by a third from
-/// 100 to 2,000 and little beyond; 2,048 take some 2 MiB while they are checked.
+/// Signatures of an audit that are checked with one equation: each costs a third less than in a batch of 66. More would
+/// take more memory, which is about a KiB for each while they are checked.
 const AUDIT_BATCH: usize = 2048;
 
 /// Consecutive headers of one epoch, rebuilt and hashed, with their parent and the proof for the last.

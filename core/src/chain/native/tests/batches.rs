@@ -94,7 +94,7 @@ fn a_set_after_another_is_the_set_by_itself() {
             assert_eq!(after.keys().get(place), alone.keys().get(place), "{range:?}");
         }
     }
-    // What is wrong with a set is found whatever came before it.
+    // A fault of a set is found whatever came before it.
     let mut weak = validators(&keys[..3]);
     weak.insert(0, Validator { key: ValidatorKey::from_bytes([0; 32]), power: 1 });
     assert_eq!(ValidatorSet::new_after(&before, weak.clone()), ValidatorSet::new(weak));
