@@ -1,8 +1,14 @@
 //! Settings of a synchronization, each with its default's reason.
 
+mod text;
+
+use alloc::string::String;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use text::SetConfigError;
+use text::Setting;
 
 /// The default of [`SyncConfig::stall_after`].
 pub(crate) const STALL_AFTER: Duration = Duration::from_secs(5);
@@ -68,6 +74,27 @@ macro_rules! documented {
             /// All fields, in order.
             pub const FIELDS: &'static [ConfigField] =
                 &[$(ConfigField { name: stringify!($field), doc: &[$($doc),+] }),+];
+
+            /// Sets a field to what a text says, in range or not.
+            fn assign(&mut self, name: &str, text: &str) -> Result<(), SetConfigError> {
+                match name {
+                    $(stringify!($field) => {
+                        let unreadable =
+                            SetConfigError::Unreadable { field: stringify!($field), kind: <$type as Setting>::KIND };
+                        self.$field = Setting::read(text).ok_or(unreadable)?;
+                        Ok(())
+                    })+
+                    _ => Err(SetConfigError::UnknownName),
+                }
+            }
+
+            /// The text of a field's value.
+            fn written(&self, name: &str) -> Option<String> {
+                match name {
+                    $(stringify!($field) => Some(self.$field.write()),)+
+                    _ => None,
+                }
+            }
         }
     };
 }
