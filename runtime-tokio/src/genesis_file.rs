@@ -105,7 +105,7 @@ pub fn write_genesis(genesis: &Genesis, path: &Path) -> Result<(), GenesisFileEr
     }
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};

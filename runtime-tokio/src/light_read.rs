@@ -70,7 +70,7 @@ pub async fn read_state(
     }
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 

@@ -189,6 +189,6 @@ fn check_id(states: &dyn StateManager, id: &SnapshotId) -> ValidationResult {
     validate_state_root(&header, &state_root)
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 #[path = "state_validator_tests.rs"]
 mod tests;

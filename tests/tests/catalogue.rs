@@ -79,7 +79,7 @@ fn tests() -> BTreeMap<String, Vec<String>> {
         }
     }
     let mut found = BTreeMap::new();
-    for member in ["core", "runtime-tokio", "tests"] {
+    for member in ["cli", "core", "runtime-tokio", "tests"] {
         visit(&root().join(member), &root(), &mut found);
     }
     found

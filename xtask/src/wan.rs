@@ -17,7 +17,7 @@ const SHORT: [&str; 4] = [
 ];
 
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), String> {
-    let package = ["--release", "--package", "hotstuff2-sync-tokio"];
+    let package = ["--release", "--package", "hs2-sync"];
     command::run(workspace.cargo().arg("build").args(package).args(["--bin", "hs2-sync", "--example", "wan"]))?;
     // Only a scenario takes a program.
     let scenario = arguments.iter().any(|word| !word.starts_with('-'));

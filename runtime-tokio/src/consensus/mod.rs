@@ -12,7 +12,7 @@ mod control;
 mod coordinator;
 mod handler;
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests;
 
 pub use control::ConsensusControl;

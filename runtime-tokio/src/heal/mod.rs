@@ -13,9 +13,9 @@ mod healer;
 mod source;
 mod state;
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod state_tests;
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests;
 
 pub use event::{HealError, HealEvent};

@@ -20,11 +20,11 @@ mod sync_manager;
 mod tokio_manager;
 mod validator;
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod requester_tests;
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod strategies_tests;
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests;
 
 pub use builder::{BuildError, SyncManagerBuilder};

@@ -3,7 +3,7 @@
 
 mod store_handler;
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests;
 
 pub use store_handler::StoreHandler;

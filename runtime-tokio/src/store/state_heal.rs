@@ -62,7 +62,7 @@ struct Table {
     checksum: u128,
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 impl<C: Chain> DiskStore<C> {
     /// Writes the state into tables, and says which files they are, by table.
     pub(crate) fn flushed_tables(&self) -> Vec<(&'static str, Vec<PathBuf>)> {

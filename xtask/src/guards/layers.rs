@@ -1,4 +1,4 @@
-//! The layers of the core: imports go down or stay, and a layer has no cycle, so that any module
+//! The layers of the core and of the command: imports go down or stay, and a layer has no cycle, so that any module
 //! can be read knowing only what lies below it. Test code may look anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,8 +6,11 @@ use std::path::Path;
 
 use super::tree::{self, SourceFile};
 
-/// The top-level modules of the core, lowest layer first.
-const LAYERS: [&[&str]; 6] = [
+/// Top-level modules of a crate, lowest layer first.
+type Layers = &'static [&'static [&'static str]];
+
+/// The layers of the core.
+const CORE: Layers = &[
     &["time", "ids", "hash", "rng", "limits", "ranges"],
     &["config", "progress", "chain"],
     &["wire", "verify", "state"],
@@ -16,14 +19,26 @@ const LAYERS: [&[&str]; 6] = [
     &["machine", "serve", "light", "trace", "participation"],
 ];
 
-/// The place of the table, for the messages.
-const TABLE: &str = "LAYERS in xtask/src/guards/layers.rs";
+/// The layers of the command. Tools stand above the commands, so that no command can take from them.
+const COMMAND: Layers = &[
+    &["args", "snapshot_args", "tip", "usage"],
+    &["settings", "error"],
+    &["report"],
+    &["node"],
+    &["config", "generate", "inspect", "peers", "repair", "replay", "serve", "snapshot", "sync", "watch"],
+    &["attack", "cluster"],
+    &["bench", "demo"],
+    &["cli"],
+];
 
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|names| names.contains(&module))
+/// The place of the tables, for the messages.
+const TABLE: &str = "the tables of xtask/src/guards/layers.rs";
+
+fn layer(layers: Layers, module: &str) -> Option<usize> {
+    layers.iter().position(|names| names.contains(&module))
 }
 
-fn complaints(files: &[SourceFile]) -> Vec<String> {
+fn complaints(layers: Layers, files: &[SourceFile]) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut unknown = BTreeSet::new();
     // Imports inside one layer, and where the first of each stands.
@@ -33,14 +48,14 @@ fn complaints(files: &[SourceFile]) -> Vec<String> {
         let Some(from) = file.module.first() else {
             continue;
         };
-        let Some(own) = layer(from) else {
+        let Some(own) = layer(layers, from) else {
             unknown.insert(from.clone());
             continue;
         };
         for reference in tree::scan(&file.tokens, &file.module).references {
             let to = reference.target;
             let place = format!("{}:{}", file.path.display(), reference.line);
-            match layer(&to) {
+            match layer(layers, &to) {
                 None => complaints.push(format!(
                     "{place}: `crate::{to}` is no module with a layer: name things by their module, \
                      or give `{to}` a layer in {TABLE}"
@@ -54,9 +69,8 @@ fn complaints(files: &[SourceFile]) -> Vec<String> {
             }
         }
     }
-    complaints.extend(
-        unknown.into_iter().map(|module| format!("core module `{module}` has no layer: give it one in {TABLE}")),
-    );
+    complaints
+        .extend(unknown.into_iter().map(|module| format!("module `{module}` has no layer: give it one in {TABLE}")));
     complaints.extend(cycle(&sideways));
     // A group of imports complains once for each name in it.
     complaints.dedup();
@@ -95,7 +109,13 @@ fn cycle(imports: &BTreeMap<&str, BTreeMap<String, String>>) -> Option<String> {
 #[test]
 fn the_core_imports_downward_only() {
     let files = tree::files(&super::root(), Path::new("core/src/lib.rs"));
-    super::assert_none(&complaints(&files));
+    super::assert_none(&complaints(CORE, &files));
+}
+
+#[test]
+fn no_command_takes_from_a_tool() {
+    let files = tree::files(&super::root(), Path::new("cli/src/main.rs"));
+    super::assert_none(&complaints(COMMAND, &files));
 }
 
 #[cfg(test)]
@@ -112,7 +132,7 @@ mod tests {
                 tokens: without_tests(&tokens(source)),
             })
             .collect();
-        complaints(&files)
+        complaints(CORE, &files)
     }
 
     #[test]
@@ -161,8 +181,10 @@ mod tests {
 
     #[test]
     fn every_module_has_one_layer() {
-        let all: Vec<&str> = LAYERS.concat();
-        let unique: BTreeSet<&str> = all.iter().copied().collect();
-        assert_eq!(all.len(), unique.len());
+        for layers in [CORE, COMMAND] {
+            let all: Vec<&str> = layers.concat();
+            let unique: BTreeSet<&str> = all.iter().copied().collect();
+            assert_eq!(all.len(), unique.len());
+        }
     }
 }

@@ -111,6 +111,18 @@ fn the_msrv_is_said_once() {
 }
 
 #[test]
+fn the_library_brings_nothing_of_the_command() {
+    let mut tree = crate::command::cargo();
+    tree.args(["tree", "--package", "hotstuff2-sync-tokio", "--edges", "normal", "--prefix", "none"]);
+    let tree = crate::command::output(tree.current_dir(super::root())).unwrap();
+    let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"hotstuff2-sync") && names.contains(&"tokio"), "{names:?}");
+    for name in ["clap", "humantime", "indicatif", "hotstuff2-sync-testkit", "toml"] {
+        assert!(!names.contains(&name), "whoever uses the library gets {name} with it");
+    }
+}
+
+#[test]
 fn every_package_is_a_member_or_a_workspace_of_its_own() {
     let root = super::root();
     let manifest = super::read(&root.join("Cargo.toml"));

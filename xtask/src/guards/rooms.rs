@@ -4,11 +4,12 @@
 use std::path::Path;
 
 /// The folders of the top folder.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     ".cargo",
     ".ci",
     "bindings-c",
     "bindings-wasm",
+    "cli",
     "core",
     "docs",
     "fuzz",

@@ -267,7 +267,6 @@ fn a_really_full_disk() {
 
 /// What snapshots cost a node that executes blocks: the demo ledger with all of its accounts, committed as its
 /// application does.
-#[cfg(feature = "cli")]
 #[test]
 #[ignore = "a measurement: cargo test -p hotstuff2-sync-tokio --lib state_commit_rate -- --ignored --nocapture"]
 fn state_commit_rate() {
@@ -325,7 +324,6 @@ fn state_commit_rate() {
 }
 
 /// CPU time of this process, the database's own thread included: other processes don't disturb it much.
-#[cfg(feature = "cli")]
 fn cpu_time() -> std::time::Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,0 +1,372 @@
+//! Options of the commands, in the words of their help.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
+use hotstuff2_sync::state::MAX_VALUE_BYTES;
+use hotstuff2_sync_testkit::chain::{Entries, SNAPSHOT_INTERVAL};
+use hotstuff2_sync_testkit::ledger::{MAX_TRANSACTIONS, TOUCHED_KEYS};
+use hotstuff2_sync_tokio::BootstrapPeer;
+use hotstuff2_sync_tokio::net::QuicLimits;
+use hotstuff2_sync_tokio::store::SnapshotRetention;
+
+/// Where results go for scripts.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Json {
+    /// Write the result as JSON to FILE, in place of an earlier one ("-" is standard output)
+    #[arg(long = "json", value_name = "FILE", value_parser = report_file)]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// Where a report may go: not over a file that holds something else than a report.
+fn report_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    // Pipes and devices take anything.
+    if text != "-" && path.is_file() {
+        let mut first = [0];
+        let read = File::open(&path).and_then(|mut file| file.read(&mut first));
+        if read.map_err(|error| error.to_string())? == 1 && !matches!(first, [b'{' | b'[']) {
+            return Err(format!("{text} is there and holds no report; name another file"));
+        }
+    }
+    Ok(path)
+}
+
+/// The chain to generate.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChainArgs {
+    /// How many blocks above genesis [default: 20000; with --from: as many as the files fill; with --entries: as many as
+    /// put them in]
+    #[arg(long, value_name = "N")]
+    pub(crate) blocks: Option<u64>,
+    /// Bytes of each block's payload (with `--app ledger`: at least those of its transfers)
+    #[arg(long, default_value_t = 1024, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_PAYLOAD_BYTES)))]
+    pub(crate) payload_bytes: u32,
+    /// How many validators each epoch has
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pub(crate) validators: u64,
+    /// How many epochs cover the blocks; validators come, go and change power with each
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub(crate) epochs: u64,
+    /// What executes the blocks [default: none]
+    #[arg(long, value_enum)]
+    pub(crate) app: Option<App>,
+    /// Cut payloads from this file, or from the files in this folder, instead of random bytes
+    #[arg(long, value_name = "PATH")]
+    pub(crate) from: Option<PathBuf>,
+    /// Blocks between the heights at which nodes offer their state, as the genesis file says it
+    #[arg(long, default_value_t = SNAPSHOT_INTERVAL, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) snapshot_interval: u64,
+    /// With `--app ledger`: begin with an empty ledger into which the first blocks put so many entries, instead of one
+    /// with accounts; the blocks after them change entries
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) entries: u64,
+    /// Bytes of each entry's value
+    #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=MAX_VALUE_BYTES as i64))]
+    pub(crate) value_bytes: u32,
+    /// How many entries each block changes once all are there
+    #[arg(long, default_value_t = TOUCHED_KEYS, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_TRANSACTIONS - 2)))]
+    pub(crate) changes: u32,
+    /// Number that keys, gaps, payloads and lies follow from
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub(crate) seed: u64,
+}
+
+impl ChainArgs {
+    /// What executes the blocks.
+    pub(crate) fn app(&self) -> App {
+        self.app.unwrap_or(App::None)
+    }
+
+    /// The entries, where the state is to be made of such.
+    pub(crate) fn entries(&self) -> Option<Entries> {
+        let Self { entries: count, value_bytes, changes, .. } = *self;
+        (count > 0).then_some(Entries { count, value_bytes, changes })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenArgs {
+    /// Folder for the store and its genesis.json; must be empty or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) chain: ChainArgs,
+    /// Also store a certificate of its own for every N-th block; 1 serves full audits, 0 stores what serving needs
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) certify_every: u64,
+    /// Time of the last block in milliseconds since 1970 [default: now]
+    #[arg(long, value_name = "MILLIS")]
+    pub(crate) timestamp: Option<u64>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Folder with a store and its genesis.json, as `gen` and `sync` leave it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Address to listen on, by default for this machine alone; `[::]:PORT` is all addresses, IPv4 and IPv6, and port 0 takes
+    /// any free one. Peers of a family that it leaves out can't be dialled
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// File with this node's key; made where it is missing [default: DIR/identity.key]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Keep and serve at most so many snapshots of the state, the newest; what is dropped is deleted from the store
+    #[arg(long, default_value_t = SnapshotRetention::default().count, value_name = "N")]
+    pub(crate) snapshots: u32,
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
+    /// CPU time that may be spent on serving, in percent of one core [default: 50 for each core]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) serve_cpu: Option<u64>,
+    /// Bytes a second of answers, in MiB, over all who ask [default: 512]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) serve_mib: Option<u64>,
+    /// Connections that may come from others; what they can make this node use of memory is said in the JSON
+    #[arg(long, default_value_t = QuicLimits::default().max_inbound_connections, value_name = "N")]
+    pub(crate) max_connections: usize,
+    /// Write what was served as JSON to FILE when stopped
+    #[arg(long, value_name = "FILE", value_parser = report_file)]
+    pub(crate) stats: Option<PathBuf>,
+    /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) parent: Parent,
+    /// Write address and peer id as one line of JSON to FILE ("-" is standard output) once it serves
+    #[arg(long = "json", value_name = "FILE", value_parser = report_file)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// How peers are found.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeerArgs {
+    /// A peer to connect to: an address or a host name, and the peer's id where only that peer will do (repeatable).
+    /// Peers tell of others; those that were found are remembered, and those named here until others are named
+    #[arg(long = "peer", value_name = "HOST:PORT[/PEERID]")]
+    pub(crate) named: Vec<BootstrapPeer>,
+    /// File with the addresses of peers that were found [default: DIR/peers.book]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) peers_file: Option<PathBuf>,
+    /// Port that peers are told to connect to, where it is not the one of --listen, as behind a router that forwards it;
+    /// 0 tells none
+    #[arg(long, value_name = "PORT")]
+    pub(crate) advertise: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeersArgs {
+    /// The node's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// File with the addresses [default: DIR/peers.book]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) peers_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// For processes that the demo starts: they must not outlive it, however it ends.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Parent {
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+/// The settings of a sync. All others are set in a file or in the environment.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SettingsArgs {
+    /// Settings in TOML, as `config` prints them; the environment (`HS2_SYNC_` and the field's name) and options here come before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How to catch up [default: auto]
+    #[arg(long, value_enum)]
+    pub(crate) strategy: Option<Strategy>,
+    /// With the strategy auto: fetch a state only where blocks alone would take longer than this [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86400))]
+    pub(crate) state_after: Option<u64>,
+    /// What to fetch of the blocks below a fetched state, once the tip is reached (with --follow) [default: none]
+    #[arg(long, value_enum)]
+    pub(crate) history: Option<History>,
+    /// Most memory for data on its way, in MiB [default: 32]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
+    pub(crate) budget_mib: Option<u32>,
+    /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
+    #[arg(long)]
+    pub(crate) audit: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// The chain's genesis document, which is all that is trusted [default: DIR/genesis.json, which the first `sync` into
+    /// DIR leaves there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
+    /// Folder for this node's store
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// What executes the blocks
+    #[arg(long, value_enum, default_value_t = App::None)]
+    pub(crate) app: App,
+    /// Address to answer peers at, while catching up too; `[::]` is all addresses, IPv4 and IPv6, and port 0 takes any free
+    /// one. Peers of a family that it leaves out can't be dialled
+    #[arg(long, default_value = "[::]:0", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// Give up after so many seconds in which nothing moves (no new block, no new part of a state); 0 waits for ever, as
+    /// with --follow
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) patience: u64,
+    /// Start from a block that is older than the chain's trusting period, though its validators may have left long ago
+    #[arg(long)]
+    pub(crate) accept_long_range: bool,
+    /// Keep following the network after it was caught up with, until stopped
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Fail with exit code 3 where the tip is older in the end than the setting max_tip_age (10 minutes by default), or its
+    /// age is not known; without this it is only said
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Write a trace to FILE, a new one, which `replay` plays again: what happened and what was done, not what was downloaded
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) parent: Parent,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+impl SyncArgs {
+    /// How long nothing may move before it ends by itself; zero is for ever, as where it follows the network.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(if self.follow { 0 } else { self.patience })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The trace, as `sync --record` wrote it
+    #[arg(value_name = "FILE")]
+    pub(crate) trace: PathBuf,
+    /// Show what happened, line by line
+    #[arg(long)]
+    pub(crate) timeline: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Folder with a store; no other process may have it open
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Leave the states out, which takes longest: their values are not read and not hashed
+    #[arg(long)]
+    pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// Folder with a store; no other process may have it open. A node that serves or follows repairs itself
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
+    /// Give up after so many seconds in which nothing could be mended
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub(crate) patience: u64,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) chain: ChainArgs,
+    /// How many processes serve the chain
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub(crate) peers: usize,
+    /// How many of them lie
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) liars: usize,
+    /// How many of them are slow
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) slow: usize,
+    /// How to catch up
+    #[arg(long, value_enum, default_value_t = Strategy::Auto)]
+    pub(crate) strategy: Strategy,
+    #[command(flatten)]
+    pub(crate) kept: Kept,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Where a demo or a measurement works.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Kept {
+    /// Keep everything in this folder, which must be empty or of an earlier demo, whose files are removed [default: a
+    /// temporary one, removed]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// What executes blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum App {
+    /// Nothing: payloads are opaque bytes and the state root stays as it is
+    None,
+    /// A token and key-value ledger, whose state root after every block must be the header's
+    Ledger,
+}
+
+/// How to catch up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// Whatever costs least, switching as that changes
+    Auto,
+    /// Segments and bodies from many peers at once
+    Parallel,
+    /// Block after block, for small gaps
+    Incremental,
+    /// The state near the tip first, then blocks from there on (needs an app with a state)
+    Fast,
+}
+
+/// What to fetch of the blocks below a fetched state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum History {
+    /// Nothing
+    None,
+    /// Headers
+    Headers,
+    /// Headers and payloads, to serve them
+    Blocks,
+}
+
+/// The name that clap knows a value by, to hand it on to a child process.
+pub(crate) fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

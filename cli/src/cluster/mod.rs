@@ -1,0 +1,234 @@
+//! What `demo` and `bench` are made of: processes that serve copies of a chain, one that syncs from them, and a folder for
+//! their files.
+
+mod child;
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::args::{App, Strategy, name_of};
+use crate::error::CliError;
+use crate::node::{copy_store, require_empty};
+use crate::report::{ServeReport, SyncReport};
+
+pub(crate) use child::Child;
+
+/// Says that a folder is a demo's, and what in it the next demo may remove.
+const MARKER: &str = "hs2-sync-demo";
+const UNFINISHED: &str = "Files of `hs2-sync demo` or `bench`, which has not ended yet or was killed.\n";
+const MADE: &str = "Made by `hs2-sync demo` or `bench`. The next one in this folder removes:\n";
+
+/// How long a server may take to open its store.
+const SERVER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time between two looks at the syncing process.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Starts a process that serves a copy of `chain`, made in `dir`.
+pub(crate) fn serve_copy(
+    chain: &Path,
+    dir: &Path,
+    what: String,
+    more: &[String],
+) -> Result<(Child, ServeReport), CliError> {
+    copy_store(chain, dir)?;
+    let mut arguments = vec!["serve".to_owned(), "--json".to_owned(), "-".to_owned()];
+    arguments.extend(["--dir".to_owned(), dir.display().to_string()]);
+    arguments.extend_from_slice(more);
+    let mut process = Child::start(what, &arguments)?;
+    let report = process.first_line(SERVER_PATIENCE)?;
+    Ok((process, report))
+}
+
+/// A process that syncs.
+pub(crate) struct SyncJob<'a> {
+    pub(crate) genesis: &'a Path,
+    pub(crate) dir: &'a Path,
+    /// Where it puts its report.
+    pub(crate) report: &'a Path,
+    pub(crate) strategy: Strategy,
+    pub(crate) app: App,
+    /// Seconds that blocks alone must take before `auto` looks for a state, if not as by default.
+    pub(crate) state_after: Option<u64>,
+    /// The core that it stays on, if any.
+    pub(crate) core: Option<usize>,
+}
+
+impl SyncJob<'_> {
+    /// Runs it to its end, or until `stop` ends.
+    pub(crate) async fn run(
+        &self,
+        servers: impl Iterator<Item = &ServeReport>,
+        mut stop: impl Future<Output = ()> + Unpin,
+    ) -> Result<SyncReport, CliError> {
+        let mut sync = Child::start("the syncing process", &self.arguments(servers))?;
+        let mut stopping = false;
+        let status = loop {
+            if let Some(status) = sync.ended()? {
+                break status;
+            }
+            tokio::select! {
+                () = &mut stop, if !stopping => {
+                    stopping = true;
+                    sync.ask_to_stop();
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        };
+        if stopping {
+            return Err(CliError::DemoStopped);
+        }
+        sync.check(status)?;
+        read_report(self.report)
+    }
+
+    fn arguments<'s>(&self, servers: impl Iterator<Item = &'s ServeReport>) -> Vec<String> {
+        let mut arguments = vec!["sync".to_owned()];
+        for (option, value) in [
+            ("--genesis", self.genesis.display().to_string()),
+            ("--dir", self.dir.display().to_string()),
+            ("--json", self.report.display().to_string()),
+            ("--strategy", name_of(&self.strategy)),
+            ("--app", name_of(&self.app)),
+        ] {
+            arguments.extend([option.to_owned(), value]);
+        }
+        if let Some(core) = self.core {
+            arguments.extend(["--core".to_owned(), core.to_string()]);
+        }
+        if let Some(seconds) = self.state_after {
+            arguments.extend(["--state-after".to_owned(), seconds.to_string()]);
+        }
+        for ServeReport { address, peer_id, .. } in servers {
+            arguments.extend(["--peer".to_owned(), format!("{address}/{peer_id}")]);
+        }
+        arguments
+    }
+}
+
+fn read_report(path: &Path) -> Result<SyncReport, CliError> {
+    let failed = |source| CliError::ChildReport { what: "the syncing process".to_owned(), source };
+    let text = fs::read_to_string(path).map_err(failed)?;
+    serde_json::from_str(&text).map_err(|error| failed(error.into()))
+}
+
+/// Where a demo or a measurement keeps its files.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    /// Removed with it.
+    temporary: Option<tempfile::TempDir>,
+    /// What somebody else has in it.
+    theirs: BTreeSet<OsString>,
+}
+
+impl Folder {
+    pub(crate) fn prepare(dir: Option<&Path>) -> Result<Self, CliError> {
+        let Some(dir) = dir else {
+            let temporary = tempfile::Builder::new().prefix("hs2-sync-demo-").tempdir();
+            let temporary = temporary.map_err(CliError::file("created", std::env::temp_dir()))?;
+            let path = temporary.path().to_owned();
+            return Ok(Self { path, temporary: Some(temporary), theirs: BTreeSet::new() });
+        };
+        let marker = dir.join(MARKER);
+        if marker.is_file() {
+            remove_earlier(dir)?;
+        } else {
+            require_empty(dir)?;
+        }
+        fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
+        fs::write(&marker, UNFINISHED).map_err(CliError::file("written", &marker))?;
+        Ok(Self { path: dir.to_owned(), temporary: None, theirs: names_in(dir)? })
+    }
+
+    /// Notes what was made in the folder, for the next demo.
+    fn note_made(&self) -> Result<(), CliError> {
+        let made = names_in(&self.path)?.into_iter().filter(|name| !self.theirs.contains(name));
+        let lines: String = made.filter_map(|name| Some(format!("{}\n", name.to_str()?))).collect();
+        let marker = self.path.join(MARKER);
+        fs::write(&marker, format!("{MADE}{lines}")).map_err(CliError::file("written", &marker))
+    }
+}
+
+fn names_in(dir: &Path) -> Result<BTreeSet<OsString>, CliError> {
+    let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    entries.map_err(CliError::file("read", dir))
+}
+
+/// Removes what the marker lists, and leaves the rest. A demo that was killed listed nothing.
+fn remove_earlier(dir: &Path) -> Result<(), CliError> {
+    let marker = dir.join(MARKER);
+    let text = fs::read_to_string(&marker).map_err(CliError::file("read", &marker))?;
+    let there = names_in(dir)?;
+    let made = match text.strip_prefix(MADE) {
+        Some(made) => made,
+        None if there.len() == 1 => "",
+        None => return Err(CliError::NotEmpty(dir.to_owned())),
+    };
+    let made: Vec<_> = made.lines().filter(|name| there.contains(OsStr::new(name))).collect();
+    if !made.is_empty() {
+        eprintln!("removing the earlier demo in {}", dir.display());
+    }
+    for path in made.into_iter().map(|name| dir.join(name)) {
+        let removed =
+            if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(CliError::file("removed", path))?;
+    }
+    Ok(())
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let Some(temporary) = self.temporary.take() else {
+            if let Err(error) = self.note_made() {
+                eprintln!("hs2-sync: {error}");
+            }
+            return;
+        };
+        if let Err(error) = temporary.close() {
+            eprintln!("hs2-sync: {} could not be removed: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demo_empties_only_a_demos_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        fs::write(theirs.join("letter"), "dear").unwrap();
+        assert!(matches!(Folder::prepare(Some(&theirs)), Err(CliError::NotEmpty(_))));
+        assert!(theirs.join("letter").exists());
+
+        let ours = folder.path().join("ours");
+        let demo = Folder::prepare(Some(&ours)).unwrap();
+        fs::create_dir(ours.join("late")).unwrap();
+        fs::write(ours.join("late/1"), "old").unwrap();
+        fs::write(ours.join("late.json"), "old").unwrap();
+        drop(demo);
+        fs::write(ours.join("letter"), "dear").unwrap();
+        let demo = Folder::prepare(Some(&ours)).unwrap();
+        assert!(ours.join("letter").exists() && !ours.join("late").exists() && !ours.join("late.json").exists());
+        fs::write(ours.join("late"), "old").unwrap();
+        drop(demo);
+        drop(Folder::prepare(Some(&ours)).unwrap());
+        assert_eq!(names_in(&ours).unwrap(), ["hs2-sync-demo", "letter"].map(OsString::from).into());
+
+        // One that was killed didn't say what it had made.
+        std::mem::forget(Folder::prepare(Some(&ours)).unwrap());
+        assert!(matches!(Folder::prepare(Some(&ours)), Err(CliError::NotEmpty(_))));
+        assert!(ours.join("letter").exists());
+
+        let temporary = Folder::prepare(None).unwrap();
+        let path = temporary.path.clone();
+        assert!(path.exists());
+        drop(temporary);
+        assert!(!path.exists());
+    }
+}

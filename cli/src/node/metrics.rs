@@ -1,0 +1,45 @@
+//! The figures of a node, where its operator wants to see them, and what in it counts them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync_tokio::StoreHandler;
+use hotstuff2_sync_tokio::monitor::{MeteredHandler, MetricsServer, PrometheusMetrics, serve_metrics};
+use hotstuff2_sync_tokio::net::Handler;
+use hotstuff2_sync_tokio::store::DiskStore;
+
+use crate::error::CliError;
+
+/// Figures, and where they are shown.
+pub(crate) type ShownMetrics = (Arc<PrometheusMetrics>, MetricsServer);
+
+/// Shows figures at `address`, if there is one, and says where.
+pub(crate) async fn show_metrics(address: Option<SocketAddr>) -> Result<Option<ShownMetrics>, CliError> {
+    let Some(address) = address else { return Ok(None) };
+    let metrics = Arc::new(PrometheusMetrics::new());
+    let server =
+        serve_metrics(address, Arc::clone(&metrics)).await.map_err(|source| CliError::Metrics { address, source })?;
+    eprintln!("metrics at http://{}/metrics", server.local_addr());
+    Ok(Some((metrics, server)))
+}
+
+/// `handler`, with all that it answers among the figures, where there are any.
+pub(crate) fn counted(handler: Arc<dyn Handler>, metrics: Option<&ShownMetrics>) -> Arc<dyn Handler> {
+    match metrics {
+        Some((metrics, _)) => Arc::new(MeteredHandler::new(handler, Arc::clone(metrics))),
+        None => handler,
+    }
+}
+
+/// Answers peers from `store`, and counts where it can't be read.
+pub(crate) fn answering(
+    store: &Arc<DiskStore<NativeChain>>,
+    metrics: Option<&ShownMetrics>,
+) -> StoreHandler<Arc<DiskStore<NativeChain>>> {
+    let handler = StoreHandler::new(Arc::clone(store));
+    match metrics.map(|(metrics, _)| Arc::clone(metrics)) {
+        Some(metrics) => handler.counting_failures(move || metrics.store_read_failed()),
+        None => handler,
+    }
+}

@@ -1,0 +1,18 @@
+//! What `serve`, `sync` and `repair` share: the files of a node, how it finds peers, who shows its figures, what executes
+//! its blocks, and when it stops.
+
+mod files;
+mod ledger_app;
+mod metrics;
+mod peers;
+mod stop;
+mod threads;
+
+pub(crate) use files::{
+    IDENTITY_FILE, copy_store, head_of, header_at, open_or_create, open_store, require_empty, stored_genesis,
+};
+pub(crate) use ledger_app::LedgerApp;
+pub(crate) use metrics::{ShownMetrics, answering, counted, show_metrics};
+pub(crate) use peers::{beside_peers, discovery, say_families};
+pub(crate) use stop::{stop_node, stop_signal};
+pub(crate) use threads::{one_thread, threads};

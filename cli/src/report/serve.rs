@@ -1,0 +1,28 @@
+//! What `serve` reports.
+
+use hotstuff2_sync::serve::{CacheStats, ServeStats};
+use serde::{Deserialize, Serialize};
+
+/// What `serve` reports as soon as it serves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ServeReport {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) peer_id: String,
+    pub(crate) height: u64,
+    /// Microseconds of CPU time a second that may be spent on serving.
+    pub(crate) work_per_second: u64,
+    /// Bytes of answers a second.
+    pub(crate) bytes_per_second: u64,
+    /// The most memory that this process should ever have resident, whoever connects.
+    pub(crate) memory_bound_bytes: u64,
+}
+
+/// What `serve` counted, as it says when it stops.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct ServedReport {
+    pub(crate) seconds: f64,
+    pub(crate) served: ServeStats,
+    pub(crate) cache: CacheStats,
+    /// Answers that an honest node would not have given.
+    pub(crate) unlike: u64,
+}
