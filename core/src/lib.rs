@@ -36,6 +36,7 @@ pub mod ranges;
 mod requests;
 pub mod rng;
 pub mod serve;
+pub mod session;
 pub mod state;
 mod strategy;
 pub mod time;

@@ -8,7 +8,7 @@ use crate::tools;
 use crate::workspace::Workspace;
 
 /// The targets; a test of the testkit holds the list against the programs.
-const TARGETS: [&str; 4] = ["decoders", "jobs", "respond", "machine"];
+const TARGETS: [&str; 5] = ["decoders", "jobs", "respond", "machine", "session"];
 
 /// What to run.
 #[derive(Debug, PartialEq)]

@@ -9,16 +9,18 @@ mod jobs;
 mod machine;
 mod seeds;
 mod serving;
+mod session;
 
 pub use decoders::decoders;
 pub use jobs::jobs;
 pub use machine::machine;
 pub use seeds::seeds;
 pub use serving::respond;
+pub use session::session;
 
 /// What a target does with some bytes: nothing that shows, or it panics.
 pub type Body = fn(&[u8]);
 
 /// Name and body of each target.
-pub const TARGETS: [(&str, Body); 4] =
-    [("decoders", decoders), ("jobs", jobs), ("respond", respond), ("machine", machine)];
+pub const TARGETS: [(&str, Body); 5] =
+    [("decoders", decoders), ("jobs", jobs), ("respond", respond), ("machine", machine), ("session", session)];

@@ -21,6 +21,7 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
             seeds
         }
         "machine" => (0..6).map(walk).collect(),
+        "session" => (0..3).flat_map(|mode| (0..4).map(move |seed| talk(mode, seed))).collect(),
         _ => Vec::new(),
     }
 }
@@ -59,5 +60,16 @@ fn walk(seed: u64) -> Vec<u8> {
         bytes.push(operation);
         bytes.extend([rng.below(6) as u8, 0, rng.below(6) as u8]);
     }
+    bytes
+}
+
+/// Operations on a session of the fuzz target's `mode`.
+fn talk(mode: u8, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![mode];
+    // All in turn first, so that a session gets on; then in any order.
+    bytes.extend((0..60u8).map(|operation| operation.wrapping_mul(7)));
+    let mut tail = vec![0; 40];
+    Rng::new(seed).fill(&mut tail);
+    bytes.extend(tail);
     bytes
 }

@@ -14,7 +14,7 @@ const CORE: Layers = &[
     &["time", "ids", "hash", "rng", "limits", "ranges"],
     &["config", "progress", "chain"],
     &["wire", "verify", "state"],
-    &["peers", "requests", "downloads", "bandwidth", "budget", "timers", "calls"],
+    &["peers", "requests", "downloads", "bandwidth", "budget", "timers", "calls", "session"],
     &["strategy"],
     &["machine", "serve", "light", "trace", "participation"],
 ];
