@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 /// What every member must inherit.
 const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
 
+/// The member that may say `unsafe`: it has the workspace's lints, but for that.
+const UNSAFE_MEMBER: &str = "bindings-c/Cargo.toml";
+
+/// Where in that member's source `unsafe` may stand: pointers, the host's tables of functions, and exported functions.
+const UNSAFE_FILES: [&str; 3] = ["bindings-c/src/pointer.rs", "bindings-c/src/reader.rs", "bindings-c/src/exports/"];
+
 /// The `key = value` lines of one section of a manifest.
 fn section<'a>(manifest: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {
     let header = format!("[{name}]");
@@ -34,8 +40,30 @@ fn member_complaints(path: &str, manifest: &str) -> Vec<String> {
             complaints.push(format!("{path}: `{key}` is said in the workspace's manifest alone"));
         }
     }
+    if path == UNSAFE_MEMBER {
+        return complaints;
+    }
     if !section(manifest, "lints").contains(&("workspace", "true")) {
         complaints.push(format!("{path}: write `workspace = true` under [lints]"));
+    }
+    complaints
+}
+
+/// What of the workspace's lints a member with lints of its own lacks.
+fn missing_lints(workspace: &str, manifest: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for tool in ["rust", "clippy"] {
+        let own = section(manifest, &format!("lints.{tool}"));
+        for (lint, level) in section(workspace, &format!("workspace.lints.{tool}")) {
+            let level = if lint == "unsafe_code" { "\"deny\"" } else { level };
+            if !own.contains(&(lint, level)) {
+                complaints.push(format!("{UNSAFE_MEMBER}: write `{lint} = {level}` under [lints.{tool}]"));
+            }
+        }
+    }
+    let documented = section(manifest, "lints.clippy").contains(&("undocumented_unsafe_blocks", "\"deny\""));
+    if !documented {
+        complaints.push(format!("{UNSAFE_MEMBER}: write `undocumented_unsafe_blocks = \"deny\"` under [lints.clippy]"));
     }
     complaints
 }
@@ -77,6 +105,22 @@ fn members_inherit_version_msrv_and_lints() {
     let shared = section(&manifest, "workspace.package");
     for key in INHERITED {
         assert_eq!(shared.iter().filter(|(name, _)| *name == key).count(), 1, "{key}");
+    }
+    super::assert_none(&complaints);
+}
+
+#[test]
+fn unsafe_code_stands_in_its_files_only() {
+    let root = super::root();
+    let workspace = super::read(&root.join("Cargo.toml"));
+    let mut complaints = missing_lints(&workspace, &super::read(&root.join(UNSAFE_MEMBER)));
+    for file in super::project_files() {
+        let path = file.display().to_string();
+        let may = UNSAFE_FILES.iter().any(|place| path.starts_with(place));
+        let source = path.starts_with("bindings-c/src/") && path.ends_with(".rs");
+        if source && !may && super::read(&root.join(&file)).contains("allow(unsafe_code)") {
+            complaints.push(format!("{path}: `unsafe` belongs into {}", UNSAFE_FILES.join(", ")));
+        }
     }
     super::assert_none(&complaints);
 }
@@ -144,6 +188,17 @@ fn every_package_is_a_member_or_a_workspace_of_its_own() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lint_that_the_c_interface_lacks_is_found() {
+        let workspace = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nmissing_docs = \"deny\"\n";
+        let own = "[lints.rust]\nunsafe_code = \"deny\"\nmissing_docs = \"deny\"\n\n\
+                   [lints.clippy]\nundocumented_unsafe_blocks = \"deny\"\n";
+        assert_eq!(missing_lints(workspace, own), Vec::<String>::new());
+        for line in own.lines().filter(|line| line.contains('=')) {
+            assert_eq!(missing_lints(workspace, &own.replace(line, "")).len(), 1, "{line}");
+        }
+    }
 
     const GOOD: &str = "[package]\nname = \"x\"\nversion.workspace = true\n\
         edition.workspace = true\nrust-version.workspace = true\nlicense.workspace = true\n\

@@ -1,0 +1,45 @@
+//! The functions of the library, by what they are about. Each checks what can be checked, calls safe code, and writes
+//! results last.
+
+mod admission;
+mod basics;
+mod buffers;
+mod certificates;
+mod configs;
+mod epochs;
+mod genesis;
+mod headers;
+mod respond;
+
+pub use admission::*;
+pub use basics::*;
+pub use buffers::*;
+pub use certificates::*;
+pub use configs::*;
+pub use epochs::*;
+pub use genesis::*;
+pub use headers::*;
+pub use respond::*;
+
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::PeerId;
+
+use crate::types::hs2_id;
+
+impl From<Hash> for hs2_id {
+    fn from(hash: Hash) -> Self {
+        Self { bytes: *hash.as_bytes() }
+    }
+}
+
+impl From<hs2_id> for Hash {
+    fn from(id: hs2_id) -> Self {
+        Self::from_bytes(id.bytes)
+    }
+}
+
+impl From<hs2_id> for PeerId {
+    fn from(id: hs2_id) -> Self {
+        Self::from_bytes(id.bytes)
+    }
+}

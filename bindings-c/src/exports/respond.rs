@@ -1,0 +1,53 @@
+//! Answering requests from a host's store.
+#![allow(unsafe_code)]
+
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::serve::ServeError;
+
+use super::admission::request_of;
+use crate::buffer::give;
+use crate::failure::Failure;
+use crate::fence::fence;
+use crate::pointer::{Out, bytes, read};
+use crate::reader::HostReader;
+use crate::status::{Status, hs2_status};
+use crate::table;
+use crate::types::{hs2_buffer, hs2_chain, hs2_reader, hs2_slice};
+
+/// Answers a peer's request from the host's store, with bounded work, whatever is asked. What the store doesn't hold, and
+/// states, are answered with "not available". Ownership: one reference to `answer`. Threads: any; the functions of
+/// `reader` are called on this one, and only while this runs.
+/// Errors: `HS2_HOST_FAILED` where a function failed or gave back what can't be (answer with
+/// `hs2_refusal_not_available`), `HS2_MALFORMED` for a request that can't be read, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+/// `HS2_INVALID_ARGUMENT`, also where a function of the table is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_respond(
+    chain: hs2_chain,
+    reader: *const hs2_reader,
+    request: hs2_slice,
+    answer: *mut hs2_buffer,
+) -> hs2_status {
+    // A panic here leaves nothing of the chain in an unknown state: it is never changed.
+    fence(0, || {
+        // SAFETY: readable and writable, as the header asks for; the functions keep what their table's docs say.
+        let (reader, request, answer) =
+            unsafe { (read(reader, "reader")?, bytes(request, "request")?, Out::new(answer, "answer")?) };
+        let chain = table::get::<NativeChain>(chain)?;
+        let request = request_of(request)?;
+        let host = HostReader::new(&reader, &*chain, chain.chain_id())?;
+        let made = hotstuff2_sync::serve::respond(&request, &host);
+        let failed = host.failure();
+        match made {
+            Ok(made) if failed.is_none() => answer.set(give(made)?),
+            Err(ServeError::Reader(error)) => return Err(Failure::new(Status::HostFailed, error.to_string())),
+            // There are no states to read.
+            Ok(_) | Err(ServeError::State(_)) => {
+                return Err(Failure::new(
+                    Status::HostFailed,
+                    failed.map_or_else(String::new, |error| error.to_string()),
+                ));
+            }
+        }
+        Ok(())
+    })
+}

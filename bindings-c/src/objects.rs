@@ -1,0 +1,81 @@
+//! What handles lead to.
+
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use hotstuff2_sync::chain::native::{EpochContext, Genesis, NativeChain};
+use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::serve::Admission;
+
+use crate::failure::Failure;
+use crate::status::Status;
+use crate::table::Object;
+
+/// Kinds of objects; the number is part of a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Buffer = 1,
+    Config,
+    Genesis,
+    Epoch,
+    Chain,
+    Admission,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Buffer => "buffer",
+            Self::Config => "config",
+            Self::Genesis => "genesis",
+            Self::Epoch => "epoch",
+            Self::Chain => "chain",
+            Self::Admission => "admission",
+        }
+    }
+}
+
+/// An object that calls change: one at a time, and the next is told instead of made to wait.
+#[derive(Debug, Default)]
+pub(crate) struct Exclusive<T>(Mutex<T>);
+
+impl<T> Exclusive<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> Result<MutexGuard<'_, T>, Failure> {
+        match self.0.try_lock() {
+            Ok(guard) => Ok(guard),
+            // The fence has poisoned the handle; whoever got the object before that sees it here.
+            Err(TryLockError::Poisoned(_)) => Err(Failure::new(Status::Poisoned, Status::Poisoned.words())),
+            Err(TryLockError::WouldBlock) => Err(Failure::new(Status::InUse, Status::InUse.words())),
+        }
+    }
+}
+
+/// Settings.
+pub(crate) type Config = Exclusive<SyncConfig>;
+
+impl Object for Config {
+    const KIND: Kind = Kind::Config;
+}
+
+impl Object for Genesis {
+    const KIND: Kind = Kind::Genesis;
+}
+
+impl Object for EpochContext {
+    const KIND: Kind = Kind::Epoch;
+}
+
+impl Object for NativeChain {
+    const KIND: Kind = Kind::Chain;
+}
+
+/// The decision who is served.
+pub(crate) type Admissions = Exclusive<Admission>;
+
+impl Object for Admissions {
+    const KIND: Kind = Kind::Admission;
+}
