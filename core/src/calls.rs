@@ -41,7 +41,7 @@ pub struct Start {
     pub applied: Height,
     /// Whether the host has a staging area for states. Without one no state is fetched.
     pub stages_state: bool,
-    /// The trusted epoch that `stored` belongs to.
+    /// The trusted epoch that `stored` belongs to, or where that is a genesis outside of all epochs, the one right above.
     pub epoch: EpochRef,
     /// The stored handovers from that epoch's end on, in order: the epochs that follow are trusted too, and a network that
     /// contradicts them is given evidence against.

@@ -43,6 +43,11 @@ pub enum ExecuteError {
     /// It will not work without help.
     #[error("blocks can't be executed: {0}")]
     Permanent(Box<dyn Error + Send + Sync>),
+    /// The application has panicked, and is not called again. The sync ends with that.
+    #[error(
+        "the application panicked: {0}; mend it, then start the node again: blocks since its last commit are executed anew"
+    )]
+    Panicked(String),
 }
 
 /// What executes final blocks. Called on one thread, which may block.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hotstuff2_sync::ids::Height;
 
 use crate::application::{AppBlock, Application, ExecuteError};
+use crate::fence::Fenced;
 
 /// Bytes that may wait in an application's memory for a commit: 24 MiB. Passed by what [`PORTION_BYTES`] of payloads, or
 /// one larger block, make of it. A commit passes through memory a few times, so much more would not fit beside the rest;
@@ -23,9 +24,9 @@ pub const COMMIT_AFTER: Duration = Duration::from_secs(1);
 /// Payload bytes that are executed between two looks at what waits, and at least one block: 256 KiB.
 pub const PORTION_BYTES: usize = 256 << 10;
 
-/// An application that commits in time.
+/// An application that commits in time, and whose panics are errors.
 pub struct Executor {
-    application: Box<dyn Application>,
+    application: Fenced,
     /// Heights at whose multiples a commit must land, to be kept as snapshots.
     interval: NonZeroU64,
     /// Since when something waits.
@@ -38,7 +39,7 @@ impl Executor {
     /// Over an application whose state is kept at the multiples of `interval`:
     /// [`BlockStore::snapshot_interval`](crate::store::BlockStore::snapshot_interval).
     pub fn new(application: Box<dyn Application>, interval: NonZeroU64) -> Self {
-        Self { application, interval, waiting: None, owed: false }
+        Self { application: Fenced::new(application), interval, waiting: None, owed: false }
     }
 
     /// The height up to which blocks are executed.

@@ -12,6 +12,7 @@ pub mod consensus;
 pub mod discovery;
 pub mod driver;
 pub mod executor;
+mod fence;
 pub mod genesis_file;
 pub mod heal;
 mod light_read;

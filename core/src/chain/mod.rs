@@ -7,6 +7,7 @@
 //! Everything that an implementation returns as `Ok` is believed. An implementation must therefore bound its work by
 //! the length of its input, never panic on any input, and depend on its arguments alone.
 
+mod block;
 mod fault;
 mod memo;
 mod refs;
@@ -17,6 +18,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use block::Block;
 pub use fault::Fault;
 pub use memo::Memo;
 pub use refs::{EpochRef, SegmentRef};
@@ -33,6 +35,10 @@ pub trait Chain: Send + Sync + 'static {
 
     /// The headers of a segment, decoded.
     type Segment: Send + Sync + 'static;
+
+    /// Whether [`HeaderFacts::state_root`] is the root of this crate's state tree ([`crate::state`]) after the block. Where
+    /// it isn't, states are neither fetched nor exported: blocks alone bring a node to the tip.
+    fn has_state_roots(&self) -> bool;
 
     /// Decodes the validator set that a verified handover (or the anchor) named.
     fn decode_epoch(&self, epoch: &[u8]) -> Result<Self::Epoch, Fault>;
@@ -207,7 +213,8 @@ pub enum TipCheck {
 pub struct HeaderFacts {
     /// The block's id.
     pub id: Hash,
-    /// Root of the state after this block.
+    /// Root of the state after this block; [`Hash::ZERO`] in a chain without
+    /// [state roots](Chain::has_state_roots).
     pub state_root: Hash,
     /// The block's timestamp.
     pub timestamp: UnixMillis,

@@ -91,6 +91,10 @@ impl Machine {
                 asked
             }
             Fault::WrongParent if seam && claim.parent.is_some() => {
+                if below == Height::ZERO {
+                    // Nothing proves another genesis.
+                    return false;
+                }
                 let ours = self.handover_ending_at(below).map(|(_, bytes)| Finalized::Handover(bytes));
                 let Some(ended) = self.epochs.of_height(below).map(EpochRef::epoch) else {
                     // Its answer is late: what it contradicts is applied, and the proofs of that epoch are let go.

@@ -232,8 +232,10 @@ pub enum NewMachineError {
     /// A setting is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The stored handovers don't continue the trusted epoch, or that one doesn't hold the stored block.
-    #[error("the trusted epochs don't follow each other from the epoch of the stored block on; open the store again")]
+    /// The stored handovers don't continue the trusted epoch, or that one holds neither the stored block nor the one above.
+    #[error(
+        "the trusted epochs don't follow each other from the epoch of the stored block, or of the one above it, on; open the store again, or make it from an anchor whose epoch has that block"
+    )]
     Epochs,
     /// The strategy is to fetch a state, and the host can't stage one.
     #[error("the strategy fast needs a place to stage a state; give the sync one, or choose the strategy parallel")]
@@ -263,7 +265,8 @@ impl Machine {
             return Err(NewMachineError::ApplicationAhead { applied, stored: stored.height });
         }
         let epochs = Epochs::new(epoch, &handovers).ok_or(NewMachineError::Epochs)?;
-        if epochs.of_height(stored.height).is_none() {
+        // A chain's first epoch may begin right above the block that is trusted.
+        if epochs.of_height(stored.height).or_else(|| epochs.of_height(stored.height.next())).is_none() {
             return Err(NewMachineError::Epochs);
         }
         let head_share = (config.memory_budget / HEAD_SHARE_OF_BUDGET).max(u64::from(MAX_PAYLOAD_BYTES));

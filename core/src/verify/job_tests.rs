@@ -37,6 +37,10 @@ impl Chain for Toy {
     type Epoch = u8;
     type Segment = HeightRange;
 
+    fn has_state_roots(&self) -> bool {
+        false
+    }
+
     fn decode_epoch(&self, epoch: &[u8]) -> Result<u8, Fault> {
         epoch.first().copied().ok_or(Fault::BadEpoch)
     }

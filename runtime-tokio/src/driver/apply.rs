@@ -298,7 +298,7 @@ impl<C: Chain> Executing<C> {
                     ExecuteError::StateMismatch { height, .. } => ApplyError::StateMismatch(height),
                     ExecuteError::Transient(cause) if is_disk_full(&*cause) => ApplyError::NoSpace,
                     ExecuteError::Transient(_) => ApplyError::Transient,
-                    ExecuteError::Permanent(_) => ApplyError::Permanent,
+                    ExecuteError::Permanent(_) | ExecuteError::Panicked(_) => ApplyError::Permanent,
                 }
             });
             let through = self.executor.applied();
@@ -338,7 +338,9 @@ impl<C: Chain> Executing<C> {
             match error {
                 ExecuteError::Transient(cause) if is_disk_full(&*cause) => StoreError::NoSpace,
                 ExecuteError::Transient(_) => StoreError::Transient,
-                ExecuteError::StateMismatch { .. } | ExecuteError::Permanent(_) => StoreError::Permanent,
+                ExecuteError::StateMismatch { .. } | ExecuteError::Permanent(_) | ExecuteError::Panicked(_) => {
+                    StoreError::Permanent
+                }
             }
         });
         self.applied.store(self.executor.applied().get(), Ordering::Release);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant as Clock;
 
 use hotstuff2_sync::chain::Chain;
-use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
 use hotstuff2_sync::machine::{Machine, NewMachineError, Start};
@@ -43,6 +43,11 @@ pub enum StartError {
     /// Store, application and settings don't fit together.
     #[error(transparent)]
     Machine(#[from] NewMachineError),
+    /// States are to be fetched, and the chain's headers name none.
+    #[error(
+        "this chain's headers name no state of this library's tree, so that none can be fetched; use the strategy auto or parallel, and no staging"
+    )]
+    NoStateRoots,
     /// The operating system gives no thread.
     #[error("a thread can't be started: {0}; free memory or raise the limit on threads")]
     Thread(#[from] io::Error),
@@ -171,6 +176,10 @@ impl<C: Chain> SyncBuilder<C> {
         Ok(handle)
     }
 
+    pub(crate) fn chain(&self) -> &Arc<C> {
+        &self.chain
+    }
+
     pub(crate) fn store(&self) -> &Arc<dyn BlockStore> {
         &self.stores.blocks
     }
@@ -194,6 +203,10 @@ impl<C: Chain> SyncBuilder<C> {
 
     /// Starts all threads, and downloads nothing yet.
     pub(crate) fn spawn(self) -> Result<SyncHandle, StartError> {
+        let wants_state = self.stores.staging.is_some() || self.config.default_strategy == SyncStrategyType::Fast;
+        if wants_state && !self.chain.has_state_roots() {
+            return Err(StartError::NoStateRoots);
+        }
         let stored = self.stores.blocks.stored();
         let application = self.application.unwrap_or_else(|| Box::new(NoApplication::new(stored.height)));
         let (epoch, handovers) = self.stores.blocks.epochs()?;

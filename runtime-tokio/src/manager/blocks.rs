@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hotstuff2_sync::calls::ApplyPart;
-use hotstuff2_sync::chain::native::{
-    Block, BlockValidator, EpochContext, EpochInfo, FinalityProof, Handover, NativeChain, Segment,
-};
-use hotstuff2_sync::chain::{Chain as _, EpochRef, Fault};
+use hotstuff2_sync::chain::{Block, Fault, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{BodyFrame, split_payloads};
 
+use super::any_chain::AnyChain;
 use super::{SyncError, SyncResult};
 use crate::store::{BlockStore, StoreFailure};
 
@@ -33,7 +32,7 @@ impl Gathered {
     pub(super) fn push(&mut self, block: Block) -> SyncResult<()> {
         self.bytes = self.bytes.saturating_add(block.payload.len() as u64);
         if self.bytes > self.most_bytes {
-            return Err(SyncError::TooManyBytes { from: self.from, through: block.height() });
+            return Err(SyncError::TooManyBytes { from: self.from, through: block.height });
         }
         self.blocks.push(block);
         Ok(())
@@ -45,13 +44,11 @@ impl Gathered {
     }
 }
 
-/// A store with what it takes to read blocks from it. Every call may wait for the disk.
+/// A store with the chain that reads what is in it. Every call may wait for the disk.
 #[derive(Clone)]
 pub(super) struct StoredBlocks {
     pub(super) store: Arc<dyn BlockStore>,
-    pub(super) chain: Arc<NativeChain>,
-    /// The epoch that needs no handover.
-    pub(super) first: EpochInfo,
+    pub(super) chain: Arc<dyn AnyChain>,
 }
 
 impl StoredBlocks {
@@ -64,7 +61,7 @@ impl StoredBlocks {
         while let Some(range) = rest {
             let Some(part) = self.store.read(range, left)? else { break };
             let read = self.blocks_of(&part, range)?;
-            let Some(last) = read.last().map(Block::height) else { break };
+            let Some(last) = read.last().map(|block| block.height) else { break };
             let bytes = read.iter().fold(0, |sum, block| sum + block.payload.len() as u64);
             // What one read returns may have more than it was asked for, if it is a single frame.
             if bytes > left && !blocks.is_empty() {
@@ -85,7 +82,7 @@ impl StoredBlocks {
             gathered.push(block)?;
         }
         let mut blocks = gathered.into_blocks();
-        let Some(last) = blocks.last().map(Block::height) else { return Ok(None) };
+        let Some(last) = blocks.last().map(|block| block.height) else { return Ok(None) };
         if last != range.last() {
             let there = self.store.read(HeightRange::single(last.next()), 0)?.is_some();
             return if there {
@@ -94,8 +91,13 @@ impl StoredBlocks {
                 Ok(None)
             };
         }
+        // The end of the epoch that a block is of; the anchor's is known from the first block on.
+        let mut ends = None;
         for block in &mut blocks {
-            if block.height() == last || block.header.next_epoch_hash.is_some() {
+            if ends.is_none_or(|ends| ends < block.height) {
+                ends = self.store.epoch_of(block.height)?.map(|epoch| epoch.range().last());
+            }
+            if block.height == last || ends == Some(block.height) {
                 self.certify(block)?;
             }
         }
@@ -112,64 +114,73 @@ impl StoredBlocks {
     /// The id of the stored block at `height`; `None` where there is none that can be read.
     pub(super) fn id_at(&self, height: Height) -> Result<Option<Hash>, StoreFailure> {
         let Some(part) = self.store.read(HeightRange::single(height), 0)? else { return Ok(None) };
-        let segment = part.segment.decoded(&*self.chain).ok();
-        Ok(segment.and_then(|segment| segment.header(height)).map(|(_, id)| id))
+        let ids = self.chain.ids(&part.segment, HeightRange::single(height));
+        Ok(ids.ok().and_then(|ids| ids.first().copied()))
     }
 
-    /// The blocks of `frames`, whose headers `segment` holds.
-    pub(super) fn blocks_in(segment: &Segment, lens: &[u32], frames: &[BodyFrame]) -> Option<Vec<Block>> {
+    /// The blocks of consecutive `frames`, whose headers `segment` holds.
+    pub(super) fn blocks_in(&self, segment: &SegmentRef, frames: &[BodyFrame]) -> Result<Vec<Block>, Fault> {
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Vec::new()) };
+        let range = HeightRange::new(first.range.first(), last.range.last()).ok_or(Fault::WrongRange)?;
+        let ids = self.chain.ids(segment, range)?;
+        let below = HeightRange::new(segment.range().first(), range.first()).filter(|below| below.count() > 1);
+        let mut parent_id = match below.and_then(|_| range.first().prev()) {
+            Some(height) => *self.chain.ids(segment, HeightRange::single(height))?.first().ok_or(Fault::WrongRange)?,
+            None => segment.parent_id(),
+        };
+        let last_id = *ids.last().ok_or(Fault::WrongRange)?;
+        let whole = self.chain.cut(segment.bytes(), range, SegmentEnd::Anchored(last_id)).ok_or(Fault::Malformed)?;
+        let mut headers = Vec::new();
+        self.split(whole, range, &ids, &mut headers)?;
+        let mut named = ids.into_iter().zip(headers);
         let mut blocks = Vec::new();
         for frame in frames {
-            let from = segment.range().index_of(frame.range.first())?;
-            let lens = lens.get(from..)?.get(..usize::try_from(frame.range.count()).ok()?)?;
+            let lens = segment.payload_lens_of(frame.range).ok_or(Fault::WrongRange)?;
             let mut height = frame.range.first();
             for payload in split_payloads(&frame.raw, lens) {
-                let (header, id) = segment.header(height)?;
-                let proof = FinalityProof::Anchored { id };
-                blocks.push(Block { header: header.clone(), payload: frame.raw.slice_ref(payload), proof });
+                let (id, header) = named.next().ok_or(Fault::WrongRange)?;
+                let payload = frame.raw.slice_ref(payload);
+                blocks.push(Block { height, id, parent_id, header, payload, proof: None });
+                parent_id = id;
                 height = height.next();
             }
         }
-        Some(blocks)
+        Ok(blocks)
     }
 
-    /// The trusted epoch with this number.
-    fn epoch(&self, number: Epoch) -> Result<Option<EpochRef>, StoreFailure> {
-        if number == self.first.epoch() {
-            return Ok(Some(self.first.to_ref()));
+    /// Cuts a segment of `range` into one for each block. In halves: a chain decodes all of what it cuts from, and so does
+    /// it for each header once for each halving and not once for each other header.
+    fn split(&self, segment: Bytes, range: HeightRange, ids: &[Hash], out: &mut Vec<Bytes>) -> Result<(), Fault> {
+        if ids.len() <= 1 {
+            out.push(segment);
+            return Ok(());
         }
-        let Some(before) = number.prev() else { return Ok(None) };
-        let Some(bytes) = self.store.handover(before)? else { return Ok(None) };
-        // It was verified before it was stored; what doesn't decode now is as good as not there.
-        let next = Handover::decode(&bytes).ok().and_then(|handover| EpochInfo::decode(&handover.next).ok());
-        Ok(next.map(|info| info.to_ref()))
+        let (low, high) = ids.split_at(ids.len() / 2);
+        let middle = range.first().plus(low.len() as u64);
+        let ranges = [(range.first(), middle.prev().unwrap_or_default(), low), (middle, range.last(), high)];
+        for (first, last, ids) in ranges {
+            let range = HeightRange::new(first, last).ok_or(Fault::WrongRange)?;
+            let last_id = *ids.last().ok_or(Fault::WrongRange)?;
+            let half = self.chain.cut(&segment, range, SegmentEnd::Anchored(last_id)).ok_or(Fault::Malformed)?;
+            self.split(half, range, ids, out)?;
+        }
+        Ok(())
     }
 
-    /// A validator with the epochs that `numbers` name, as far as they are known.
-    pub(super) fn validator(&self, mut numbers: Vec<Epoch>) -> Result<BlockValidator, StoreFailure> {
-        numbers.sort_unstable();
-        numbers.dedup();
-        let mut contexts: Vec<EpochContext> = Vec::new();
-        for number in numbers {
-            let Some(epoch) = self.epoch(number)? else { continue };
-            contexts.extend(self.chain.decode_epoch(epoch.bytes()));
-        }
-        Ok(BlockValidator::new(contexts))
+    /// Proof that the block at `height` is final, out of a verified segment that holds it.
+    pub(super) fn proof_in(&self, segment: &Bytes, height: Height) -> Option<Bytes> {
+        let alone = self.chain.cut(segment, HeightRange::single(height), SegmentEnd::Certified)?;
+        self.chain.proof_of(&alone)
     }
 
     fn certify(&self, block: &mut Block) -> SyncResult<()> {
-        let alone = HeightRange::single(block.height());
-        let Some(stored) = self.store.segment(alone, true, false)? else { return Ok(()) };
-        let damaged = |fault| SyncError::Damaged { height: block.height(), fault };
-        let segment = Segment::decode(&stored.segment).map_err(damaged)?;
-        block.proof = segment.proof().clone();
+        let stored = self.store.segment(HeightRange::single(block.height), true, false)?;
+        block.proof = stored.and_then(|stored| self.chain.proof_of(&stored.segment));
         Ok(())
     }
 
     fn blocks_of(&self, part: &ApplyPart, range: HeightRange) -> SyncResult<Vec<Block>> {
         let damaged = |fault| SyncError::Damaged { height: range.first(), fault };
-        let segment = part.segment.decoded(&*self.chain).map_err(damaged)?;
-        let blocks = Self::blocks_in(segment, part.segment.payload_lens(), &part.frames);
-        blocks.ok_or(damaged(Fault::WrongRange))
+        self.blocks_in(&part.segment, &part.frames).map_err(damaged)
     }
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
 
@@ -42,10 +43,8 @@ pub enum BuildError {
 /// Puts a manager together: a durable store and a key in one folder, QUIC, and a server for what was verified, so that a
 /// node gives while it takes. For a network or a store of another kind there is
 /// [`SyncBuilder::manage`](crate::SyncBuilder::manage).
-pub struct SyncManagerBuilder {
-    genesis: Genesis,
-    chain: Arc<NativeChain>,
-    store: Arc<DiskStore<NativeChain>>,
+pub struct SyncManagerBuilder<C: Chain = NativeChain> {
+    store: Arc<DiskStore<C>>,
     dir: PathBuf,
     config: SyncConfig,
     peers: Vec<BootstrapPeer>,
@@ -57,25 +56,32 @@ pub struct SyncManagerBuilder {
 }
 
 impl SyncManagerBuilder {
-    /// Opens the store in the folder `dir`, or makes it where there is none. Waits for the disk.
+    /// Opens the store of a native chain in the folder `dir`, or makes it where there is none. Waits for the disk.
     ///
     /// # Errors
     /// Where that can't be done, or the store is of another chain.
     pub fn open(genesis: &Genesis, dir: impl AsRef<Path>) -> Result<Self, BuildError> {
-        let dir = dir.as_ref().to_owned();
-        let chain = Arc::new(NativeChain::new(genesis));
-        let (store, found) = DiskStore::open_or_create(&dir, chain, &StoreAnchor::from(genesis))?;
+        Self::open_chain(Arc::new(NativeChain::new(genesis)), &StoreAnchor::from(genesis), dir)
+    }
+}
+
+impl<C: Chain> SyncManagerBuilder<C> {
+    /// Opens the store of `chain` in the folder `dir`, or makes it from `anchor` where there is none. Waits for the disk.
+    ///
+    /// # Errors
+    /// Where that can't be done, or the store is of another chain.
+    pub fn open_chain(chain: Arc<C>, anchor: &StoreAnchor, dir: impl AsRef<Path>) -> Result<Self, BuildError> {
+        let dir = dir.as_ref();
+        let (store, found) = DiskStore::open_or_create(dir, chain, anchor)?;
         if found == StoreFound::WithoutGenesis {
             tracing::warn!(dir = %dir.display(), "the store had lost its genesis document; it was written again");
         }
-        Ok(Self::over(genesis, Arc::new(store), dir))
+        Ok(Self::over(Arc::new(store), dir))
     }
 
     /// The same over a store that is open already; the node's key is in the folder `dir`.
-    pub fn over(genesis: &Genesis, store: Arc<DiskStore<NativeChain>>, dir: impl Into<PathBuf>) -> Self {
+    pub fn over(store: Arc<DiskStore<C>>, dir: impl Into<PathBuf>) -> Self {
         Self {
-            genesis: genesis.clone(),
-            chain: Arc::new(NativeChain::new(genesis)),
             store,
             dir: dir.into(),
             config: SyncConfig::default(),
@@ -89,7 +95,7 @@ impl SyncManagerBuilder {
     }
 
     /// The store: for an application that keeps its state in it, and for whoever reads blocks.
-    pub fn store(&self) -> &Arc<DiskStore<NativeChain>> {
+    pub fn store(&self) -> &Arc<DiskStore<C>> {
         &self.store
     }
 
@@ -130,7 +136,8 @@ impl SyncManagerBuilder {
     }
 
     /// Executes blocks with `application`, whose state is in [`store`](Self::store): a state may be fetched instead of
-    /// executing all blocks.
+    /// executing all blocks. For chains whose headers name states of our tree
+    /// ([`Chain::has_state_roots`]); [`build`](Self::build) refuses others.
     #[must_use]
     pub fn with_stored_application(mut self, application: Box<dyn Application>) -> Self {
         self.application = Some(application);
@@ -166,22 +173,23 @@ impl SyncManagerBuilder {
         let handler = Arc::new(discovery.handler(handler));
         let (network, events) = QuicNetwork::bind(self.listen, identity, self.limits, Some(handler))?;
         let network: Arc<dyn Network> = Arc::new(network);
-        let mut builder = SyncBuilder::new(self.chain, Arc::clone(&self.store) as _, network, events)
-            .with_config(self.config)
-            .with_history(Arc::clone(&self.store) as _)
-            .with_discovery(discovery)
-            .with_seed(seed);
+        let mut builder =
+            SyncBuilder::new(Arc::clone(self.store.chain()), Arc::clone(&self.store) as _, network, events)
+                .with_config(self.config)
+                .with_history(Arc::clone(&self.store) as _)
+                .with_discovery(discovery)
+                .with_seed(seed);
         if let Some(application) = self.application {
             builder = builder.with_application(application);
         }
         if self.stages_state {
             builder = builder.with_staging(Arc::clone(&self.store) as _);
         }
-        Ok(builder.manage(&self.genesis, self.store)?)
+        Ok(builder.manage(self.store)?)
     }
 }
 
-impl std::fmt::Debug for SyncManagerBuilder {
+impl<C: Chain> std::fmt::Debug for SyncManagerBuilder<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SyncManagerBuilder").field("dir", &self.dir).finish_non_exhaustive()
     }

@@ -83,6 +83,11 @@ pub enum SyncError {
     /// The strategy fetches a state, and there is no place to stage one.
     #[error("the strategy fast needs an application that keeps its state in the store; build the manager with one")]
     NoStaging,
+    /// The call is about states, and the chain's headers name none that are comparable here.
+    #[error(
+        "this chain's headers name no state of this library's tree, so that none can be fetched or checked; sync blocks instead"
+    )]
+    NoStateRoots,
     /// There is no pace to estimate by.
     #[error("no pace to estimate by: nothing was applied in the last seconds; ask again when the sync moves")]
     NoEstimate,

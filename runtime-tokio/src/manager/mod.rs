@@ -1,13 +1,14 @@
-//! [`SyncManager`]: what a node calls. [`TokioSyncManager`] implements it over one running sync, for a native chain;
-//! [`SyncManagerBuilder`] puts that together from a genesis document and a folder.
+//! [`SyncManager`]: what a node calls. [`TokioSyncManager`] implements it over one running sync of any chain;
+//! [`SyncManagerBuilder`] puts that together from a genesis document, or another chain and its anchor, and a folder.
 //!
 //! A manager is a handle: its clones share one sync, and any of them may start, stop or ask at any moment. The sync is
-//! the driver's, which is also there by itself ([`SyncBuilder`](crate::SyncBuilder)) for chains of another kind.
+//! the driver's, which is also there by itself ([`SyncBuilder`](crate::SyncBuilder)).
 //!
 //! # What it trusts
 //! The genesis document and the store that belongs to it. Blocks that peers give for a single request are proven here as
 //! those of a sync are.
 
+mod any_chain;
 mod blocks;
 mod builder;
 mod error;

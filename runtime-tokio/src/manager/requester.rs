@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::native::Block;
-use hotstuff2_sync::chain::{EpochRef, SegmentClaim, SegmentEnd};
+use hotstuff2_sync::chain::{Block, EpochRef, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
@@ -96,20 +95,17 @@ impl BlockRequester {
             Ok(Answer::Data(bytes)) => {
                 let task = Task::Follow { epoch: epoch.clone(), claim, bytes };
                 let chain = Arc::clone(&self.blocks.chain);
-                blocking(move || Ok::<_, SyncError>(task.prove(&*chain))).await?
+                blocking(move || Ok::<_, SyncError>(chain.prove(task))).await?
             }
             Err(fault) => Err(fault),
         };
         match proven {
             Ok(Outcome::Follow { segment, frames }) => {
-                let headers = segment.decoded(&*self.blocks.chain);
-                let headers = headers.map_err(|fault| SyncError::Damaged { height, fault })?;
-                let blocks = StoredBlocks::blocks_in(headers, segment.payload_lens(), &frames).unwrap_or_default();
+                let blocks = self.blocks.blocks_in(&segment, frames.get(..1).unwrap_or_default());
+                let blocks = blocks.map_err(|fault| SyncError::Damaged { height, fault })?;
                 // The claim begins at the height that was asked for, and what is proven begins where the claim does.
-                let Some(mut block) = blocks.into_iter().next() else { return Ok(Said::Nothing) };
-                if let Some(proof) = headers.headers().get(1..).and_then(|up| headers.proof().extended_down(up)) {
-                    block.proof = proof;
-                }
+                let Some(block) = blocks.into_iter().next() else { return Ok(Said::Nothing) };
+                let block = Block { proof: self.blocks.proof_in(segment.bytes(), height), ..block };
                 Ok(Said::Block(Box::new(block)))
             }
             Ok(_) => Ok(Said::Nothing),

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use hotstuff2_sync::chain::native::Block;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::ranges::HeightRange;
@@ -25,7 +26,7 @@ fn id(number: u8) -> PeerId {
 
 fn stored(world: &World, store: Store) -> StoredBlocks {
     let chain = Arc::new(world.chain.chain());
-    StoredBlocks { store: Arc::new(store), chain, first: world.chain.genesis().epoch().clone() }
+    StoredBlocks { store: Arc::new(store), chain }
 }
 
 /// Asks these peers, in the order of their ids.
@@ -53,7 +54,8 @@ async fn who_says_nothing_is_waited_for_as_long_as_any_peer_and_then_another_is_
     let requester = requester(&world, &network, &[silent, honest]);
     let most = requester.config.peer_timeout * 2;
     let block = timeout(most, requester.request_block(HEIGHT)).await.expect("silence ends").unwrap();
-    assert_eq!(Some(&block.header), world.chain.header(HEIGHT));
+    let typed = Block::try_from(&block).unwrap();
+    assert_eq!(Some(&typed.header), world.chain.header(HEIGHT));
     assert_eq!(Some(&block.payload), world.chain.payload(HEIGHT).as_ref());
     assert_eq!(*asked.lock().unwrap(), [silent, honest]);
     assert!(network.banned.lock().unwrap().is_empty(), "silence proves nothing");

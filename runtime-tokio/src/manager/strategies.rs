@@ -2,7 +2,7 @@
 //! all of them, which downloads, verifies and hands on; the parts here are doors to what it does.
 
 use async_trait::async_trait;
-use hotstuff2_sync::chain::native::Block;
+use hotstuff2_sync::chain::Block;
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{BlockPoint, Event};

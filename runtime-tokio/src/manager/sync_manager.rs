@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hotstuff2_sync::chain::native::Block;
+use hotstuff2_sync::chain::Block;
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::state::SnapshotId;
 

@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use hotstuff2_sync::chain::native::FinalityProof;
+use hotstuff2_sync::chain::Block;
+use hotstuff2_sync::chain::native::{self, BlockHeader};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::HaltReason;
@@ -14,7 +15,7 @@ use crate::driver::{PeerAddress, SyncEvent};
 use crate::net::{Handler, HandlerFn, Identity, Network as _, QuicLimits, QuicNetwork};
 use crate::store::BlockStore as _;
 use crate::test_world::{Broken, HEIGHT, World};
-use crate::{NoApplication, StoreHandler};
+use crate::{AppBlock, Application, ExecuteError, NoApplication, StoreHandler};
 
 pub(super) const TIP: Height = Height::new(300);
 
@@ -49,6 +50,11 @@ pub(super) fn full(world: &World) -> Server {
 pub(super) fn builder(world: &World, name: &str) -> SyncManagerBuilder {
     let builder = SyncManagerBuilder::open(world.chain.genesis(), world.path(name)).unwrap();
     builder.with_listen("127.0.0.1:0".parse().unwrap())
+}
+
+/// The header as the native chain has it.
+fn header(block: &Block) -> BlockHeader {
+    native::Block::try_from(block).unwrap().header
 }
 
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -129,8 +135,8 @@ async fn blocks_come_verified_and_within_limits() {
     let blocks = soon(sync.sync_blocks(from, to)).await.unwrap();
     assert_eq!(blocks.len(), 221);
     for block in &blocks {
-        assert_eq!(Some(&block.header), world.chain.header(block.height()));
-        assert_eq!(Some(&block.payload), world.chain.payload(block.height()).as_ref());
+        assert_eq!(Some(&header(block)), world.chain.header(block.height));
+        assert_eq!(Some(&block.payload), world.chain.payload(block.height).as_ref());
     }
     assert!(sync.verify_block_chain(&blocks).await.unwrap());
     assert!(sync.verify_block_chain(&blocks[..100]).await.unwrap(), "the last of them is the stored one");
@@ -143,7 +149,8 @@ async fn blocks_come_verified_and_within_limits() {
     let other: Vec<_> = (30..=60)
         .map(Height::new)
         .map(|at| {
-            hotstuff2_sync::chain::native::Block::anchored(fork.header(at).unwrap().clone(), fork.payload(at).unwrap())
+            let block = native::Block::anchored(fork.header(at).unwrap().clone(), fork.payload(at).unwrap());
+            block.to_bytes(fork.header(at.prev().unwrap()).unwrap()).unwrap()
         })
         .collect();
     assert!(!sync.verify_block_chain(&other).await.unwrap());
@@ -156,8 +163,7 @@ async fn blocks_come_verified_and_within_limits() {
     validator.validate_consensus_rules(&blocks[4], &blocks[3]).await.unwrap();
     validator.fast_validate_block(&blocks[4]).await.unwrap();
     validator.validate_block_signatures(blocks.last().unwrap()).await.unwrap();
-    let headers: Vec<_> = blocks.iter().map(|block| block.header.clone()).collect();
-    assert!(validator.validate_block_headers_only(&headers).await.iter().all(Result::is_ok));
+    assert!(validator.validate_block_headers_only(&blocks).await.iter().all(Result::is_ok));
 
     let refused = sync.sync_blocks(to, from).await;
     assert!(matches!(refused, Err(SyncError::NoRange { .. })), "{refused:?}");
@@ -190,11 +196,11 @@ async fn a_single_block_below_a_fetched_state_comes_from_a_peer_and_is_proven() 
     sync.stop_sync().await.unwrap();
     for height in [1, 77, 100, 101, 239, 240, 241, 300].map(Height::new) {
         let block = soon(sync.sync_single_block(height)).await.unwrap().unwrap();
-        assert_eq!(Some(&block.header), world.chain.header(height));
+        assert_eq!(Some(&header(&block)), world.chain.header(height));
         assert_eq!(Some(&block.payload), world.chain.payload(height).as_ref());
         let validator = sync.block_validator();
         validator.fast_validate_block(&block).await.unwrap();
-        if !matches!(block.proof, FinalityProof::Anchored { .. }) {
+        if block.proof.is_some() {
             validator.validate_block_signatures(&block).await.unwrap();
         }
     }
@@ -307,6 +313,61 @@ async fn after_a_halt_every_call_says_why() {
     assert!(matches!(sync.get_sync_status().await.unwrap(), SyncStatus::Halted(_)));
     let message = sync.start_sync(None).await.unwrap_err().to_string();
     assert!(message.contains("build a new manager"), "{message}");
+    soon(sync.shutdown()).await;
+}
+
+/// Panics at block 60.
+struct Panics(NoApplication);
+
+impl Application for Panics {
+    fn applied(&self) -> Height {
+        self.0.applied()
+    }
+
+    fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        assert!(blocks.iter().all(|block| block.height != Height::new(60)), "no idea what to do with block 60");
+        self.0.execute(blocks)
+    }
+
+    fn uncommitted(&self) -> usize {
+        0
+    }
+
+    fn commit(&mut self) -> Result<(), ExecuteError> {
+        Ok(())
+    }
+
+    fn persist(&mut self) -> Result<(), ExecuteError> {
+        Ok(())
+    }
+
+    fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
+        self.0.restore(height)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_panics_ends_the_sync_with_that_reason() {
+    let world = World::new();
+    let server = full(&world);
+    let application = Box::new(Panics(NoApplication::new(Height::ZERO)));
+    let mut sync =
+        builder(&world, "late").with_peers([server.address()]).with_application(application).build().unwrap();
+    let mut events = sync.events();
+    sync.start_sync(None).await.unwrap();
+    let halted = soon(sync.synced()).await;
+    assert!(matches!(halted, Err(SyncError::Halted(HaltReason::Apply { .. }))), "{halted:?}");
+    let said = soon(async {
+        loop {
+            match events.next().await {
+                Some(SyncEvent::Host(text)) => return text,
+                Some(_) => {}
+                None => panic!("nothing was said"),
+            }
+        }
+    });
+    let said = said.await;
+    assert!(said.contains("panicked") && said.contains("no idea what to do with block 60"), "{said}");
     soon(sync.shutdown()).await;
 }
 

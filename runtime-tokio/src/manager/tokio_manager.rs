@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hotstuff2_sync::chain::native::{Block, Genesis, NativeChain};
+use hotstuff2_sync::chain::native::Genesis;
+use hotstuff2_sync::chain::{Block, Chain};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::{BlockPoint, Progress};
@@ -14,6 +15,7 @@ use hotstuff2_sync::state::SnapshotId;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::any_chain::AnyChain;
 use super::blocks::{Gathered, StoredBlocks};
 use super::peers::SyncPeers;
 use super::pump::{EVENTS_KEPT, Pump, SyncEvents};
@@ -36,7 +38,7 @@ pub const MAX_BYTES_PER_CALL: u64 = 64 << 20;
 /// News of the network that wait for the driver, which takes them at once.
 const NEWS: usize = 64;
 
-/// One sync of a native chain, shared by all clones of this handle. When the last clone is dropped, the sync stops by
+/// One sync of any chain, shared by all clones of this handle. When the last clone is dropped, the sync stops by
 /// itself, in the background; [`shutdown`](Self::shutdown) waits for that.
 ///
 /// ```no_run
@@ -75,13 +77,13 @@ struct Running {
     calls: u64,
 }
 
-impl SyncBuilder<NativeChain> {
+impl<C: Chain> SyncBuilder<C> {
     /// Puts the sync into a manager's hands, stopped: for nodes that bring a network or a store of their own, where
     /// [`SyncManagerBuilder`] is not enough. `states` is what verifies states: the same store, as a rule. Must be called
     /// within a tokio runtime.
-    pub fn manage(mut self, genesis: &Genesis, states: Arc<dyn StateManager>) -> Result<TokioSyncManager, StartError> {
-        let chain = Arc::new(NativeChain::new(genesis));
-        let blocks = StoredBlocks { store: Arc::clone(self.store()), chain, first: genesis.epoch().clone() };
+    pub fn manage(mut self, states: Arc<dyn StateManager>) -> Result<TokioSyncManager, StartError> {
+        let chain: Arc<dyn AnyChain> = Arc::clone(self.chain()) as _;
+        let blocks = StoredBlocks { store: Arc::clone(self.store()), chain };
         let network = Arc::clone(self.network());
         let config = Arc::new(self.config().clone());
         let stages_state = self.stages_state();
@@ -132,8 +134,11 @@ impl TokioSyncManager {
 
     /// Starts like [`SyncManager::start_sync`], with another strategy than the configured one until the next start.
     pub async fn start_with(&self, strategy: SyncStrategyType, target_height: Option<Height>) -> SyncResult<()> {
-        if strategy == SyncStrategyType::Fast && !self.0.stages_state {
-            return Err(SyncError::NoStaging);
+        if strategy == SyncStrategyType::Fast {
+            self.require_state_roots()?;
+            if !self.0.stages_state {
+                return Err(SyncError::NoStaging);
+            }
         }
         self.command(|handle, call| {
             handle.send_start(StartCall { call, until: target_height, strategy: Some(strategy) });
@@ -209,7 +214,7 @@ impl TokioSyncManager {
     ) -> Result<ConsensusCoordinator, ConsensusError> {
         let running = self.running();
         let handle = running.handle.as_ref().ok_or(ConsensusError::Ended)?;
-        ConsensusCoordinator::start(handle, Arc::clone(&self.0.requester.blocks.chain), control, settings)
+        Arc::clone(&self.0.requester.blocks.chain).coordinate(handle, control, settings)
     }
 
     /// What the sync has used so far; `None` once it is shut down.
@@ -319,6 +324,11 @@ impl TokioSyncManager {
         }
     }
 
+    /// Fails where the chain's headers name no states.
+    fn require_state_roots(&self) -> SyncResult<()> {
+        if self.0.requester.blocks.chain.names_states() { Ok(()) } else { Err(SyncError::NoStateRoots) }
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         // Nothing panics while it holds the lock.
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -394,14 +404,11 @@ impl SyncManager for TokioSyncManager {
     }
 
     async fn verify_block_chain(&self, blocks: &[Block]) -> SyncResult<bool> {
-        use hotstuff2_sync::chain::native::BlockError;
         match self.block_validator().validate_stored_chain(blocks).await {
             Ok(()) => Ok(true),
-            Err(BlockCheckError::Block(BlockError::UnknownEpoch { height, .. })) => {
-                Err(SyncError::UnknownEpoch(height))
-            }
-            Err(BlockCheckError::Block(_)) => Ok(false),
+            Err(BlockCheckError::UnknownEpoch(height)) => Err(SyncError::UnknownEpoch(height)),
             Err(BlockCheckError::Store(failure)) => Err(failure.into()),
+            Err(_) => Ok(false),
         }
     }
 
@@ -422,12 +429,14 @@ impl SyncManager for TokioSyncManager {
 
     async fn download_state_snapshot(&mut self, snapshot_id: &SnapshotId) -> SyncResult<()> {
         let height = snapshot_id.height;
+        self.require_state_roots()?;
         self.sync_state_to_height(height).await?;
         let checked = self.state_validator().validate_snapshot_integrity(snapshot_id).await;
         checked.map_err(|source| SyncError::State { height, source })
     }
 
     async fn verify_state_consistency(&self, height: Height) -> SyncResult<bool> {
+        self.require_state_roots()?;
         let consistent = self.state_validator().is_consistent(height).await;
         consistent.map_err(|source| SyncError::State { height, source })
     }

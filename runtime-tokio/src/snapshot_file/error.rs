@@ -22,6 +22,11 @@ pub enum SnapshotFileError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The chain's headers name no states that a file could be checked against.
+    #[error(
+        "this chain's headers name no state of this library's tree, so that no snapshot of one can be believed; sync blocks instead"
+    )]
+    NoStateRoots,
     /// The file is something else.
     #[error("{} is no snapshot file; name one that `snapshot export` wrote", .0.display())]
     NotASnapshot(PathBuf),
@@ -117,6 +122,11 @@ pub enum ExportError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFailure),
+    /// The chain's headers name no states, so that nobody could check the file.
+    #[error(
+        "this chain's headers name no state of this library's tree, so that a snapshot would prove nothing; let others sync blocks"
+    )]
+    NoStateRoots,
     /// The store keeps no snapshot of the state at all.
     #[error(
         "the store keeps no snapshot of a state: sync or generate it with an application that has one, past height {interval}"

@@ -45,6 +45,9 @@ pub fn export<C: Chain>(
     existing: Existing,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<SnapshotSummary, ExportError> {
+    if !store.chain().has_state_roots() {
+        return Err(ExportError::NoStateRoots);
+    }
     let height = choose(store, height)?;
     refuse_existing(out, existing)?;
     let proof = store.block_proof(height)?.ok_or(ExportError::NoProof(height))?;

@@ -89,6 +89,9 @@ impl SnapshotReader {
         path: &Path,
         take: &mut dyn FnMut(HandoverLink) -> Result<(), E>,
     ) -> Result<Self, E> {
+        if !chain.has_state_roots() {
+            return Err(SnapshotFileError::NoStateRoots.into());
+        }
         let mut frames = FrameReader::open(path)?;
         let frame = frames.next()?;
         let head = head_in(&frames, &frame, anchor)?;

@@ -209,7 +209,12 @@ impl<C: Chain> DiskStore<C> {
         })
     }
 
-    /// The chain that it holds.
+    /// The chain that it holds, as it was opened with.
+    pub fn chain(&self) -> &Arc<C> {
+        &self.chain
+    }
+
+    /// The id of the chain that it holds.
     pub fn chain_id(&self) -> Hash {
         self.identity.chain_id
     }

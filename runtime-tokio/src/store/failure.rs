@@ -4,6 +4,7 @@
 //! else doesn't: after a failed fsync (`EIO`) the kernel may have dropped the pages, so a retry that seems to work
 //! would prove nothing.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,12 +37,20 @@ pub enum StoreFailure {
         what: String,
     },
     /// The embedded database failed.
-    #[error("{}: the database failed: {source}; {}", path.display(), database_remedy(source))]
+    #[error("{}: the database failed: {source}; {}", path.display(), source.remedy())]
     Database {
         /// The database's directory.
         path: PathBuf,
         /// What the database said.
-        source: Box<fjall::Error>,
+        source: DatabaseError,
+    },
+    /// A store of another kind failed: see [`StoreFailure::other`].
+    #[error("{source}")]
+    Other {
+        /// Whether trying again can help.
+        kind: StoreError,
+        /// What it said. Its message should name the thing and what to do.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The database failed before and could not be opened again yet.
     #[error("{}: the database is closed after a failure and could not be opened again yet; free disk space, the next write tries again", path.display())]
@@ -86,7 +95,14 @@ impl StoreFailure {
     }
 
     pub(super) fn database(path: &Path, source: fjall::Error) -> Self {
-        Self::Database { path: path.to_owned(), source: Box::new(source) }
+        Self::Database { path: path.to_owned(), source: DatabaseError(Box::new(source)) }
+    }
+
+    /// The failure of a store of another kind than [`DiskStore`](super::DiskStore). What is
+    /// [`Transient`](StoreError::Transient) or [`NoSpace`](StoreError::NoSpace) is tried again, what is
+    /// [`Permanent`](StoreError::Permanent) ends the sync.
+    pub fn other(kind: StoreError, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Other { kind, source: source.into() }
     }
 
     /// The file or folder that a read failed in.
@@ -97,7 +113,7 @@ impl StoreFailure {
             | Self::Database { path, .. }
             | Self::Closed { path }
             | Self::ViewLost { path } => Some(path),
-            Self::Refused { .. } | Self::RefusedState { .. } => None,
+            Self::Refused { .. } | Self::RefusedState { .. } | Self::Other { .. } => None,
         }
     }
 
@@ -115,7 +131,8 @@ impl StoreFailure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { source, .. } => passes(source),
-            Self::Database { source, .. } => database_passes(source),
+            Self::Database { source, .. } => source.passes(),
+            Self::Other { kind, .. } => kind.is_transient(),
             Self::Closed { .. } | Self::ViewLost { .. } => true,
             Self::Damaged { .. } | Self::Refused { .. } | Self::RefusedState { .. } => false,
         }
@@ -125,7 +142,8 @@ impl StoreFailure {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::Io { source, .. } => is_full(source),
-            Self::Database { source, .. } => database_io(source).is_some_and(is_full),
+            Self::Database { source, .. } => source.io().is_some_and(is_full),
+            Self::Other { kind, .. } => matches!(kind, StoreError::NoSpace),
             _ => false,
         }
     }
@@ -145,6 +163,35 @@ impl StoreFailure {
             StoreError::NoSpace => ApplyError::NoSpace,
             StoreError::Transient => ApplyError::Transient,
             StoreError::Permanent => ApplyError::Permanent,
+        }
+    }
+}
+
+/// What the embedded database said.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DatabaseError(Box<fjall::Error>);
+
+impl DatabaseError {
+    /// The operating system's own error, if the database's is one.
+    fn io(&self) -> Option<&io::Error> {
+        match &*self.0 {
+            fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn passes(&self) -> bool {
+        // An earlier failure closed it for writing. Opening it again tells what is wrong, if anything still is.
+        self.io().is_some_and(passes) || matches!(&*self.0, fjall::Error::Poisoned | fjall::Error::Locked)
+    }
+
+    fn remedy(&self) -> &'static str {
+        match &*self.0 {
+            fjall::Error::Locked => "another process has it open: stop that process",
+            _ if self.passes() => "free disk space: nothing is lost, and writing goes on by itself",
+            fjall::Error::Io(_) => "check the disk and the permissions, then restart",
+            _ => "move the data directory away and sync again",
         }
     }
 }
@@ -205,23 +252,6 @@ fn passes(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// The operating system's own error, if the database's is one.
-fn database_io(error: &fjall::Error) -> Option<&io::Error> {
-    match error {
-        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => Some(error),
-        _ => None,
-    }
-}
-
-fn database_passes(error: &fjall::Error) -> bool {
-    match error {
-        error if database_io(error).is_some_and(passes) => true,
-        // An earlier failure closed it for writing. Opening it again tells what is wrong, if anything still is.
-        fjall::Error::Poisoned | fjall::Error::Locked => true,
-        _ => false,
-    }
-}
-
 fn remedy(action: &str, error: &io::Error) -> &'static str {
     use io::ErrorKind::{
         AlreadyExists, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
@@ -235,14 +265,5 @@ fn remedy(action: &str, error: &io::Error) -> &'static str {
         NotFound => "; put the file back from a backup, or move the data directory away and sync again",
         _ if passes(error) => "; it is tried again",
         _ => "; check the disk, then restart",
-    }
-}
-
-fn database_remedy(error: &fjall::Error) -> &'static str {
-    match error {
-        fjall::Error::Locked => "another process has it open: stop that process",
-        _ if database_passes(error) => "free disk space: nothing is lost, and writing goes on by itself",
-        fjall::Error::Io(_) => "check the disk and the permissions, then restart",
-        _ => "move the data directory away and sync again",
     }
 }

@@ -70,7 +70,7 @@ pub use base_proof::BlockProof;
 pub use check::CheckReport;
 pub use damage::{Damage, StorePart};
 pub use disk::{DiskStore, StoreAnchor, StoreFound, read_genesis};
-pub use failure::{OpenError, StoreFailure};
+pub use failure::{DatabaseError, OpenError, StoreFailure};
 pub use heal::{Frames, LostSegment};
 pub use history::HistoryStore;
 pub use snapshots::{Snapshot, SnapshotRetention};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hotstuff2_sync::chain::native::Block;
+use hotstuff2_sync::chain::{Block, native};
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync_tokio::manager::{
@@ -37,7 +37,8 @@ async fn the_interface_of_a_node() {
     assert!(blocks.len() == 11 && sync.verify_block_chain(&blocks).await.unwrap());
     assert!(!sync.verify_block_chain(&[blocks[0].clone(), blocks[2].clone()]).await.unwrap());
     let one = soon(sync.sync_single_block(Height::new(3))).await.unwrap().unwrap();
-    assert_eq!(Some(&one.header), net.chain.header(Height::new(3)));
+    let typed = native::Block::try_from(&one).unwrap();
+    assert_eq!(Some(&typed.header), net.chain.header(Height::new(3)));
     name!("SyncManager::get_sync_progress", "SyncManager::estimate_sync_completion");
     soon(sync.sync_state_to_height(TIP)).await.unwrap();
     assert_eq!(sync.get_sync_progress().await.unwrap().current_height, TIP.get());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::{
-    BlockHeader, BlockValidator, ConsensusValidator, SignatureValidator, StateValidator,
+    Block, BlockHeader, BlockValidator, ConsensusValidator, SignatureValidator, StateValidator,
 };
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
@@ -40,16 +40,17 @@ async fn validation_of_blocks() {
     assert!(validator.validate_block_chain(&blocks).await.is_ok());
     assert!(validator.validate_block_chain(&blocks[..4]).await.is_err(), "nothing proves the last of these");
     name!("SyncBlockValidator::validate_block_headers_only");
-    let headers: Vec<BlockHeader> = blocks.iter().map(|block| block.header.clone()).collect();
-    assert_eq!(
-        validator.validate_block_headers_only(&headers).await.iter().filter(|result| result.is_ok()).count(),
-        11
-    );
-    // The same in the core, stage by stage.
+    let headers = validator.validate_block_headers_only(&blocks).await;
+    assert_eq!(headers.iter().filter(|result| result.is_ok()).count(), 11);
+    // The same in the core for blocks of the native chain, stage by stage.
+    let typed = |block| Block::try_from(block).unwrap();
+    let (first, second, last, bent) = (typed(first), typed(second), typed(last), typed(&bent));
     let core = BlockValidator::new(net.chain.context(first.header.epoch));
     let (rules, signatures, state): (&ConsensusValidator, &SignatureValidator, &StateValidator) =
         (core.consensus(), core.signatures(), core.state());
-    assert!(rules.validate_child(&second.header, &first.header).is_ok() && signatures.validate_proof(last).is_ok());
+    assert!(rules.validate_child(&second.header, &first.header).is_ok() && signatures.validate_proof(&last).is_ok());
+    let header: &BlockHeader = &first.header;
+    assert!(rules.validate_header(header).is_ok());
     assert!(state.validate_payload(&bent).is_err());
     soon(sync.shutdown()).await;
 }

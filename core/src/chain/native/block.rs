@@ -1,10 +1,15 @@
 //! A whole block: header, payload, and why it is final. What a node hands to its users; between nodes the parts travel
 //! in segments and frames.
 
+use alloc::vec;
+
 use bytes::Bytes;
 
 use super::finality::FinalityProof;
 use super::header::Header;
+use super::segment::{NotASegment, Segment};
+use super::tip::FinalizedHeader;
+use crate::chain::{self, Fault};
 use crate::hash::Hash;
 use crate::ids::Height;
 
@@ -38,5 +43,51 @@ impl Block {
     /// The block's id.
     pub fn id(&self) -> Hash {
         self.header.id()
+    }
+
+    /// The block as bytes, with the header of the block below it, which the bytes begin with.
+    ///
+    /// # Errors
+    /// Where `parent` isn't the block below.
+    pub fn to_bytes(&self, parent: &BlockHeader) -> Result<chain::Block, NotASegment> {
+        let id = self.id();
+        let anchored = FinalityProof::Anchored { id };
+        let segment = Segment::new(parent.clone(), vec![self.header.clone()], anchored)?;
+        let tip = || FinalizedHeader::new(self.header.clone(), self.proof.clone()).encode().into();
+        Ok(chain::Block {
+            height: self.height(),
+            id,
+            parent_id: segment.parent_id(),
+            header: segment.encode().into(),
+            payload: self.payload.clone(),
+            proof: self.proof.certificate().map(|_| tip()),
+        })
+    }
+}
+
+impl TryFrom<&chain::Block> for Block {
+    type Error = Fault;
+
+    /// Decodes the block. That its parts belong together is checked, that it is final is not.
+    fn try_from(block: &chain::Block) -> Result<Self, Fault> {
+        let segment = Segment::decode(&block.header)?;
+        let (header, id) = segment.header(block.height).ok_or(Fault::WrongRange)?;
+        if id != block.id {
+            return Err(Fault::WrongAnchor);
+        }
+        if segment.parent_id() != block.parent_id {
+            return Err(Fault::WrongParent);
+        }
+        let proof = match &block.proof {
+            None => FinalityProof::Anchored { id },
+            Some(tip) => {
+                let tip = FinalizedHeader::decode(tip)?;
+                if tip.header.id() != id {
+                    return Err(Fault::WrongAnchor);
+                }
+                tip.proof
+            }
+        };
+        Ok(Self { header: header.clone(), payload: block.payload.clone(), proof })
     }
 }

@@ -51,6 +51,10 @@ impl Chain for NativeChain {
     type Epoch = EpochContext;
     type Segment = Segment;
 
+    fn has_state_roots(&self) -> bool {
+        true
+    }
+
     fn decode_epoch(&self, epoch: &[u8]) -> Result<EpochContext, Fault> {
         let (info, hash) = (EpochInfo::decode(epoch)?, EpochInfo::hash_of(epoch));
         Ok(EpochContext::of_chain(self.chain_id, self.genesis_id, info, hash))

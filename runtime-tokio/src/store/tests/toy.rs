@@ -61,6 +61,10 @@ impl Chain for ToyChain {
     type Epoch = ();
     type Segment = Segment;
 
+    fn has_state_roots(&self) -> bool {
+        false
+    }
+
     fn decode_epoch(&self, _: &[u8]) -> Result<(), Fault> {
         Ok(())
     }

@@ -143,3 +143,28 @@ fn a_block_in_a_sequence_is_the_one_that_it_is_known_by() {
     assert_eq!(results[2], Err(BlockError::OtherBlock { height: height(7), known }));
     assert_eq!((&results[3..], results[1]), (&[Ok(()), Ok(())][..], Err(BlockError::NotFinal(height(6)))));
 }
+
+#[test]
+fn a_block_goes_into_bytes_and_back_whole() {
+    let net = Net::new(&Shape::default());
+    for whole in [block(&net, 9), proven(&net, 9), proven(&net, 1)] {
+        let number = whole.height().get();
+        let bytes = whole.to_bytes(net.header(number - 1)).unwrap();
+        assert_eq!(
+            (bytes.height, bytes.id, bytes.parent_id),
+            (height(number), whole.id(), net.header(number - 1).id())
+        );
+        assert_eq!(Block::try_from(&bytes), Ok(whole.clone()));
+        assert_eq!(whole.to_bytes(net.header(number + 1)), Err(NotASegment));
+        // Parts of another block are told from this one's.
+        let other = proven(&net, 10).to_bytes(net.header(9)).unwrap();
+        for (bent, fault) in [
+            (crate::chain::Block { header: other.header.clone(), ..bytes.clone() }, Fault::WrongRange),
+            (crate::chain::Block { id: other.id, ..bytes.clone() }, Fault::WrongAnchor),
+            (crate::chain::Block { parent_id: other.id, ..bytes.clone() }, Fault::WrongParent),
+            (crate::chain::Block { proof: other.proof, ..bytes.clone() }, Fault::WrongAnchor),
+        ] {
+            assert_eq!(Block::try_from(&bent), Err(fault));
+        }
+    }
+}
