@@ -46,6 +46,9 @@ pub use serve::StoreHandler;
 pub use state_validator::{StateManager, SyncStateValidator, ValidationResult};
 pub use wall_clock::wall_clock;
 
+/// The packages whose types stand in signatures here, in the versions that fit.
+pub use {bytes, hotstuff2_sync};
+
 /// The example in the README, so that it is compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -11,6 +11,7 @@ mod fuzz;
 mod guards;
 mod mutants;
 mod no_std;
+mod packages;
 mod simulate;
 mod steps;
 mod tools;

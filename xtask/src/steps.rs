@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::tools::Component;
 use crate::workspace::Workspace;
-use crate::{bare_metal, command, fuzz, no_std, wan};
+use crate::{bare_metal, command, fuzz, no_std, packages, wan};
 
 /// One step; `ALL` is the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(crate) enum Step {
     Clippy,
     Doc,
     Test,
+    Package,
     NoStd,
     BareMetal,
     Wan,
@@ -22,12 +23,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Format,
         Self::Guards,
         Self::Clippy,
         Self::Doc,
         Self::Test,
+        Self::Package,
         Self::NoStd,
         Self::BareMetal,
         Self::Wan,
@@ -41,6 +43,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Doc => "doc",
             Self::Test => "test",
+            Self::Package => "package",
             Self::NoStd => "no-std",
             Self::BareMetal => "bare-metal",
             Self::Wan => "wan",
@@ -55,6 +58,7 @@ impl Step {
             Self::Clippy => "no warning from clippy, on all targets with all features",
             Self::Doc => "the documentation builds without a warning",
             Self::Test => "unit, integration and documentation tests of the workspace",
+            Self::Package => "the packages that are published, each built from its archive",
             Self::NoStd => "the core against a sysroot that has no `std`",
             Self::BareMetal => "the core built for a Cortex-M4F, which has no operating system",
             Self::Wan => "short syncs over an emulated wide area network, where there are root and TUN devices",
@@ -103,6 +107,7 @@ impl Step {
                 "--all-features",
                 "--no-fail-fast",
             ])),
+            Self::Package => packages::check(workspace),
             Self::Wan => wan::check(workspace),
             Self::NoStd => no_std::check(workspace),
             Self::BareMetal => bare_metal::build(workspace),

@@ -13,7 +13,7 @@ const UNSAFE_MEMBER: &str = "bindings-c/Cargo.toml";
 const UNSAFE_FILES: [&str; 3] = ["bindings-c/src/pointer.rs", "bindings-c/src/reader.rs", "bindings-c/src/exports/"];
 
 /// The `key = value` lines of one section of a manifest.
-fn section<'a>(manifest: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {
+pub(super) fn section<'a>(manifest: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {
     let header = format!("[{name}]");
     manifest
         .lines()

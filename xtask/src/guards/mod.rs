@@ -3,8 +3,10 @@
 //! that runs it on this checkout.
 
 mod core_rules;
+mod dependencies;
 mod layers;
 mod manifests;
+mod packages;
 mod rooms;
 mod tokens;
 mod traits;

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 /// The folders of the top folder.
-const ROOMS: [&str; 12] = [
+const ROOMS: [&str; 13] = [
     ".cargo",
     ".ci",
+    ".github",
     "bindings-c",
     "bindings-wasm",
     "cli",
@@ -20,7 +21,7 @@ const ROOMS: [&str; 12] = [
 ];
 
 /// The files of the top folder.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     ".gitattributes",
     ".gitignore",
     "CHANGELOG.md",
@@ -30,6 +31,8 @@ const FILES: [&str; 10] = [
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "SECURITY.md",
+    "deny.toml",
     "rustfmt.toml",
 ];
 
