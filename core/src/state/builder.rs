@@ -128,6 +128,6 @@ impl PageBuilder {
     /// Leaves and links that are held in memory.
     pub(super) fn open_nodes(&self) -> u64 {
         let held = self.left.iter().map(|left| left.subtree.residence());
-        held.map(|residence| residence.leaves + residence.pages_away).sum()
+        held.map(|residence| (residence.leaves + residence.pages_away) as u64).sum()
     }
 }

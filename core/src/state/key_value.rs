@@ -16,17 +16,8 @@ use crate::hash::Hash;
 /// About what a cached record takes beside its bytes.
 const RECORD_OVERHEAD: usize = 150;
 
-/// About what a leaf of the tree takes with its share of the nodes above.
-const LEAF_OVERHEAD: u64 = 250;
-
-/// About what the page of a leaf takes when it is written, in bytes: that of one among thousands.
-const PAGE_BYTES: usize = 1536;
-
-/// About what the pages above those of leaves take when they are written, which all changes share, in bytes.
-const UPPER_PAGES_BYTES: usize = 4096;
-
-/// About what a leaf takes in the pages that are written, in bytes.
-const LEAF_BYTES: u64 = 80;
+/// The share of a limit that eviction frees below it, so that not every commit evicts: an eighth.
+const FREED_SHARE: usize = 8;
 
 /// The live state: [`get`](Self::get) and [`apply`](Self::apply) for every block; every so many blocks
 /// [`take_writes`](Self::take_writes), and when those are durable [`evict`](Self::evict). A state whose writes could not
@@ -50,6 +41,8 @@ struct Cached {
     /// `None`: the key has no value.
     record: Option<Record>,
     dirty: bool,
+    /// It was read or changed since the cache was last made smaller.
+    touched: bool,
 }
 
 /// Why the state can't be read or changed.
@@ -131,11 +124,12 @@ impl<R: StateReader> KeyValueState<R> {
                         Some(record)
                     }
                 };
-                let cached = Cached { record, dirty: false };
+                let cached = Cached { record, dirty: false, touched: true };
                 self.cached_bytes = self.cached_bytes.saturating_add(cached.bytes());
                 entry.insert(cached)
             }
         };
+        cached.touched = true;
         Ok(cached.record.as_ref().map(Record::value))
     }
 
@@ -158,7 +152,7 @@ impl<R: StateReader> KeyValueState<R> {
             .collect();
         let root = self.tree.apply(&self.store, &leaves)?;
         for (key_hash, record) in records {
-            let new = Cached { record, dirty: true };
+            let new = Cached { record, dirty: true, touched: true };
             self.cached_bytes = self.cached_bytes.saturating_add(new.bytes());
             self.dirty_bytes = self.dirty_bytes.saturating_add(new.bytes());
             let old = self.cache.insert(key_hash, new);
@@ -196,30 +190,38 @@ impl<R: StateReader> KeyValueState<R> {
 
     /// About how many bytes of memory the state takes.
     pub fn memory(&self) -> usize {
-        let tree = self.tree.resident_leaves().saturating_mul(LEAF_OVERHEAD);
-        self.cached_bytes.saturating_add(usize::try_from(tree).unwrap_or(usize::MAX))
+        self.cached_bytes.saturating_add(self.tree.memory())
     }
 
     /// About how many bytes wait for writes to be taken and made durable: what those would have, and by how much the state
     /// has grown in memory since the last ones, which [`evict`](Self::evict) can only give back after them.
     pub fn uncommitted(&self) -> usize {
-        let every = usize::try_from(self.tree.resident_leaves().saturating_mul(LEAF_BYTES)).unwrap_or(usize::MAX);
-        let upper = if self.dirty.is_empty() { 0 } else { UPPER_PAGES_BYTES };
-        let pages = self.dirty.len().saturating_mul(PAGE_BYTES).min(every).saturating_add(upper);
+        let pages = self.tree.unwritten(self.dirty.len());
         let grown = self.memory().saturating_sub(self.settled);
         self.dirty_bytes.saturating_add(pages).saturating_add(grown)
     }
 
-    /// Forgets all that the store has as well, if the state takes more than `limit` bytes. To be called when what
+    /// If the state takes more than `limit` bytes, forgets of what the store has as well until it takes somewhat less: first
+    /// records, then pages of the tree, and what was not touched for longest first. To be called when what
     /// [`take_writes`](Self::take_writes) returned is durable: what is forgotten is read from the store again.
     pub fn evict(&mut self, limit: usize) {
         if self.memory() <= limit {
             return;
         }
-        self.tree.evict(0);
-        self.cache.retain(|_, cached| cached.dirty);
-        self.cached_bytes = self.cache.values().map(Cached::bytes).sum();
+        let target = limit.saturating_sub(limit / FREED_SHARE);
+        self.forget_records(|cached| core::mem::take(&mut cached.touched));
+        if self.memory() > target {
+            // To read a record again costs less than to read and hash the page that it is in.
+            self.forget_records(|_| false);
+        }
+        self.tree.evict(target.saturating_sub(self.cached_bytes));
         self.settled = self.memory();
+    }
+
+    /// Forgets the records that the store has as well, but for those that `keep` says.
+    fn forget_records(&mut self, mut keep: impl FnMut(&mut Cached) -> bool) {
+        self.cache.retain(|_, cached| keep(cached) || cached.dirty);
+        self.cached_bytes = self.cache.values().map(Cached::bytes).sum();
     }
 }
 

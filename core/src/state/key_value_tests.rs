@@ -102,8 +102,12 @@ fn eviction_frees_memory_and_loses_nothing() {
     assert_eq!(state.get(&pairs[0].0), Ok(Some(&pairs[0].1[..])), "nothing that is not written may be forgotten");
     flush(&mut state);
     state.evict(usize::MAX);
-    assert_eq!(state.memory(), before);
-    state.evict(before - 1);
+    let written = state.memory();
+    assert!(written <= before, "{written} {before}");
+    // Somewhat less than the limit is left, and of the state nothing is lost.
+    state.evict(written - 1);
+    assert!((written / 4..written).contains(&state.memory()), "{} of {written}", state.memory());
+    state.evict(0);
     assert!(state.memory() < before / 10, "{} of {before}", state.memory());
     for (key, value) in &pairs {
         assert_eq!(state.get(key), Ok(Some(&value[..])));
@@ -141,7 +145,8 @@ fn what_is_uncommitted_counts_changes_and_growth_until_it_is_taken() {
     assert!(state.uncommitted() >= 500 * 100);
     assert_eq!(state.take_writes(), StateWrites::default());
     state.evict(0);
-    assert_eq!((state.uncommitted(), state.memory() < 1000), (0, true));
+    assert_eq!(state.uncommitted(), 0);
+    assert!(state.memory() < 5000 * 20, "{}", state.memory());
 }
 
 proptest! {

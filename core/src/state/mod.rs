@@ -27,6 +27,7 @@ mod delta;
 mod digest;
 mod item;
 mod key_value;
+mod leaf_page;
 mod leaves;
 mod node;
 mod page;

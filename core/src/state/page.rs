@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use super::digest::{MAX_DEPTH, common_prefix};
+use super::digest::{MAX_DEPTH, bit, common_prefix};
 use super::node::{Child, Leaf, Link};
 use crate::hash::Hash;
 
@@ -14,7 +14,7 @@ use crate::hash::Hash;
 pub const PAGE_LEAVES: u64 = 4;
 
 /// Bits between two places where the tree may be cut.
-const NIBBLE: u16 = 4;
+pub(super) const NIBBLE: u16 = 4;
 
 const VERSION: u8 = 1;
 const TAG_EMPTY: u8 = 0;
@@ -102,21 +102,39 @@ pub(super) fn encode(top: &Child, depth: u16) -> Vec<u8> {
 fn encode_node(child: &Child, depth: u16, top: bool, bytes: &mut Vec<u8>) {
     match &child.link {
         Link::Empty => bytes.push(TAG_EMPTY),
-        Link::Leaf(leaf) => {
-            bytes.push(TAG_LEAF);
-            bytes.extend_from_slice(leaf.key_hash.as_bytes());
-            bytes.extend_from_slice(leaf.value_hash.as_bytes());
-        }
+        Link::Leaf(leaf) => encode_leaf(leaf, bytes),
+        Link::Page(page) if top => encode_leaves(page.leaves(), depth, bytes),
         Link::Internal(node) if top || !is_page(depth, child.leaves) => {
             bytes.push(TAG_INTERNAL);
             let below = depth.saturating_add(1);
             encode_node(&node.left, below, false, bytes);
             encode_node(&node.right, below, false, bytes);
         }
-        Link::Internal(_) | Link::Stored => {
+        Link::Internal(_) | Link::Page(_) | Link::Stored => {
             bytes.push(TAG_STORED);
             bytes.extend_from_slice(child.hash.as_bytes());
             bytes.extend_from_slice(&child.leaves.to_le_bytes());
+        }
+    }
+}
+
+fn encode_leaf(leaf: &Leaf, bytes: &mut Vec<u8>) {
+    bytes.push(TAG_LEAF);
+    bytes.extend_from_slice(leaf.key_hash.as_bytes());
+    bytes.extend_from_slice(leaf.value_hash.as_bytes());
+}
+
+/// The nodes over leaves alone.
+fn encode_leaves(leaves: &[Leaf], depth: u16, bytes: &mut Vec<u8>) {
+    match leaves {
+        [] => bytes.push(TAG_EMPTY),
+        [leaf] => encode_leaf(leaf, bytes),
+        _ => {
+            bytes.push(TAG_INTERNAL);
+            let (left, right) = leaves.split_at(leaves.partition_point(|leaf| !bit(&leaf.key_hash, depth)));
+            let below = depth.saturating_add(1);
+            encode_leaves(left, below, bytes);
+            encode_leaves(right, below, bytes);
         }
     }
 }

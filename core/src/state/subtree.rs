@@ -41,7 +41,8 @@ fn find<R: StateReader>(reader: &R, prefix: &Prefix) -> Result<Child, TreeError<
                 if bit(&path, depth) { right } else { left }
             }
             Link::Leaf(leaf) if prefix.contains(&leaf.key_hash) => return Ok(Child::leaf(*leaf)),
-            Link::Leaf(_) | Link::Empty | Link::Stored => return Ok(Child::EMPTY),
+            // Pages of leaves are made where trees are changed.
+            Link::Leaf(_) | Link::Empty | Link::Page(_) | Link::Stored => return Ok(Child::EMPTY),
         };
     }
     Ok(child)
@@ -216,8 +217,8 @@ fn put_tree<R: StateReader>(
             put_tree(reader, node.left, left, bottom, out)?;
             put_tree(reader, node.right, right, bottom, out)?;
         }
-        // A place with leaves is one of the two, and a page's top is never a link.
-        Link::Empty | Link::Stored => {
+        // A place with leaves is one of the two, a page's top is never a link, and pages of leaves are made in trees alone.
+        Link::Empty | Link::Page(_) | Link::Stored => {
             return Err(TreeError::Missing(PageKey::on_path(&prefix.first(), prefix.depth())));
         }
     }

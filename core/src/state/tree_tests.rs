@@ -348,3 +348,80 @@ fn pages_stay_small() {
     let largest = store.pages().map(|(_, bytes)| bytes.len()).max().unwrap();
     assert!(largest <= 4096 + 256, "{largest}");
 }
+
+/// The root of a tree that was built at once.
+fn root_of(all: &BTreeMap<Hash, Option<Hash>>) -> Hash {
+    let empty = MemoryStateStore::default();
+    Tree::load(&empty).unwrap().apply(&empty, all).unwrap()
+}
+
+#[test]
+fn hot_pages_have_the_roots_of_cold_ones() {
+    // Values change over and over, alone and together, between writes and across them, and now and then a key comes or goes.
+    let (mut store, mut all) = filled(6, 600);
+    let keys: Vec<Hash> = all.keys().copied().collect();
+    let mut tree = Tree::load(&store).unwrap();
+    let mut rng = Rng::new(7);
+    for round in 0..60u64 {
+        for block in 0..20u64 {
+            let mut changes = BTreeMap::new();
+            for _ in 0..=rng.next_u64() % 8 {
+                let key = keys[(rng.next_u64() % 40 * (1 + round % 15)) as usize % keys.len()];
+                let gone = rng.next_u64().is_multiple_of(50);
+                changes.insert(key, (!gone).then(|| value_hash(&[round as u8, block as u8])));
+            }
+            let root = tree.apply(&store, &changes).unwrap();
+            for (key, value) in changes {
+                if value.is_some() {
+                    all.insert(key, value)
+                } else {
+                    all.remove(&key)
+                };
+            }
+            assert_eq!(root, root_of(&all));
+        }
+        assert!(tree.counts_right());
+        store.write(StateWrites { pages: tree.take_pages(), records: vec![] });
+        if round % 7 == 0 {
+            tree.evict(tree.memory() / 2);
+        }
+        assert!(tree.counts_right());
+        assert_eq!(Tree::load(&store).unwrap().root(), tree.root());
+    }
+}
+
+#[test]
+fn a_large_tree_takes_little_more_than_its_leaves() {
+    // Leaves of 64 bytes each: in pages of 16, and of 32, of which many have small pages below them.
+    for (count, most) in [(65_536usize, 110), (8192, 200)] {
+        let (store, all) = filled(8, count);
+        let mut tree = Tree::load(&store).unwrap();
+        tree.apply(&store, &all.keys().map(|key| (*key, Some(value_hash(b"n")))).collect()).unwrap();
+        assert!(!tree.take_pages().is_empty());
+        assert!(tree.memory() < count * most, "{} bytes a leaf of {count}", tree.memory() / count);
+    }
+}
+
+#[test]
+fn what_was_not_touched_for_longest_is_forgotten_first() {
+    let (store, all) = filled(9, 20_000);
+    let mut tree = Tree::load(&store).unwrap();
+    tree.apply(&store, &all.keys().map(|key| (*key, Some(value_hash(b"1")))).collect()).unwrap();
+    let mut newer = store.clone();
+    newer.write(StateWrites { pages: tree.take_pages(), records: vec![] });
+    let whole = tree.memory();
+    // A first round looks at all of it, and finds that all of it was touched.
+    tree.evict(whole - 1);
+    let hot: BTreeMap<Hash, Option<Hash>> = all.keys().step_by(200).map(|key| (*key, Some(value_hash(b"2")))).collect();
+    tree.apply(&newer, &hot).unwrap();
+    newer.write(StateWrites { pages: tree.take_pages(), records: vec![] });
+    tree.evict(whole / 2);
+    assert!(tree.memory() <= whole / 2 && tree.counts_right());
+    // The pages that were touched are there still: their keys are changed without a store.
+    let empty = MemoryStateStore::default();
+    let again = |hot: &BTreeMap<Hash, Option<Hash>>| hot.keys().map(|key| (*key, Some(value_hash(b"3")))).collect();
+    assert!(tree.clone().apply(&empty, &again(&hot)).is_ok());
+    assert!(tree.apply(&empty, &again(&all)).is_err());
+    tree.evict(0);
+    assert!(tree.memory() < whole / 10, "{} of {whole}", tree.memory());
+}

@@ -13,7 +13,7 @@ mod state;
 mod transaction;
 
 pub use payload::{TOUCHED_KEYS, changed_entries, entries, transfers};
-pub use state::{DEFAULT_ACCOUNTS, Ledger, LedgerError, START_BALANCE};
+pub use state::{DEFAULT_ACCOUNTS, Ledger, LedgerError, START_BALANCE, genesis_records};
 pub use transaction::{DecodeError, MAX_TRANSACTIONS, Transaction, decode, encode};
 
 #[cfg(test)]

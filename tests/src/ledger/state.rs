@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::state::{
-    KeyValueState, MAX_KEY_BYTES, MAX_VALUE_BYTES, StateError, StateProof, StateReader, StateWrites,
+    KeyValueState, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, StateError, StateProof, StateReader, StateWrites,
 };
 
 use super::transaction::{Transaction, decode};
@@ -39,6 +39,12 @@ pub enum LedgerError<E: std::error::Error + 'static> {
     NotEmpty(Hash),
 }
 
+/// The records of [`Ledger::genesis`], one by one, for a store that takes them in parts.
+pub fn genesis_records(accounts: u32) -> impl Iterator<Item = Record> {
+    // Keys and values of a few bytes are no error.
+    (0..accounts).filter_map(|account| Record::new(&account_key(account), &START_BALANCE.to_le_bytes()).ok())
+}
+
 /// What a block changes so far: the keys of the state with their new values.
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
@@ -55,9 +61,8 @@ impl<R: StateReader> Ledger<R> {
         if ledger.state.keys() > 0 {
             return Err(LedgerError::NotEmpty(ledger.root()));
         }
-        let keys: Vec<_> = (0..accounts).map(account_key).collect();
-        let balance = START_BALANCE.to_le_bytes();
-        ledger.state.apply(keys.iter().map(|key| (&key[..], Some(&balance[..]))))?;
+        let records: Vec<Record> = genesis_records(accounts).collect();
+        ledger.state.apply(records.iter().map(|record| (record.key(), Some(record.value()))))?;
         Ok(ledger)
     }
 
