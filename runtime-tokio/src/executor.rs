@@ -17,9 +17,14 @@ use crate::fence::Fenced;
 /// less would write the pages of a large state more often.
 pub const COMMIT_BYTES: usize = 24 << 20;
 
-/// Time after which what was executed is durable, however little it is: one second. What a crash takes is executed again
-/// in about as long.
+/// Time after a commit, or after the first block since all was durable, in which what was executed is made durable, however
+/// little it is: one second. What the end of the process takes is executed again in about as long.
 pub const COMMIT_AFTER: Duration = Duration::from_secs(1);
+
+/// Time in which what was executed is durable though commits for their size come more often: four seconds. What is committed
+/// survives the process, and a power cut as soon as the next blocks are stored; to commit twice for one reason would write the
+/// pages of a large state twice as often.
+pub const DURABLE_AFTER: Duration = Duration::from_secs(4);
 
 /// Payload bytes that are executed between two looks at what waits, and at least one block: 256 KiB.
 pub const PORTION_BYTES: usize = 256 << 10;
@@ -29,8 +34,10 @@ pub struct Executor {
     application: Fenced,
     /// Heights at whose multiples a commit must land, to be kept as snapshots.
     interval: NonZeroU64,
-    /// Since when something waits.
+    /// Since when something is not durable.
     waiting: Option<Instant>,
+    /// When something was committed since then, the last time.
+    committed: Option<Instant>,
     /// A commit is due whatever waits: at a snapshot height, or since the one before failed.
     owed: bool,
 }
@@ -39,7 +46,7 @@ impl Executor {
     /// Over an application whose state is kept at the multiples of `interval`:
     /// [`BlockStore::snapshot_interval`](crate::store::BlockStore::snapshot_interval).
     pub fn new(application: Box<dyn Application>, interval: NonZeroU64) -> Self {
-        Self { application: Fenced::new(application), interval, waiting: None, owed: false }
+        Self { application: Fenced::new(application), interval, waiting: None, committed: None, owed: false }
     }
 
     /// The height up to which blocks are executed.
@@ -81,7 +88,8 @@ impl Executor {
 
     /// When what waits must be made durable, if anything does.
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.map(|since| since + COMMIT_AFTER)
+        let since = self.waiting?;
+        Some(self.committed.map_or(since + COMMIT_AFTER, |at| (at + COMMIT_AFTER).min(since + DURABLE_AFTER)))
     }
 
     /// Commits if too much waits, or for too long. A failure is tried again after as long.
@@ -92,7 +100,7 @@ impl Executor {
         if self.owed || self.application.uncommitted() >= COMMIT_BYTES {
             self.owed = true;
             self.application.commit()?;
-            // What was written is not forced to disk yet: until then the time goes on.
+            self.committed = Some(Instant::now());
             self.owed = false;
         }
         Ok(())
@@ -101,7 +109,7 @@ impl Executor {
     /// Makes everything durable that was executed.
     pub fn persist(&mut self) -> Result<(), ExecuteError> {
         self.owed = true;
-        self.waiting = self.waiting.map(|_| Instant::now());
+        (self.waiting, self.committed) = (self.waiting.map(|_| Instant::now()), None);
         self.application.persist()?;
         (self.owed, self.waiting) = (false, None);
         Ok(())
@@ -109,7 +117,7 @@ impl Executor {
 
     /// Goes on from the state after the block at `height`, which is live now.
     pub fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
-        (self.owed, self.waiting) = (false, None);
+        (self.owed, self.waiting, self.committed) = (false, None, None);
         self.application.restore(height)
     }
 }

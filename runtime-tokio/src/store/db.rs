@@ -18,10 +18,11 @@
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::{
     AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _, Slice, Snapshot,
 };
@@ -41,6 +42,9 @@ const TAIL_MEMTABLE_BYTES: u64 = 8 << 20;
 /// Application state that was not flushed yet. A state that is fetched fills these faster than they are flushed: with
 /// those that wait, four of them are in memory, and twice as large there, for small values.
 pub(super) const STATE_MEMTABLE_BYTES: u64 = 4 << 20;
+/// Tables of the newest level that are merged at once in application state, twice as many as fjall would take: half as often
+/// what is below them is written anew.
+const STATE_TABLES_AT_ONCE: u8 = 8;
 /// Memtables that wait to be flushed before writers wait. fjall's own wait begins at four and never ends if its worker
 /// died of a full disk; ours asks whether it did.
 const MAX_WAITING_MEMTABLES: usize = 2;
@@ -186,7 +190,7 @@ impl Handles {
         }
         let name = self.staging.pages.name().clone();
         self.db.delete_keyspace(self.staging.pages.clone())?;
-        self.staging.pages = keyspace(&self.db, &name, STATE_MEMTABLE_BYTES)?;
+        self.staging.pages = state_keyspace(&self.db, &name)?;
         Ok(())
     }
 
@@ -208,12 +212,21 @@ fn keyspace(db: &Database, name: &str, memtable_bytes: u64) -> fjall::Result<Key
 }
 
 fn open_live(db: &Database, generation: u64) -> fjall::Result<Live> {
-    let open = |table| keyspace(db, &name_of(table, generation), STATE_MEMTABLE_BYTES);
+    let open = |table| state_keyspace(db, &name_of(table, generation));
     Ok(Live { values: open("values")?, pages: open("pages")?, aside: open("aside")? })
 }
 
+/// A keyspace of application state. Its rows come in the order of hashes, so all tables overlap, and every merge of the
+/// newest ones writes what they are merged into anew.
+fn state_keyspace(db: &Database, name: &str) -> fjall::Result<Keyspace> {
+    let strategy = || Arc::new(Leveled::default().with_l0_threshold(STATE_TABLES_AT_ONCE));
+    db.keyspace(name, || {
+        KeyspaceCreateOptions::default().max_memtable_size(STATE_MEMTABLE_BYTES).compaction_strategy(strategy())
+    })
+}
+
 fn open_staging(db: &Database, generation: u64) -> fjall::Result<Staging> {
-    let open = |table| keyspace(db, &name_of(table, generation), STATE_MEMTABLE_BYTES);
+    let open = |table| state_keyspace(db, &name_of(table, generation));
     Ok(Staging { values: open("values")?, pages: open("pages")?, marks: open("marks")? })
 }
 
@@ -389,7 +402,7 @@ impl Db {
     /// and so does every batch before it.
     pub(super) fn commit(&self, writes: impl Iterator<Item = Write>, sync: bool) -> Result<(), StoreFailure> {
         let committed = self.with(|handles| {
-            wait_for_flusher(handles)?;
+            wait_for_flusher(handles, MAX_WAITING_MEMTABLES)?;
             let mode = if sync { PersistMode::SyncAll } else { PersistMode::Buffer };
             let mut batch = handles.db.batch().durability(Some(mode));
             for (space, key, value) in writes {
@@ -402,6 +415,12 @@ impl Db {
             handles.seal_full()
         });
         committed.inspect_err(|_| self.set_broken())
+    }
+
+    /// Waits until all memtables that are full are tables: before a batch that fills one by itself, of which only a few then
+    /// are in memory.
+    pub(super) fn wait_for_flusher(&self) -> Result<(), StoreFailure> {
+        self.with(|handles| wait_for_flusher(handles, 1)).inspect_err(|_| self.set_broken())
     }
 
     /// Forces everything that was committed to disk.
@@ -440,11 +459,11 @@ fn panicked(path: &Path) -> StoreFailure {
     StoreFailure::damaged(path, "the database can't make sense of its files")
 }
 
-/// Waits while flushing lags behind writing, so that memory stays bounded.
-fn wait_for_flusher(handles: &Handles) -> fjall::Result<()> {
-    let behind = |space: &Keyspace| {
-        space.sealed_memtable_count() >= MAX_WAITING_MEMTABLES || space.l0_table_count() >= MAX_WAITING_TABLES
-    };
+/// Waits while flushing lags behind writing, with `memtables` or more that wait for it in any space, so that memory stays
+/// bounded.
+fn wait_for_flusher(handles: &Handles, memtables: usize) -> fjall::Result<()> {
+    let behind =
+        |space: &Keyspace| space.sealed_memtable_count() >= memtables || space.l0_table_count() >= MAX_WAITING_TABLES;
     while handles.all().into_iter().any(behind) {
         // Fails if the worker died, which would otherwise keep this loop going for ever.
         handles.db.persist(PersistMode::Buffer)?;

@@ -82,6 +82,8 @@ impl<C: Chain> StateStore for DiskStore<C> {
     }
 
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure> {
+        self.mend()?;
+        self.db.wait_for_flusher()?;
         let mut keeper = self.lock_state()?;
         let base = self.view().base.height;
         if height < base {
