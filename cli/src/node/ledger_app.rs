@@ -9,14 +9,17 @@ use std::sync::Arc;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::state::{EMPTY_ROOT, PageKey, StateError, StateReader};
-use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, LedgerError};
-use hotstuff2_sync_tokio::store::{DiskStore, LiveState, StateStore as _, StateWrite, StoreFailure, state_rows};
+use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, Ledger, LedgerError, genesis_records};
+use hotstuff2_sync_tokio::store::{
+    Activation, DiskStore, LiveState, StateStore as _, StateWrite, StoreFailure, state_rows,
+};
 use hotstuff2_sync_tokio::{AppBlock, Application, ExecuteError};
 
 use super::files::header_at;
 use crate::error::CliError;
 
-/// Memory that the ledger may keep when it has committed: all accounts of the demo and their tree fit in.
+/// Memory that the ledger may keep when it has committed: all accounts of the demo and their tree fit in, and half of the
+/// tree of a million entries.
 const MEMORY_BYTES: usize = 48 << 20;
 
 /// The ledger over a node's store.
@@ -40,24 +43,22 @@ impl LedgerApp {
         let new = reader.page(&PageKey::ROOT)?.is_none();
         let applied = store.applied();
         let accounts = if genesis.header().state_root == EMPTY_ROOT { 0 } else { DEFAULT_ACCOUNTS };
-        let ledger = if new { Ledger::genesis(reader, accounts) } else { Ledger::open(reader) };
-        let ledger = ledger.map_err(|error| match error {
+        if new && accounts > 0 {
+            let put = store.put_first_state(genesis.header().state_root, &mut genesis_records(accounts))?;
+            if put != Activation::Activated {
+                return Err(other_app());
+            }
+        }
+        let ledger = Ledger::open(reader).map_err(|error| match error {
             LedgerError::State(StateError::Store(failure)) => CliError::Store(failure),
             error => CliError::LedgerDamaged(error.to_string()),
         })?;
-        if new && ledger.root() != genesis.header().state_root {
-            return Err(other_app());
-        }
         let expected = header_at(store, genesis, applied)?.state_root;
         if ledger.root() != expected {
             let what = format!("its root is {}, that of block {applied} is {expected}", ledger.root());
             return Err(CliError::LedgerDamaged(what));
         }
-        let mut app = Self { ledger, store: Arc::clone(store), applied, unwritten: None };
-        if new {
-            app.write()?;
-        }
-        Ok(app)
+        Ok(Self { ledger, store: Arc::clone(store), applied, unwritten: None })
     }
 
     /// Writes the state after the last executed block. After a failure the next call goes on with it.

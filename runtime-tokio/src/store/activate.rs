@@ -153,7 +153,7 @@ impl<C: Chain> DiskStore<C> {
 
     /// The staged state becomes the live one, at the height of `base`, and the blocks begin above it.
     fn rebase(&self, base: &SnapshotBase, size: StateSize) -> Result<(), StoreFailure> {
-        let mut failed = self.lock_writer()?;
+        let _writer = self.lock_writer()?;
         // Until the tables are exchanged, nobody may write to those that will be deleted.
         let mut keeper = self.snapshots.lock(&self.db)?;
         let height = base.point.height;
@@ -172,8 +172,7 @@ impl<C: Chain> DiskStore<C> {
             put(key::FLOOR, None),
         ]);
         old.unsealed.iter().for_each(|piece| drop_rows(&mut change.rows, piece));
-        // From here on the database says what holds, until all of it is published.
-        *failed = true;
+        // A failure from here on breaks the database, or poisons the writer's lock: whoever writes next reads again what holds.
         self.snapshots.commit(&mut keeper, change, |rows| self.commit_rows(rows.into_iter(), true))?;
         self.reached(Step::Switch)?;
         self.db.switch()?;
@@ -190,7 +189,6 @@ impl<C: Chain> DiskStore<C> {
         self.caches.clear();
         self.publish(view);
         self.damages.clear_segments();
-        *failed = false;
         // Nothing refers to the files any more. What can't be removed now is removed when the store is opened again.
         if let Err(error) = self.reached(Step::Remove).and_then(|()| self.segments.remove_strays(|_, _| false)) {
             tracing::warn!(%error, "files of blocks below the new state could not be removed");

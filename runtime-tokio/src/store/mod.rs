@@ -27,6 +27,7 @@ mod db_files;
 mod disk;
 mod draft;
 mod failure;
+mod first_state;
 mod heal;
 mod history;
 mod live;

@@ -226,7 +226,7 @@ impl<'a, C: Chain> Batch<'a, C> {
     }
 
     /// Deletes the marks that overlap with `prefix`, then the values under it that `keep` doesn't want.
-    fn clear(&mut self, prefix: &Prefix, keep: impl Fn(&[u8]) -> bool) -> Result<(), StoreFailure> {
+    pub(super) fn clear(&mut self, prefix: &Prefix, keep: impl Fn(&[u8]) -> bool) -> Result<(), StoreFailure> {
         let store = self.store;
         marks::overlapping(&store.db, prefix, |key| self.put(Space::Marks, key, None))?;
         let (mut from, to) = (Bound::Included(Bytes::copy_from_slice(prefix.first().as_bytes())), prefix.last());

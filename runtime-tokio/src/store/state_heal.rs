@@ -24,6 +24,7 @@ use super::db_files::require_file;
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
 use super::live::leaf_value;
+use super::records::StateSize;
 use super::snapshots::Snapshot;
 use super::staging::{Activation, StateStaging as _};
 use super::state::{StateSpace, StateStore as _};
@@ -167,24 +168,28 @@ impl<C: Chain> DiskStore<C> {
             self.forget_unsound()?;
             return Ok(Activation::RootMismatch { found });
         }
-        let mut failed = self.lock_writer()?;
+        self.exchange_state(lost.height, size)?;
+        self.damages.clear(StorePart::State);
+        Ok(Activation::Activated)
+    }
+
+    /// The staged state of `size`, whose pages are built, takes the place of the live one at `height`.
+    pub(super) fn exchange_state(&self, height: Height, size: StateSize) -> Result<(), StoreFailure> {
+        let _writer = self.lock_writer()?;
         let mut keeper = self.snapshots.lock(&self.db)?;
         let now = self.applied();
-        if now != lost.height {
-            let what = format!("it is that of block {}, and the live state is at {now} by now", lost.height);
+        if now != height {
+            let what = format!("it is that of block {height}, and the live state is at {now} by now");
             return Err(StoreFailure::RefusedState { path: self.dir.clone(), what });
         }
-        let mut change = keeper.plan_replacement(&self.db, self.snapshots.interval(), lost.height, size)?;
+        let mut change = keeper.plan_replacement(&self.db, self.snapshots.interval(), height, size)?;
         change.rows.push(self.db.switch_row()?);
-        // From here on the database says what holds, until all of it is published.
-        *failed = true;
+        // A failure from here on breaks the database, or poisons the writer's lock: whoever writes next reads again what holds.
         self.snapshots.commit(&mut keeper, change, |rows| self.commit_rows(rows.into_iter(), true))?;
         self.reached(Step::Switch)?;
         self.db.switch()?;
         self.publish(View::clone(&self.view()));
-        *failed = false;
-        self.damages.clear(StorePart::State);
-        Ok(Activation::Activated)
+        Ok(())
     }
 
     /// The kept state right above `height`, or the live one.

@@ -4,6 +4,7 @@ mod blocks;
 mod crash;
 mod creation;
 mod damage;
+mod first_state;
 mod history;
 mod memory;
 mod odd_files;
