@@ -18,7 +18,7 @@ use super::book::{AddressBook, BookAddress, BookEntry, MAX_ADDRESSES, MAX_BANS, 
 use super::bootstrap::BootstrapPeer;
 use super::candidates::{Candidate, Source};
 use crate::net::address::scope_of;
-use crate::net::sync_folder;
+use crate::net::{open_file, sync_folder};
 
 /// Name of the address book in a node's folder.
 pub const BOOK_FILE: &str = "peers.book";
@@ -43,6 +43,12 @@ pub enum BookError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// There is a folder, a pipe or a device at the path.
+    #[error("address book {path} isn't a file, but a folder, a pipe or a device; name a file, or remove it for a new book", path = path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
     },
     /// The file is no address book, or damaged.
     #[error("address book {path} is damaged: {what}; remove it, and name peers with `--peer` until it has filled again", path = path.display())]
@@ -97,7 +103,7 @@ impl AddressBook {
         let read = |source| BookError::Read { path: path.to_owned(), source };
         let damaged = |what| BookError::Damaged { path: path.to_owned(), what };
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(read)?;
+        let file = open_file(path).map_err(read)?.ok_or_else(|| BookError::NoFile { path: path.to_owned() })?;
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(damaged("it is longer than any address book"));
@@ -277,6 +283,19 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
         let error = book.save(folder.path().join("no/such/file")).unwrap_err();
         assert!(matches!(error, BookError::Write { .. }), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_pipe_or_device_in_the_place_of_a_book_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("peers.book");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [&*pipe, Path::new("/dev/zero"), folder.path()] {
+            let error = AddressBook::open(path, 1).unwrap_err();
+            assert!(matches!(&error, BookError::NoFile { path: named } if named == path), "{error}");
+        }
+        assert!(pipe.exists(), "it is left as it is");
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Identity {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
         let path = path.as_ref();
         let read = |source| IdentityError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(read)?;
+        let file = open_file(path).map_err(read)?.ok_or_else(|| IdentityError::NoFile { path: path.to_owned() })?;
         refuse_shared(path, &file)?;
         let mut der = Vec::new();
         file.take(MAX_KEY_FILE_BYTES).read_to_end(&mut der).map_err(read)?;
@@ -154,6 +154,12 @@ pub enum IdentityError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// There is a folder, a pipe or a device at the path.
+    #[error("identity file {path} isn't a file, but a folder, a pipe or a device; name a file, or remove it for a new identity", path = path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// Others than the owner may read or write the key file.
     #[error("identity file {path} is open to others (mode {mode:03o}); whoever read it can pose as this node: run `chmod 600` on it, or remove it for a new identity", path = path.display())]
     Shared {
@@ -197,6 +203,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Opens the file at `path`; `None` where that is something else: to open a pipe would wait for its other end for ever, and
+/// a device may have no end.
+pub(crate) fn open_file(path: &Path) -> io::Result<Option<File>> {
+    if fs::metadata(path)?.is_file() { File::open(path).map(Some) } else { Ok(None) }
 }
 
 /// Makes the new name in the folder of `path` outlive a power cut.
@@ -271,6 +283,19 @@ mod tests {
         assert!(matches!(error, IdentityError::Malformed { .. }) && error.to_string().contains("node.key"), "{error}");
         let error = Identity::generate().unwrap().save(folder.path().join("no/such/node.key")).unwrap_err();
         assert!(matches!(error, IdentityError::Write { .. }), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_pipe_or_device_in_the_place_of_a_key_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("node.key");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [&*pipe, Path::new("/dev/zero"), folder.path()] {
+            let error = Identity::load_or_generate(path).unwrap_err();
+            assert!(matches!(&error, IdentityError::NoFile { path: named } if named == path), "{error}");
+        }
+        assert!(pipe.exists(), "it is left as it is");
     }
 
     #[test]

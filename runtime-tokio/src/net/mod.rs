@@ -25,8 +25,8 @@ mod tests;
 
 pub use congestion::{Westwood, WestwoodConfig};
 pub use error::{BindError, ConnectError, DisconnectReason, ResponseError, StreamCode};
-pub(crate) use identity::sync_folder;
 pub use identity::{Identity, IdentityError};
+pub(crate) use identity::{open_file, sync_folder};
 pub use limits::{MAX_REQUEST_BYTES, QuicLimits};
 pub use network::{BoxFuture, Handler, HandlerFn, Network, NetworkEvent, PeerLink};
 pub use quic::QuicNetwork;
