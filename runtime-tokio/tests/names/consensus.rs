@@ -1,62 +1,19 @@
 //! Hand-over to consensus.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::Epoch;
-use hotstuff2_sync::participation::{GateSettings, PauseReason, Permit, VoteRecord};
+use hotstuff2_sync::participation::GateSettings;
 use hotstuff2_sync_tokio::SyncManager as _;
 use hotstuff2_sync_tokio::consensus::{ConsensusControl, ConsensusError, ConsensusMode};
 use hotstuff2_sync_tokio::net::BoxFuture;
 
 use crate::net::{Net, TIP, soon};
 
-/// An engine of a node that is no validator, and counts what it is told.
-#[derive(Default)]
-struct Engine(AtomicU32);
+#[path = "../../src/no_engine.rs"]
+mod no_engine;
 
-impl Engine {
-    fn note(&self) -> BoxFuture<'_, ()> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Box::pin(std::future::ready(()))
-    }
-}
-
-impl ConsensusControl for Engine {
-    fn validator(&self, _: Epoch) -> Option<(Hash, u64)> {
-        None
-    }
-
-    fn vote_record(&self) -> VoteRecord {
-        VoteRecord::Never
-    }
-
-    fn advert(&self, _: Hash) -> Option<Bytes> {
-        None
-    }
-
-    fn pause_consensus_participation(&self, _: PauseReason) -> BoxFuture<'_, ()> {
-        self.note()
-    }
-
-    fn start_consensus_participation(&self, _: Permit) -> BoxFuture<'_, ()> {
-        self.note()
-    }
-
-    fn transition_to_sync_mode(&self) -> BoxFuture<'_, ()> {
-        self.note()
-    }
-
-    fn transition_to_normal_mode(&self) -> BoxFuture<'_, ()> {
-        self.note()
-    }
-
-    fn transition_to_consensus_mode(&self) -> BoxFuture<'_, ()> {
-        self.note()
-    }
-}
+use no_engine::NoEngine;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn consensus() {
@@ -64,7 +21,7 @@ async fn consensus() {
     name!("HotStuff-2Core::transition_to_normal_mode", "HotStuff-2Core::transition_to_sync_mode");
     name!("NetworkManager::transition_to_consensus_mode");
     let net = Net::new();
-    let engine = Arc::new(Engine::default());
+    let engine = Arc::new(NoEngine::default());
     let mut sync = net.late("late");
     let consensus = sync.coordinate(Arc::clone(&engine) as _, GateSettings::default()).unwrap();
     sync.start_sync(None).await.unwrap();
