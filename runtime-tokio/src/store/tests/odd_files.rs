@@ -105,7 +105,12 @@ fn no_odd_file_ends_the_process_or_costs_another() {
                     }
                     Err(error) => panic!("{what}: {error}"),
                 }
-                let lost: Vec<_> = before.into_iter().filter(|path| !path.exists()).collect();
+                // The database puts a new list of a table's files in the place of the old one when it tidies up.
+                let list = |path: &Path| {
+                    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix('v'));
+                    name.is_some_and(|number| number.parse::<u32>().is_ok())
+                };
+                let lost: Vec<_> = before.into_iter().filter(|path| !path.exists() && !list(path)).collect();
                 assert!(lost.is_empty(), "{what}: {lost:?}");
             }
             fs::remove_dir_all(&broken).unwrap();
