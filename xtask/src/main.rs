@@ -10,6 +10,7 @@ mod fuzz;
 #[cfg(test)]
 mod guards;
 mod mutants;
+mod mutated;
 mod no_std;
 mod packages;
 mod simulate;
@@ -74,7 +75,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         None | Some("help" | "--help" | "-h") => return Ok(Request::Help),
         Some("test") => {}
         Some("fuzz") => return fuzz::parse(words).map(Request::Fuzz),
-        Some("mutants") => return mutants::parse(words).map(Request::Mutants),
+        Some("mutants") => return mutants::parse(&workspace::root()?, words).map(Request::Mutants),
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => {
             let Some(name) = simulate::COMMANDS.into_iter().find(|name| *name == other) else {
@@ -113,8 +114,8 @@ fn help() -> String {
         "\n       cargo xtask fuzz [--seconds N] [TARGET]\n\n\
          Runs every fuzz target, or one, for N seconds (60).\n\
          \n       cargo xtask mutants [--continue] [FILE]...\n\n\
-         Changes the verification and accounting code, or these files of it, and sees whether the tests\n\
-         notice. Takes hours; with --continue it tries what an earlier run did not catch.\n\
+         Changes the code of verification, accounts, machine and hand-over, or these files or folders of it,\n\
+         and sees whether the tests notice. Takes hours; with --continue it tries what an earlier run did not catch.\n\
          \n       cargo xtask wan SCENARIO [OPTION]...\n\n\
          Runs the command over an emulated wide area network; needs root. `cargo xtask wan --help` lists\n\
          the scenarios.\n\n\

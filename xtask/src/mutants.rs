@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: changes the code that verification and the accounts stand on in small ways, one at a time, and
-//! sees whether the core's own tests notice. What they can't notice is listed with a reason in `.cargo/mutants.toml`.
+//! `cargo xtask mutants`: changes the code that verification, the accounts and the hand-over stand on in small ways, one at
+//! a time, and sees whether tests notice. What they can't notice is listed with a reason in `.cargo/mutants.toml`.
 //!
 //! A copy of the checkout is mutated, in one place with one build folder, so that compilers build only what changed.
 //! Each mutant meets the quick tests first, and the slow ones only where those let it pass. Results stay in the target
@@ -11,64 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
+use crate::mutated::{Mutated, mutated};
 use crate::tools;
 use crate::workspace::Workspace;
-
-/// What is mutated, under `core/src`.
-const FILES: [&str; 35] = [
-    "chain/native/signature.rs",
-    "chain/native/certificate.rs",
-    "chain/native/validators.rs",
-    "chain/native/finality.rs",
-    "chain/native/rules.rs",
-    "chain/native/segment.rs",
-    "chain/native/handover.rs",
-    "chain/native/epoch.rs",
-    "chain/native/vote.rs",
-    "chain/native/header.rs",
-    "chain/native/codec.rs",
-    "chain/native/tip.rs",
-    "chain/native/skip.rs",
-    "chain/native/anchor.rs",
-    "chain/native/genesis.rs",
-    "chain/native/evidence.rs",
-    "chain/native/validator.rs",
-    "chain/native/native_chain.rs",
-    "chain/refs.rs",
-    "state/subtree.rs",
-    "state/pruned.rs",
-    "state/leaves.rs",
-    "state/proof.rs",
-    "state/answer.rs",
-    "state/validation.rs",
-    "state/digest.rs",
-    "state/node.rs",
-    "state/record.rs",
-    "state/prefix.rs",
-    "verify/job.rs",
-    "verify/verdict.rs",
-    "budget.rs",
-    "requests.rs",
-    "participation/gate.rs",
-    "participation/roll_call.rs",
-];
-
-/// Tests that take seconds without the optimizer. Only mutants that all others let pass meet them.
-const SLOW_TESTS: [&str; 9] = [
-    "any_bytes_decode_to_themselves_or_not_at_all",
-    "any_history_has_the_roots_and_proofs_of_jmt",
-    "any_walk_from_the_root_rebuilds_the_state",
-    "behaves_like_a_map_over_any_history",
-    "length_prefix_bomb",
-    "memory_is_that_of_the_open_way_however_many_leaves",
-    "mutated_messages_never_verify",
-    "no_changed_byte_proves_anything_false",
-    "pages_and_root_are_those_of_the_tree_and_of_jmt",
-];
-
-/// Most seconds that one run of the tests may take. They take less than a tenth of it on an idle machine; mutants that
-/// reach it are counted apart, as a slow machine would look the same.
-const TIMEOUT: &str = "120";
 
 /// Most KiB of address space for a compiler or a test: some mutants take memory in an endless loop.
 const MAX_MEMORY_KIB: &str = "8388608";
@@ -76,28 +21,28 @@ const MAX_MEMORY_KIB: &str = "8388608";
 /// What to run.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Plan {
-    /// Files; all of [`FILES`] where none is named.
-    files: Vec<&'static str>,
+    /// Files; all that are mutated where none is named.
+    files: Vec<Mutated>,
     /// Goes on where an earlier run ended.
     goes_on: bool,
 }
 
-pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Plan, String> {
+/// Reads the words of a command for the checkout in `root`.
+pub(crate) fn parse<'a>(root: &Path, words: impl Iterator<Item = &'a str>) -> Result<Plan, String> {
+    let all = mutated(root)?;
     let (mut names, mut goes_on) = (Vec::new(), false);
     for word in words {
         match word {
             "--continue" => goes_on = true,
-            name if FILES.iter().any(|file| is_named(file, name)) => names.push(name),
-            name => return Err(format!("none of the mutated files is called `{name}`: {}", FILES.join(", "))),
+            name if all.iter().any(|mutated| mutated.is_named(name)) => names.push(name),
+            name => {
+                let files: Vec<&str> = all.iter().map(|mutated| mutated.file.as_str()).collect();
+                return Err(format!("none of the mutated files is called `{name}`: {}", files.join(", ")));
+            }
         }
     }
-    let chosen = |file: &&str| names.is_empty() || names.iter().any(|name| is_named(file, name));
-    Ok(Plan { files: FILES.into_iter().filter(chosen).collect(), goes_on })
-}
-
-/// Whether `name` is the file's path or the last parts of it.
-fn is_named(file: &str, name: &str) -> bool {
-    file.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+    let chosen = |mutated: &Mutated| names.is_empty() || names.iter().any(|name| mutated.is_named(name));
+    Ok(Plan { files: all.into_iter().filter(chosen).collect(), goes_on })
 }
 
 /// Mutates the files of `plan` and prints what became of the mutants. Fails where one was missed or never ended.
@@ -113,10 +58,12 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<(), String> {
     copied.map_err(|error| format!("can't copy the checkout into {}: {error}", bench.tree.display()))?;
     let mut all = Results::default();
     let mut table = format!("{:<30} mutants  caught unviable  missed timeout\n", "file");
-    for (index, file) in plan.files.iter().enumerate() {
-        let output = folder.join(file.trim_end_matches(".rs").replace('/', "-"));
-        let results = bench.mutate(file, &output, plan.goes_on, index == 0)?;
-        table.push_str(&results.row(file));
+    let mut shown = None;
+    for mutated in &plan.files {
+        let output = folder.join(mutated.file.trim_end_matches(".rs").replace('/', "-"));
+        let first = shown.replace(mutated.group) != Some(mutated.group);
+        let results = bench.mutate(mutated, &output, plan.goes_on, first)?;
+        table.push_str(&results.row(&mutated.file));
         all.extend(results);
     }
     if plan.files.len() > 1 {
@@ -168,11 +115,11 @@ struct Bench {
 }
 
 impl Bench {
-    /// Tries all mutants of `file`, with what is known of it in `output`. `first` says whether the tests must show that
+    /// Tries all mutants of a file, with what is known of it in `output`. `first` says whether the tests must show that
     /// they pass without a mutant.
-    fn mutate(&self, file: &str, output: &Path, goes_on: bool, first: bool) -> Result<Results, String> {
+    fn mutate(&self, mutated: &Mutated, output: &Path, goes_on: bool, first: bool) -> Result<Results, String> {
         let failed = |error: io::Error| format!("{}: {error}", output.display());
-        let source = fs::read(self.tree.join("core/src").join(file)).map_err(failed)?;
+        let source = fs::read(self.tree.join(mutated.group.sources).join(&mutated.file)).map_err(failed)?;
         // Mutants are known by the lines that they are on, so a changed file begins anew.
         let known = output.join("mutated.rs");
         if !goes_on || fs::read(&known).ok().as_ref() != Some(&source) {
@@ -182,17 +129,19 @@ impl Bench {
             }
         }
         Results::gather(output).map_err(failed)?;
-        self.pass(file, output, first, &SLOW_TESTS.map(|test| ["--skip", test]).concat())?;
+        let slow = mutated.group.slow;
+        self.pass(mutated, output, first, slow)?;
         let quick = Results::gather(output).map_err(failed)?;
-        if quick.missed.is_empty() && quick.timeout.is_empty() {
+        if slow.is_empty() || quick.missed.is_empty() && quick.timeout.is_empty() {
             return Ok(quick);
         }
-        self.pass(file, output, true, &[])?;
+        self.pass(mutated, output, true, &[])?;
         Results::gather(output).map_err(failed)
     }
 
-    /// Runs cargo-mutants over what is not caught yet, with the tests that `filter` leaves.
-    fn pass(&self, file: &str, output: &Path, baseline: bool, filter: &[&str]) -> Result<(), String> {
+    /// Runs cargo-mutants over what is not caught yet, without the tests to `skip`.
+    fn pass(&self, mutated: &Mutated, output: &Path, baseline: bool, skip: &[&str]) -> Result<(), String> {
+        let Mutated { group, file } = mutated;
         let mut mutants = Command::new("sh");
         mutants
             .args(["-c", "ulimit -v \"$0\" 2>/dev/null; exec \"$@\"", MAX_MEMORY_KIB])
@@ -204,14 +153,17 @@ impl Bench {
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("RUST_BACKTRACE", "0")
-            .args(["mutants", "--package", "hotstuff2-sync", "--file", &format!("core/src/{file}")])
-            .args(["--in-place", "--no-shuffle", "--iterate", "--timeout", TIMEOUT])
+            .args(["mutants", "--package", group.package, "--file", &format!("{}/{file}", group.sources)])
+            .args(["--test-package", group.tests])
+            .args(["--in-place", "--no-shuffle", "--iterate", "--timeout", group.timeout])
             .args(["--baseline", if baseline { "run" } else { "skip" }, "--output"])
             .arg(output)
-            // For building too: without it the library is also built as others use it.
-            .args(["--cargo-arg=--lib", "--", "--"])
-            .args(filter);
-        println!("mutants of {file}, {} tests", if filter.is_empty() { "all" } else { "quick" });
+            // For building too: without it everything else of the package is built as well.
+            .args(group.built.iter().map(|tests| format!("--cargo-arg={tests}")))
+            .args(["--", "--"])
+            .args(group.run)
+            .args(skip.iter().flat_map(|test| ["--skip", test]));
+        println!("mutants of {file}, {} tests", if skip.is_empty() { "all" } else { "quick" });
         let status = mutants.status().map_err(|error| format!("can't start cargo-mutants: {error}"))?;
         // Some were missed, some reached the time limit: the lists say which.
         if matches!(status.code(), Some(0 | 2 | 3)) {
@@ -278,33 +230,29 @@ mod tests {
     use super::*;
 
     fn plan(line: &str) -> Result<Plan, String> {
-        parse(line.split_whitespace())
+        parse(&crate::workspace::root().unwrap(), line.split_whitespace())
+    }
+
+    fn files(line: &str) -> Vec<String> {
+        plan(line).unwrap().files.into_iter().map(|mutated| mutated.file).collect()
     }
 
     #[test]
-    fn files_are_named_by_their_last_parts() {
-        assert_eq!(plan(""), Ok(Plan { files: FILES.to_vec(), goes_on: false }));
-        let files = vec!["chain/native/validators.rs", "budget.rs"];
-        assert_eq!(plan("budget.rs --continue native/validators.rs"), Ok(Plan { files, goes_on: true }));
-        assert_eq!(plan("proof.rs").unwrap().files, ["state/proof.rs"]);
+    fn files_are_named_by_their_last_parts_or_their_folder() {
+        assert!(!plan("").unwrap().goes_on && plan("--continue").unwrap().goes_on);
+        let all = files("");
+        for file in ["budget.rs", "participation/gate.rs", "consensus/coordinator.rs", "store/activate.rs"] {
+            assert!(all.iter().any(|known| known == file), "{file} of {all:?}");
+        }
+        assert!(all.iter().filter(|file| file.starts_with("machine/")).count() > 10, "{all:?}");
+        assert!(all.iter().all(|file| !file.ends_with("tests.rs")), "{all:?}");
+        assert_eq!(files("budget.rs --continue native/validators.rs"), ["chain/native/validators.rs", "budget.rs"]);
+        assert_eq!(files("proof.rs"), ["state/proof.rs"]);
+        assert_eq!(
+            files("participation"),
+            ["participation/gate.rs", "participation/permit.rs", "participation/roll_call.rs"]
+        );
         assert!(plan("roof.rs").is_err() && plan("--go-on").is_err() && plan("budget").is_err());
-    }
-
-    #[test]
-    fn what_is_named_exists() {
-        let core = crate::workspace::root().unwrap().join("core/src");
-        for file in FILES {
-            assert!(core.join(file).is_file(), "{file}");
-        }
-        let mut text = String::new();
-        for folder in ["chain/native/tests", "state"] {
-            for entry in fs::read_dir(core.join(folder)).unwrap() {
-                text.push_str(&fs::read_to_string(entry.unwrap().path()).unwrap());
-            }
-        }
-        for test in SLOW_TESTS {
-            assert!(text.contains(&format!("fn {test}(")), "{test}");
-        }
     }
 
     #[test]
