@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use hotstuff2_sync::chain::native::{Conflict, ConflictEvidence, FinalityProof, FinalizedHeader, Phase, Segment};
-use hotstuff2_sync::chain::{Finalized, Memo, SegmentFacts, SegmentRef};
+use hotstuff2_sync::chain::{CheckError, Fault, Finalized, Memo, SegmentFacts, SegmentRef};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
@@ -354,7 +354,7 @@ fn a_flipped_bit_in_a_second_look_does_not_halt() {
     world.tamper = Some(Box::new(move |job, verdict| {
         looked += u32::from(looks_again(job));
         if looks_again(job) && looked < 3 {
-            return Verdict::from_host(job, Err(hotstuff2_sync::chain::Fault::BadCertificate), 2);
+            return Verdict::from_host(job, Err(CheckError::False(Fault::BadCertificate)), 2);
         }
         verdict
     }));

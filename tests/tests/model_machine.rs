@@ -172,7 +172,13 @@ impl World {
                 Output::CancelJob(id) => {
                     state.pending.retain(|pending| !matches!(pending, Pending::Job(job) if job.id() == id));
                 }
-                Output::Verify(job) => state.pending.push(Pending::Job(Box::new(job))),
+                Output::Verify(job) => {
+                    // One that comes again is out already.
+                    let is_out = |pending: &Pending| matches!(pending, Pending::Job(out) if out.id() == job.id());
+                    if !state.pending.iter().any(is_out) {
+                        state.pending.push(Pending::Job(Box::new(job)));
+                    }
+                }
                 Output::Apply(apply) => {
                     if !self.is_right(&apply, state) {
                         state.violation = Some("a block that is not the chain's next");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::chain::native::{FinalityProof, FinalizedHeader, Phase, Segment};
+use hotstuff2_sync::chain::{CheckError, Fault};
 use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Height};
@@ -37,7 +37,7 @@ struct Believes<F>(F);
 
 impl<F: FnMut(&Job) -> Option<Result<Outcome, Fault>>> Doctor for Believes<F> {
     fn verdict(&mut self, job: &Job, verdict: Verdict) -> Verdict {
-        (self.0)(job).map_or(verdict, |outcome| Verdict::from_host(job, outcome, 1))
+        (self.0)(job).map_or(verdict, |outcome| Verdict::from_host(job, outcome.map_err(CheckError::False), 1))
     }
 }
 

@@ -130,7 +130,7 @@ fn flip(input: &mut TraceInput) -> bool {
     match input {
         TraceInput::Response(_, answer @ Ok(_)) => *answer = Err(RequestFailure::Oversize),
         TraceInput::Verdict { outcome: outcome @ Some(Ok(_)), .. } => {
-            *outcome = Some(Err(hotstuff2_sync::chain::Fault::Malformed));
+            *outcome = Some(Err(hotstuff2_sync::chain::Fault::Malformed.into()));
         }
         TraceInput::Peer(PeerEvent::Connected { peer, .. }) => *peer = PeerId::from_bytes([99; 32]),
         TraceInput::Applied(answer) => {

@@ -1,4 +1,4 @@
-//! Why bytes from a peer were refused.
+//! Why bytes from a peer were refused, and why a check did not prove anything.
 
 use crate::ids::Height;
 
@@ -58,4 +58,28 @@ pub enum Fault {
     /// A host-supplied chain refused the answer, with a code of its own.
     #[error("refused by the host's chain (code {0})")]
     Host(u32),
+}
+
+/// Why a check proved nothing: the bytes are false, or this host was not able to tell.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error, serde::Serialize, serde::Deserialize,
+)]
+pub enum CheckError {
+    /// The bytes are provably false. Whoever gave them is to blame.
+    #[error(transparent)]
+    False(#[from] Fault),
+    /// The check could not be made here: the host's chain failed, with a code of its own. Nobody is to blame, and the same
+    /// bytes may be proven at the next try.
+    #[error("could not be checked here: the host's chain failed (code {0})")]
+    Unable(u32),
+}
+
+impl CheckError {
+    /// The fault, where somebody is to blame.
+    pub const fn fault(self) -> Option<Fault> {
+        match self {
+            Self::False(fault) => Some(fault),
+            Self::Unable(_) => None,
+        }
+    }
 }

@@ -4,8 +4,10 @@
 //! belongs to an implementation of [`Chain`], which is called in two places only: inside a verification job, on bytes
 //! that nobody trusts, and on the serving side, on bytes that were verified before. [`native`] is the complete default.
 //!
-//! Everything that an implementation returns as `Ok` is believed. An implementation must therefore bound its work by
-//! the length of its input, never panic on any input, and depend on its arguments alone.
+//! Everything that an implementation returns as `Ok` is believed, and for a [`Fault`] somebody is banned. An
+//! implementation must therefore bound its work by the length of its input, never panic on any input, and depend on its
+//! arguments alone. Where it can't tell, because something of its own failed, it says [`CheckError::Unable`]: nobody is
+//! blamed, and the machine has the same checked again after a pause.
 
 mod block;
 mod fault;
@@ -19,7 +21,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 pub use block::Block;
-pub use fault::Fault;
+pub use fault::{CheckError, Fault};
 pub use memo::Memo;
 pub use refs::{EpochRef, SegmentRef};
 
@@ -41,14 +43,15 @@ pub trait Chain: Send + Sync + 'static {
     fn has_state_roots(&self) -> bool;
 
     /// Decodes the validator set that a verified handover (or the anchor) named.
-    fn decode_epoch(&self, epoch: &[u8]) -> Result<Self::Epoch, Fault>;
+    fn decode_epoch(&self, epoch: &[u8]) -> Result<Self::Epoch, CheckError>;
 
     /// Proves that `epoch` ended as `handover` says and that the set it names comes next. Returns that set, decoded as
     /// [`decode_epoch`](Self::decode_epoch) would: whoever verifies has looked at it already.
-    fn verify_handover(&self, epoch: &Self::Epoch, handover: &[u8]) -> Result<(Self::Epoch, HandoverFacts), Fault>;
+    fn verify_handover(&self, epoch: &Self::Epoch, handover: &[u8])
+    -> Result<(Self::Epoch, HandoverFacts), CheckError>;
 
     /// Proves that the block in `tip` is final, if it belongs to `epoch`.
-    fn verify_tip(&self, epoch: &Self::Epoch, tip: &[u8]) -> Result<TipCheck, Fault>;
+    fn verify_tip(&self, epoch: &Self::Epoch, tip: &[u8]) -> Result<TipCheck, CheckError>;
 
     /// Proves that `segment` is the finalized headers that `claim` asks for. `audit` holds the certificates of the
     /// single blocks and is empty unless `claim.audit` is set.
@@ -58,7 +61,7 @@ pub trait Chain: Send + Sync + 'static {
         claim: &SegmentClaim,
         segment: &[u8],
         audit: &[u8],
-    ) -> Result<(Self::Segment, SegmentFacts), Fault>;
+    ) -> Result<(Self::Segment, SegmentFacts), CheckError>;
 
     /// The same for a segment at the end of an epoch, for which [`verify_handover`](Self::verify_handover) has proven
     /// `handover` under the same `epoch`. A segment that ends with that very block and that very proof needs no second
@@ -71,16 +74,16 @@ pub trait Chain: Send + Sync + 'static {
         segment: &[u8],
         audit: &[u8],
         handover: &[u8],
-    ) -> Result<(Self::Segment, SegmentFacts), Fault>;
+    ) -> Result<(Self::Segment, SegmentFacts), CheckError>;
 
     /// Decodes a segment that was verified before and comes from the host's own store.
-    fn decode_segment(&self, segment: &[u8]) -> Result<Self::Segment, Fault>;
+    fn decode_segment(&self, segment: &[u8]) -> Result<Self::Segment, CheckError>;
 
     /// What an application needs to know of the header at `height`; `None` where the segment doesn't hold it.
     fn header(&self, segment: &Self::Segment, height: Height) -> Option<HeaderFacts>;
 
     /// Proves that `payload` is the one that the header at `height` names.
-    fn check_payload(&self, segment: &Self::Segment, height: Height, payload: &[u8]) -> Result<(), Fault>;
+    fn check_payload(&self, segment: &Self::Segment, height: Height, payload: &[u8]) -> Result<(), CheckError>;
 
     /// Cuts or joins verified segments, consecutive and in order, to the one for `range`. With [`SegmentEnd::Anchored`]
     /// no certificate is needed; otherwise `None` where none of the parts proves the range's end. Serving side.
@@ -91,11 +94,11 @@ pub trait Chain: Send + Sync + 'static {
 
     /// Makes portable evidence from two verified proofs of different blocks at one height: anyone who holds the
     /// validator set can check it. An error where the two don't conflict.
-    fn evidence(&self, epoch: &Self::Epoch, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault>;
+    fn evidence(&self, epoch: &Self::Epoch, one: &Finalized, other: &Finalized) -> Result<Bytes, CheckError>;
 
     /// Checks that a validator of `epoch` signed `advert`. A chain whose validators sign none refuses all, and its nodes
     /// know that they have caught up by the freshness of the tip alone.
-    fn verify_advert(&self, epoch: &Self::Epoch, advert: &[u8]) -> Result<AdvertFacts, Fault>;
+    fn verify_advert(&self, epoch: &Self::Epoch, advert: &[u8]) -> Result<AdvertFacts, CheckError>;
 
     /// What a verified tip, or a verified certified segment, shows above the block that it proves final; `None` where it
     /// shows nothing that consensus can begin with.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Chain, Fault, HandoverFacts, Memo, SegmentFacts};
+use super::{Chain, CheckError, Fault, HandoverFacts, Memo, SegmentFacts};
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 use crate::ranges::HeightRange;
@@ -49,8 +49,8 @@ impl EpochRef {
     }
 
     /// The decoded validator set.
-    pub fn decoded<C: Chain>(&self, chain: &C) -> Result<&C::Epoch, Fault> {
-        self.memo.get_or_try_init(|| chain.decode_epoch(&self.bytes))?.ok_or(Fault::BadEpoch)
+    pub fn decoded<C: Chain>(&self, chain: &C) -> Result<&C::Epoch, CheckError> {
+        self.memo.get_or_try_init(|| chain.decode_epoch(&self.bytes))?.ok_or(Fault::BadEpoch.into())
     }
 }
 
@@ -126,12 +126,12 @@ impl SegmentRef {
     }
 
     /// The decoded headers.
-    pub fn decoded<C: Chain>(&self, chain: &C) -> Result<&C::Segment, Fault> {
-        self.0.memo.get_or_try_init(|| chain.decode_segment(&self.0.bytes))?.ok_or(Fault::Malformed)
+    pub fn decoded<C: Chain>(&self, chain: &C) -> Result<&C::Segment, CheckError> {
+        self.0.memo.get_or_try_init(|| chain.decode_segment(&self.0.bytes))?.ok_or(Fault::Malformed.into())
     }
 
     /// The ids of the blocks in `range`, for hosts that keep an index.
-    pub fn ids<C: Chain>(&self, chain: &C, range: HeightRange) -> Result<Vec<Hash>, Fault> {
+    pub fn ids<C: Chain>(&self, chain: &C, range: HeightRange) -> Result<Vec<Hash>, CheckError> {
         let decoded = self.decoded(chain)?;
         let mut ids = Vec::new();
         let mut height = range.first();

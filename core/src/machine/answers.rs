@@ -1,29 +1,22 @@
 //! Answers of peers, and what the host says of its calls.
 
-use alloc::vec::Vec;
-
 use bytes::Bytes;
 
 use crate::calls::{Applied, ApplyError, StoreError};
 use crate::chain::{EpochRef, Fault, Finalized, SegmentClaim, SegmentEnd, TipCheck};
 use crate::ids::{CallId, PeerId, RequestId};
 use crate::machine::inputs::RequestFailure;
-use crate::machine::output::{HaltReason, Output};
-use crate::machine::state::{Call, Machine, PendingJob, Phase, Target, Timer};
+use crate::machine::output::HaltReason;
+use crate::machine::patience::pause_after;
+use crate::machine::state::{Call, Machine, Phase, Target, Timer};
 use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Source, Waiting};
 use crate::time::{Instant, UnixMillis};
-use crate::verify::{Job, Task};
+use crate::verify::Task;
 use crate::wire::{Answer, PeerStatus, Refusal};
 
-/// Pause after the host said that it can't, doubled each time.
-const FIRST_REST: core::time::Duration = core::time::Duration::from_millis(250);
-/// Longest such pause.
-const MAX_REST: core::time::Duration = core::time::Duration::from_secs(30);
-/// Doublings after which the pause has reached [`MAX_REST`].
-const MAX_DOUBLINGS: u32 = 7;
 /// A follow request that came back empty sooner than this did not wait at the peer: it is asked again only after a pause.
 const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
 /// So many times in a row a peer may be too busy to prove what it claims; from then on that counts as unproven. It is asked
@@ -288,7 +281,7 @@ impl Machine {
         for passed in self.epochs.take_passed() {
             self.forget_handovers(&passed);
         }
-        let busy = self.jobs.values().any(|pending| matches!(pending.job.task(), Task::Handovers { .. }));
+        let busy = self.jobs.iter().any(|pending| matches!(pending.job.task(), Task::Handovers { .. }));
         if busy {
             return;
         }
@@ -309,7 +302,7 @@ impl Machine {
             self.take_tip(peer, TipCheck::Final(facts), bytes, size);
             return;
         }
-        let same = self.jobs.values_mut().find(|pending| match pending.job.task() {
+        let same = self.jobs.iter_mut().find(|pending| match pending.job.task() {
             Task::Tip { epoch: checked, bytes: tip } => checked.epoch() == epoch.epoch() && *tip == bytes,
             _ => false,
         });
@@ -333,45 +326,12 @@ impl Machine {
         reserved: u64,
     ) {
         let Some((_, purpose)) = origin else { return };
-        if !self.replace_source(purpose, source, Source::Job(self.next_job)) {
+        if !self.replace_source(purpose, source, Source::Job(self.jobs.upcoming())) {
             self.budget.release(reserved);
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(size);
             return;
         }
         self.send_job(task, origin, size, reserved);
-    }
-
-    /// Gives out a job.
-    pub(super) fn send_job(
-        &mut self,
-        task: Task,
-        origin: Option<(PeerId, Purpose)>,
-        bytes: u64,
-        reserved: u64,
-    ) -> crate::ids::JobId {
-        let id = self.next_job;
-        self.next_job = id.next();
-        if let Some((peer, purpose)) = origin {
-            self.peers.under_check(peer, purpose);
-        }
-        let job = Job::new(id, task);
-        self.jobs.insert(id, PendingJob { job, origin, issued: None, bytes, reserved, shared: Vec::new() });
-        self.waiting_jobs.push_back(id);
-        self.issue_jobs();
-        id
-    }
-
-    /// Gives out jobs that wait, as many as the pipeline takes.
-    pub(super) fn issue_jobs(&mut self) {
-        while self.jobs.len().saturating_sub(self.waiting_jobs.len()) < self.config.validation_pipeline_size
-            && let Some(id) = self.waiting_jobs.pop_front()
-        {
-            if let Some(pending) = self.jobs.get_mut(&id) {
-                pending.issued = Some(self.now);
-                self.outputs.push_back(Output::Verify(pending.job.clone()));
-                self.timers.set(Timer::Job(id), self.now.after(self.config.job_timeout));
-            }
-        }
     }
 
     /// The host stored and executed blocks, or could not.
@@ -437,7 +397,7 @@ impl Machine {
     fn rest_call(&mut self, id: CallId, disk_full: bool) {
         let Some(pending) = self.calls.get_mut(&id) else { return };
         pending.disk_full |= disk_full;
-        let rest = FIRST_REST.saturating_mul(1 << pending.refusals.min(MAX_DOUBLINGS)).min(MAX_REST);
+        let rest = pause_after(pending.refusals);
         pending.refusals = pending.refusals.saturating_add(1);
         self.timers.set(Timer::Call(id), self.now.after(rest));
     }

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::chain::{EpochRef, Fault, Finalized, SegmentEnd, SegmentRef};
+use crate::chain::{CheckError, EpochRef, Fault, Finalized, SegmentEnd, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
 use crate::machine::output::HaltReason;
@@ -19,7 +19,7 @@ use crate::wire::{Request, Sections};
 impl Machine {
     /// Two proofs seem to name different blocks at `height`. `one` is `None` where the older is no longer at hand.
     pub(super) fn check_conflict(&mut self, height: Height, one: Option<Finalized>, other: Finalized) {
-        let checking = self.jobs.values().any(|pending| matches!(pending.job.task(), Task::Conflict { .. }));
+        let checking = self.jobs.iter().any(|pending| matches!(pending.job.task(), Task::Conflict { .. }));
         if checking {
             return;
         }
@@ -161,7 +161,7 @@ impl Machine {
     }
 
     /// A peer's proof of the block with which it contradicts a proven one was verified, and the proven one again.
-    pub(super) fn take_contest(&mut self, peer: PeerId, outcome: Result<Outcome, Fault>) {
+    pub(super) fn take_contest(&mut self, peer: PeerId, outcome: Result<Outcome, CheckError>) {
         let Some(contest) = self.contest.take() else { return };
         match outcome {
             Ok(Outcome::Conflict(evidence)) => {
@@ -172,7 +172,7 @@ impl Machine {
     }
 
     /// Both proofs of a conflict were verified again.
-    pub(super) fn take_conflict(&mut self, outcome: Result<Outcome, Fault>) {
+    pub(super) fn take_conflict(&mut self, outcome: Result<Outcome, CheckError>) {
         let height = self.conflict_height.take().unwrap_or(self.applied);
         match outcome {
             Ok(Outcome::Conflict(evidence)) => self.halt(HaltReason::ConflictingFinality { height, evidence }),

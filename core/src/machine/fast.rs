@@ -186,7 +186,7 @@ impl Machine {
     /// Asks for the headers that prove the newest height whose state is served.
     fn find_base(&mut self) {
         if let Some((height, claim)) = self.fast.wanted {
-            let checking = self.jobs.values().any(|pending| matches!(pending.origin, Some((_, Purpose::Base))));
+            let checking = self.jobs.iter().any(|pending| matches!(pending.origin, Some((_, Purpose::Base))));
             let asked = self.requests.iter().filter(|(_, request)| request.purpose == Purpose::Base);
             let asked: Vec<(RequestId, PeerId)> = asked.map(|(id, request)| (id, request.peer)).collect();
             match asked[..] {

@@ -41,7 +41,7 @@ impl Machine {
             return;
         }
         let checking =
-            self.jobs.values().any(|pending| matches!(pending.origin, Some((_, Purpose::Follow(at))) if at == after));
+            self.jobs.iter().any(|pending| matches!(pending.origin, Some((_, Purpose::Follow(at))) if at == after));
         let polls = || self.requests.iter().filter(|(_, request)| request.purpose == Purpose::Follow(after));
         let busy: Vec<PeerId> = polls().map(|(_, request)| request.peer).collect();
         let all_silent = polls().all(|(_, request)| request.sent.after(GIVE_UP) <= self.now);

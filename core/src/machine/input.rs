@@ -20,6 +20,8 @@ pub enum Input {
     Response(RequestId, Result<Bytes, RequestFailure>),
     /// For [`Machine::handle_verdict`].
     Verdict(Verdict),
+    /// For [`Machine::handle_begun`].
+    Begun(JobId),
     /// For [`Machine::handle_applied`].
     Applied(Applied),
     /// For [`Machine::handle_stored`].
@@ -47,6 +49,7 @@ impl Machine {
             Input::Peer(event) => self.handle_peer(now, event),
             Input::Response(id, answer) => self.handle_response(now, id, answer),
             Input::Verdict(verdict) => self.handle_verdict(now, verdict),
+            Input::Begun(id) => self.handle_begun(now, id),
             Input::Applied(answer) => self.handle_applied(now, answer),
             Input::Stored(id, result) => self.handle_stored(now, id, result),
             Input::State(answer) => self.handle_state(now, answer),
@@ -77,6 +80,6 @@ impl Machine {
 
     /// What the verdict of this job must say that it was asked to prove, while the job is out.
     pub(crate) fn claim_of(&self, job: JobId) -> Option<Claim> {
-        self.jobs.get(&job).map(|pending| pending.job.claim())
+        self.jobs.get(job).map(|pending| pending.job.claim())
     }
 }

@@ -163,9 +163,7 @@ impl Machine {
         for id in self.requests.ids() {
             self.abandon_request(id);
         }
-        while let Some((id, pending)) = self.jobs.pop_first() {
-            self.drop_job(id, &pending);
-        }
+        self.drop_jobs();
         self.contest = None;
         for waiting in self.epochs.take_waiting_of(|_| true) {
             self.forget_handovers(&waiting);
@@ -198,23 +196,10 @@ impl Machine {
                 self.cancel_request(id);
             }
             Source::Job(id) => {
-                if let Some(pending) = self.jobs.remove(&id) {
-                    self.drop_job(id, &pending);
+                if let Some(pending) = self.drop_job(id) {
                     self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(pending.bytes);
                 }
             }
-        }
-    }
-
-    /// Ends a job whose verdict nobody needs.
-    fn drop_job(&mut self, id: crate::ids::JobId, pending: &crate::machine::state::PendingJob) {
-        self.timers.cancel(Timer::Job(id));
-        self.budget.release(pending.reserved);
-        self.judged(pending);
-        if pending.issued.is_some() {
-            self.outputs.push_back(Output::CancelJob(id));
-        } else {
-            self.waiting_jobs.retain(|&waiting| waiting != id);
         }
     }
 
@@ -251,7 +236,7 @@ impl Machine {
     }
 
     /// A job is over, with a verdict or without one.
-    pub(super) fn judged(&mut self, pending: &crate::machine::state::PendingJob) {
+    pub(super) fn judged(&mut self, pending: &crate::machine::jobs::PendingJob) {
         let Some((peer, purpose)) = pending.origin else { return };
         self.end_trial(peer, purpose);
         for &(peer, _) in &pending.shared {
@@ -378,20 +363,6 @@ impl Machine {
         self.perform(peer, &PeerPerformance { kind, sent, due, bytes: 0, outcome });
     }
 
-    /// A job did not come back: its worker may have died. It is given out again under a new id.
-    fn job_timed_out(&mut self, id: crate::ids::JobId) {
-        let Some(pending) = self.jobs.remove(&id) else { return };
-        self.outputs.push_back(Output::CancelJob(id));
-        // It was given out, so its place is free for the same again.
-        let again = self.send_job(pending.job.task().clone(), pending.origin, pending.bytes, pending.reserved);
-        if let Some(job) = self.jobs.get_mut(&again) {
-            job.shared = pending.shared;
-        }
-        if let Some((_, purpose)) = pending.origin {
-            self.replace_source(purpose, Source::Job(id), Source::Job(again));
-        }
-    }
-
     /// Puts a new source in the place of an old one. False where nobody waits for it.
     pub(super) fn replace_source(&mut self, purpose: Purpose, old: Source, new: Source) -> bool {
         match purpose {
@@ -478,7 +449,7 @@ impl Machine {
         let skill = skill.into();
         self.peers.prove(peer, skill);
         let kind = skill.kind;
-        let outcome = PeerOutcome::Verified { took: self.verdict_took };
+        let outcome = PeerOutcome::Verified { took: self.jobs.took() };
         self.perform(peer, &PeerPerformance { kind, sent: self.now, due: self.now, bytes, outcome });
         self.ban_exposed();
         self.counters.useful_bytes = self.counters.useful_bytes.saturating_add(bytes);

@@ -24,6 +24,7 @@ mod forecast;
 mod history;
 mod input;
 mod inputs;
+mod jobs;
 mod newcomers;
 mod output;
 mod patience;

@@ -35,6 +35,18 @@ const PRESSING_STALLED_AFTER: Duration = Duration::from_millis(500);
 /// world takes half of it.
 pub(super) const GIVE_UP: Duration = Duration::from_millis(750);
 
+/// Pause after the host said for the first time that it can't, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest such pause.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Doublings after which the pause has reached [`MAX_PAUSE`].
+const MAX_DOUBLINGS: u32 = 7;
+
+/// How long the host is left alone that said so often before that it can't do something.
+pub(super) fn pause_after(refusals: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << refusals.min(MAX_DOUBLINGS)).min(MAX_PAUSE)
+}
+
 impl Machine {
     /// When a request counts as late: against what `second` would need for the same alone, and against what was expected
     /// of it when it was asked, as far as that is a reasonable time and nothing else is held up.

@@ -137,7 +137,7 @@ impl Machine {
         let applied = applied.map_or(newest.epoch(), crate::chain::EpochRef::epoch);
         let checking: Vec<Epoch> = self
             .jobs
-            .values()
+            .iter()
             .filter_map(|pending| match pending.origin {
                 Some((_, Purpose::Handovers(from))) => Some(from),
                 _ => None,
@@ -203,7 +203,7 @@ impl Machine {
             .map(|(id, request)| (id, request.peer))
             .collect();
         let mut busy: Vec<PeerId> = asked.iter().map(|&(_, peer)| peer).collect();
-        for pending in self.jobs.values() {
+        for pending in self.jobs.iter() {
             if let Some((peer, Purpose::Tip(_))) = pending.origin {
                 busy.push(peer);
                 busy.extend(pending.shared.iter().map(|&(peer, _)| peer));

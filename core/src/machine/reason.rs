@@ -88,9 +88,17 @@ pub enum StallReason {
     /// An answer is awaited.
     #[error("waiting for peers to answer; late ones are asked elsewhere")]
     PeersSlow,
-    /// A verification job has not come back.
+    /// A verification job has not come back, and no thread is known to be at it.
     #[error("a verification job is late; it is given out again at its deadline")]
     VerifyLate,
+    /// Threads verify answers. That alone is never told as a stall, however long it takes.
+    #[error("answers are being verified; a job whose time runs out is given out again")]
+    Verifying,
+    /// The host could not check an answer, for a reason of its chain with this code.
+    #[error(
+        "answers can't be checked here: the chain of this node fails (code {0}); nobody is blamed, and it is tried again after a pause"
+    )]
+    VerifyFails(u32),
     /// A call into the host has not come back.
     #[error("the store or the application is late; the call is given out again at its deadline")]
     HostLate,
@@ -104,7 +112,7 @@ pub enum StallReason {
 
 impl StallReason {
     /// All names that [`name`](Self::name) gives, for what lists every reason, as metrics do.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 14] = [
         "no_peers",
         "no_target",
         "handover_missing",
@@ -114,6 +122,8 @@ impl StallReason {
         "state_missing",
         "peers_slow",
         "verify_late",
+        "verifying",
+        "verify_fails",
         "host_late",
         "host_busy",
         "disk_full",
@@ -131,6 +141,8 @@ impl StallReason {
             Self::StateMissing(_) => "state_missing",
             Self::PeersSlow => "peers_slow",
             Self::VerifyLate => "verify_late",
+            Self::Verifying => "verifying",
+            Self::VerifyFails(_) => "verify_fails",
             Self::HostLate => "host_late",
             Self::HostBusy => "host_busy",
             Self::DiskFull => "disk_full",

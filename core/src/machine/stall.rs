@@ -15,6 +15,7 @@ use core::time::Duration;
 use crate::calls::{StateCall, StateWork};
 use crate::config::SyncStrategyType;
 use crate::ids::Height;
+use crate::machine::jobs::Verification;
 use crate::machine::output::{Bottleneck, Event};
 use crate::machine::plan::APPLY_CALLS;
 use crate::machine::reason::{Stall, StallReason, StallStep};
@@ -168,6 +169,10 @@ impl Machine {
         };
         self.timers.set(Timer::Stall, self.now.after(pause));
         let Some(Stall { reason, since, step, deadline: next }) = self.waiting() else { return };
+        // Threads that are at work within their time are no stall. The watch looks again.
+        if reason == StallReason::Verifying {
+            return;
+        }
         self.watch.checks = self.watch.checks.saturating_add(1);
         // What only others can change is said again.
         if self.watch.told != Some(reason) || step == StallStep::AwaitPeer {
@@ -187,11 +192,17 @@ impl Machine {
         if self.reached.is_some() {
             return StallReason::NoPeers;
         }
+        let verification = self.jobs.verification(self.now);
+        if let Verification::Fails(code) = verification {
+            return StallReason::VerifyFails(code);
+        }
         if calls().next().is_some() {
             return StallReason::HostLate;
         }
-        if !self.jobs.is_empty() {
-            return StallReason::VerifyLate;
+        match verification {
+            Verification::Works => return StallReason::Verifying,
+            Verification::Late => return StallReason::VerifyLate,
+            Verification::Idle | Verification::Fails(_) => {}
         }
         if self.peers.active().next().is_none() {
             return StallReason::NoPeers;
@@ -230,8 +241,8 @@ impl Machine {
                 let due = self.calls.keys().filter_map(|&id| self.timers.at(Timer::Call(id)));
                 (StallStep::CallAgain, due.min())
             }
-            StallReason::VerifyLate => {
-                let due = self.jobs.keys().filter_map(|&id| self.timers.at(Timer::Job(id)));
+            StallReason::VerifyLate | StallReason::Verifying | StallReason::VerifyFails(_) => {
+                let due = self.jobs.ids().filter_map(|id| self.timers.at(Timer::Job(id)));
                 (StallStep::VerifyAgain, due.min())
             }
             StallReason::PeersSlow => (StallStep::AskOthers, self.next_timeout()),

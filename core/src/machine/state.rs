@@ -1,7 +1,6 @@
 //! The machine's state, its making and its getters.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::bandwidth::BandwidthAllocator;
@@ -15,15 +14,14 @@ use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::fast::Fast;
 use crate::machine::forecast::Forecast;
+use crate::machine::jobs::Jobs;
 use crate::machine::output::{Bottleneck, Output, PeerReport, Position, Progress, StateProgress};
 use crate::machine::stall::Watch;
 use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
-use crate::requests::Purpose;
 use crate::rng::Rng;
 use crate::strategy::{Blocks, Epochs};
 use crate::time::{Instant, UnixMillis, micros};
 use crate::timers::Timers;
-use crate::verify::Job;
 
 /// Share of the memory budget that is kept for the head of line: one eighth holds several of the largest requests. Never
 /// less than the largest block, or that block could not be asked for again while later ones fill the budget.
@@ -77,23 +75,6 @@ pub(super) enum Phase {
 pub(super) struct Target {
     pub(super) facts: TipFacts,
     pub(super) proof: Finalized,
-}
-
-/// A job that is out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PendingJob {
-    /// A copy, should it be lost.
-    pub(super) job: Job,
-    /// Whose answer it checks, and what for. `None` for a conflict, which is nobody's answer.
-    pub(super) origin: Option<(PeerId, Purpose)>,
-    /// When it was given out; `None` while it waits for others to end.
-    pub(super) issued: Option<Instant>,
-    /// Size of the answer.
-    pub(super) bytes: u64,
-    /// Bytes of the memory budget that go back when it ends.
-    pub(super) reserved: u64,
-    /// Who gave the very same tip, and its size: they share the verdict.
-    pub(super) shared: Vec<(PeerId, u64)>,
 }
 
 /// A peer's headers contradict a proven block; the peer is asked for its own proof.
@@ -194,10 +175,7 @@ pub struct Machine {
     pub(super) timers: Timers<Timer>,
     /// Who stands by and was not asked for its claims yet, by when it came.
     pub(super) newcomers: Timers<PeerId>,
-    pub(super) jobs: BTreeMap<JobId, PendingJob>,
-    /// Those of them that wait for others to end, in order.
-    pub(super) waiting_jobs: VecDeque<JobId>,
-    pub(super) next_job: JobId,
+    pub(super) jobs: Jobs,
     pub(super) calls: BTreeMap<CallId, PendingCall>,
     pub(super) next_call: CallId,
     pub(super) outputs: VecDeque<Output>,
@@ -219,8 +197,6 @@ pub struct Machine {
     pub(super) forecast: Forecast,
     pub(super) counters: Counters,
     pub(super) waits: BTreeMap<Bottleneck, u64>,
-    /// How long the job took whose verdict is being taken in.
-    pub(super) verdict_took: Duration,
     pub(super) waiting_for: Bottleneck,
     /// Applied heights in [`Machine::working_time`].
     pub(super) samples: VecDeque<(Instant, Height)>,
@@ -303,9 +279,7 @@ impl Machine {
             budget,
             timers: Timers::new(),
             newcomers: Timers::new(),
-            jobs: BTreeMap::new(),
-            waiting_jobs: VecDeque::new(),
-            next_job: JobId::FIRST,
+            jobs: Jobs::new(now),
             calls: BTreeMap::new(),
             next_call: CallId::FIRST,
             outputs: VecDeque::new(),
@@ -321,7 +295,6 @@ impl Machine {
             forecast: Forecast::default(),
             counters: Counters::default(),
             waits: BTreeMap::new(),
-            verdict_took: Duration::ZERO,
             waiting_for: Bottleneck::Peers,
             samples: VecDeque::new(),
         })

@@ -1,20 +1,20 @@
 //! What jobs found: targets rise, headers and bodies take their places, liars are named.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use bytes::Bytes;
 
 use crate::calls::{StateCall, StateWork, StoreCall};
-use crate::chain::{Fault, Finalized, SegmentRef, TipCheck, TipFacts};
+use crate::chain::{CheckError, Fault, Finalized, SegmentRef, TipCheck, TipFacts};
 use crate::ids::{CallId, Height, PeerId};
+use crate::machine::jobs::PendingJob;
 use crate::machine::output::Event;
-use crate::machine::state::{Call, Machine, PendingCall, PendingJob, Target, Timer};
+use crate::machine::state::{Call, Machine, PendingCall, Target, Timer};
 use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose, Skill};
 use crate::strategy::Source;
-use crate::time::{Instant, UnixMillis};
+use crate::time::UnixMillis;
 use crate::verify::{HandoverLink, Outcome, Verdict};
 use crate::wire::BodyFrame;
 
@@ -24,27 +24,7 @@ const SMALL_ANSWER_SHARE: u64 = 4;
 const FOLLOW_SLACK: u64 = 8;
 
 impl Machine {
-    /// A job is done. Verdicts of jobs that the machine has forgotten, or that answer another question, are counted and
-    /// ignored.
-    pub fn handle_verdict(&mut self, now: Instant, verdict: Verdict) {
-        self.advance(now);
-        let known = self.jobs.get(&verdict.job()).is_some_and(|pending| pending.job.claim() == verdict.claim());
-        // One that answers another question must not end the job: its own may still come.
-        match known.then(|| self.jobs.remove(&verdict.job())).flatten() {
-            Some(pending) => {
-                self.judged(&pending);
-                self.timers.cancel(Timer::Job(verdict.job()));
-                self.verdict_took = pending.issued.map_or(Duration::ZERO, |issued| self.now.since(issued));
-                let checks = u64::from(verdict.quorum_checks());
-                self.counters.quorum_checks = self.counters.quorum_checks.saturating_add(checks);
-                self.take_verdict(pending, verdict);
-            }
-            None => self.counters.strays = self.counters.strays.saturating_add(1),
-        }
-        self.unplanned = true;
-    }
-
-    fn take_verdict(&mut self, pending: PendingJob, verdict: Verdict) {
+    pub(super) fn take_verdict(&mut self, pending: PendingJob, verdict: Verdict) {
         let source = Source::Job(verdict.job());
         self.budget.release(pending.reserved);
         let Some((peer, purpose)) = pending.origin else {
@@ -57,7 +37,9 @@ impl Machine {
             return;
         }
         match verdict.into_outcome() {
-            Err(fault) => {
+            // It rests, and was not taken out.
+            Err(CheckError::Unable(_)) => {}
+            Err(CheckError::False(fault)) => {
                 self.unassign(purpose, source);
                 if self.contest(peer, pending.job.task(), fault) {
                     return;

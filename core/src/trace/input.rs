@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::blob::{Blob, Memory};
-use crate::chain::{EpochRef, Fault, Finalized, HeaderFacts, Memo, SegmentFacts, SegmentRef, TipCheck};
+use crate::chain::{CheckError, EpochRef, Fault, Finalized, HeaderFacts, Memo, SegmentFacts, SegmentRef, TipCheck};
 use crate::config::{SyncConfig, SyncStrategyType};
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, RequestId};
@@ -122,7 +122,7 @@ pub enum TraceInput {
         quorum_checks: u32,
         /// What was found; `None` where the job was not out, or the verdict answers another question: the machine looks
         /// no further then.
-        outcome: Option<Result<TraceOutcome, Fault>>,
+        outcome: Option<Result<TraceOutcome, CheckError>>,
     },
     /// Blocks were applied, or not.
     Applied(Applied),
@@ -142,6 +142,8 @@ pub enum TraceInput {
     Stop,
     /// The command to use a strategy.
     Strategy(SyncStrategyType),
+    /// A thread has begun a job.
+    Begun(JobId),
 }
 
 impl TraceInput {
@@ -155,7 +157,7 @@ impl TraceInput {
             }
             Input::Verdict(verdict) => {
                 let asked = machine.claim_of(verdict.job()) == Some(verdict.claim());
-                let outcome = || verdict.outcome().as_ref().map(TraceOutcome::new).map_err(|fault| *fault);
+                let outcome = || verdict.outcome().as_ref().map(TraceOutcome::new).map_err(|error| *error);
                 Self::Verdict {
                     job: verdict.job(),
                     quorum_checks: verdict.quorum_checks(),
@@ -174,6 +176,7 @@ impl TraceInput {
             Input::Start(until) => Self::Start(*until),
             Input::Stop => Self::Stop,
             Input::Strategy(strategy) => Self::Strategy(*strategy),
+            Input::Begun(id) => Self::Begun(*id),
         }
     }
 
@@ -187,9 +190,9 @@ impl TraceInput {
                 let asked = machine.claim_of(job);
                 let (claim, outcome) = match (asked, outcome) {
                     (Some(claim), Some(Ok(outcome))) => (claim, Ok(outcome.stand_in(memory)?)),
-                    (Some(claim), Some(Err(fault))) => (claim, Err(fault)),
+                    (Some(claim), Some(Err(error))) => (claim, Err(error)),
                     // Another question than any that a machine asks.
-                    (_, _) => (Claim::Conflict { epoch: Epoch::MAX }, Err(Fault::NoConflict)),
+                    (_, _) => (Claim::Conflict { epoch: Epoch::MAX }, Err(Fault::NoConflict.into())),
                 };
                 Input::Verdict(Verdict::new(job, claim, outcome, quorum_checks))
             }
@@ -210,6 +213,7 @@ impl TraceInput {
             Self::Start(until) => Input::Start(until),
             Self::Stop => Input::Stop,
             Self::Strategy(strategy) => Input::Strategy(strategy),
+            Self::Begun(id) => Input::Begun(id),
         })
     }
 }

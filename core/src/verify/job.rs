@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::verdict::{Claim, HandoverLink, Outcome, Verdict};
 use crate::chain::{
-    Chain, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
+    Chain, CheckError, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
 };
 use crate::hash::Hash;
 use crate::ids::{Height, JobId};
@@ -105,7 +105,7 @@ pub enum Task {
 impl Task {
     /// Does the work here and now: for bytes that came another way than as an answer to the machine, such as those of a
     /// snapshot file. What it proves is the same.
-    pub fn prove<C: Chain>(self, chain: &C) -> Result<Outcome, Fault> {
+    pub fn prove<C: Chain>(self, chain: &C) -> Result<Outcome, CheckError> {
         Job::new(JobId::FIRST, self).run(chain).into_outcome()
     }
 }
@@ -146,6 +146,18 @@ impl Job {
         }
     }
 
+    /// Height from which on blocks wait for this job; zero where everything does. Of the jobs that are out the one with
+    /// the lowest is to be run first, and of equal ones the one with the lowest id.
+    pub fn height(&self) -> Height {
+        match &self.task {
+            // An epoch's end is needed when its blocks are; where they are few, the next ones are as near.
+            Task::Handovers { from, .. } => from.range().first(),
+            Task::Segment { claim, .. } | Task::Follow { claim, .. } => claim.range.first(),
+            Task::Bodies { range, .. } => range.first(),
+            Task::Tip { .. } | Task::State { .. } | Task::Base { .. } | Task::Conflict { .. } => Height::ZERO,
+        }
+    }
+
     /// Bytes that the job holds on to, for memory accounts of the host.
     pub fn input_bytes(&self) -> usize {
         match &self.task {
@@ -175,7 +187,9 @@ impl Job {
                 (run_bodies(chain, segment, *range, bytes.clone()).map(Outcome::Bodies), 0)
             }
             Task::Follow { epoch, claim, bytes } => counted(run_follow(chain, epoch, claim, bytes)),
-            Task::State { form, items, bytes } => (decode_state(*form, items, bytes).map(Outcome::State), 0),
+            Task::State { form, items, bytes } => {
+                (decode_state(*form, items, bytes).map(Outcome::State).map_err(CheckError::False), 0)
+            }
             Task::Base { epoch, claim, height, bytes } => counted(run_base(chain, epoch, claim, *height, bytes)),
             Task::Conflict { epoch, one, other } => {
                 let evidence = epoch.decoded(chain).and_then(|epoch| chain.evidence(epoch, one, other));
@@ -187,29 +201,30 @@ impl Job {
 }
 
 /// A failed segment counts as one check: how far it got isn't worth a channel.
-fn counted(result: Result<(Outcome, u32), Fault>) -> (Result<Outcome, Fault>, u32) {
+fn counted(result: Result<(Outcome, u32), CheckError>) -> (Result<Outcome, CheckError>, u32) {
     match result {
         Ok((outcome, checks)) => (Ok(outcome), checks),
         Err(fault) => (Err(fault), 1),
     }
 }
 
-fn run_handovers<C: Chain>(chain: &C, from: &EpochRef, bytes: &Bytes) -> (Result<Outcome, Fault>, u32) {
+fn run_handovers<C: Chain>(chain: &C, from: &EpochRef, bytes: &Bytes) -> (Result<Outcome, CheckError>, u32) {
     let mut links: Vec<HandoverLink> = Vec::new();
     let mut checks: u32 = 0;
     let mut sections = Sections::new(bytes.clone());
-    let mut fault = bytes.is_empty().then_some(Fault::Malformed);
-    while !sections.is_empty() && fault.is_none() {
+    let mut failed = bytes.is_empty().then_some(CheckError::False(Fault::Malformed));
+    while !sections.is_empty() && failed.is_none() {
         let trusted = links.last().map_or(from, |link| &link.epoch).clone();
         checks = checks.saturating_add(1);
         match next_handover(chain, &trusted, &mut sections, links.len()) {
             Ok(link) => links.push(link),
-            Err(found) => fault = Some(found),
+            Err(error) => failed = Some(error),
         }
     }
-    match fault {
-        Some(fault) if links.is_empty() => (Err(fault), checks),
-        fault => (Ok(Outcome::Handovers { links, fault }), checks),
+    match failed {
+        Some(error) if links.is_empty() => (Err(error), checks),
+        // Where this host could not tell, the rest is asked for again.
+        failed => (Ok(Outcome::Handovers { links, fault: failed.and_then(CheckError::fault) }), checks),
     }
 }
 
@@ -218,15 +233,15 @@ fn next_handover<C: Chain>(
     trusted: &EpochRef,
     sections: &mut Sections,
     taken: usize,
-) -> Result<HandoverLink, Fault> {
+) -> Result<HandoverLink, CheckError> {
     let bytes = sections.take().ok_or(Fault::Malformed)?;
     if bytes.len() > MAX_HANDOVER_BYTES as usize || taken >= MAX_HANDOVERS as usize {
-        return Err(Fault::Oversize);
+        return Err(Fault::Oversize.into());
     }
     let (next, facts) = chain.verify_handover(trusted.decoded(chain)?, &bytes)?;
     let follows = facts.epoch.is_next_of(trusted.epoch()) && facts.range.first().is_next_of(trusted.range().last());
     if !follows {
-        return Err(Fault::BadEpoch);
+        return Err(Fault::BadEpoch.into());
     }
     Ok(HandoverLink {
         ended: trusted.epoch(),
@@ -237,11 +252,11 @@ fn next_handover<C: Chain>(
     })
 }
 
-fn run_tip<C: Chain>(chain: &C, epoch: &EpochRef, bytes: &Bytes) -> Result<TipCheck, Fault> {
+fn run_tip<C: Chain>(chain: &C, epoch: &EpochRef, bytes: &Bytes) -> Result<TipCheck, CheckError> {
     let check = chain.verify_tip(epoch.decoded(chain)?, bytes)?;
     match check {
         TipCheck::Final(tip) if tip.epoch != epoch.epoch() || !epoch.range().contains(tip.height) => {
-            Err(Fault::BadEpoch)
+            Err(Fault::BadEpoch.into())
         }
         TipCheck::Final(_) | TipCheck::OtherEpoch(_) => Ok(check),
     }
@@ -274,14 +289,14 @@ fn take_segment<C: Chain>(
     claim: &SegmentClaim,
     handover: Option<&Bytes>,
     sections: &mut Sections,
-) -> Result<(SegmentRef, u32), Fault> {
+) -> Result<(SegmentRef, u32), CheckError> {
     let segment = sections.take().ok_or(Fault::Malformed)?;
     let audit = sections.take().ok_or(Fault::Malformed)?;
     if !claim.audit && !audit.is_empty() {
-        return Err(Fault::NonCanonical);
+        return Err(Fault::NonCanonical.into());
     }
     if !epoch.range().covers(claim.range) {
-        return Err(Fault::BadEpoch);
+        return Err(Fault::BadEpoch.into());
     }
     let set = epoch.decoded(chain)?;
     let (decoded, facts) = match handover {
@@ -300,14 +315,14 @@ fn run_segment<C: Chain>(
     bodies: u32,
     handover: Option<&Bytes>,
     bytes: &Bytes,
-) -> Result<(Outcome, u32), Fault> {
+) -> Result<(Outcome, u32), CheckError> {
     let mut sections = Sections::new(bytes.clone());
     let (segment, checks) = take_segment(chain, epoch, claim, handover, &mut sections)?;
     if sections.is_empty() {
         return Ok((Outcome::Segment { segment, frames: Vec::new() }, checks));
     }
     if bodies == 0 {
-        return Err(Fault::NonCanonical);
+        return Err(Fault::NonCanonical.into());
     }
     // No more than was asked for: memory was set aside for that.
     let range = fitting(&segment, u64::from(bodies)).ok_or(Fault::Oversize)?;
@@ -333,7 +348,7 @@ fn run_base<C: Chain>(
     claim: &SegmentClaim,
     height: Height,
     bytes: &Bytes,
-) -> Result<(Outcome, u32), Fault> {
+) -> Result<(Outcome, u32), CheckError> {
     let (segment, checks) = whole_segment(chain, epoch, claim, bytes)?;
     let header = chain.header(segment.decoded(chain)?, height).ok_or(Fault::WrongRange)?;
     Ok((Outcome::Base { segment, header }, checks))
@@ -345,10 +360,10 @@ fn whole_segment<C: Chain>(
     epoch: &EpochRef,
     claim: &SegmentClaim,
     bytes: &Bytes,
-) -> Result<(SegmentRef, u32), Fault> {
+) -> Result<(SegmentRef, u32), CheckError> {
     let mut sections = Sections::new(bytes.clone());
     let taken = take_segment(chain, epoch, claim, None, &mut sections)?;
-    if sections.is_empty() { Ok(taken) } else { Err(Fault::NonCanonical) }
+    if sections.is_empty() { Ok(taken) } else { Err(Fault::NonCanonical.into()) }
 }
 
 fn run_follow<C: Chain>(
@@ -356,7 +371,7 @@ fn run_follow<C: Chain>(
     epoch: &EpochRef,
     claim: &SegmentClaim,
     bytes: &Bytes,
-) -> Result<(Outcome, u32), Fault> {
+) -> Result<(Outcome, u32), CheckError> {
     let mut sections = Sections::new(bytes.clone());
     let (segment, checks) = take_segment(chain, epoch, claim, None, &mut sections)?;
     let frames = run_bodies(chain, &segment, segment.range(), sections.rest())?;
@@ -368,7 +383,7 @@ fn run_bodies<C: Chain>(
     segment: &SegmentRef,
     range: HeightRange,
     bytes: Bytes,
-) -> Result<Vec<BodyFrame>, Fault> {
+) -> Result<Vec<BodyFrame>, CheckError> {
     let decoded = segment.decoded(chain)?;
     let lens = segment.payload_lens_of(range).ok_or(Fault::WrongRange)?;
     let frames = decode_bodies(bytes, range.first(), lens)?;

@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
-    SegmentEnd, SegmentFacts, TipCheck, TipFacts,
+    AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts,
+    SegmentClaim, SegmentEnd, SegmentFacts, TipCheck, TipFacts,
 };
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
@@ -41,21 +41,21 @@ impl Chain for Toy {
         false
     }
 
-    fn decode_epoch(&self, epoch: &[u8]) -> Result<u8, Fault> {
-        epoch.first().copied().ok_or(Fault::BadEpoch)
+    fn decode_epoch(&self, epoch: &[u8]) -> Result<u8, CheckError> {
+        epoch.first().copied().ok_or(Fault::BadEpoch.into())
     }
 
-    fn verify_handover(&self, epoch: &u8, handover: &[u8]) -> Result<(u8, HandoverFacts), Fault> {
-        let &[ends, begins, first, last, ..] = handover else { return Err(Fault::Malformed) };
+    fn verify_handover(&self, epoch: &u8, handover: &[u8]) -> Result<(u8, HandoverFacts), CheckError> {
+        let &[ends, begins, first, last, ..] = handover else { return Err(Fault::Malformed.into()) };
         if ends != *epoch {
-            return Err(Fault::BadCertificate);
+            return Err(Fault::BadCertificate.into());
         }
         let range = heights(first, last)?;
         let boundary_id = id(range.first().prev().unwrap_or_default());
         Ok((begins, HandoverFacts { boundary_id, epoch: Epoch::new(begins.into()), range, bytes: vec![begins].into() }))
     }
 
-    fn verify_tip(&self, epoch: &u8, tip: &[u8]) -> Result<TipCheck, Fault> {
+    fn verify_tip(&self, epoch: &u8, tip: &[u8]) -> Result<TipCheck, CheckError> {
         match *tip {
             [other] if other != *epoch => Ok(TipCheck::OtherEpoch(Epoch::new(other.into()))),
             [epoch, height] => {
@@ -63,7 +63,7 @@ impl Chain for Toy {
                 let epoch = Epoch::new(epoch.into());
                 Ok(TipCheck::Final(TipFacts { height, id: id(height), epoch, timestamp: UnixMillis::default() }))
             }
-            _ => Err(Fault::Malformed),
+            _ => Err(Fault::Malformed.into()),
         }
     }
 
@@ -73,7 +73,7 @@ impl Chain for Toy {
         _: &SegmentClaim,
         segment: &[u8],
         _: &[u8],
-    ) -> Result<(HeightRange, SegmentFacts), Fault> {
+    ) -> Result<(HeightRange, SegmentFacts), CheckError> {
         let range = self.decode_segment(segment)?;
         let lens = &segment[2..];
         let facts = SegmentFacts {
@@ -97,14 +97,14 @@ impl Chain for Toy {
         segment: &[u8],
         audit: &[u8],
         _: &[u8],
-    ) -> Result<(HeightRange, SegmentFacts), Fault> {
+    ) -> Result<(HeightRange, SegmentFacts), CheckError> {
         let (range, facts) = self.verify_segment(epoch, claim, segment, audit)?;
         Ok((range, SegmentFacts { quorum_checks: 0, ..facts }))
     }
 
-    fn decode_segment(&self, segment: &[u8]) -> Result<HeightRange, Fault> {
-        let &[first, last, ..] = segment else { return Err(Fault::Malformed) };
-        heights(first, last)
+    fn decode_segment(&self, segment: &[u8]) -> Result<HeightRange, CheckError> {
+        let &[first, last, ..] = segment else { return Err(Fault::Malformed.into()) };
+        Ok(heights(first, last)?)
     }
 
     fn header(&self, segment: &HeightRange, height: Height) -> Option<HeaderFacts> {
@@ -112,9 +112,9 @@ impl Chain for Toy {
         segment.contains(height).then_some(header)
     }
 
-    fn check_payload(&self, _: &HeightRange, height: Height, payload: &[u8]) -> Result<(), Fault> {
+    fn check_payload(&self, _: &HeightRange, height: Height, payload: &[u8]) -> Result<(), CheckError> {
         let right = payload.iter().all(|&byte| u64::from(byte) == height.get());
-        if right { Ok(()) } else { Err(Fault::BadPayload(height)) }
+        if right { Ok(()) } else { Err(Fault::BadPayload(height).into()) }
     }
 
     fn assemble(&self, _: &[Bytes], _: HeightRange, _: SegmentEnd) -> Option<Bytes> {
@@ -125,12 +125,12 @@ impl Chain for Toy {
         None
     }
 
-    fn evidence(&self, _: &u8, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault> {
-        if one == other { Err(Fault::NoConflict) } else { Ok(Bytes::from_static(b"evidence")) }
+    fn evidence(&self, _: &u8, one: &Finalized, other: &Finalized) -> Result<Bytes, CheckError> {
+        if one == other { Err(Fault::NoConflict.into()) } else { Ok(Bytes::from_static(b"evidence")) }
     }
 
-    fn verify_advert(&self, _: &u8, _: &[u8]) -> Result<AdvertFacts, Fault> {
-        Err(Fault::Malformed)
+    fn verify_advert(&self, _: &u8, _: &[u8]) -> Result<AdvertFacts, CheckError> {
+        Err(Fault::Malformed.into())
     }
 
     fn certified_suffix(&self, _: &Finalized) -> Option<CertifiedSuffix> {
@@ -179,7 +179,7 @@ fn segment(claim: SegmentClaim, bodies: u32, bytes: Bytes) -> Task {
 
 /// What is proven of a segment that is asked for as `claim` says and consists of these bytes.
 fn check(claim: SegmentClaim, bytes: &[u8]) -> Result<HeightRange, Fault> {
-    match segment(claim, 0, sections(&[bytes, &[]], &[])).prove(&Toy)? {
+    match segment(claim, 0, sections(&[bytes, &[]], &[])).prove(&Toy).map_err(|error| error.fault().unwrap())? {
         Outcome::Segment { segment, frames } if frames.is_empty() => Ok(segment.range()),
         other => panic!("{other:?}"),
     }
@@ -214,14 +214,14 @@ fn handovers_prove_one_epoch_after_the_other() {
         ([0, 1, 100, 110], Fault::BadEpoch),
         ([1, 2, 101, 110], Fault::BadCertificate),
     ] {
-        assert_eq!(run(&[&wrong], &[]), (Err(fault), None, 1), "{wrong:?}");
+        assert_eq!(run(&[&wrong], &[]), (Err(CheckError::False(fault)), None, 1), "{wrong:?}");
     }
     // What comes before a false one is proven all the same, what comes after is not looked at.
     let (links, fault, checks) = run(&[&[0, 1, 101, 110], &[0, 2, 111, 120], &[1, 2, 111, 120]], &[]);
     assert_eq!((links.unwrap().len(), fault, checks), (1, Some(Fault::BadCertificate), 2));
     let (links, fault, _) = run(&[&[0, 1, 101, 110]], &[1, 0, 0, 0]);
     assert_eq!((links.unwrap().len(), fault), (1, Some(Fault::Malformed)));
-    assert_eq!(run(&[], &[]), (Err(Fault::Malformed), None, 0));
+    assert_eq!(run(&[], &[]), (Err(CheckError::False(Fault::Malformed)), None, 0));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn handovers_are_bounded_in_number_and_size() {
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         match (Task::Handovers { from: epoch(), bytes: sections(&parts, &[]) }).prove(&Toy) {
             Ok(Outcome::Handovers { links, fault }) => (links.len(), fault),
-            other => (0, other.err()),
+            other => (0, other.unwrap_err().fault()),
         }
     };
     let many: Vec<Vec<u8>> = (0..=MAX_HANDOVERS as u8).map(|n| vec![n, n + 1, 101 + n, 101 + n]).collect();
@@ -259,9 +259,9 @@ fn a_tip_lies_in_the_epoch_that_proves_it() {
     let (check, checks) = run(&[0, 100]);
     assert!(matches!(check, Ok(TipCheck::Final(tip)) if tip.height == Height::new(100)) && checks == 1, "{check:?}");
     assert_eq!(run(&[7]), (Ok(TipCheck::OtherEpoch(Epoch::new(7))), 0), "nothing was proven");
-    assert_eq!(run(&[1, 50]), (Err(Fault::BadEpoch), 1), "final by another epoch's set");
-    assert_eq!(run(&[0, 101]), (Err(Fault::BadEpoch), 1), "above the epoch");
-    assert_eq!(run(&[]), (Err(Fault::Malformed), 1));
+    assert_eq!(run(&[1, 50]), (Err(CheckError::False(Fault::BadEpoch)), 1), "final by another epoch's set");
+    assert_eq!(run(&[0, 101]), (Err(CheckError::False(Fault::BadEpoch)), 1), "above the epoch");
+    assert_eq!(run(&[]), (Err(CheckError::False(Fault::Malformed)), 1));
 }
 
 #[test]
@@ -300,10 +300,10 @@ fn certificates_come_where_they_were_asked_for() {
     };
     assert_eq!(run(true, &[1]), Ok(Bytes::from_static(&[1])));
     assert_eq!(run(false, &[]), Ok(Bytes::new()));
-    assert_eq!(run(false, &[1]), Err(Fault::NonCanonical));
+    assert_eq!(run(false, &[1]), Err(CheckError::False(Fault::NonCanonical)));
     assert_eq!(run(true, &[]), Ok(Bytes::new()), "the chain says whether they suffice");
     let cut = segment(claim(10, 20, SegmentEnd::Certified), 0, sections(&[&[10, 20]], &[]));
-    assert_eq!(cut.prove(&Toy), Err(Fault::Malformed));
+    assert_eq!(cut.prove(&Toy), Err(CheckError::False(Fault::Malformed)));
 }
 
 #[test]
@@ -337,12 +337,12 @@ fn payloads_behind_a_segment_are_those_that_were_asked_for() {
     assert_eq!(run(6, &frame(10, &[3, 3])), Ok(vec![range(10, 11)]));
     assert_eq!(run(8, &frame(10, &[3])), Ok(vec![range(10, 10)]));
     assert_eq!(run(9, &[]), Ok(vec![]), "headers alone do no harm");
-    assert_eq!(run(8, &all), Err(Fault::WrongRange), "more than was asked for");
-    assert_eq!(run(2, &frame(10, &[3])), Err(Fault::Oversize), "not even one fits in");
-    assert_eq!(run(0, &frame(10, &[3])), Err(Fault::NonCanonical), "none was asked for");
+    assert_eq!(run(8, &all), Err(CheckError::False(Fault::WrongRange)), "more than was asked for");
+    assert_eq!(run(2, &frame(10, &[3])), Err(CheckError::False(Fault::Oversize)), "not even one fits in");
+    assert_eq!(run(0, &frame(10, &[3])), Err(CheckError::False(Fault::NonCanonical)), "none was asked for");
     let mut wrong = all.clone();
     *wrong.last_mut().unwrap() = 11;
-    assert_eq!(run(9, &wrong), Err(Fault::BadPayload(Height::new(12))));
+    assert_eq!(run(9, &wrong), Err(CheckError::False(Fault::BadPayload(Height::new(12)))));
 }
 
 #[test]
@@ -365,10 +365,10 @@ fn payloads_are_checked_block_by_block() {
     assert_eq!(run(range(10, 13), &two), Ok(vec![range(10, 11), range(12, 12)]));
     assert_eq!(run(range(12, 13), &frame(12, &[2, 2])), Ok(vec![range(12, 13)]));
     // The right bytes, a block too low.
-    assert_eq!(run(range(12, 13), &frame(11, &[2, 2])), Err(Fault::BadPayload(Height::new(12))));
+    assert_eq!(run(range(12, 13), &frame(11, &[2, 2])), Err(CheckError::False(Fault::BadPayload(Height::new(12)))));
     let second = [frame(10, &[2, 0]), frame(13, &[2])].concat();
-    assert_eq!(run(range(10, 13), &second), Err(Fault::BadPayload(Height::new(12))));
-    assert_eq!(run(range(12, 14), &frame(12, &[2])), Err(Fault::WrongRange), "beyond the headers");
+    assert_eq!(run(range(10, 13), &second), Err(CheckError::False(Fault::BadPayload(Height::new(12)))));
+    assert_eq!(run(range(12, 14), &frame(12, &[2])), Err(CheckError::False(Fault::WrongRange)), "beyond the headers");
 
     // The same for what follows the tip, in one answer.
     let follow = |frames: &[u8]| {
@@ -382,7 +382,7 @@ fn payloads_are_checked_block_by_block() {
     let (followed, checks) = follow(&two);
     let Ok(Outcome::Follow { segment: found, frames }) = followed else { panic!("{followed:?}") };
     assert_eq!((found, frames.len(), checks), (segment.clone(), 2, 1));
-    assert_eq!(follow(&second), (Err(Fault::BadPayload(Height::new(12))), 1));
+    assert_eq!(follow(&second), (Err(CheckError::False(Fault::BadPayload(Height::new(12)))), 1));
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn a_conflict_takes_two_proofs_and_a_verdict_says_whose_it_is() {
     let verdict = job.run(&Toy);
     assert_eq!((verdict.claim(), verdict.quorum_checks()), (Claim::Conflict { epoch: Epoch::ZERO }, 2));
     assert_eq!(verdict.outcome(), &Ok(Outcome::Conflict(Bytes::from_static(b"evidence"))));
-    assert_eq!(conflict(tip(9), tip(9)).run(&Toy).into_outcome(), Err(Fault::NoConflict));
+    assert_eq!(conflict(tip(9), tip(9)).run(&Toy).into_outcome(), Err(CheckError::False(Fault::NoConflict)));
     // A host that proves for itself says the same under the job's name.
     assert_eq!(Verdict::from_host(&job, verdict.outcome().clone(), 2), verdict);
 }
@@ -409,9 +409,13 @@ fn the_base_of_a_state_is_a_header_within_a_proven_segment() {
     assert_eq!(verdict.quorum_checks(), 1);
 
     let fault = |job: Job| job.run(&Toy).into_outcome().unwrap_err();
-    assert_eq!(fault(base(21, [10, 20], &[])), Fault::WrongRange, "the header is not in the segment");
-    assert_eq!(fault(base(20, [10, 19], &[])), Fault::WrongRange, "not the asked segment");
-    assert_eq!(fault(base(20, [10, 20], &[0])), Fault::NonCanonical, "trailing byte");
+    assert_eq!(
+        fault(base(21, [10, 20], &[])),
+        CheckError::False(Fault::WrongRange),
+        "the header is not in the segment"
+    );
+    assert_eq!(fault(base(20, [10, 19], &[])), CheckError::False(Fault::WrongRange), "not the asked segment");
+    assert_eq!(fault(base(20, [10, 20], &[0])), CheckError::False(Fault::NonCanonical), "trailing byte");
     assert_ne!(base(20, [10, 20], &[]).claim(), base(15, [10, 20], &[]).claim());
 }
 
@@ -436,7 +440,10 @@ fn a_state_job_proves_its_items_and_says_which_they_were() {
     assert!(matches!(&answers[..], [StateAnswer::Leaves(leaves)] if leaves.records.len() == 9 && leaves.bytes() == 36));
 
     let other = StateItem { hash: Hash::ZERO, ..item };
-    assert_eq!(job(StateForm::Leaves, vec![other], &bytes).run(&Toy).into_outcome(), Err(Fault::WrongState));
+    assert_eq!(
+        job(StateForm::Leaves, vec![other], &bytes).run(&Toy).into_outcome(),
+        Err(CheckError::False(Fault::WrongState))
+    );
     let claims = [
         job(StateForm::Leaves, vec![other], &bytes).claim(),
         job(StateForm::Leaves, vec![item; 2], &bytes).claim(),

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::chain::{EpochRef, Fault, HeaderFacts, SegmentClaim, SegmentRef, TipCheck};
+use crate::chain::{CheckError, EpochRef, Fault, HeaderFacts, SegmentClaim, SegmentRef, TipCheck};
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
 use crate::ranges::HeightRange;
@@ -16,18 +16,19 @@ use crate::wire::BodyFrame;
 pub struct Verdict {
     job: JobId,
     claim: Claim,
-    outcome: Result<Outcome, Fault>,
+    outcome: Result<Outcome, CheckError>,
     quorum_checks: u32,
 }
 
 impl Verdict {
-    pub(crate) fn new(job: JobId, claim: Claim, outcome: Result<Outcome, Fault>, quorum_checks: u32) -> Self {
+    pub(crate) fn new(job: JobId, claim: Claim, outcome: Result<Outcome, CheckError>, quorum_checks: u32) -> Self {
         Self { job, claim, outcome, quorum_checks }
     }
 
     /// The door for hosts that verify a chain of their own: `outcome` is believed as it is. The host must have proven
-    /// it from the bytes in the job's task, under the claim that the job states.
-    pub fn from_host(job: &super::Job, outcome: Result<Outcome, Fault>, quorum_checks: u32) -> Self {
+    /// it from the bytes in the job's task, under the claim that the job states. Where it could not tell, as when its
+    /// chain failed, it says [`CheckError::Unable`]: nobody is blamed, and the job comes again after a pause.
+    pub fn from_host(job: &super::Job, outcome: Result<Outcome, CheckError>, quorum_checks: u32) -> Self {
         Self::new(job.id(), job.claim(), outcome, quorum_checks)
     }
 
@@ -41,12 +42,12 @@ impl Verdict {
         self.claim
     }
 
-    /// What it proved, or the fault that it found.
-    pub fn outcome(&self) -> &Result<Outcome, Fault> {
+    /// What it proved; else the fault that it found, or that this host could not tell.
+    pub fn outcome(&self) -> &Result<Outcome, CheckError> {
         &self.outcome
     }
 
-    pub(crate) fn into_outcome(self) -> Result<Outcome, Fault> {
+    pub(crate) fn into_outcome(self) -> Result<Outcome, CheckError> {
         self.outcome
     }
 

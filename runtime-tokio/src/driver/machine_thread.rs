@@ -218,6 +218,7 @@ impl MachineThread {
                 self.requests.remove(&id);
                 self.feed(at, MachineInput::Response(id, answer));
             }
+            Input::Begun(id) => self.feed(at, MachineInput::Begun(id)),
             Input::Verdict(verdict) => self.feed(at, MachineInput::Verdict(*verdict)),
             Input::Applied(answer) => {
                 let done = self.applies.remove(&answer.id);

@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use hotstuff2_sync::config::SyncStrategyType;
-use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
+use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
 use hotstuff2_sync::machine::{Applied, HistoryDone, HistoryGap, RequestFailure, StateDone, StoreError};
 use hotstuff2_sync::verify::Verdict;
 
@@ -38,6 +38,7 @@ pub(crate) enum Input {
     Connected(PeerId, SocketAddr),
     Disconnected(PeerId),
     Response(RequestId, Result<Bytes, RequestFailure>),
+    Begun(JobId),
     Verdict(Box<Verdict>),
     Applied(Applied),
     Stored(CallId, Result<(), StoreError>),

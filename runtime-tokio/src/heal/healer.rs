@@ -169,7 +169,7 @@ impl<C: Chain> Healer<C> {
                 let task = Task::Segment { epoch: epoch.clone(), claim, bodies: 0, handover: None, bytes };
                 match task.prove(&*chain)? {
                     Outcome::Segment { segment, .. } => Ok(segment),
-                    _ => Err(Fault::Malformed),
+                    _ => Err(Fault::Malformed.into()),
                 }
             };
             match self.source.ask(&request, prove).await {
@@ -193,7 +193,7 @@ impl<C: Chain> Healer<C> {
             let (chain, segment) = (Arc::clone(&self.chain), segment.clone());
             let prove = move |bytes| match (Task::Bodies { segment: segment.clone(), range, bytes }).prove(&*chain)? {
                 Outcome::Bodies(frames) => Ok(frames),
-                _ => Err(Fault::Malformed),
+                _ => Err(Fault::Malformed.into()),
             };
             let (peer, frames) = self.source.ask(&request, prove).await?;
             if !from.contains(&peer) {

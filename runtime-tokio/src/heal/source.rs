@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::Fault;
+use hotstuff2_sync::chain::CheckError;
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::wire::{Answer, Refusal, Request};
 use tokio::time::{sleep, timeout};
@@ -40,7 +40,7 @@ impl Source {
     pub(super) async fn ask<T: Send + 'static>(
         &mut self,
         request: &Request,
-        prove: impl Fn(Bytes) -> Result<T, Fault> + Send + Sync + 'static,
+        prove: impl Fn(Bytes) -> Result<T, CheckError> + Send + Sync + 'static,
     ) -> Result<(PeerId, T), HealError> {
         let prove = Arc::new(prove);
         let limit = usize::try_from(request.max_response_bytes()).unwrap_or(usize::MAX);
@@ -63,11 +63,13 @@ impl Source {
                         continue;
                     }
                     Ok(Answer::Refused(_)) => continue,
-                    Err(fault) => Err(fault),
+                    Err(fault) => Err(CheckError::False(fault)),
                 };
                 match found {
                     Ok(found) => return Ok((peer, found)),
-                    Err(fault) => {
+                    // Nobody is to blame.
+                    Err(CheckError::Unable(_)) => return Err(HealError::Broken),
+                    Err(CheckError::False(fault)) => {
                         self.liars.insert(peer);
                         lie = Some((peer, fault));
                     }

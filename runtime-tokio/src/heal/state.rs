@@ -101,8 +101,8 @@ impl<C: Chain> Healer<C> {
         let prove = move |bytes| {
             let task = Task::State { form, items: items.clone(), bytes };
             match task.prove(&*chain)? {
-                Outcome::State(mut answers) => answers.pop().ok_or(Fault::Malformed),
-                _ => Err(Fault::Malformed),
+                Outcome::State(mut answers) => answers.pop().ok_or(Fault::Malformed.into()),
+                _ => Err(Fault::Malformed.into()),
             }
         };
         let (peer, answer) = self.source.ask(&request, prove).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::{Chain, Fault, SegmentEnd, SegmentRef};
+use hotstuff2_sync::chain::{Chain, CheckError, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::participation::GateSettings;
@@ -19,13 +19,13 @@ pub(super) trait AnyChain: Send + Sync {
     fn names_states(&self) -> bool;
 
     /// Proves something here and now.
-    fn prove(&self, task: Task) -> Result<Outcome, Fault>;
+    fn prove(&self, task: Task) -> Result<Outcome, CheckError>;
 
     /// The ids of the blocks in `range`, which `segment` holds.
-    fn ids(&self, segment: &SegmentRef, range: HeightRange) -> Result<Vec<Hash>, Fault>;
+    fn ids(&self, segment: &SegmentRef, range: HeightRange) -> Result<Vec<Hash>, CheckError>;
 
     /// Whether `payload` is the one that the header at `height` names.
-    fn check_body(&self, segment: &SegmentRef, height: Height, payload: &[u8]) -> Result<(), Fault>;
+    fn check_body(&self, segment: &SegmentRef, height: Height, payload: &[u8]) -> Result<(), CheckError>;
 
     /// Cuts `range` out of a verified segment.
     fn cut(&self, segment: &Bytes, range: HeightRange, end: SegmentEnd) -> Option<Bytes>;
@@ -47,15 +47,15 @@ impl<C: Chain> AnyChain for C {
         self.has_state_roots()
     }
 
-    fn prove(&self, task: Task) -> Result<Outcome, Fault> {
+    fn prove(&self, task: Task) -> Result<Outcome, CheckError> {
         task.prove(self)
     }
 
-    fn ids(&self, segment: &SegmentRef, range: HeightRange) -> Result<Vec<Hash>, Fault> {
+    fn ids(&self, segment: &SegmentRef, range: HeightRange) -> Result<Vec<Hash>, CheckError> {
         segment.ids(self, range)
     }
 
-    fn check_body(&self, segment: &SegmentRef, height: Height, payload: &[u8]) -> Result<(), Fault> {
+    fn check_body(&self, segment: &SegmentRef, height: Height, payload: &[u8]) -> Result<(), CheckError> {
         self.check_payload(segment.decoded(self)?, height, payload)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::ApplyPart;
-use hotstuff2_sync::chain::{Block, Fault, SegmentEnd, SegmentRef};
+use hotstuff2_sync::chain::{Block, CheckError, Fault, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
@@ -119,7 +119,7 @@ impl StoredBlocks {
     }
 
     /// The blocks of consecutive `frames`, whose headers `segment` holds.
-    pub(super) fn blocks_in(&self, segment: &SegmentRef, frames: &[BodyFrame]) -> Result<Vec<Block>, Fault> {
+    pub(super) fn blocks_in(&self, segment: &SegmentRef, frames: &[BodyFrame]) -> Result<Vec<Block>, CheckError> {
         let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Vec::new()) };
         let range = HeightRange::new(first.range.first(), last.range.last()).ok_or(Fault::WrongRange)?;
         let ids = self.chain.ids(segment, range)?;
@@ -150,7 +150,7 @@ impl StoredBlocks {
 
     /// Cuts a segment of `range` into one for each block. In halves: a chain decodes all of what it cuts from, and so does
     /// it for each header once for each halving and not once for each other header.
-    fn split(&self, segment: Bytes, range: HeightRange, ids: &[Hash], out: &mut Vec<Bytes>) -> Result<(), Fault> {
+    fn split(&self, segment: Bytes, range: HeightRange, ids: &[Hash], out: &mut Vec<Bytes>) -> Result<(), CheckError> {
         if ids.len() <= 1 {
             out.push(segment);
             return Ok(());

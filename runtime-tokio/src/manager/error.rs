@@ -1,6 +1,6 @@
 //! [`SyncError`]: why a call of a manager failed.
 
-use hotstuff2_sync::chain::Fault;
+use hotstuff2_sync::chain::CheckError;
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::HaltReason;
 use hotstuff2_sync::state::ValidationError;
@@ -108,7 +108,7 @@ pub enum SyncError {
         /// The block.
         height: Height,
         /// What is wrong.
-        fault: Fault,
+        fault: CheckError,
     },
     /// The store failed.
     #[error(transparent)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::{Block, EpochRef, SegmentClaim, SegmentEnd};
+use hotstuff2_sync::chain::{Block, CheckError, EpochRef, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
@@ -97,7 +97,7 @@ impl BlockRequester {
                 let chain = Arc::clone(&self.blocks.chain);
                 blocking(move || Ok::<_, SyncError>(chain.prove(task))).await?
             }
-            Err(fault) => Err(fault),
+            Err(fault) => Err(fault.into()),
         };
         match proven {
             Ok(Outcome::Follow { segment, frames }) => {
@@ -109,7 +109,11 @@ impl BlockRequester {
                 Ok(Said::Block(Box::new(block)))
             }
             Ok(_) => Ok(Said::Nothing),
-            Err(fault) => {
+            Err(CheckError::Unable(code)) => {
+                tracing::warn!(code, %height, "a block could not be checked: the chain of this node failed");
+                Ok(Said::Nothing)
+            }
+            Err(CheckError::False(fault)) => {
                 tracing::warn!(%peer, %fault, %height, "a peer gave a false block");
                 self.network.ban(peer, self.config.ban_duration, &fault.to_string());
                 Ok(Said::Nothing)

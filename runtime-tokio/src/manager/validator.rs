@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::{Block, EpochRef, Fault, SegmentClaim, SegmentEnd, SegmentRef, TipCheck};
+use hotstuff2_sync::chain::{Block, CheckError, EpochRef, Fault, SegmentClaim, SegmentEnd, SegmentRef, TipCheck};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
@@ -36,12 +36,29 @@ pub enum BlockCheckError {
         /// What is wrong.
         fault: Fault,
     },
+    /// The block could not be checked, because the chain of this node failed. Nobody is to blame.
+    #[error("block {height} could not be checked: this node's chain failed (code {code}); try again")]
+    Unable {
+        /// The block.
+        height: Height,
+        /// The chain's own code.
+        code: u32,
+    },
     /// The block has no certificate of its own, and no block above it of the same epoch proves it.
     #[error("block {0} is not proven final: it has no certificate, and no block above it that was given has one")]
     NotFinal(Height),
     /// The epochs could not be read.
     #[error(transparent)]
     Store(#[from] StoreFailure),
+}
+
+impl BlockCheckError {
+    fn of(height: Height, error: CheckError) -> Self {
+        match error {
+            CheckError::False(fault) => Self::Refused { height, fault },
+            CheckError::Unable(code) => Self::Unable { height, code },
+        }
+    }
 }
 
 type Checked = ValidationResult<BlockCheckError>;
@@ -170,7 +187,7 @@ impl Checks {
     }
 
     fn prove(&self, height: Height, task: Task) -> Result<Outcome, BlockCheckError> {
-        self.0.chain.prove(task).map_err(|fault| BlockCheckError::Refused { height, fault })
+        self.0.chain.prove(task).map_err(|error| BlockCheckError::of(height, error))
     }
 
     /// What the header must be by itself, under the id and above the parent that the block says.
@@ -199,7 +216,8 @@ impl Checks {
         if named != Some(block.payload.len()) {
             return Err(refused(Fault::BadPayload(height)));
         }
-        self.0.chain.check_body(&segment, height, &block.payload).map_err(refused)
+        let checked = self.0.chain.check_body(&segment, height, &block.payload);
+        checked.map_err(|error| BlockCheckError::of(height, error))
     }
 
     /// Whether the block's own proof makes it final.

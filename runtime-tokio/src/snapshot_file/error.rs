@@ -68,6 +68,18 @@ pub enum SnapshotFileError {
         /// The chain of the genesis document.
         wanted: Hash,
     },
+    /// A part could not be checked, because the chain of this node failed. The file may be right.
+    #[error("{} is not checked: {what} at byte {offset}, since this node's chain failed (code {code}); try again", path.display())]
+    Unable {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// The part.
+        what: String,
+        /// The chain's own code.
+        code: u32,
+    },
     /// A proof doesn't hold, though the file is what was written.
     #[error("{} proves nothing: {what} at byte {offset} was refused ({fault}); don't trust its source, get a snapshot elsewhere", path.display())]
     Unproven {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::SnapshotBase;
-use hotstuff2_sync::chain::{Chain, EpochRef, Fault, HeaderFacts, SegmentClaim, SegmentEnd, TipCheck};
+use hotstuff2_sync::chain::{Chain, CheckError, EpochRef, Fault, HeaderFacts, SegmentClaim, SegmentEnd, TipCheck};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
@@ -225,9 +225,12 @@ fn head_in(frames: &FrameReader, frame: &Frame, anchor: &StoreAnchor) -> Result<
     Ok(head)
 }
 
-fn unproven(frames: &FrameReader, offset: u64, what: String) -> impl FnOnce(Fault) -> SnapshotFileError {
+fn unproven(frames: &FrameReader, offset: u64, what: String) -> impl FnOnce(CheckError) -> SnapshotFileError {
     let path = frames.path().to_owned();
-    move |fault| SnapshotFileError::Unproven { path, offset, what, fault }
+    move |error| match error {
+        CheckError::False(fault) => SnapshotFileError::Unproven { path, offset, what, fault },
+        CheckError::Unable(code) => SnapshotFileError::Unable { path, offset, what, code },
+    }
 }
 
 fn link_in<C: Chain>(
@@ -239,14 +242,15 @@ fn link_in<C: Chain>(
     let refused = unproven(frames, frame.offset, format!("the handover that ends epoch {}", from.epoch()));
     let mut bytes = Vec::with_capacity(frame.content.len().saturating_add(4));
     if !put_section(&mut bytes, &frame.content) {
-        return Err(refused(Fault::Oversize));
+        return Err(refused(Fault::Oversize.into()));
     }
     match (Task::Handovers { from, bytes: bytes.into() }).prove(chain) {
         Ok(Outcome::Handovers { mut links, fault: None }) if links.len() == 1 => {
-            links.pop().ok_or_else(|| refused(Fault::Malformed))
+            links.pop().ok_or_else(|| refused(Fault::Malformed.into()))
         }
-        Ok(Outcome::Handovers { fault: Some(fault), .. }) | Err(fault) => Err(refused(fault)),
-        Ok(_) => Err(refused(Fault::Malformed)),
+        Ok(Outcome::Handovers { fault: Some(fault), .. }) => Err(refused(fault.into())),
+        Err(error) => Err(refused(error)),
+        Ok(_) => Err(refused(Fault::Malformed.into())),
     }
 }
 
@@ -266,34 +270,34 @@ fn prove_base<C: Chain>(
     content: Bytes,
     head: &Head,
     epoch: EpochRef,
-) -> Result<(SnapshotBase, HeaderFacts), Fault> {
+) -> Result<(SnapshotBase, HeaderFacts), CheckError> {
     let Base { last, segment, tip } = Base::decode(content).ok_or(Fault::Malformed)?;
     let height = head.point.height;
     let range = HeightRange::new(height, last).ok_or(Fault::WrongRange)?;
     if !grid_cell(height, epoch.range()).is_some_and(|cell| cell.covers(range)) {
-        return Err(Fault::WrongRange);
+        return Err(Fault::WrongRange.into());
     }
     let end = match &tip {
         None => SegmentEnd::Certified,
         Some(tip) => match (Task::Tip { epoch: epoch.clone(), bytes: tip.clone() }).prove(chain)? {
             Outcome::Tip(TipCheck::Final(facts), _) if facts.height == last => SegmentEnd::Anchored(facts.id),
-            Outcome::Tip(TipCheck::OtherEpoch(_), _) => return Err(Fault::BadEpoch),
-            _ => return Err(Fault::WrongRange),
+            Outcome::Tip(TipCheck::OtherEpoch(_), _) => return Err(Fault::BadEpoch.into()),
+            _ => return Err(Fault::WrongRange.into()),
         },
     };
     let claim = SegmentClaim { range, parent: None, end, audit: false };
     let mut bytes = Vec::with_capacity(segment.len().saturating_add(8));
     // In the form of an answer: the segment, and no audit.
     if !put_section(&mut bytes, &segment) || !put_section(&mut bytes, &[]) {
-        return Err(Fault::Oversize);
+        return Err(Fault::Oversize.into());
     }
     let proven = Task::Base { epoch, claim, height, bytes: bytes.into() }.prove(chain)?;
-    let Outcome::Base { segment, header } = proven else { return Err(Fault::Malformed) };
+    let Outcome::Base { segment, header } = proven else { return Err(Fault::Malformed.into()) };
     if header.id != head.point.id {
-        return Err(Fault::WrongAnchor);
+        return Err(Fault::WrongAnchor.into());
     }
     if header.state_root != head.state_root {
-        return Err(Fault::WrongState);
+        return Err(Fault::WrongState.into());
     }
     Ok((SnapshotBase { point: head.point, state_root: header.state_root, segment, tip }, header))
 }

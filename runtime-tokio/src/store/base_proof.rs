@@ -143,7 +143,7 @@ impl<C: Chain> DiskStore<C> {
         self.chain.header(&decoded, height).ok_or_else(missing)
     }
 
-    fn undecodable(&self, height: Height, fault: hotstuff2_sync::chain::Fault) -> StoreFailure {
+    fn undecodable(&self, height: Height, fault: hotstuff2_sync::chain::CheckError) -> StoreFailure {
         StoreFailure::damaged(&self.dir, format!("the headers around block {height} can't be decoded: {fault}"))
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ed25519_dalek::{Signature, VerifyingKey};
 use hotstuff2_sync::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
+    AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
     SegmentEnd, SegmentFacts, TipCheck, TipFacts,
 };
 use hotstuff2_sync::hash::{Context, Hash};
@@ -158,12 +158,12 @@ impl NotaryChain {
     }
 
     /// The block that a proof proves final.
-    fn proven(&self, notary: &VerifyingKey, proof: &Finalized) -> Result<(Height, Hash), Fault> {
+    fn proven(&self, notary: &VerifyingKey, proof: &Finalized) -> Result<(Height, Hash), CheckError> {
         let in_segment = |segment: &NotarySegment, height| segment.id_or_parent(height).ok_or(Fault::WrongRange);
         match proof {
             Finalized::Tip(tip) => match self.verify_tip(notary, tip)? {
                 TipCheck::Final(tip) => Ok((tip.height, tip.id)),
-                TipCheck::OtherEpoch(_) => Err(Fault::BadEpoch),
+                TipCheck::OtherEpoch(_) => Err(Fault::BadEpoch.into()),
             },
             Finalized::Segment(segment, height) => {
                 let segment = self.decode_segment(segment)?;
@@ -177,11 +177,11 @@ impl NotaryChain {
                     TipCheck::Final(tip) if tip.id == segment.last_id() => {
                         Ok((*height, in_segment(&segment, *height)?))
                     }
-                    _ => Err(Fault::WrongAnchor),
+                    _ => Err(Fault::WrongAnchor.into()),
                 }
             }
             // There are no handovers.
-            Finalized::Handover(_) => Err(Fault::Malformed),
+            Finalized::Handover(_) => Err(Fault::Malformed.into()),
         }
     }
 }
@@ -194,17 +194,17 @@ impl Chain for NotaryChain {
         false
     }
 
-    fn decode_epoch(&self, epoch: &[u8]) -> Result<VerifyingKey, Fault> {
+    fn decode_epoch(&self, epoch: &[u8]) -> Result<VerifyingKey, CheckError> {
         let key = epoch.try_into().ok().and_then(|key| VerifyingKey::from_bytes(key).ok());
-        key.filter(|key| !key.is_weak()).ok_or(Fault::BadValidatorSet)
+        key.filter(|key| !key.is_weak()).ok_or(Fault::BadValidatorSet.into())
     }
 
-    fn verify_handover(&self, _: &VerifyingKey, _: &[u8]) -> Result<(VerifyingKey, HandoverFacts), Fault> {
+    fn verify_handover(&self, _: &VerifyingKey, _: &[u8]) -> Result<(VerifyingKey, HandoverFacts), CheckError> {
         // The epoch never ends.
-        Err(Fault::BadEpoch)
+        Err(Fault::BadEpoch.into())
     }
 
-    fn verify_tip(&self, notary: &VerifyingKey, tip: &[u8]) -> Result<TipCheck, Fault> {
+    fn verify_tip(&self, notary: &VerifyingKey, tip: &[u8]) -> Result<TipCheck, CheckError> {
         let Tip { height, id, signature } = decode(tip, MAX_TIP_BYTES)?;
         self.check(notary, height, id, signature)?;
         // Without a clock nothing says how old the tip is.
@@ -217,7 +217,7 @@ impl Chain for NotaryChain {
         claim: &SegmentClaim,
         segment: &[u8],
         audit: &[u8],
-    ) -> Result<(NotarySegment, SegmentFacts), Fault> {
+    ) -> Result<(NotarySegment, SegmentFacts), CheckError> {
         let segment = self.decode_segment(segment)?;
         let (range, last_id) = (segment.range, segment.last_id());
         let fits = match claim.end {
@@ -225,21 +225,21 @@ impl Chain for NotaryChain {
             SegmentEnd::CertifiedUpTo => range.first() == claim.range.first() && range.last() <= claim.range.last(),
         };
         if !fits {
-            return Err(Fault::WrongRange);
+            return Err(Fault::WrongRange.into());
         }
         if claim.parent.is_some_and(|parent| parent != segment.wire.parent_id) {
-            return Err(Fault::WrongParent);
+            return Err(Fault::WrongParent.into());
         }
         // A certificate is checked wherever it stands, since what is stored here is served later.
         match (claim.end, segment.wire.signature) {
-            (SegmentEnd::Anchored(id), _) if id != last_id => return Err(Fault::WrongAnchor),
+            (SegmentEnd::Anchored(id), _) if id != last_id => return Err(Fault::WrongAnchor.into()),
             (SegmentEnd::Anchored(_), None) => {}
             (_, Some(signature)) => self.check(notary, range.last(), last_id, signature)?,
-            (_, None) => return Err(Fault::NotFinal),
+            (_, None) => return Err(Fault::NotFinal.into()),
         }
         // No block has a certificate of its own.
         if claim.audit || !audit.is_empty() {
-            return Err(Fault::Malformed);
+            return Err(Fault::Malformed.into());
         }
         let facts = SegmentFacts {
             range,
@@ -259,12 +259,12 @@ impl Chain for NotaryChain {
         segment: &[u8],
         audit: &[u8],
         _: &[u8],
-    ) -> Result<(NotarySegment, SegmentFacts), Fault> {
+    ) -> Result<(NotarySegment, SegmentFacts), CheckError> {
         self.verify_segment(notary, claim, segment, audit)
     }
 
-    fn decode_segment(&self, segment: &[u8]) -> Result<NotarySegment, Fault> {
-        NotarySegment::new(decode(segment, MAX_SEGMENT_BYTES)?)
+    fn decode_segment(&self, segment: &[u8]) -> Result<NotarySegment, CheckError> {
+        Ok(NotarySegment::new(decode(segment, MAX_SEGMENT_BYTES)?)?)
     }
 
     fn header(&self, segment: &NotarySegment, height: Height) -> Option<HeaderFacts> {
@@ -272,12 +272,12 @@ impl Chain for NotaryChain {
         Some(HeaderFacts { id, state_root: Hash::ZERO, timestamp: UnixMillis::default() })
     }
 
-    fn check_payload(&self, segment: &NotarySegment, height: Height, payload: &[u8]) -> Result<(), Fault> {
+    fn check_payload(&self, segment: &NotarySegment, height: Height, payload: &[u8]) -> Result<(), CheckError> {
         let header = segment.range.index_of(height).and_then(|index| segment.wire.headers.get(index));
         if *header.ok_or(Fault::WrongRange)? == NotaryHeader::of(payload) {
             Ok(())
         } else {
-            Err(Fault::BadPayload(height))
+            Err(Fault::BadPayload(height).into())
         }
     }
 
@@ -325,11 +325,11 @@ impl Chain for NotaryChain {
         Some(encode(&Tip { height: segment.range.last(), id: segment.last_id(), signature }).into())
     }
 
-    fn evidence(&self, notary: &VerifyingKey, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault> {
+    fn evidence(&self, notary: &VerifyingKey, one: &Finalized, other: &Finalized) -> Result<Bytes, CheckError> {
         let (at, id) = self.proven(notary, one)?;
         let (other_at, other_id) = self.proven(notary, other)?;
         if at != other_at || id == other_id {
-            return Err(Fault::NoConflict);
+            return Err(Fault::NoConflict.into());
         }
         let mut evidence = Vec::new();
         for proof in [one, other] {
@@ -338,15 +338,15 @@ impl Chain for NotaryChain {
                 Finalized::Anchored { segment, tip, .. } => (segment, Some(tip)),
             };
             if !put_section(&mut evidence, bytes) || !put_section(&mut evidence, tip.map_or(&[], |tip| tip)) {
-                return Err(Fault::Oversize);
+                return Err(Fault::Oversize.into());
             }
         }
         Ok(evidence.into())
     }
 
-    fn verify_advert(&self, _: &VerifyingKey, _: &[u8]) -> Result<AdvertFacts, Fault> {
+    fn verify_advert(&self, _: &VerifyingKey, _: &[u8]) -> Result<AdvertFacts, CheckError> {
         // The notary says nothing of itself.
-        Err(Fault::Malformed)
+        Err(Fault::Malformed.into())
     }
 
     fn certified_suffix(&self, _: &Finalized) -> Option<CertifiedSuffix> {

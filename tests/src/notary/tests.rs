@@ -1,7 +1,7 @@
 //! The notary's chain: honest bytes are proven, and each rule refuses what breaks it alone.
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::{Chain as _, EpochRef, Fault, Finalized, SegmentClaim, SegmentEnd, TipCheck};
+use hotstuff2_sync::chain::{Chain as _, CheckError, EpochRef, Fault, Finalized, SegmentClaim, SegmentEnd, TipCheck};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
@@ -44,21 +44,21 @@ fn each_rule_of_a_segment_stands_alone() {
     // What is asked for without a certificate may come with one.
     assert!(verify(anchored, &bare, &[]).is_ok() && verify(anchored, &signed, &[]).is_ok());
 
-    assert_eq!(verify(certified, &bare, &[]), Err(Fault::NotFinal));
+    assert_eq!(verify(certified, &bare, &[]), Err(CheckError::False(Fault::NotFinal)));
     let fork = SegmentClaim { end: SegmentEnd::Anchored(Hash::ZERO), ..anchored };
-    assert_eq!(verify(fork, &bare, &[]), Err(Fault::WrongAnchor));
-    assert_eq!(verify(SegmentClaim { parent: Some(Hash::ZERO), ..certified }, &signed, &[]), Err(Fault::WrongParent));
-    assert_eq!(verify(claim(range(5, 21), SegmentEnd::Certified), &signed, &[]), Err(Fault::WrongRange));
-    assert_eq!(verify(claim(range(4, 20), SegmentEnd::CertifiedUpTo), &signed, &[]), Err(Fault::WrongRange));
-    assert_eq!(verify(certified, &signed, b"x"), Err(Fault::Malformed));
-    assert_eq!(verify(SegmentClaim { audit: true, ..certified }, &signed, &[]), Err(Fault::Malformed));
-    assert_eq!(verify(certified, &[&signed[..], &[0]].concat(), &[]), Err(Fault::NonCanonical));
-    assert_eq!(verify(certified, &signed[..9], &[]), Err(Fault::Malformed));
+    assert_eq!(verify(fork, &bare, &[]), Err(CheckError::False(Fault::WrongAnchor)));
+    assert_eq!(verify(SegmentClaim { parent: Some(Hash::ZERO), ..certified }, &signed, &[]), Err(CheckError::False(Fault::WrongParent)));
+    assert_eq!(verify(claim(range(5, 21), SegmentEnd::Certified), &signed, &[]), Err(CheckError::False(Fault::WrongRange)));
+    assert_eq!(verify(claim(range(4, 20), SegmentEnd::CertifiedUpTo), &signed, &[]), Err(CheckError::False(Fault::WrongRange)));
+    assert_eq!(verify(certified, &signed, b"x"), Err(CheckError::False(Fault::Malformed)));
+    assert_eq!(verify(SegmentClaim { audit: true, ..certified }, &signed, &[]), Err(CheckError::False(Fault::Malformed)));
+    assert_eq!(verify(certified, &[&signed[..], &[0]].concat(), &[]), Err(CheckError::False(Fault::NonCanonical)));
+    assert_eq!(verify(certified, &signed[..9], &[]), Err(CheckError::False(Fault::Malformed)));
     // Another notary's signature, and a false one that nobody asked for.
-    assert_eq!(verify(certified, &other.segment(range(5, 20), true), &[]), Err(Fault::BadCertificate));
+    assert_eq!(verify(certified, &other.segment(range(5, 20), true), &[]), Err(CheckError::False(Fault::BadCertificate)));
     let mut bent = signed.to_vec();
     *bent.last_mut().unwrap() ^= 1;
-    assert_eq!(verify(anchored, &bent, &[]), Err(Fault::BadCertificate), "what is stored is served");
+    assert_eq!(verify(anchored, &bent, &[]), Err(CheckError::False(Fault::BadCertificate)), "what is stored is served");
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn two_final_blocks_at_one_height_are_evidence() {
     assert!(chain.evidence(key, &ours, &segment(&fork, 20)).is_ok());
     assert!(chain.evidence(key, &ours, &anchored(tip(&fork))).is_ok());
     assert!(chain.evidence(key, &segment(&notary, 4), &segment(&fork, 4)).is_ok(), "the parent of the first header");
-    assert_eq!(chain.evidence(key, &ours, &segment(&notary, 20)), Err(Fault::NoConflict));
-    assert_eq!(chain.evidence(key, &ours, &segment(&fork, 19)), Err(Fault::NoConflict));
-    assert_eq!(chain.evidence(key, &ours, &anchored(tip(&notary))), Err(Fault::WrongAnchor));
-    assert_eq!(chain.evidence(key, &ours, &Finalized::Handover(tip(&fork))), Err(Fault::Malformed));
-    assert_eq!(NotaryChain::new(Hash::ZERO).verify_tip(key, &tip(&notary)), Err(Fault::BadCertificate));
+    assert_eq!(chain.evidence(key, &ours, &segment(&notary, 20)), Err(CheckError::False(Fault::NoConflict)));
+    assert_eq!(chain.evidence(key, &ours, &segment(&fork, 19)), Err(CheckError::False(Fault::NoConflict)));
+    assert_eq!(chain.evidence(key, &ours, &anchored(tip(&notary))), Err(CheckError::False(Fault::WrongAnchor)));
+    assert_eq!(chain.evidence(key, &ours, &Finalized::Handover(tip(&fork))), Err(CheckError::False(Fault::Malformed)));
+    assert_eq!(NotaryChain::new(Hash::ZERO).verify_tip(key, &tip(&notary)), Err(CheckError::False(Fault::BadCertificate)));
 }

@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::Fault;
+use hotstuff2_sync::chain::CheckError;
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::hash::Context;
-use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
+use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
 use hotstuff2_sync::machine::{
     Applied, HistoryDone, Input, PeerEvent, RequestFailure, StateDone, StateWork, StoreError,
 };
@@ -93,6 +93,7 @@ enum Done {
 
 enum Tick {
     Wake(NodeId, u32),
+    Begun(NodeId, u32, JobId),
     Verdict(NodeId, u32, Box<Job>),
     Done(NodeId, u32, Done),
     Asked(NodeId, NodeId, Held),
@@ -123,7 +124,7 @@ struct Held {
     came: Instant,
 }
 
-type Known = HashMap<Task, (Result<Outcome, Fault>, u32)>;
+type Known = HashMap<Task, (Result<Outcome, CheckError>, u32)>;
 
 /// A network of nodes on virtual time. See the module for what is real in it.
 pub struct NetworkSimulator {
@@ -414,6 +415,11 @@ impl NetworkSimulator {
                     self.input(node, Input::Timeout);
                 } else {
                     self.wake_later(node);
+                }
+            }
+            Tick::Begun(node, life, job) => {
+                if self.living(node, life).is_some() {
+                    self.input(node, Input::Begun(job));
                 }
             }
             Tick::Verdict(node, life, job) => {

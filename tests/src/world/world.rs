@@ -62,6 +62,7 @@ impl Applier for Willing {}
 pub type Tamper = Box<dyn FnMut(&Job, Verdict) -> Verdict>;
 
 enum Happening {
+    Begun(JobId),
     Response(RequestId, Result<Bytes, RequestFailure>),
     Verdict(Box<Job>),
     Applied(Applied),
@@ -95,6 +96,12 @@ pub struct World {
     pub lose_jobs: BTreeSet<u64>,
     /// The group of peers that join from here on; a group of its own for each where there is none.
     pub group: Option<u64>,
+    /// How long a thread takes for a job.
+    pub job_time: Box<dyn Fn(&Job) -> Duration>,
+    /// Threads that run jobs, the lowest heights first; any number of them where there is none.
+    pub threads: Option<usize>,
+    /// Whether the host says when a thread begins a job.
+    pub says_begun: bool,
     /// Changes verdicts on their way to the machine, as a flipped bit would.
     pub tamper: Option<Tamper>,
     /// What the machine was made from.
@@ -106,6 +113,8 @@ pub struct World {
     peers: BTreeMap<PeerId, Box<dyn Behaviour>>,
     open: BTreeSet<RequestId>,
     jobs_out: BTreeSet<JobId>,
+    queued: BTreeMap<(Height, JobId), (u64, Job)>,
+    running: BTreeSet<JobId>,
     waiting: BTreeMap<(Instant, u64), Happening>,
     order: u64,
     deadline: Option<Instant>,
@@ -137,7 +146,12 @@ impl World {
             applies: Vec::new(),
             lose_jobs: BTreeSet::new(),
             group: None,
+            job_time: Box::new(|_| Duration::from_micros(500)),
+            threads: None,
+            says_begun: true,
             jobs_out: BTreeSet::new(),
+            queued: BTreeMap::new(),
+            running: BTreeSet::new(),
             tamper: None,
             host: Box::new(Willing),
             now: Instant::ZERO,
@@ -277,8 +291,11 @@ impl World {
                     self.input(Input::Response(id, answer));
                 }
             }
+            Happening::Begun(id) => self.input(Input::Begun(id)),
             Happening::Verdict(job) => {
+                self.running.remove(&job.id());
                 self.jobs_out.remove(&job.id());
+                self.run_jobs();
                 let verdict = job.run(&self.chain);
                 let verdict = match &mut self.tamper {
                     Some(tamper) => tamper(&job, verdict),
@@ -291,6 +308,25 @@ impl World {
             Happening::State(answer) => self.input(Input::State(answer)),
             Happening::History(answer) => self.input(Input::History(answer)),
             Happening::Peer(event) => self.input(Input::Peer(event)),
+        }
+    }
+
+    /// Gives jobs that wait to threads that have none.
+    fn run_jobs(&mut self) {
+        while self.threads.is_none_or(|threads| self.running.len() < threads)
+            && let Some((_, (number, job))) = self.queued.pop_first()
+        {
+            // A thread that dies over a job is followed by another one.
+            let lost = self.lose_jobs.contains(&number);
+            if !lost {
+                self.running.insert(job.id());
+            }
+            if self.says_begun {
+                self.later(self.now, Happening::Begun(job.id()));
+            }
+            if !lost {
+                self.later(self.now.after((self.job_time)(&job)), Happening::Verdict(Box::new(job)));
+            }
         }
     }
 
@@ -341,9 +377,11 @@ impl World {
             Output::Verify(job) => {
                 self.jobs += 1;
                 self.jobs_out.insert(job.id());
-                if !self.lose_jobs.contains(&self.jobs) {
-                    self.later(self.now.after(Duration::from_micros(500)), Happening::Verdict(Box::new(job)));
+                // One that a thread is at already is not run twice.
+                if !self.running.contains(&job.id()) {
+                    self.queued.insert((job.height(), job.id()), (self.jobs, job));
                 }
+                self.run_jobs();
             }
             Output::Apply(apply) => {
                 if let Some((after, answer)) = self.host.apply(&apply) {
@@ -385,6 +423,7 @@ impl World {
             Output::Event(event) => self.events.push((self.now, event)),
             Output::CancelJob(id) => {
                 self.jobs_out.remove(&id);
+                self.queued.retain(|&(_, queued), _| queued != id);
             }
             Output::Wait(_) => {}
             other => unreachable!("an output that this world doesn't know: {other:?}"),

@@ -14,8 +14,8 @@ use super::rules::EpochContext;
 use super::segment::Segment;
 use super::tip::FinalizedHeader;
 use crate::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim, SegmentEnd,
-    SegmentFacts, TipCheck,
+    AdvertFacts, CertifiedSuffix, Chain, CheckError, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
+    SegmentEnd, SegmentFacts, TipCheck,
 };
 use crate::hash::Hash;
 use crate::ids::Height;
@@ -55,22 +55,26 @@ impl Chain for NativeChain {
         true
     }
 
-    fn decode_epoch(&self, epoch: &[u8]) -> Result<EpochContext, Fault> {
+    fn decode_epoch(&self, epoch: &[u8]) -> Result<EpochContext, CheckError> {
         let (info, hash) = (EpochInfo::decode(epoch)?, EpochInfo::hash_of(epoch));
         Ok(EpochContext::of_chain(self.chain_id, self.genesis_id, info, hash))
     }
 
-    fn verify_handover(&self, epoch: &EpochContext, handover: &[u8]) -> Result<(EpochContext, HandoverFacts), Fault> {
+    fn verify_handover(
+        &self,
+        epoch: &EpochContext,
+        handover: &[u8],
+    ) -> Result<(EpochContext, HandoverFacts), CheckError> {
         let (next, facts) = Handover::decode(handover)?.verify(epoch)?;
         // The anchor may be its epoch's last block. Then no certificate puts another one in its place.
         if epoch.range().last() == self.anchor.height && facts.boundary_id != self.anchor.id {
-            return Err(Fault::WrongAnchor);
+            return Err(Fault::WrongAnchor.into());
         }
         Ok((next, facts))
     }
 
-    fn verify_tip(&self, epoch: &EpochContext, tip: &[u8]) -> Result<TipCheck, Fault> {
-        FinalizedHeader::decode(tip)?.verify(epoch)
+    fn verify_tip(&self, epoch: &EpochContext, tip: &[u8]) -> Result<TipCheck, CheckError> {
+        Ok(FinalizedHeader::decode(tip)?.verify(epoch)?)
     }
 
     fn verify_segment(
@@ -79,8 +83,8 @@ impl Chain for NativeChain {
         claim: &SegmentClaim,
         segment: &[u8],
         audit: &[u8],
-    ) -> Result<(Segment, SegmentFacts), Fault> {
-        Segment::verify(segment, audit, claim, epoch, self.anchor, None)
+    ) -> Result<(Segment, SegmentFacts), CheckError> {
+        Ok(Segment::verify(segment, audit, claim, epoch, self.anchor, None)?)
     }
 
     fn verify_last_segment(
@@ -90,14 +94,14 @@ impl Chain for NativeChain {
         segment: &[u8],
         audit: &[u8],
         handover: &[u8],
-    ) -> Result<(Segment, SegmentFacts), Fault> {
+    ) -> Result<(Segment, SegmentFacts), CheckError> {
         // It was decoded when it was verified; should it not be now, it helps nothing.
         let handover = Handover::decode(handover).ok();
-        Segment::verify(segment, audit, claim, epoch, self.anchor, handover.as_ref())
+        Ok(Segment::verify(segment, audit, claim, epoch, self.anchor, handover.as_ref())?)
     }
 
-    fn decode_segment(&self, segment: &[u8]) -> Result<Segment, Fault> {
-        Segment::decode(segment)
+    fn decode_segment(&self, segment: &[u8]) -> Result<Segment, CheckError> {
+        Ok(Segment::decode(segment)?)
     }
 
     fn header(&self, segment: &Segment, height: Height) -> Option<HeaderFacts> {
@@ -105,11 +109,11 @@ impl Chain for NativeChain {
         Some(HeaderFacts { id, state_root: header.state_root, timestamp: header.timestamp })
     }
 
-    fn check_payload(&self, segment: &Segment, height: Height, payload: &[u8]) -> Result<(), Fault> {
+    fn check_payload(&self, segment: &Segment, height: Height, payload: &[u8]) -> Result<(), CheckError> {
         let (header, _) = segment.header(height).ok_or(Fault::WrongRange)?;
         // The length first: it costs nothing, and a longer payload needn't be hashed.
         if usize::try_from(header.payload_len) != Ok(payload.len()) || payload_hash(payload) != header.payload_hash {
-            return Err(Fault::BadPayload(height));
+            return Err(Fault::BadPayload(height).into());
         }
         Ok(())
     }
@@ -124,14 +128,14 @@ impl Chain for NativeChain {
         Some(FinalizedHeader::new(segment.headers().last()?.clone(), segment.proof().clone()).encode().into())
     }
 
-    fn evidence(&self, epoch: &EpochContext, one: &Finalized, other: &Finalized) -> Result<Bytes, Fault> {
+    fn evidence(&self, epoch: &EpochContext, one: &Finalized, other: &Finalized) -> Result<Bytes, CheckError> {
         let evidence = ConflictEvidence::new(epoch, one, other)?;
         evidence.verify(epoch)?;
         Ok(evidence.encode().into())
     }
 
-    fn verify_advert(&self, epoch: &EpochContext, advert: &[u8]) -> Result<AdvertFacts, Fault> {
-        Advert::decode(advert)?.verify(epoch)
+    fn verify_advert(&self, epoch: &EpochContext, advert: &[u8]) -> Result<AdvertFacts, CheckError> {
+        Ok(Advert::decode(advert)?.verify(epoch)?)
     }
 
     fn certified_suffix(&self, proof: &Finalized) -> Option<CertifiedSuffix> {

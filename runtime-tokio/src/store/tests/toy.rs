@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, Memo, SegmentClaim,
-    SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
+    AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, Memo,
+    SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
 };
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{CallId, Epoch, Height};
@@ -65,20 +65,26 @@ impl Chain for ToyChain {
         false
     }
 
-    fn decode_epoch(&self, _: &[u8]) -> Result<(), Fault> {
+    fn decode_epoch(&self, _: &[u8]) -> Result<(), CheckError> {
         Ok(())
     }
 
-    fn verify_handover(&self, _: &(), _: &[u8]) -> Result<((), HandoverFacts), Fault> {
-        Err(Fault::Host(0))
+    fn verify_handover(&self, _: &(), _: &[u8]) -> Result<((), HandoverFacts), CheckError> {
+        Err(Fault::Host(0).into())
     }
 
-    fn verify_tip(&self, _: &(), _: &[u8]) -> Result<TipCheck, Fault> {
-        Err(Fault::Host(0))
+    fn verify_tip(&self, _: &(), _: &[u8]) -> Result<TipCheck, CheckError> {
+        Err(Fault::Host(0).into())
     }
 
-    fn verify_segment(&self, _: &(), _: &SegmentClaim, _: &[u8], _: &[u8]) -> Result<(Segment, SegmentFacts), Fault> {
-        Err(Fault::Host(0))
+    fn verify_segment(
+        &self,
+        _: &(),
+        _: &SegmentClaim,
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<(Segment, SegmentFacts), CheckError> {
+        Err(Fault::Host(0).into())
     }
 
     fn verify_last_segment(
@@ -88,12 +94,12 @@ impl Chain for ToyChain {
         _: &[u8],
         _: &[u8],
         _: &[u8],
-    ) -> Result<(Segment, SegmentFacts), Fault> {
-        Err(Fault::Host(0))
+    ) -> Result<(Segment, SegmentFacts), CheckError> {
+        Err(Fault::Host(0).into())
     }
 
-    fn decode_segment(&self, segment: &[u8]) -> Result<Segment, Fault> {
-        postcard::from_bytes(segment).map_err(|_| Fault::Malformed)
+    fn decode_segment(&self, segment: &[u8]) -> Result<Segment, CheckError> {
+        postcard::from_bytes(segment).map_err(|_| Fault::Malformed.into())
     }
 
     fn header(&self, segment: &Segment, height: Height) -> Option<HeaderFacts> {
@@ -101,8 +107,8 @@ impl Chain for ToyChain {
         Some(HeaderFacts { id, state_root: Hash::ZERO, timestamp: UnixMillis::new(height.get()) })
     }
 
-    fn check_payload(&self, _: &Segment, _: Height, _: &[u8]) -> Result<(), Fault> {
-        Err(Fault::Host(0))
+    fn check_payload(&self, _: &Segment, _: Height, _: &[u8]) -> Result<(), CheckError> {
+        Err(Fault::Host(0).into())
     }
 
     fn assemble(&self, parts: &[Bytes], range: HeightRange, end: SegmentEnd) -> Option<Bytes> {
@@ -141,12 +147,12 @@ impl Chain for ToyChain {
         segment.certified.then(|| postcard::to_allocvec(&tip).unwrap().into())
     }
 
-    fn evidence(&self, _: &(), _: &Finalized, _: &Finalized) -> Result<Bytes, Fault> {
-        Err(Fault::Host(0))
+    fn evidence(&self, _: &(), _: &Finalized, _: &Finalized) -> Result<Bytes, CheckError> {
+        Err(Fault::Host(0).into())
     }
 
-    fn verify_advert(&self, _: &(), _: &[u8]) -> Result<AdvertFacts, Fault> {
-        Err(Fault::Host(0))
+    fn verify_advert(&self, _: &(), _: &[u8]) -> Result<AdvertFacts, CheckError> {
+        Err(Fault::Host(0).into())
     }
 
     fn certified_suffix(&self, _: &Finalized) -> Option<CertifiedSuffix> {

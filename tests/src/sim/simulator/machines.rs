@@ -107,6 +107,11 @@ impl NetworkSimulator {
                 let lost = joiner.rng.below(1_000_000) < u64::from(joiner.lost_jobs_ppm);
                 let reading = Duration::from_micros(job.input_bytes() as u64 / JOB_BYTES_PER_MICRO);
                 let waiting = Duration::from_micros(joiner.rng.below(JOB_WAIT_MICROS));
+                // A thread may die before it begins, or later.
+                let begins = !lost || joiner.rng.below(2) == 0;
+                if begins {
+                    self.net.after(waiting, Tick::Begun(id, life, job.id()));
+                }
                 if !lost {
                     self.net.after(JOB_TIME + reading + waiting, Tick::Verdict(id, life, Box::new(job)));
                 }

@@ -1,7 +1,7 @@
 //! Attacks on trust anchors and the genesis document.
 
 use super::*;
-use crate::chain::{Chain, Fault};
+use crate::chain::{Chain, CheckError, Fault};
 
 fn checkpoint(net: &Net, number: u64) -> TrustAnchor {
     let header = net.header(number).clone();
@@ -82,11 +82,11 @@ fn no_ratchet_behind_the_anchor() {
     let rival = Segment::new(net.header(23).clone(), vec![rival], proof).unwrap().encode();
     for end in [SegmentEnd::Certified, SegmentEnd::CertifiedUpTo] {
         let result = chain.verify_segment(&epoch, &claim(24, 24, end), &rival, &[]);
-        assert_eq!(result.unwrap_err(), Fault::NotFinal);
+        assert_eq!(result.unwrap_err(), CheckError::False(Fault::NotFinal));
         // True ones aren't taken on a certificate either, nor ranges that begin below or at the anchor.
         for (first, last) in [(22, 24), (24, 27), (25, 27)] {
             let result = chain.verify_segment(&epoch, &claim(first, last, end), &net.segment(first, last), &[]);
-            assert_eq!(result.unwrap_err(), Fault::NotFinal);
+            assert_eq!(result.unwrap_err(), CheckError::False(Fault::NotFinal));
         }
         chain.verify_segment(&epoch, &claim(26, 28, end), &net.segment(26, 28), &[]).unwrap();
     }
@@ -96,12 +96,12 @@ fn no_ratchet_behind_the_anchor() {
     let proof = net.double_of(&child);
     let fork = Segment::new(impostor, vec![child], proof).unwrap().encode();
     let result = chain.verify_segment(&epoch, &certified(26, 26), &fork, &[]);
-    assert_eq!(result.unwrap_err(), Fault::WrongParent);
+    assert_eq!(result.unwrap_err(), CheckError::False(Fault::WrongParent));
     // Links down from the anchor are what counts there.
     let below = claim(22, 24, SegmentEnd::Anchored(net.header(24).id()));
     chain.verify_segment(&epoch, &below, &net.anchored(22, 24), &[]).unwrap();
     let result = chain.verify_segment(&epoch, &claim(24, 24, below.end), &rival, &[]);
-    assert_eq!(result.unwrap_err(), Fault::WrongAnchor);
+    assert_eq!(result.unwrap_err(), CheckError::False(Fault::WrongAnchor));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn an_anchor_at_the_epochs_end_is_the_boundary() {
     let next = EpochInfo::new(Epoch::new(2), range(41, 60), set(&keys("attacker", 4), &[1; 4]));
     let rival = with(net.header(40), |header| header.next_epoch_hash = Some(next.hash()));
     let handover = Handover::new(rival.clone(), net.double_of(&rival), &next).encode();
-    assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::WrongAnchor));
+    assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::WrongAnchor)));
     assert!(net.chain().verify_handover(&epoch, &handover).is_ok());
 }
 

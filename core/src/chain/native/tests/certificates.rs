@@ -1,7 +1,7 @@
 //! Attacks on certificates: what is signed, by whom, and how much power that is.
 
 use super::*;
-use crate::chain::Fault;
+use crate::chain::{CheckError, Fault};
 
 /// A certificate with `fields` of its own, for which all validators of epoch zero really signed `vote`.
 fn signed(net: &Net, header: &Header, vote: &Vote) -> QuorumCertificate {
@@ -128,11 +128,14 @@ fn chain_id_is_signed() {
     assert_eq!(other.hash(), net.context(0).hash());
     let chain = NativeChain::new(&document.check().unwrap());
     use crate::chain::Chain;
-    assert_eq!(chain.verify_tip(&other, &net.tip(9).encode()), Err(Fault::WrongChain));
-    assert_eq!(chain.verify_tip(&other, &net.tip(25).encode()), Err(Fault::WrongChain));
-    assert_eq!(chain.verify_handover(&other, &net.handover(0).encode()).err(), Some(Fault::WrongChain));
+    assert_eq!(chain.verify_tip(&other, &net.tip(9).encode()), Err(CheckError::False(Fault::WrongChain)));
+    assert_eq!(chain.verify_tip(&other, &net.tip(25).encode()), Err(CheckError::False(Fault::WrongChain)));
+    assert_eq!(
+        chain.verify_handover(&other, &net.handover(0).encode()).err(),
+        Some(CheckError::False(Fault::WrongChain))
+    );
     let result = chain.verify_segment(&other, &certified(3, 9), &net.segment(3, 9), &[]);
-    assert_eq!(result.unwrap_err(), Fault::WrongChain);
+    assert_eq!(result.unwrap_err(), CheckError::False(Fault::WrongChain));
     // A header relabelled for the other chain, under votes of this one for the relabelled header.
     let moved = with(net.header(9), |header| header.chain_id = other.chain_id());
     let vote = Vote { chain_id: net.genesis.chain_id(), ..vote_for(&moved, Phase::Two) };

@@ -1,7 +1,7 @@
 //! Attacks on epoch boundaries and handovers.
 
 use super::*;
-use crate::chain::{Chain, Fault, TipCheck};
+use crate::chain::{Chain, CheckError, Fault, TipCheck};
 
 fn same_keys() -> Net {
     // The same validators in every epoch: signatures hold whatever the epoch, so that only the rules are left.
@@ -44,19 +44,19 @@ fn next_set_cannot_finalize_the_boundary() {
         let double = FinalityProof::DoubleCertificate { descendants: vec![first], qc };
         for proof in [circular, relabelled, double] {
             let handover = Handover::new(boundary.clone(), proof.clone(), &next).encode();
-            assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::BadEpoch));
+            assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::BadEpoch)));
             let tip = FinalizedHeader::new(boundary.clone(), proof.clone()).encode();
-            assert_eq!(chain.verify_tip(&epoch, &tip), Err(Fault::BadEpoch));
+            assert_eq!(chain.verify_tip(&epoch, &tip), Err(CheckError::False(Fault::BadEpoch)));
             let segment = Segment::new(net.header(19).clone(), vec![boundary.clone()], proof).unwrap().encode();
             let result = chain.verify_segment(&epoch, &certified(20, 20), &segment, &[]);
-            assert_eq!(result.unwrap_err(), Fault::BadEpoch);
+            assert_eq!(result.unwrap_err(), CheckError::False(Fault::BadEpoch));
         }
         // Closing headers that the next set signed.
         let closing = build::closing(&boundary, boundary.view.next(), 0);
         let qc = build::certify(&closing, Phase::One, next.validators(), &attackers);
         let proof = FinalityProof::TwoChain { descendants: vec![closing], qc };
         let handover = Handover::new(boundary, proof, &next).encode();
-        assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::BadCertificate));
+        assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::BadCertificate)));
     }
 }
 
@@ -83,10 +83,10 @@ fn proof_does_not_straddle_sets() {
             qc.epoch = vote.epoch;
             let proof = FinalityProof::TwoChain { descendants: descendants.clone(), qc };
             let tip = FinalizedHeader::new(net.header(block).clone(), proof.clone()).encode();
-            assert_eq!(chain.verify_tip(&epoch, &tip), Err(Fault::BadEpoch));
+            assert_eq!(chain.verify_tip(&epoch, &tip), Err(CheckError::False(Fault::BadEpoch)));
             let segment = net.segment_with(10, block, proof).encode();
             let result = chain.verify_segment(&epoch, &certified(10, block), &segment, &[]);
-            assert_eq!(result.unwrap_err(), Fault::BadEpoch);
+            assert_eq!(result.unwrap_err(), CheckError::False(Fault::BadEpoch));
         }
     }
 }
@@ -108,9 +108,9 @@ fn closing_headers_are_never_delivered() {
     // It is not final itself, by whatever proof.
     for proof in [two_chain_signed(&net, vec![above.clone()], 0), net.double_of(&closing)] {
         let tip = FinalizedHeader::new(closing.clone(), proof.clone()).encode();
-        assert_eq!(chain.verify_tip(&epoch, &tip), Err(Fault::BadEpoch));
+        assert_eq!(chain.verify_tip(&epoch, &tip), Err(CheckError::False(Fault::BadEpoch)));
         let handover = Handover { header: closing.clone(), ..net.handover(0) }.encode();
-        assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::BadEpoch));
+        assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::BadEpoch)));
         // A segment can't even hold it: what stands above the last block belongs to the next epoch.
         let headers = vec![last.clone(), closing.clone()];
         assert_eq!(Segment::new(net.header(19).clone(), headers, proof.clone()), Err(NotASegment));
@@ -118,7 +118,7 @@ fn closing_headers_are_never_delivered() {
         let child = with(&closing, |header| header.parent = parent.id());
         let segment = Segment::new(parent, vec![child], proof).unwrap().encode();
         let result = chain.verify_segment(&epoch, &certified(21, 21), &segment, &[]);
-        assert_eq!(result.unwrap_err(), Fault::WrongRange);
+        assert_eq!(result.unwrap_err(), CheckError::False(Fault::WrongRange));
     }
     // No conflict with the next epoch's first block at the same height.
     assert_eq!(closing.height, net.header(21).height);
@@ -160,11 +160,11 @@ fn epoch_starts_only_on_a_final_boundary() {
         [FinalityProof::TwoChain { descendants: vec![], qc: qc.clone() }, FinalityProof::Anchored { id: rival.id() }]
     {
         let handover = Handover::new(rival.clone(), proof, &net.epochs[1]).encode();
-        assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::NotFinal));
+        assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::NotFinal)));
     }
     let labelled = FinalityProof::DoubleCertificate { descendants: vec![], qc };
     let handover = Handover::new(rival.clone(), labelled, &net.epochs[1]).encode();
-    assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::BadCertificate));
+    assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::BadCertificate)));
     // Blocks of the next epoch above the rival, by a next set that broke its promise. They show their parent: refused
     // where the boundary is known, and told apart by the facts where it isn't yet.
     let boundary = chain.verify_handover(&epoch, &net.handover(0).encode()).unwrap().1.boundary_id;
@@ -173,7 +173,7 @@ fn epoch_starts_only_on_a_final_boundary() {
     let segment = Segment::new(rival.clone(), vec![first], proof).unwrap().encode();
     let next = net.context(1);
     let claim = SegmentClaim { parent: Some(boundary), ..certified(21, 21) };
-    assert_eq!(chain.verify_segment(&next, &claim, &segment, &[]).unwrap_err(), Fault::WrongParent);
+    assert_eq!(chain.verify_segment(&next, &claim, &segment, &[]).unwrap_err(), CheckError::False(Fault::WrongParent));
     let (_, facts) = chain.verify_segment(&next, &certified(21, 21), &segment, &[]).unwrap();
     assert_eq!(facts.parent_id, rival.id());
     assert_ne!(facts.parent_id, boundary);
@@ -212,7 +212,10 @@ fn an_epoch_begins_above_the_last_block_that_names_it() {
     let child = with(net.header(25), |header| header.parent = parent.id());
     assert_eq!(next.check_child(&parent, parent.id(), &child, rules::Place::Chain), Err(Rule::Epoch));
     let bytes = Segment::new(parent, vec![child.clone()], net.double_of(&child)).unwrap().encode();
-    assert_eq!(chain.verify_segment(&next, &certified(25, 25), &bytes, &[]).unwrap_err(), Fault::BadEpoch);
+    assert_eq!(
+        chain.verify_segment(&next, &certified(25, 25), &bytes, &[]).unwrap_err(),
+        CheckError::False(Fault::BadEpoch)
+    );
 }
 
 /// A handover that epoch zero's own validators sign for `next`, whatever that is.
@@ -232,12 +235,12 @@ fn epoch_is_plus_one() {
     assert!(chain.verify_handover(&epoch, &handover_to(&net, &next(1, 21))).is_ok());
     for (number, first) in [(0, 21), (2, 21), (u64::MAX, 21), (1, 20), (1, 22), (1, 0)] {
         let result = chain.verify_handover(&epoch, &handover_to(&net, &next(number, first)));
-        assert_eq!(result, Err(Fault::BadEpoch), "epoch {number} from {first}");
+        assert_eq!(result, Err(CheckError::False(Fault::BadEpoch)), "epoch {number} from {first}");
     }
     // Not at any height but the last one.
     let early = with(net.header(19), |header| header.next_epoch_hash = Some(net.epochs[1].hash()));
     let handover = Handover::new(early.clone(), net.double_of(&early), &net.epochs[1]).encode();
-    assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::BadEpoch));
+    assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::BadEpoch)));
 }
 
 #[test]
@@ -249,7 +252,7 @@ fn handover_set_matches_hash() {
     longer = EpochInfo::new(longer.epoch(), range(21, 41), longer.validators().clone());
     for other in [attackers, longer] {
         let handover = Handover { next: other.encode(), ..net.handover(0) }.encode();
-        assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::BadEpoch));
+        assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::BadEpoch)));
     }
     // A set that is no set, though the old one signed for it.
     let mut bytes = net.epochs[1].encode();
@@ -258,7 +261,10 @@ fn handover_set_matches_hash() {
     bytes[at] = 0;
     let last = with(net.header(20), |header| header.next_epoch_hash = Some(EpochInfo::hash_of(&bytes)));
     let handover = Handover { header: last.clone(), proof: net.double_of(&last), next: bytes, ..net.handover(0) };
-    assert_eq!(chain.verify_handover(&epoch, &handover.encode()).err(), Some(Fault::BadValidatorSet));
+    assert_eq!(
+        chain.verify_handover(&epoch, &handover.encode()).err(),
+        Some(CheckError::False(Fault::BadValidatorSet))
+    );
 }
 
 #[test]
@@ -271,9 +277,12 @@ fn handover_signed_by_the_old_set() {
     let qc = build::certify(last, Phase::One, net.epochs[1].validators(), &net.keys[1]);
     let proof = FinalityProof::TwoChain { descendants: descendants.clone(), qc };
     let handover = Handover { proof, ..net.handover(0) }.encode();
-    assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(Fault::BadCertificate));
+    assert_eq!(chain.verify_handover(&epoch, &handover).err(), Some(CheckError::False(Fault::BadCertificate)));
     // And a handover is checked by the epoch that it ends, not by any that is trusted.
-    assert_eq!(chain.verify_handover(&net.context(1), &net.handover(0).encode()).err(), Some(Fault::BadEpoch));
+    assert_eq!(
+        chain.verify_handover(&net.context(1), &net.handover(0).encode()).err(),
+        Some(CheckError::False(Fault::BadEpoch))
+    );
     assert!(chain.verify_handover(&epoch, &net.handover(0).encode()).is_ok());
 }
 
@@ -301,12 +310,15 @@ fn a_handovers_proof_stands_for_its_own_block_and_proof_alone() {
     let FinalityProof::TwoChain { descendants, mut qc } = net.two_chain(20) else { unreachable!() };
     qc.signatures.swap(0, 1);
     let forged = FinalityProof::TwoChain { descendants, qc };
-    assert_eq!(verify(&net.segment_with(15, 20, forged).encode(), &known), Err(Fault::BadCertificate));
+    assert_eq!(
+        verify(&net.segment_with(15, 20, forged).encode(), &known),
+        Err(CheckError::False(Fault::BadCertificate))
+    );
     // The same proof under another last block proves nothing: its path does not start there.
     let rival = with(net.header(20), |header| header.state_root = Hash::from_bytes([66; 32]));
     let headers: Vec<Header> = net.headers[15..20].iter().cloned().chain([rival]).collect();
     let segment = Segment::new(net.header(14).clone(), headers, known.proof.clone()).unwrap().encode();
-    assert_eq!(verify(&segment, &known), Err(Fault::BrokenLink(height(21))));
+    assert_eq!(verify(&segment, &known), Err(CheckError::False(Fault::BrokenLink(height(21)))));
     // Nor does a handover stand for a segment that ends elsewhere.
     let inside = chain.verify_last_segment(&epoch, &certified(15, 19), &net.segment(15, 19), &[], &known.encode());
     assert_eq!(inside.unwrap().1.quorum_checks, 1);

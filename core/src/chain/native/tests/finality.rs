@@ -1,7 +1,7 @@
 //! Attacks on the commit rule and on the rules of headers.
 
 use super::*;
-use crate::chain::{Chain, Fault};
+use crate::chain::{Chain, CheckError, Fault};
 
 /// A tip is the shortest way in: one header, one proof.
 fn tip(header: &Header, proof: FinalityProof) -> Vec<u8> {
@@ -22,16 +22,16 @@ fn one_chain_is_not_final() {
     let dead = with(net.header(10), |header| header.view = parent.view.plus(7));
     let qc = net.certify(&dead, Phase::One);
     let one_qc = FinalityProof::TwoChain { descendants: Vec::new(), qc: qc.clone() };
-    assert_eq!(chain.verify_tip(&epoch, &tip(&dead, one_qc.clone())), Err(Fault::NotFinal));
+    assert_eq!(chain.verify_tip(&epoch, &tip(&dead, one_qc.clone())), Err(CheckError::False(Fault::NotFinal)));
     let as_double = FinalityProof::DoubleCertificate { descendants: Vec::new(), qc };
-    assert_eq!(chain.verify_tip(&epoch, &tip(&dead, as_double.clone())), Err(Fault::BadCertificate));
+    assert_eq!(chain.verify_tip(&epoch, &tip(&dead, as_double.clone())), Err(CheckError::False(Fault::BadCertificate)));
     let as_anchor = FinalityProof::Anchored { id: dead.id() };
-    assert_eq!(chain.verify_tip(&epoch, &tip(&dead, as_anchor.clone())), Err(Fault::NotFinal));
+    assert_eq!(chain.verify_tip(&epoch, &tip(&dead, as_anchor.clone())), Err(CheckError::False(Fault::NotFinal)));
     for (proof, fault) in [(one_qc, Fault::NotFinal), (as_double, Fault::BadCertificate), (as_anchor, Fault::NotFinal)]
     {
         let segment = Segment::new(parent.clone(), vec![dead.clone()], proof).unwrap().encode();
         let result = chain.verify_segment(&epoch, &certified(10, 10), &segment, &[]);
-        assert_eq!(result.unwrap_err(), fault);
+        assert_eq!(result.unwrap_err(), CheckError::False(fault));
     }
 }
 
@@ -251,7 +251,7 @@ fn genesis_certificate_is_exact() {
             assert_eq!(qc.verify(phase, header, &epoch), Err(CertificateError::Genesis));
         }
         let result = chain.verify_tip(&epoch, &tip(header, net.double_of(header)));
-        assert_eq!(result, Err(Fault::BrokenLink(Height::ZERO)));
+        assert_eq!(result, Err(CheckError::False(Fault::BrokenLink(Height::ZERO))));
     }
     let no_view = with(net.header(1), |header| header.view = View::ZERO);
     assert_eq!(net.certify(&no_view, Phase::Two).verify(Phase::Two, &no_view, &epoch), Err(CertificateError::Genesis));
@@ -260,7 +260,7 @@ fn genesis_certificate_is_exact() {
     let proof = net.double_of(&first);
     let segment = Segment::new(fake.clone(), vec![first.clone()], proof).unwrap().encode();
     let result = chain.verify_segment(&epoch, &certified(1, 1), &segment, &[]);
-    assert_eq!(result.unwrap_err(), Fault::WrongParent);
+    assert_eq!(result.unwrap_err(), CheckError::False(Fault::WrongParent));
     let header = net.header(25).clone();
     let anchor = TrustAnchor::Checkpoint(Checkpoint { header, epoch: net.epochs[1].clone() }.into());
     let facts = anchor.check(&net.genesis, UnixMillis::new(GENESIS_MS), false).unwrap();
@@ -270,8 +270,8 @@ fn genesis_certificate_is_exact() {
         &segment,
         &[],
     );
-    assert_eq!(result.unwrap_err(), Fault::BrokenLink(height(1)));
+    assert_eq!(result.unwrap_err(), CheckError::False(Fault::BrokenLink(height(1))));
     // And nobody asks for the genesis block.
     let result = chain.verify_segment(&epoch, &certified(0, 1), &net.segment(1, 1), &[]);
-    assert_eq!(result.unwrap_err(), Fault::WrongRange);
+    assert_eq!(result.unwrap_err(), CheckError::False(Fault::WrongRange));
 }

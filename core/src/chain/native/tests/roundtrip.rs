@@ -1,7 +1,7 @@
 //! What is honest is accepted: segments, tips, handovers, bodies and audits, through the `Chain` trait.
 
 use super::*;
-use crate::chain::{Chain, Fault, TipCheck};
+use crate::chain::{Chain, CheckError, Fault, TipCheck};
 
 #[test]
 fn a_whole_chain_verifies_from_genesis() {
@@ -47,15 +47,21 @@ fn a_payload_is_the_one_that_its_header_names() {
         for at in 0..right.len() {
             let mut wrong = right.clone();
             wrong[at] ^= 1;
-            assert_eq!(check(&wrong), Err(Fault::BadPayload(height(number))));
+            assert_eq!(check(&wrong), Err(CheckError::False(Fault::BadPayload(height(number)))));
         }
-        assert_eq!(check(&[right.as_slice(), &[0]].concat()), Err(Fault::BadPayload(height(number))));
+        assert_eq!(
+            check(&[right.as_slice(), &[0]].concat()),
+            Err(CheckError::False(Fault::BadPayload(height(number))))
+        );
     }
-    assert_eq!(chain.check_payload(&segment, height(10), &[]), Err(Fault::WrongRange));
+    assert_eq!(chain.check_payload(&segment, height(10), &[]), Err(CheckError::False(Fault::WrongRange)));
     // A header whose own length and hash don't go together has no payload at all.
     let odd = with(net.header(9), |header| header.payload_len += 1);
     let segment = Segment::new(net.header(8).clone(), vec![odd], net.double(9)).unwrap();
-    assert_eq!(chain.check_payload(&segment, height(9), &net.payloads[9]), Err(Fault::BadPayload(height(9))));
+    assert_eq!(
+        chain.check_payload(&segment, height(9), &net.payloads[9]),
+        Err(CheckError::False(Fault::BadPayload(height(9))))
+    );
 }
 
 #[test]

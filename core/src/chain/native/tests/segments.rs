@@ -1,10 +1,10 @@
 //! Attacks on segments and their claims, audits, cutting and joining, and evidence of conflicts.
 
 use super::*;
-use crate::chain::{Chain, Fault, Finalized};
+use crate::chain::{Chain, CheckError, Fault, Finalized};
 
 fn refused(net: &Net, claim: &SegmentClaim, bytes: &[u8]) -> Fault {
-    net.chain().verify_segment(&net.context(0), claim, bytes, &[]).unwrap_err()
+    net.chain().verify_segment(&net.context(0), claim, bytes, &[]).unwrap_err().fault().unwrap()
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn a_claim_stays_in_its_cell_and_epoch() {
         assert_eq!(result.is_ok(), first == 1095);
     }
     let beyond = chain.verify_segment(&epoch, &certified(1101, 1102), &net.segment(1101, 1102), &[]);
-    assert_eq!(beyond.unwrap_err(), Fault::WrongRange);
+    assert_eq!(beyond.unwrap_err(), CheckError::False(Fault::WrongRange));
     let other_epoch = chain.verify_segment(&epoch, &certified(1095, 1100), &net.segment(1095, 1100), &[1]);
-    assert_eq!(other_epoch.unwrap_err(), Fault::Malformed);
+    assert_eq!(other_epoch.unwrap_err(), CheckError::False(Fault::Malformed));
     // As many headers as a cell has, and not one more.
     let of = |last: usize| Segment::new(net.header(0).clone(), net.headers[1..=last].to_vec(), net.double(1));
     let longest = of(MAX_SEGMENT_HEADERS).unwrap();
@@ -122,9 +122,9 @@ fn audit_needs_a_certificate_for_every_block() {
     let mut weak = certificates;
     weak[3] = build::certify(net.header(8), Phase::One, epoch.validators(), &net.keys[0][..2]);
     for wrong in [swapped, missing, extra, phase, weak, Vec::new()] {
-        assert_eq!(check(wrong), Err(Fault::BadCertificate));
+        assert_eq!(check(wrong), Err(CheckError::False(Fault::BadCertificate)));
     }
-    assert_eq!(chain.verify_segment(&epoch, &claim, &segment, &[]).unwrap_err(), Fault::Malformed);
+    assert_eq!(chain.verify_segment(&epoch, &claim, &segment, &[]).unwrap_err(), CheckError::False(Fault::Malformed));
 }
 
 #[test]
@@ -244,9 +244,9 @@ fn what_does_not_conflict_is_no_evidence() {
     let segment = |first, last| Finalized::Segment(net.segment(first, last), height(first));
     let tip = Finalized::Tip(net.tip(9).encode().into());
     // The same chain; heights that don't meet; a rival that is certified but not final.
-    assert_eq!(chain.evidence(&epoch, &segment(5, 9), &segment(7, 14)), Err(Fault::NoConflict));
-    assert_eq!(chain.evidence(&epoch, &segment(5, 9), &tip), Err(Fault::NoConflict));
-    assert_eq!(chain.evidence(&epoch, &segment(1, 4), &segment(7, 14)), Err(Fault::NoConflict));
+    assert_eq!(chain.evidence(&epoch, &segment(5, 9), &segment(7, 14)), Err(CheckError::False(Fault::NoConflict)));
+    assert_eq!(chain.evidence(&epoch, &segment(5, 9), &tip), Err(CheckError::False(Fault::NoConflict)));
+    assert_eq!(chain.evidence(&epoch, &segment(1, 4), &segment(7, 14)), Err(CheckError::False(Fault::NoConflict)));
     let rival = rivals(&net, 9, 9).pop().unwrap();
     let qc = net.certify(&rival, Phase::One);
     let not_final = [
@@ -256,7 +256,7 @@ fn what_does_not_conflict_is_no_evidence() {
     ];
     for (proof, fault) in not_final {
         let rival = Finalized::Tip(FinalizedHeader::new(rival.clone(), proof).encode().into());
-        assert_eq!(chain.evidence(&epoch, &segment(5, 9), &rival), Err(fault));
+        assert_eq!(chain.evidence(&epoch, &segment(5, 9), &rival), Err(CheckError::False(fault)));
     }
     // Evidence whose branches are one, at two heights, or without links.
     let rival_tip = FinalizedHeader::new(rival.clone(), net.double_of(&rival)).encode();
@@ -300,17 +300,17 @@ fn bodies_behind_a_segment_stay_within_what_was_asked_for() {
         match Job::new(JobId::FIRST, task).run(&net.chain()).outcome() {
             Ok(Outcome::Segment { frames, .. }) => Ok(frames.iter().map(|frame| frame.range).collect::<Vec<_>>()),
             Ok(other) => panic!("{other:?}"),
-            Err(fault) => Err(*fault),
+            Err(error) => Err(*error),
         }
     };
     let whole = |_: &mut Vec<u8>| {};
     assert_eq!(run(36, 9, whole), Ok(vec![range(5, 9)]));
     assert_eq!(run(36, 6, whole), Ok(vec![range(5, 6)]), "fewer is no fault");
     assert_eq!(run(27, 8, whole), Ok(vec![range(5, 8)]));
-    assert_eq!(run(35, 9, whole), Err(Fault::WrongRange));
-    assert_eq!(run(8, 5, whole), Err(Fault::Oversize));
-    assert_eq!(run(0, 5, whole), Err(Fault::NonCanonical));
+    assert_eq!(run(35, 9, whole), Err(CheckError::False(Fault::WrongRange)));
+    assert_eq!(run(8, 5, whole), Err(CheckError::False(Fault::Oversize)));
+    assert_eq!(run(0, 5, whole), Err(CheckError::False(Fault::NonCanonical)));
     let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
-    assert_eq!(run(36, 9, flip), Err(Fault::BadPayload(height(9))));
-    assert_eq!(run(36, 9, |bytes| bytes.push(0)), Err(Fault::BadFrame));
+    assert_eq!(run(36, 9, flip), Err(CheckError::False(Fault::BadPayload(height(9)))));
+    assert_eq!(run(36, 9, |bytes| bytes.push(0)), Err(CheckError::False(Fault::BadFrame)));
 }
