@@ -1,12 +1,15 @@
 //! What verification costs: certificates, handovers, audits. `cargo bench -p hotstuff2-sync-testkit --bench verification`.
 
 use std::hint::black_box;
+use std::sync::Mutex;
 
+use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use hotstuff2_sync::chain::native::{EpochContext, EpochInfo, Phase};
-use hotstuff2_sync::chain::{Chain, SegmentClaim, SegmentEnd};
+use hotstuff2_sync::chain::native::{EpochContext, EpochInfo, NativeChain, Phase};
+use hotstuff2_sync::chain::{Chain, EpochRef, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::verify::{HandoverLink, Task};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 
 /// Validators of every set that is measured.
@@ -15,6 +18,8 @@ const VALIDATORS: u64 = 100;
 const EPOCH_BLOCKS: u64 = 2;
 /// Handovers that are verified in a row.
 const HANDOVERS: u64 = 64;
+/// Handovers that one job checks.
+const PART: usize = 8;
 /// Checks with a set after which it certainly has tables.
 const MANY: usize = 300;
 
@@ -58,13 +63,47 @@ fn handovers(criterion: &mut Criterion) {
     group.sample_size(10);
     group.bench_function(format!("{} in a row", links.len()), |bencher| {
         bencher.iter(|| {
-            let mut epoch = native.decode_epoch(first.bytes()).expect("it decodes");
+            let mut epoch = native.decode_epoch(first.bytes(), None).expect("it decodes");
             for link in links {
                 (epoch, _) = native.verify_handover(&epoch, black_box(&link.bytes)).expect("it holds");
             }
         });
     });
+    for threads in [1, 2] {
+        group.bench_function(format!("an answer of {} on {threads} threads", links.len()), |bencher| {
+            bencher.iter(|| check_answer(&native, &first, black_box(links), threads));
+        });
+    }
     group.finish();
+}
+
+/// Links an answer by hash and proves its parts side by side, with nothing known of it but the epoch that it begins in.
+fn check_answer(chain: &NativeChain, first: &EpochRef, answer: &[HandoverLink], threads: usize) {
+    let fresh = |epoch, range, bytes: &Bytes| EpochRef::trusted(epoch, range, bytes.clone());
+    let first = fresh(first.epoch(), first.range(), first.bytes());
+    let mut before = first.clone();
+    let mut linked = Vec::new();
+    for link in answer {
+        let facts = chain.link_handover(before.bytes(), &link.bytes).expect("it links");
+        before = fresh(facts.epoch, facts.range, &facts.bytes);
+        linked.push(HandoverLink { epoch: before.clone(), ..link.clone() });
+    }
+    let mut from = first.clone();
+    let mut parts = Vec::new();
+    for links in linked.chunks(PART) {
+        let task = Task::HandoverPart { known: first.clone(), from, links: links.to_vec() };
+        from = links.last().expect("a part").epoch.clone();
+        parts.push(task);
+    }
+    let parts = Mutex::new(parts.into_iter());
+    let work = || {
+        loop {
+            let next = parts.lock().expect("nobody panics").next();
+            let Some(task) = next else { break };
+            task.prove(chain).expect("it holds");
+        }
+    };
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
 }
 
 fn audit(criterion: &mut Criterion) {

@@ -188,10 +188,10 @@ fn handovers_that_do_not_continue_the_newest_epoch_are_not_taken_in() {
     let lost = Rc::new(RefCell::new(0));
     let count = Rc::clone(&lost);
     world.tamper = Some(Box::new(move |job, verdict| match verdict.outcome() {
-        Ok(Outcome::Handovers { links, fault }) if links.len() > 1 && *count.borrow() == 0 => {
+        Ok(Outcome::Handovers { links, ahead, fault }) if links.len() > 1 && *count.borrow() == 0 => {
             *count.borrow_mut() += 1;
             let links = links[1..].to_vec();
-            Verdict::from_host(job, Ok(Outcome::Handovers { links, fault: *fault }), 1)
+            Verdict::from_host(job, Ok(Outcome::Handovers { links, ahead: ahead.clone(), fault: *fault }), 1)
         }
         _ => verdict,
     }));

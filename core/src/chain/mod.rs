@@ -42,10 +42,17 @@ pub trait Chain: Send + Sync + 'static {
     /// it isn't, states are neither fetched nor exported: blocks alone bring a node to the tip.
     fn has_state_roots(&self) -> bool;
 
-    /// Decodes the validator set that a verified handover (or the anchor) named.
-    fn decode_epoch(&self, epoch: &[u8]) -> Result<Self::Epoch, CheckError>;
+    /// Decodes the validator set that a handover (or the anchor) named. `before` is the set of an earlier epoch, where one is
+    /// at hand: few validators change, so most keys are known from it.
+    fn decode_epoch(&self, epoch: &[u8], before: Option<&Self::Epoch>) -> Result<Self::Epoch, CheckError>;
 
-    /// Proves that `epoch` ended as `handover` says and that the set it names comes next. Returns that set, decoded as
+    /// Reads which epoch `handover` begins, and checks by hashes and numbers alone that it ends `epoch` and that the set
+    /// which it brings along is the one that it names. No key is decoded and no signature checked: a made-up set costs
+    /// nothing. `epoch` is an epoch as [`decode_epoch`](Self::decode_epoch) reads it, which may not be proven yet.
+    fn link_handover(&self, epoch: &[u8], handover: &[u8]) -> Result<HandoverFacts, CheckError>;
+
+    /// Proves that `epoch` ended as `handover` says and that the set it names comes next: all that
+    /// [`link_handover`](Self::link_handover) checks, and the signatures. Returns that set, decoded as
     /// [`decode_epoch`](Self::decode_epoch) would: whoever verifies has looked at it already.
     fn verify_handover(&self, epoch: &Self::Epoch, handover: &[u8])
     -> Result<(Self::Epoch, HandoverFacts), CheckError>;

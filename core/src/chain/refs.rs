@@ -27,10 +27,10 @@ impl EpochRef {
         Self { epoch, range, bytes, memo: Memo::default() }
     }
 
-    /// The epoch that a handover was just proven to begin, with its decoded set.
-    pub(crate) fn proven<E: Send + Sync + 'static>(facts: HandoverFacts, decoded: E) -> Self {
+    /// The epoch that a handover begins, which is linked to the one before and may not be proven yet.
+    pub(crate) fn linked(facts: HandoverFacts) -> Self {
         let HandoverFacts { epoch, range, bytes, .. } = facts;
-        Self { epoch, range, bytes, memo: Memo::with(decoded) }
+        Self { epoch, range, bytes, memo: Memo::default() }
     }
 
     /// The epoch's number.
@@ -50,7 +50,17 @@ impl EpochRef {
 
     /// The decoded validator set.
     pub fn decoded<C: Chain>(&self, chain: &C) -> Result<&C::Epoch, CheckError> {
-        self.memo.get_or_try_init(|| chain.decode_epoch(&self.bytes))?.ok_or(Fault::BadEpoch.into())
+        self.memo.get_or_try_init(|| chain.decode_epoch(&self.bytes, None))?.ok_or(Fault::BadEpoch.into())
+    }
+
+    /// The same where the set of an earlier epoch is at hand.
+    pub(crate) fn decoded_after<C: Chain>(&self, chain: &C, before: &C::Epoch) -> Result<&C::Epoch, CheckError> {
+        self.memo.get_or_try_init(|| chain.decode_epoch(&self.bytes, Some(before)))?.ok_or(Fault::BadEpoch.into())
+    }
+
+    /// The same where somebody has just decoded it.
+    pub(crate) fn decoded_as<C: Chain>(&self, decoded: C::Epoch) -> Result<&C::Epoch, CheckError> {
+        self.memo.get_or_try_init(|| Ok::<_, CheckError>(decoded))?.ok_or(Fault::BadEpoch.into())
     }
 }
 

@@ -276,22 +276,6 @@ impl Machine {
         }
     }
 
-    /// Hands the answer at the trusted end to a job, if there is one and no such job is out.
-    pub(super) fn check_handovers(&mut self) {
-        for passed in self.epochs.take_passed() {
-            self.forget_handovers(&passed);
-        }
-        let busy = self.jobs.iter().any(|pending| matches!(pending.job.task(), Task::Handovers { .. }));
-        if busy {
-            return;
-        }
-        if let Some((from, answer)) = self.epochs.take_next() {
-            let size = u64::try_from(answer.bytes.len()).unwrap_or(u64::MAX);
-            let origin = Some((answer.peer, Purpose::Handovers(from.epoch())));
-            self.send_job(Task::Handovers { from, bytes: answer.bytes }, origin, size, answer.reserved);
-        }
-    }
-
     /// Has a tip checked, unless the very same one is proven already, or being checked for the same epoch: what follows
     /// from the same bytes is the same.
     pub(super) fn check_tip(&mut self, peer: PeerId, epoch: EpochRef, bytes: Bytes, size: u64, reserved: u64) {

@@ -165,6 +165,7 @@ impl Machine {
         }
         self.drop_jobs();
         self.contest = None;
+        self.epochs.check = None;
         for waiting in self.epochs.take_waiting_of(|_| true) {
             self.forget_handovers(&waiting);
         }
@@ -242,12 +243,6 @@ impl Machine {
         for &(peer, _) in &pending.shared {
             self.end_trial(peer, purpose);
         }
-    }
-
-    /// An answer with handovers will not be checked.
-    pub(super) fn forget_handovers(&mut self, answer: &crate::strategy::Waiting) {
-        self.budget.release(answer.reserved);
-        self.end_trial(answer.peer, Kind::Handovers);
     }
 
     /// Gives up a request that is in flight: what waited for it is missing again, and asked for elsewhere.

@@ -21,6 +21,7 @@ mod download;
 mod fast;
 mod follow;
 mod forecast;
+mod handovers;
 mod history;
 mod input;
 mod inputs;

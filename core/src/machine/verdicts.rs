@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::calls::{StateCall, StateWork, StoreCall};
-use crate::chain::{CheckError, Fault, Finalized, SegmentRef, TipCheck, TipFacts};
+use crate::calls::{StateCall, StateWork};
+use crate::chain::{CheckError, Finalized, SegmentRef, TipCheck, TipFacts};
 use crate::ids::{CallId, Height, PeerId};
 use crate::machine::jobs::PendingJob;
 use crate::machine::output::Event;
@@ -13,9 +13,8 @@ use crate::machine::state::{Call, Machine, PendingCall, Target, Timer};
 use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose, Skill};
-use crate::strategy::Source;
-use crate::time::UnixMillis;
-use crate::verify::{HandoverLink, Outcome, Verdict};
+use crate::strategy::{HandoverCheck, Source};
+use crate::verify::{Outcome, Verdict};
 use crate::wire::BodyFrame;
 
 /// An answer that could have held more is needlessly small below this share of what was asked for.
@@ -25,7 +24,8 @@ const FOLLOW_SLACK: u64 = 8;
 
 impl Machine {
     pub(super) fn take_verdict(&mut self, pending: PendingJob, verdict: Verdict) {
-        let source = Source::Job(verdict.job());
+        let verdict_job = verdict.job();
+        let source = Source::Job(verdict_job);
         self.budget.release(pending.reserved);
         let Some((peer, purpose)) = pending.origin else {
             self.take_conflict(verdict.into_outcome());
@@ -52,7 +52,13 @@ impl Machine {
                     self.check_handovers();
                 }
             }
-            Ok(Outcome::Handovers { links, fault }) => self.take_handovers(peer, links, fault, bytes),
+            Ok(Outcome::Handovers { links, ahead, fault }) if ahead.is_empty() => {
+                self.take_handovers(peer, links, fault, bytes);
+            }
+            Ok(Outcome::Handovers { links, ahead, fault }) => {
+                self.check_parts(peer, purpose, HandoverCheck::new(peer, bytes, links, ahead, fault));
+            }
+            Ok(Outcome::HandoverPart { proven, fault }) => self.take_part(verdict_job, purpose, proven, fault),
             Ok(Outcome::Tip(check, proof)) => {
                 self.take_tip(peer, check, proof.clone(), bytes);
                 for (peer, bytes) in shared {
@@ -70,41 +76,6 @@ impl Machine {
             // A conflict's verdict for a peer's answer: the claim was compared, so it can't be.
             Ok(Outcome::Conflict(_)) => self.counters.strays = self.counters.strays.saturating_add(1),
         }
-    }
-
-    fn take_handovers(&mut self, peer: PeerId, links: Vec<HandoverLink>, fault: Option<Fault>, bytes: u64) {
-        if !self.epochs.extend(&links) {
-            self.counters.strays = self.counters.strays.saturating_add(1);
-            return;
-        }
-        self.vindicated(peer, Kind::Handovers, bytes);
-        let newest = self.epochs.newest().epoch();
-        self.take_back(|purpose| matches!(purpose, Purpose::Handovers(from) if from < newest));
-        if let Some(last) = links.last() {
-            let facts = TipFacts {
-                height: last.boundary,
-                id: last.boundary_id,
-                epoch: last.ended,
-                timestamp: UnixMillis::default(),
-            };
-            self.raise_target(facts, Finalized::Handover(last.bytes.clone()));
-        }
-        // Tips of epochs that were unknown until now can be proven.
-        let waiting: Vec<PeerId> = self.peers.active_ids().collect();
-        for id in waiting {
-            if let Some(peer) = self.peers.get_mut(id) {
-                peer.unproven = None;
-                peer.unpause(Kind::Tip);
-            }
-        }
-        let id = self.next_call();
-        self.send_call(id, Call::Store(StoreCall { id, handovers: links }), 0);
-        if let Some(fault) = fault {
-            self.accuse(peer, Kind::Handovers, fault);
-        }
-        self.claims_changed = true;
-        self.found_more();
-        self.check_handovers();
     }
 
     pub(super) fn take_tip(&mut self, id: PeerId, check: TipCheck, proof: Bytes, bytes: u64) {

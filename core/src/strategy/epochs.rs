@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::handover_check::HandoverCheck;
 use crate::chain::EpochRef;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, PeerId};
@@ -43,6 +44,8 @@ pub(crate) struct Epochs {
     stored: Epoch,
     /// Answers by the epoch that their first handover ends.
     waiting: BTreeMap<Epoch, Waiting>,
+    /// The answer at the trusted end, while its signatures are checked.
+    pub(crate) check: Option<HandoverCheck>,
 }
 
 impl Epochs {
@@ -50,7 +53,7 @@ impl Epochs {
     pub(crate) fn new(trusted: EpochRef, handovers: &[HandoverLink]) -> Option<Self> {
         let stored = trusted.epoch();
         let (links, waiting) = (BTreeMap::new(), BTreeMap::new());
-        let mut epochs = Self { known: VecDeque::from([trusted]), links, stored, waiting };
+        let mut epochs = Self { known: VecDeque::from([trusted]), links, stored, waiting, check: None };
         epochs.extend(handovers).then(|| Self { stored: epochs.newest().epoch(), ..epochs })
     }
 

@@ -4,12 +4,14 @@
 mod blocks;
 mod cell;
 mod epochs;
+mod handover_check;
 mod select;
 mod walk;
 
 pub(crate) use blocks::{Blocks, Broken, Want};
 pub(crate) use cell::{Cell, Source};
 pub(crate) use epochs::{Epochs, Waiting};
+pub(crate) use handover_check::{HandoverCheck, HandoverPart};
 pub(crate) use select::ASSUMED_BLOCKS_PER_SECOND;
 pub use select::Costs;
 pub(crate) use walk::{StateWant, Walk, leaves_memory};

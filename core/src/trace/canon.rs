@@ -268,5 +268,12 @@ fn put_job(out: &mut Vec<u8>, job: &Job) {
             put_finalized(out, one);
             put_finalized(out, other);
         }
+        Task::HandoverPart { known, from, links } => {
+            put(out, &8u8);
+            put_epoch(out, known);
+            put_epoch(out, from);
+            put_count(out, links.len());
+            links.iter().for_each(|link| put_link(out, link));
+        }
     }
 }

@@ -289,8 +289,8 @@ impl TraceGap {
 /// What a job proved. See [`Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceOutcome {
-    /// Handovers.
-    Handovers(Vec<TraceLink>, Option<Fault>),
+    /// Handovers that are proven, and those that are linked behind them.
+    Handovers(Vec<TraceLink>, Vec<TraceLink>, Option<Fault>),
     /// A tip.
     Tip(TipCheck, Blob),
     /// Headers, and payloads that came with them.
@@ -305,13 +305,17 @@ pub enum TraceOutcome {
     Base(TraceSegment, HeaderFacts),
     /// Evidence.
     Conflict(Blob),
+    /// Signatures of linked handovers.
+    HandoverPart(u32, Option<Fault>),
 }
 
 impl TraceOutcome {
     fn new(outcome: &Outcome) -> Self {
         let frames = |frames: &[BodyFrame]| frames.iter().map(TraceFrame::new).collect();
+        let links = |links: &[HandoverLink]| links.iter().map(TraceLink::new).collect();
         match outcome {
-            Outcome::Handovers { links, fault } => Self::Handovers(links.iter().map(TraceLink::new).collect(), *fault),
+            Outcome::Handovers { links: proven, ahead, fault } => Self::Handovers(links(proven), links(ahead), *fault),
+            Outcome::HandoverPart { proven, fault } => Self::HandoverPart(*proven, *fault),
             Outcome::Tip(check, bytes) => Self::Tip(*check, Blob::whole(bytes)),
             Outcome::Segment { segment, frames: with } => Self::Segment(TraceSegment::new(segment), frames(with)),
             Outcome::Bodies(all) => Self::Bodies(frames(all)),
@@ -325,10 +329,13 @@ impl TraceOutcome {
 
     fn stand_in(self, memory: &mut Memory) -> Option<Outcome> {
         Some(match self {
-            Self::Handovers(links, fault) => {
-                let links: Option<Vec<HandoverLink>> = links.into_iter().map(|link| link.stand_in(memory)).collect();
-                Outcome::Handovers { links: links?, fault }
+            Self::Handovers(proven, ahead, fault) => {
+                let mut links = |links: Vec<TraceLink>| -> Option<Vec<HandoverLink>> {
+                    links.into_iter().map(|link| link.stand_in(memory)).collect()
+                };
+                Outcome::Handovers { links: links(proven)?, ahead: links(ahead)?, fault }
             }
+            Self::HandoverPart(proven, fault) => Outcome::HandoverPart { proven, fault },
             Self::Tip(check, bytes) => Outcome::Tip(check, bytes.stand_in(memory)?),
             Self::Segment(segment, frames) => {
                 Outcome::Segment { segment: segment.stand_in(memory)?, frames: stand_ins(frames, memory)? }

@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::handovers::{prove_ahead, run_handover_part, run_handovers};
 use super::verdict::{Claim, HandoverLink, Outcome, Verdict};
 use crate::chain::{
     Chain, CheckError, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
 };
 use crate::hash::Hash;
 use crate::ids::{Height, JobId};
-use crate::limits::{MAX_HANDOVER_BYTES, MAX_HANDOVERS};
 use crate::ranges::HeightRange;
 use crate::state::{PLACEHOLDER, Prefix, StateForm, StateItem, decode_state};
 use crate::wire::{BodyFrame, Sections, decode_bodies, split_payloads};
@@ -32,6 +32,16 @@ pub enum Task {
         from: EpochRef,
         /// The answer: length-prefixed handovers.
         bytes: Bytes,
+    },
+    /// The signatures of some handovers of an answer that was [linked](Outcome::Handovers) by hash: any part of it, in any
+    /// order, on any thread.
+    HandoverPart {
+        /// A trusted epoch below, whose keys may be the same.
+        known: EpochRef,
+        /// The epoch whose end the first of them proves, linked to a trusted one.
+        from: EpochRef,
+        /// Handovers that follow each other by their hashes.
+        links: Vec<HandoverLink>,
     },
     /// A finalized tip.
     Tip {
@@ -106,7 +116,10 @@ impl Task {
     /// Does the work here and now: for bytes that came another way than as an answer to the machine, such as those of a
     /// snapshot file. What it proves is the same.
     pub fn prove<C: Chain>(self, chain: &C) -> Result<Outcome, CheckError> {
-        Job::new(JobId::FIRST, self).run(chain).into_outcome()
+        match Job::new(JobId::FIRST, self).run(chain).into_outcome()? {
+            Outcome::Handovers { links, ahead, fault } => Ok(prove_ahead(chain, links, ahead, fault)),
+            outcome => Ok(outcome),
+        }
     }
 }
 
@@ -129,6 +142,9 @@ impl Job {
     pub fn claim(&self) -> Claim {
         match &self.task {
             Task::Handovers { from, .. } => Claim::Handovers { from: from.epoch() },
+            Task::HandoverPart { from, links, .. } => {
+                Claim::HandoverPart { from: from.epoch(), count: u32::try_from(links.len()).unwrap_or(u32::MAX) }
+            }
             Task::Tip { epoch, .. } => Claim::Tip { epoch: epoch.epoch() },
             Task::Segment { epoch, claim, .. } => Claim::Segment { epoch: epoch.epoch(), claim: *claim },
             Task::Bodies { segment, range, .. } => Claim::Bodies { last_id: segment.last_id(), range: *range },
@@ -151,7 +167,7 @@ impl Job {
     pub fn height(&self) -> Height {
         match &self.task {
             // An epoch's end is needed when its blocks are; where they are few, the next ones are as near.
-            Task::Handovers { from, .. } => from.range().first(),
+            Task::Handovers { from, .. } | Task::HandoverPart { from, .. } => from.range().first(),
             Task::Segment { claim, .. } | Task::Follow { claim, .. } => claim.range.first(),
             Task::Bodies { range, .. } => range.first(),
             Task::Tip { .. } | Task::State { .. } | Task::Base { .. } | Task::Conflict { .. } => Height::ZERO,
@@ -168,6 +184,9 @@ impl Job {
             | Task::Follow { bytes, .. }
             | Task::State { bytes, .. }
             | Task::Base { bytes, .. } => bytes.len(),
+            Task::HandoverPart { links, .. } => {
+                links.iter().map(|link| link.bytes.len()).fold(0, usize::saturating_add)
+            }
             Task::Conflict { .. } => 0,
         }
     }
@@ -176,6 +195,7 @@ impl Job {
     pub fn run<C: Chain>(&self, chain: &C) -> Verdict {
         let (outcome, quorum_checks) = match &self.task {
             Task::Handovers { from, bytes } => run_handovers(chain, from, bytes),
+            Task::HandoverPart { known, from, links } => run_handover_part(chain, known, from, links),
             Task::Tip { epoch, bytes } => match run_tip(chain, epoch, bytes) {
                 Ok(check) => (Ok(Outcome::Tip(check, bytes.clone())), u32::from(matches!(check, TipCheck::Final(_)))),
                 Err(fault) => (Err(fault), 1),
@@ -206,50 +226,6 @@ fn counted(result: Result<(Outcome, u32), CheckError>) -> (Result<Outcome, Check
         Ok((outcome, checks)) => (Ok(outcome), checks),
         Err(fault) => (Err(fault), 1),
     }
-}
-
-fn run_handovers<C: Chain>(chain: &C, from: &EpochRef, bytes: &Bytes) -> (Result<Outcome, CheckError>, u32) {
-    let mut links: Vec<HandoverLink> = Vec::new();
-    let mut checks: u32 = 0;
-    let mut sections = Sections::new(bytes.clone());
-    let mut failed = bytes.is_empty().then_some(CheckError::False(Fault::Malformed));
-    while !sections.is_empty() && failed.is_none() {
-        let trusted = links.last().map_or(from, |link| &link.epoch).clone();
-        checks = checks.saturating_add(1);
-        match next_handover(chain, &trusted, &mut sections, links.len()) {
-            Ok(link) => links.push(link),
-            Err(error) => failed = Some(error),
-        }
-    }
-    match failed {
-        Some(error) if links.is_empty() => (Err(error), checks),
-        // Where this host could not tell, the rest is asked for again.
-        failed => (Ok(Outcome::Handovers { links, fault: failed.and_then(CheckError::fault) }), checks),
-    }
-}
-
-fn next_handover<C: Chain>(
-    chain: &C,
-    trusted: &EpochRef,
-    sections: &mut Sections,
-    taken: usize,
-) -> Result<HandoverLink, CheckError> {
-    let bytes = sections.take().ok_or(Fault::Malformed)?;
-    if bytes.len() > MAX_HANDOVER_BYTES as usize || taken >= MAX_HANDOVERS as usize {
-        return Err(Fault::Oversize.into());
-    }
-    let (next, facts) = chain.verify_handover(trusted.decoded(chain)?, &bytes)?;
-    let follows = facts.epoch.is_next_of(trusted.epoch()) && facts.range.first().is_next_of(trusted.range().last());
-    if !follows {
-        return Err(Fault::BadEpoch.into());
-    }
-    Ok(HandoverLink {
-        ended: trusted.epoch(),
-        boundary: trusted.range().last(),
-        boundary_id: facts.boundary_id,
-        epoch: EpochRef::proven(facts, next),
-        bytes,
-    })
 }
 
 fn run_tip<C: Chain>(chain: &C, epoch: &EpochRef, bytes: &Bytes) -> Result<TipCheck, CheckError> {

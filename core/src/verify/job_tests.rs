@@ -41,8 +41,15 @@ impl Chain for Toy {
         false
     }
 
-    fn decode_epoch(&self, epoch: &[u8]) -> Result<u8, CheckError> {
+    fn decode_epoch(&self, epoch: &[u8], _: Option<&u8>) -> Result<u8, CheckError> {
         epoch.first().copied().ok_or(Fault::BadEpoch.into())
+    }
+
+    fn link_handover(&self, _: &[u8], handover: &[u8]) -> Result<HandoverFacts, CheckError> {
+        let &[_, begins, first, last, ..] = handover else { return Err(Fault::Malformed.into()) };
+        let range = heights(first, last)?;
+        let boundary_id = id(range.first().prev().unwrap_or_default());
+        Ok(HandoverFacts { boundary_id, epoch: Epoch::new(begins.into()), range, bytes: vec![begins].into() })
     }
 
     fn verify_handover(&self, epoch: &u8, handover: &[u8]) -> Result<(u8, HandoverFacts), CheckError> {
@@ -195,7 +202,7 @@ fn handovers_prove_one_epoch_after_the_other() {
         assert_eq!((verdict.job(), verdict.claim()), (job.id(), Claim::Handovers { from: Epoch::ZERO }));
         let checks = verdict.quorum_checks();
         match verdict.into_outcome() {
-            Ok(Outcome::Handovers { links, fault }) => (Ok(links), fault, checks),
+            Ok(Outcome::Handovers { links, ahead, fault }) if ahead.is_empty() => (Ok(links), fault, checks),
             Ok(other) => panic!("{other:?}"),
             Err(fault) => (Err(fault), None, checks),
         }
@@ -208,13 +215,13 @@ fn handovers_prove_one_epoch_after_the_other() {
     assert_eq!((epoch.epoch(), epoch.range(), &bytes[..]), (Epoch::new(2), range(111, 120), &[1, 2, 111, 120][..]));
 
     // The next number, right above the last height, and signed by the epoch that ends.
-    for (wrong, fault) in [
-        ([0, 2, 101, 110], Fault::BadEpoch),
-        ([0, 1, 102, 110], Fault::BadEpoch),
-        ([0, 1, 100, 110], Fault::BadEpoch),
-        ([1, 2, 101, 110], Fault::BadCertificate),
+    for (wrong, fault, checks) in [
+        ([0, 2, 101, 110], Fault::BadEpoch, 0),
+        ([0, 1, 102, 110], Fault::BadEpoch, 0),
+        ([0, 1, 100, 110], Fault::BadEpoch, 0),
+        ([1, 1, 101, 110], Fault::BadCertificate, 1),
     ] {
-        assert_eq!(run(&[&wrong], &[]), (Err(CheckError::False(fault)), None, 1), "{wrong:?}");
+        assert_eq!(run(&[&wrong], &[]), (Err(CheckError::False(fault)), None, checks), "{wrong:?}");
     }
     // What comes before a false one is proven all the same, what comes after is not looked at.
     let (links, fault, checks) = run(&[&[0, 1, 101, 110], &[0, 2, 111, 120], &[1, 2, 111, 120]], &[]);
@@ -224,16 +231,78 @@ fn handovers_prove_one_epoch_after_the_other() {
     assert_eq!(run(&[], &[]), (Err(CheckError::False(Fault::Malformed)), None, 0));
 }
 
+/// Handovers of epochs of one height each, from the end of the first epoch on.
+fn short_epochs(count: u8) -> Vec<Vec<u8>> {
+    (0..count).map(|n| vec![n, n + 1, 101 + n, 101 + n]).collect()
+}
+
+fn answer(handovers: &[Vec<u8>]) -> Bytes {
+    let parts: Vec<&[u8]> = handovers.iter().map(Vec::as_slice).collect();
+    sections(&parts, &[])
+}
+
+#[test]
+fn a_long_answer_is_linked_first_and_proven_in_parts() {
+    let linked = |handovers: &[Vec<u8>]| {
+        let job = Job::new(JobId::FIRST, Task::Handovers { from: epoch(), bytes: answer(handovers) });
+        let verdict = job.run(&Toy);
+        match verdict.outcome().clone() {
+            Ok(Outcome::Handovers { links, ahead, fault }) => (links, ahead, fault, verdict.quorum_checks()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let honest = short_epochs(20);
+    let (links, ahead, fault, checks) = linked(&honest);
+    assert_eq!((links.len(), ahead.len(), fault, checks), (1, 19, None, 1), "the first hangs on a trusted set");
+    // A part proves what it was given, whether or not the others are.
+    let part = |from: usize, links: &[HandoverLink]| {
+        let task = Task::HandoverPart { known: epoch(), from: ahead[from].epoch.clone(), links: links.to_vec() };
+        let job = Job::new(JobId::FIRST, task);
+        let claim = Claim::HandoverPart { from: Epoch::new(from as u64 + 2), count: links.len() as u32 };
+        assert_eq!((job.claim(), job.height()), (claim, ahead[from].epoch.range().first()));
+        let verdict = job.run(&Toy);
+        (verdict.outcome().clone(), verdict.quorum_checks())
+    };
+    assert_eq!(part(9, &ahead[10..14]), (Ok(Outcome::HandoverPart { proven: 4, fault: None }), 4));
+    // Another epoch's signatures.
+    let fault = Some(Fault::BadCertificate);
+    assert_eq!(part(8, &ahead[10..14]), (Ok(Outcome::HandoverPart { proven: 0, fault }), 1));
+    let mut mixed = ahead[10..12].to_vec();
+    mixed.push(ahead[15].clone());
+    assert_eq!(part(9, &mixed), (Ok(Outcome::HandoverPart { proven: 2, fault }), 3));
+
+    // A broken link costs no check of what comes behind it.
+    let mut torn = honest.clone();
+    torn[1] = vec![1, 3, 102, 102];
+    let (links, ahead, fault, checks) = linked(&torn);
+    assert_eq!((links.len(), ahead.len(), fault, checks), (1, 0, Some(Fault::BadEpoch), 1));
+    // Where the first is made up nothing else is looked at.
+    let mut forged = honest.clone();
+    forged[0][0] = 9;
+    let verdict = Job::new(JobId::FIRST, Task::Handovers { from: epoch(), bytes: answer(&forged) }).run(&Toy);
+    assert_eq!(verdict.outcome(), &Err(CheckError::False(Fault::BadCertificate)));
+    assert_eq!(verdict.quorum_checks(), 1);
+    // Without a machine all of it is proven at once.
+    let mut late = honest.clone();
+    late[13][0] = 9;
+    match (Task::Handovers { from: epoch(), bytes: answer(&late) }).prove(&Toy) {
+        Ok(Outcome::Handovers { links, ahead, fault: Some(Fault::BadCertificate) }) => {
+            assert_eq!((links.len(), ahead.len()), (13, 0));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn handovers_are_bounded_in_number_and_size() {
     let prove = |parts: &[Vec<u8>]| {
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         match (Task::Handovers { from: epoch(), bytes: sections(&parts, &[]) }).prove(&Toy) {
-            Ok(Outcome::Handovers { links, fault }) => (links.len(), fault),
+            Ok(Outcome::Handovers { links, ahead, fault }) if ahead.is_empty() => (links.len(), fault),
             other => (0, other.unwrap_err().fault()),
         }
     };
-    let many: Vec<Vec<u8>> = (0..=MAX_HANDOVERS as u8).map(|n| vec![n, n + 1, 101 + n, 101 + n]).collect();
+    let many = short_epochs(MAX_HANDOVERS as u8 + 1);
     assert_eq!(prove(&many[..64]), (64, None));
     assert_eq!(prove(&many), (64, Some(Fault::Oversize)));
     let mut large = vec![0, 1, 101, 110];

@@ -4,9 +4,11 @@
 //! private to it and comes back in the verdict, so that the machine can compare it with what it asked, and an answer
 //! can't be taken for the answer to something else.
 
+mod handovers;
 mod job;
 mod verdict;
 
+pub(crate) use handovers::HANDOVER_PART;
 pub use job::{Job, Task};
 pub use verdict::{Claim, HandoverLink, Outcome, Verdict};
 

@@ -65,6 +65,13 @@ pub enum Claim {
         /// The trusted epoch.
         from: Epoch,
     },
+    /// Signatures of handovers that were linked by hash.
+    HandoverPart {
+        /// The epoch that the first of them ends.
+        from: Epoch,
+        /// How many.
+        count: u32,
+    },
     /// A tip in this epoch.
     Tip {
         /// The newest trusted epoch.
@@ -123,7 +130,17 @@ pub enum Outcome {
     Handovers {
         /// What was proven, in order.
         links: Vec<HandoverLink>,
+        /// What comes behind them in the same answer and is linked to them by hash, in order. Its signatures are for jobs of
+        /// their own, so that several threads can check a long answer.
+        ahead: Vec<HandoverLink>,
         /// Why the answer ended early.
+        fault: Option<Fault>,
+    },
+    /// Signatures of linked handovers.
+    HandoverPart {
+        /// How many hold, from the first on.
+        proven: u32,
+        /// What is wrong with the next one, where not all hold.
         fault: Option<Fault>,
     },
     /// A tip, or the news that it belongs to another epoch, and the bytes that say so.
@@ -157,7 +174,7 @@ pub enum Outcome {
     Conflict(Bytes),
 }
 
-/// A proven handover.
+/// A handover, proven or at least linked by hash to one that is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HandoverLink {
     /// The epoch that ended.

@@ -245,7 +245,7 @@ fn link_in<C: Chain>(
         return Err(refused(Fault::Oversize.into()));
     }
     match (Task::Handovers { from, bytes: bytes.into() }).prove(chain) {
-        Ok(Outcome::Handovers { mut links, fault: None }) if links.len() == 1 => {
+        Ok(Outcome::Handovers { mut links, fault: None, .. }) if links.len() == 1 => {
             links.pop().ok_or_else(|| refused(Fault::Malformed.into()))
         }
         Ok(Outcome::Handovers { fault: Some(fault), .. }) => Err(refused(fault.into())),

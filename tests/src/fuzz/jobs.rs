@@ -150,7 +150,7 @@ fn check(outcome: &Outcome) {
                 }
             }
         }
-        Outcome::Conflict(_) => panic!("nobody asked for that"),
+        Outcome::Conflict(_) | Outcome::HandoverPart { .. } => panic!("nobody asked for that"),
     }
 }
 

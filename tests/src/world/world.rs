@@ -380,6 +380,8 @@ impl World {
                 // One that a thread is at already is not run twice.
                 if !self.running.contains(&job.id()) {
                     self.queued.insert((job.height(), job.id()), (self.jobs, job));
+                } else if self.says_begun {
+                    self.later(self.now, Happening::Begun(job.id()));
                 }
                 self.run_jobs();
             }

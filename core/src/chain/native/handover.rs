@@ -10,6 +10,7 @@ use super::finality::FinalityProof;
 use super::header::Header;
 use super::rules::EpochContext;
 use crate::chain::{Fault, HandoverFacts};
+use crate::hash::Hash;
 use crate::limits::MAX_HANDOVER_BYTES;
 
 /// Proves one epoch to whoever trusts the one before.
@@ -44,6 +45,28 @@ impl Handover {
     /// Decodes a handover; nothing is checked.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         codec::decode(bytes, MAX_HANDOVER_BYTES as usize)
+    }
+
+    /// Checks by hashes and numbers that this ends the encoded `epoch`, which may not be proven yet, and that the set which
+    /// comes along is the one that the header names. Says what comes next, without looking at a key or a signature.
+    pub(super) fn link(self, chain_id: Hash, epoch: &[u8]) -> Result<HandoverFacts, Fault> {
+        if self.header.chain_id != chain_id {
+            return Err(Fault::WrongChain);
+        }
+        let ended = ClaimedEpoch::decode(epoch)?;
+        let follows = self.header.epoch == ended.epoch
+            && self.header.height == ended.range.last()
+            && self.header.epoch_hash == EpochInfo::hash_of(epoch)
+            && self.header.next_epoch_hash == Some(EpochInfo::hash_of(&self.next));
+        if !follows {
+            return Err(Fault::BadEpoch);
+        }
+        let next = ClaimedEpoch::decode(&self.next)?;
+        if !next.epoch.is_next_of(ended.epoch) || !next.range.first().is_next_of(ended.range.last()) {
+            return Err(Fault::BadEpoch);
+        }
+        let boundary_id = self.header.id();
+        Ok(HandoverFacts { boundary_id, epoch: next.epoch, range: next.range, bytes: self.next.into() })
     }
 
     /// Checks that `epoch` ended with this header and that the set which it names comes next, and returns that epoch

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::advert::Advert;
 use super::anchor::{AnchorFacts, AnchorPoint};
 use super::assemble::assemble;
-use super::epoch::EpochInfo;
+use super::epoch::{ClaimedEpoch, EpochInfo};
 use super::evidence::ConflictEvidence;
 use super::genesis::Genesis;
 use super::handover::Handover;
@@ -55,9 +55,14 @@ impl Chain for NativeChain {
         true
     }
 
-    fn decode_epoch(&self, epoch: &[u8]) -> Result<EpochContext, CheckError> {
-        let (info, hash) = (EpochInfo::decode(epoch)?, EpochInfo::hash_of(epoch));
+    fn decode_epoch(&self, epoch: &[u8], before: Option<&EpochContext>) -> Result<EpochContext, CheckError> {
+        let info = ClaimedEpoch::decode(epoch)?.check(before.map(EpochContext::validators))?;
+        let hash = EpochInfo::hash_of(epoch);
         Ok(EpochContext::of_chain(self.chain_id, self.genesis_id, info, hash))
+    }
+
+    fn link_handover(&self, epoch: &[u8], handover: &[u8]) -> Result<HandoverFacts, CheckError> {
+        Ok(Handover::decode(handover)?.link(self.chain_id, epoch)?)
     }
 
     fn verify_handover(

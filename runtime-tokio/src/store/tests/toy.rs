@@ -65,8 +65,12 @@ impl Chain for ToyChain {
         false
     }
 
-    fn decode_epoch(&self, _: &[u8]) -> Result<(), CheckError> {
+    fn decode_epoch(&self, _: &[u8], _: Option<&()>) -> Result<(), CheckError> {
         Ok(())
+    }
+
+    fn link_handover(&self, _: &[u8], _: &[u8]) -> Result<HandoverFacts, CheckError> {
+        Err(Fault::Host(0).into())
     }
 
     fn verify_handover(&self, _: &(), _: &[u8]) -> Result<((), HandoverFacts), CheckError> {

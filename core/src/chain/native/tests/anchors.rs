@@ -52,7 +52,7 @@ fn checkpoint_fits_its_epoch_and_chain() {
     let facts = check(checkpoint(&net, 25)).unwrap();
     assert_eq!((facts.height, facts.id), (height(25), net.header(25).id()));
     assert_eq!((facts.epoch.epoch(), facts.epoch.range()), (Epoch::new(1), range(21, 40)));
-    assert_eq!(net.chain().decode_epoch(facts.epoch.bytes()), Ok(net.context(1)));
+    assert_eq!(net.chain().decode_epoch(facts.epoch.bytes(), None), Ok(net.context(1)));
     let of = |header: &Header, epoch: usize| {
         TrustAnchor::Checkpoint(Checkpoint { header: header.clone(), epoch: net.epochs[epoch].clone() }.into())
     };
@@ -75,7 +75,7 @@ fn no_ratchet_behind_the_anchor() {
     let net = Net::new(&Shape::default());
     let facts = checkpoint(&net, 25).check(&net.genesis, UnixMillis::new(GENESIS_MS), false).unwrap();
     let chain = NativeChain::with_anchor(&net.genesis, &facts);
-    let epoch = chain.decode_epoch(facts.epoch.bytes()).unwrap();
+    let epoch = chain.decode_epoch(facts.epoch.bytes(), None).unwrap();
     // Old keys can sign another past: a rival of the block right below the anchor, with a certificate that holds.
     let rival = with(net.header(24), |header| header.state_root = Hash::from_bytes([66; 32]));
     let proof = net.double_of(&rival);
@@ -109,7 +109,7 @@ fn an_anchor_at_the_epochs_end_is_the_boundary() {
     let net = Net::new(&Shape::default());
     let facts = checkpoint(&net, 40).check(&net.genesis, UnixMillis::new(GENESIS_MS), false).unwrap();
     let chain = NativeChain::with_anchor(&net.genesis, &facts);
-    let epoch = chain.decode_epoch(facts.epoch.bytes()).unwrap();
+    let epoch = chain.decode_epoch(facts.epoch.bytes(), None).unwrap();
     assert_eq!(chain.verify_handover(&epoch, &net.handover(1).encode()).unwrap().1.boundary_id, facts.id);
     // The anchor's own validators, later, for another boundary and a set of their choice.
     let next = EpochInfo::new(Epoch::new(2), range(41, 60), set(&keys("attacker", 4), &[1; 4]));

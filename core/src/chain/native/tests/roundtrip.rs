@@ -7,7 +7,7 @@ use crate::chain::{Chain, CheckError, Fault, TipCheck};
 fn a_whole_chain_verifies_from_genesis() {
     let net = Net::new(&Shape::default());
     let chain = net.chain();
-    let mut epoch = chain.decode_epoch(&net.genesis.epoch().encode()).unwrap();
+    let mut epoch = chain.decode_epoch(&net.genesis.epoch().encode(), None).unwrap();
     let mut parent = net.genesis.id();
     for (index, info) in net.epochs.iter().enumerate() {
         let (first, last) = (info.range().first().get().max(1), info.range().last().get());
@@ -28,7 +28,7 @@ fn a_whole_chain_verifies_from_genesis() {
         assert_eq!(facts.boundary_id, parent);
         let tip = chain.verify_tip(&epoch, &net.tip(last).encode()).unwrap();
         assert!(matches!(tip, TipCheck::Final(facts) if facts.id == parent && facts.height == height(last)));
-        epoch = chain.decode_epoch(&facts.bytes).unwrap();
+        epoch = chain.decode_epoch(&facts.bytes, None).unwrap();
         assert_eq!(next, epoch);
         let other = chain.verify_tip(&epoch, &net.tip(last).encode()).unwrap();
         assert_eq!(other, TipCheck::OtherEpoch(info.epoch()));
