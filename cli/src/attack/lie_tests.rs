@@ -1,4 +1,4 @@
-use hotstuff2_sync::chain::{Chain as _, Fault, SegmentClaim, SegmentEnd};
+use hotstuff2_sync::chain::{Chain as _, CheckError, Fault, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::wire::{decode_bodies, split_payloads};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
@@ -36,12 +36,12 @@ fn faults(lie: Option<Lie>) -> Vec<Option<Fault>> {
         let handover = Sections::new(ask(Request::Handovers { from: Epoch::ZERO, max: 1 })).take().unwrap();
         native.verify_handover(&epoch, &handover).map(drop)
     };
-    let segment = || {
+    let segment = || -> Result<(), CheckError> {
         let mut sections = Sections::new(ask(Request::Segment { range, certified: true, audit: false, bodies: 0 }));
         let segment = sections.take().ok_or(Fault::Malformed)?;
         native.verify_segment(&epoch, &claim, &segment, &[]).map(drop)
     };
-    let bodies = || {
+    let bodies = || -> Result<(), CheckError> {
         let headers = chain.segment(range, SegmentEnd::Certified).unwrap();
         let lens = headers.facts(0).unwrap().payload_lens;
         let frames = decode_bodies(ask(Request::Bodies { range, max_bytes: 1 << 20 }), range.first(), &lens)?;
@@ -49,7 +49,8 @@ fn faults(lie: Option<Lie>) -> Vec<Option<Fault>> {
             .zip(1..)
             .try_for_each(|(payload, height)| native.check_payload(&headers, Height::new(height), payload))
     };
-    vec![handovers().err(), segment().err(), bodies().err()]
+    let found = [handovers().err(), segment().err(), bodies().err()];
+    found.map(|error| error.and_then(CheckError::fault)).into()
 }
 
 #[test]

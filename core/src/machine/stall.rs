@@ -10,6 +10,7 @@
 //! refuses a call only what the host does counts, since the rest has to wait for it. Events, progress, metrics, estimates
 //! and the patience of programs all go by this one judge ([`Machine::stall`]).
 
+use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
 use crate::calls::{StateCall, StateWork};
@@ -22,12 +23,17 @@ use crate::machine::reason::{Stall, StallReason, StallStep};
 use crate::machine::state::{Call, Machine, Phase, Timer};
 use crate::peers::Peer;
 use crate::requests::Kind;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// Where there is nobody to ask that is said again after pauses that double, up to this.
 const MAX_REMINDER: Duration = Duration::from_secs(60);
 /// Doublings after which that is reached, whatever the first pause.
 const MAX_DOUBLINGS: u32 = 10;
+
+/// Samples of the applied height that the rate is taken from.
+const RATE_SAMPLES: usize = 16;
+/// Time between two such samples: the rate is that of the last four seconds.
+const RATE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the watch knows of the past.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,12 +46,42 @@ pub(super) struct Watch {
     checks: u32,
     /// Time at the goal, or stopped.
     idle: Duration,
+    /// Microseconds that were spent waiting, by what for.
+    waits: BTreeMap<Bottleneck, u64>,
+    /// What the time until the next input is spent on.
+    waiting_for: Bottleneck,
+    /// Applied heights in [`Machine::working_time`].
+    samples: VecDeque<(Instant, Height)>,
 }
 
 impl Watch {
     /// A watch that begins now.
     pub(super) fn new(now: Instant) -> Self {
-        Self { progressed_at: now, told: None, checks: 0, idle: Duration::ZERO }
+        Self {
+            progressed_at: now,
+            told: None,
+            checks: 0,
+            idle: Duration::ZERO,
+            waits: BTreeMap::new(),
+            waiting_for: Bottleneck::Peers,
+            samples: VecDeque::new(),
+        }
+    }
+
+    /// Time has passed on the way to the goal.
+    pub(super) fn waited(&mut self, time: Duration) {
+        let wait = self.waits.entry(self.waiting_for).or_default();
+        *wait = wait.saturating_add(micros(time));
+    }
+
+    /// What the sync waited for most, so far.
+    pub(super) fn bottleneck(&self) -> Bottleneck {
+        self.waits.iter().max_by_key(|&(_, &time)| time).map_or(self.waiting_for, |(&class, _)| class)
+    }
+
+    /// Blocks go on from elsewhere: the rate is measured anew.
+    pub(super) fn restart_rate(&mut self) {
+        self.samples.clear();
     }
 
     /// Time has passed in which there was nothing to do.
@@ -84,12 +120,31 @@ impl Machine {
         }
     }
 
+    /// Notes how many blocks are applied now, for the rate that is shown.
+    fn sample(&mut self) {
+        let (now, samples) = (self.working_time(), &mut self.watch.samples);
+        let due = samples.back().is_none_or(|&(at, _)| now.since(at) >= RATE_INTERVAL);
+        if due {
+            samples.push_back((now, self.applied));
+            if samples.len() > RATE_SAMPLES {
+                samples.pop_front();
+            }
+        }
+    }
+
+    /// Blocks a second over the last samples.
+    pub(super) fn blocks_per_second(&self) -> u64 {
+        let Some(&(since, from)) = self.watch.samples.front() else { return 0 };
+        let blocks = self.applied.above(from).saturating_mul(1_000_000);
+        blocks.checked_div(micros(self.working_time().since(since))).unwrap_or(0)
+    }
+
     /// Notes what the sync waits for now.
     pub(super) fn keep_watch(&mut self) {
         let blocks = self.calls.values().filter(|pending| !matches!(pending.call, Call::Store(_))).count();
         let nothing_else = self.requests.len() == 0 && self.jobs.is_empty();
         let nobody = self.peers.active().next().is_none();
-        self.waiting_for = if blocks >= APPLY_CALLS || (!self.calls.is_empty() && nothing_else) {
+        self.watch.waiting_for = if blocks >= APPLY_CALLS || (!self.calls.is_empty() && nothing_else) {
             Bottleneck::Apply
         } else if nobody {
             Bottleneck::Peers

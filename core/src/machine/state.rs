@@ -1,7 +1,6 @@
 //! The machine's state, its making and its getters.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use core::time::Duration;
 
 use crate::bandwidth::BandwidthAllocator;
 use crate::budget::Budget;
@@ -15,21 +14,17 @@ use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::fast::Fast;
 use crate::machine::forecast::Forecast;
 use crate::machine::jobs::Jobs;
-use crate::machine::output::{Bottleneck, Output, PeerReport, Position, Progress, StateProgress};
+use crate::machine::output::{Output, PeerReport, Position, Progress, StateProgress};
 use crate::machine::stall::Watch;
 use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
 use crate::rng::Rng;
 use crate::strategy::{Blocks, Epochs};
-use crate::time::{Instant, UnixMillis, micros};
+use crate::time::{Instant, UnixMillis};
 use crate::timers::Timers;
 
 /// Share of the memory budget that is kept for the head of line: one eighth holds several of the largest requests. Never
 /// less than the largest block, or that block could not be asked for again while later ones fill the budget.
 const HEAD_SHARE_OF_BUDGET: u64 = 8;
-/// Samples of the applied height that the rate is taken from.
-const RATE_SAMPLES: usize = 16;
-/// Time between two such samples: the rate is that of the last four seconds.
-const RATE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Peers that [`Progress`] lists: it is made often, and must not grow with the number of connections.
 const MAX_REPORTED: usize = 128;
@@ -196,10 +191,6 @@ pub struct Machine {
     pub(super) watch: Watch,
     pub(super) forecast: Forecast,
     pub(super) counters: Counters,
-    pub(super) waits: BTreeMap<Bottleneck, u64>,
-    pub(super) waiting_for: Bottleneck,
-    /// Applied heights in [`Machine::working_time`].
-    pub(super) samples: VecDeque<(Instant, Height)>,
 }
 
 /// Why a machine can't be made.
@@ -294,9 +285,6 @@ impl Machine {
             watch: Watch::new(now),
             forecast: Forecast::default(),
             counters: Counters::default(),
-            waits: BTreeMap::new(),
-            waiting_for: Bottleneck::Peers,
-            samples: VecDeque::new(),
         })
     }
 
@@ -350,7 +338,7 @@ impl Machine {
             remaining: eta.map(|eta| eta.likely),
             eta,
             stall,
-            bottleneck: self.bottleneck(),
+            bottleneck: self.watch.bottleneck(),
             idle: self.idle(),
             payload_bytes: self.counters.payload_bytes,
             useful_bytes: self.counters.useful_bytes,
@@ -395,39 +383,15 @@ impl Machine {
         Some(time).filter(|&time| time != UnixMillis::default())
     }
 
-    /// What the sync waited for most, so far.
-    fn bottleneck(&self) -> Bottleneck {
-        self.waits.iter().max_by_key(|&(_, &time)| time).map_or(self.waiting_for, |(&class, _)| class)
-    }
-
-    pub(super) fn blocks_per_second(&self) -> u64 {
-        let Some(&(since, from)) = self.samples.front() else { return 0 };
-        let blocks = self.applied.above(from).saturating_mul(1_000_000);
-        blocks.checked_div(micros(self.working_time().since(since))).unwrap_or(0)
-    }
-
     /// Takes in the time of an input, and accounts for what the time before it was spent on.
     pub(super) fn advance(&mut self, now: Instant) {
-        let spent = micros(now.since(self.now));
+        let spent = now.since(self.now);
         if self.phase == Phase::Running && self.reached.is_none() {
-            let wait = self.waits.entry(self.waiting_for).or_default();
-            *wait = wait.saturating_add(spent);
+            self.watch.waited(spent);
         } else if self.calls.is_empty() {
-            self.watch.was_idle(Duration::from_micros(spent));
+            self.watch.was_idle(spent);
         }
         self.now = self.now.max(now);
-    }
-
-    /// Notes how many blocks are applied now, for the rate that is shown.
-    pub(super) fn sample(&mut self) {
-        let now = self.working_time();
-        let due = self.samples.back().is_none_or(|&(at, _)| now.since(at) >= RATE_INTERVAL);
-        if due {
-            self.samples.push_back((now, self.applied));
-            if self.samples.len() > RATE_SAMPLES {
-                self.samples.pop_front();
-            }
-        }
     }
 
     pub(super) fn emit(&mut self, event: super::Event) {

@@ -275,7 +275,7 @@ impl Machine {
         // A tip at this very block has its own; blocks above it bring theirs.
         (self.stored_time, self.applied_time) = (UnixMillis::default(), UnixMillis::default());
         self.reached = None;
-        self.samples.clear();
+        self.watch.restart_rate();
         self.forecast.restart();
         self.epochs.forget_below(height);
         self.claims_changed = true;
