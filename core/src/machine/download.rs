@@ -27,7 +27,7 @@ const PRESSING_SHARE: u64 = 4;
 /// … and the head of line is pressing in any case after this time.
 const PRESSING_AFTER: Duration = Duration::from_secs(1);
 /// What nobody was asked for is looked at again after this time.
-pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Things that nobody can be asked for now, after which no more are looked at.
 const MOST_REFUSED: u32 = 16;
 

@@ -16,7 +16,6 @@ use crate::machine::output::{Event, StateProgress};
 use crate::machine::reason::StallReason;
 use crate::machine::stall::counted;
 use crate::machine::state::{Machine, Timer};
-use crate::machine::walking::MEMORY_FACTOR;
 use crate::peers::{Ask, Peer};
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose};
@@ -29,6 +28,8 @@ use crate::wire::Request;
 const OFFER_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that the headers of a cell are expected to have.
 const EXPECTED_BASE_BYTES: u64 = 96 << 10;
+/// Bytes that an answer takes of the memory budget for each of its own: itself, and the records made of it.
+pub(super) const MEMORY_FACTOR: u64 = 2;
 /// Time between two looks at what `Auto` should do.
 const CHOICE_INTERVAL: Duration = Duration::from_secs(1);
 

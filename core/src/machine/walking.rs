@@ -9,7 +9,7 @@ use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, S
 use crate::chain::Finalized;
 use crate::ids::{CallId, PeerId};
 use crate::limits::MAX_STATE_BYTES;
-use crate::machine::fast::serves_state;
+use crate::machine::fast::{MEMORY_FACTOR, serves_state};
 use crate::machine::output::{Event, HaltReason};
 use crate::machine::state::{Call, Machine};
 use crate::peers::{Ask, Peer};
@@ -19,8 +19,6 @@ use crate::strategy::{Blocks, Source, StateWant, Walk};
 use crate::time::{Instant, UnixMillis};
 use crate::wire::Request;
 
-/// Bytes that an answer takes of the memory budget for each of its own: itself, and the records made of it.
-pub(super) const MEMORY_FACTOR: u64 = 2;
 /// Bytes of verified leaves that are worth a batch of the store …
 const STAGE_BYTES: u64 = 4 << 20;
 /// … and this share of the budget, where that is less.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use ed25519_dalek::{Signature, VerifyingKey};
 use hotstuff2_sync::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
-    SegmentEnd, SegmentFacts, TipCheck, TipFacts,
+    AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts,
+    SegmentClaim, SegmentEnd, SegmentFacts, TipCheck, TipFacts,
 };
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};

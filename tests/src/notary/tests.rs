@@ -47,15 +47,30 @@ fn each_rule_of_a_segment_stands_alone() {
     assert_eq!(verify(certified, &bare, &[]), Err(CheckError::False(Fault::NotFinal)));
     let fork = SegmentClaim { end: SegmentEnd::Anchored(Hash::ZERO), ..anchored };
     assert_eq!(verify(fork, &bare, &[]), Err(CheckError::False(Fault::WrongAnchor)));
-    assert_eq!(verify(SegmentClaim { parent: Some(Hash::ZERO), ..certified }, &signed, &[]), Err(CheckError::False(Fault::WrongParent)));
-    assert_eq!(verify(claim(range(5, 21), SegmentEnd::Certified), &signed, &[]), Err(CheckError::False(Fault::WrongRange)));
-    assert_eq!(verify(claim(range(4, 20), SegmentEnd::CertifiedUpTo), &signed, &[]), Err(CheckError::False(Fault::WrongRange)));
+    assert_eq!(
+        verify(SegmentClaim { parent: Some(Hash::ZERO), ..certified }, &signed, &[]),
+        Err(CheckError::False(Fault::WrongParent))
+    );
+    assert_eq!(
+        verify(claim(range(5, 21), SegmentEnd::Certified), &signed, &[]),
+        Err(CheckError::False(Fault::WrongRange))
+    );
+    assert_eq!(
+        verify(claim(range(4, 20), SegmentEnd::CertifiedUpTo), &signed, &[]),
+        Err(CheckError::False(Fault::WrongRange))
+    );
     assert_eq!(verify(certified, &signed, b"x"), Err(CheckError::False(Fault::Malformed)));
-    assert_eq!(verify(SegmentClaim { audit: true, ..certified }, &signed, &[]), Err(CheckError::False(Fault::Malformed)));
+    assert_eq!(
+        verify(SegmentClaim { audit: true, ..certified }, &signed, &[]),
+        Err(CheckError::False(Fault::Malformed))
+    );
     assert_eq!(verify(certified, &[&signed[..], &[0]].concat(), &[]), Err(CheckError::False(Fault::NonCanonical)));
     assert_eq!(verify(certified, &signed[..9], &[]), Err(CheckError::False(Fault::Malformed)));
     // Another notary's signature, and a false one that nobody asked for.
-    assert_eq!(verify(certified, &other.segment(range(5, 20), true), &[]), Err(CheckError::False(Fault::BadCertificate)));
+    assert_eq!(
+        verify(certified, &other.segment(range(5, 20), true), &[]),
+        Err(CheckError::False(Fault::BadCertificate))
+    );
     let mut bent = signed.to_vec();
     *bent.last_mut().unwrap() ^= 1;
     assert_eq!(verify(anchored, &bent, &[]), Err(CheckError::False(Fault::BadCertificate)), "what is stored is served");
@@ -101,5 +116,8 @@ fn two_final_blocks_at_one_height_are_evidence() {
     assert_eq!(chain.evidence(key, &ours, &segment(&fork, 19)), Err(CheckError::False(Fault::NoConflict)));
     assert_eq!(chain.evidence(key, &ours, &anchored(tip(&notary))), Err(CheckError::False(Fault::WrongAnchor)));
     assert_eq!(chain.evidence(key, &ours, &Finalized::Handover(tip(&fork))), Err(CheckError::False(Fault::Malformed)));
-    assert_eq!(NotaryChain::new(Hash::ZERO).verify_tip(key, &tip(&notary)), Err(CheckError::False(Fault::BadCertificate)));
+    assert_eq!(
+        NotaryChain::new(Hash::ZERO).verify_tip(key, &tip(&notary)),
+        Err(CheckError::False(Fault::BadCertificate))
+    );
 }
