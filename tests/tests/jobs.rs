@@ -64,8 +64,8 @@ fn bodies_do_not_wait_behind_all_headers() {
 
 #[test]
 fn a_job_is_timed_from_when_it_begins() {
-    // A dozen jobs of five seconds wait for two threads; each may take six.
-    let config = SyncConfig { job_timeout: SECOND * 6, stall_after: SECOND, ..SyncConfig::default() };
+    // A dozen jobs of five seconds wait for two threads, the last for half a minute; each may take twelve.
+    let config = SyncConfig { job_timeout: SECOND * 12, stall_after: SECOND, ..SyncConfig::default() };
     let mut world = slow_certificates(12_000, Duration::from_micros(5000), config);
     let given_out = Rc::new(Cell::new(0));
     let count = Rc::clone(&given_out);

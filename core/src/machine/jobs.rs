@@ -27,7 +27,7 @@ const MAX_DOUBLINGS: u32 = 5;
 
 /// Time for which threads that were heard of count as at work. Between the end of one job and the news of the next they are
 /// no less so.
-const HEARD_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// A job that is not done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -91,8 +91,9 @@ pub enum StallReason {
     /// A verification job has not come back, and no thread is known to be at it.
     #[error("a verification job is late; it is given out again at its deadline")]
     VerifyLate,
-    /// Threads verify answers. That alone is never told as a stall, however long it takes.
-    #[error("answers are being verified; a job whose time runs out is given out again")]
+    /// Threads verify answers. That is told as a stall only after
+    /// [`job_timeout`](crate::config::SyncConfig::job_timeout) more than any other reason.
+    #[error("answers are being verified, and take long; a job whose time runs out is given out again")]
     Verifying,
     /// The host could not check an answer, for a reason of its chain with this code.
     #[error(

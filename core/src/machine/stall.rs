@@ -16,7 +16,7 @@ use core::time::Duration;
 use crate::calls::{StateCall, StateWork};
 use crate::config::SyncStrategyType;
 use crate::ids::Height;
-use crate::machine::jobs::Verification;
+use crate::machine::jobs::{HEARD_WITHIN, Verification};
 use crate::machine::output::{Bottleneck, Event};
 use crate::machine::plan::APPLY_CALLS;
 use crate::machine::reason::{Stall, StallReason, StallStep};
@@ -224,8 +224,11 @@ impl Machine {
         };
         self.timers.set(Timer::Stall, self.now.after(pause));
         let Some(Stall { reason, since, step, deadline: next }) = self.waiting() else { return };
-        // Threads that are at work within their time are no stall. The watch looks again.
-        if reason == StallReason::Verifying {
+        // Threads that are at work are no stall yet, for as long as one job may take. Until then it is looked at again and
+        // again, as something else may be waited for at any moment.
+        let patience = self.config.stall_after.saturating_add(self.config.job_timeout);
+        if reason == StallReason::Verifying && self.now < since.after(patience) {
+            self.timers.set(Timer::Stall, self.now.after(HEARD_WITHIN.min(pause)).min(since.after(patience)));
             return;
         }
         self.watch.checks = self.watch.checks.saturating_add(1);

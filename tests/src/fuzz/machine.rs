@@ -1,6 +1,6 @@
 //! The machine, by operations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::NativeChain;
@@ -31,7 +31,7 @@ struct World {
     states: Vec<CallId>,
     histories: Vec<CallId>,
     seen_requests: BTreeSet<RequestId>,
-    seen_jobs: BTreeSet<JobId>,
+    seen_jobs: BTreeMap<JobId, Job>,
     applied: Height,
 }
 
@@ -54,7 +54,7 @@ pub fn machine(data: &[u8]) {
         states: Vec::new(),
         histories: Vec::new(),
         seen_requests: BTreeSet::new(),
-        seen_jobs: BTreeSet::new(),
+        seen_jobs: BTreeMap::new(),
         applied: Height::ZERO,
     };
     world.machine.start(world.now, None);
@@ -185,7 +185,9 @@ impl World {
                     self.requests.push((id, request));
                 }
                 Output::Verify(job) => {
-                    assert!(self.seen_jobs.insert(job.id()), "job {:?} came twice", job.id());
+                    // One whose time ran out comes again as it was.
+                    let before = self.seen_jobs.insert(job.id(), job.clone());
+                    assert!(before.is_none_or(|before| before == job), "another job has the id {:?}", job.id());
                     self.jobs.push(job);
                 }
                 Output::Apply(apply) => {
