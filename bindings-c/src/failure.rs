@@ -41,7 +41,8 @@ impl Failure {
     /// Keeps the words for [`last_text`].
     pub(crate) fn remember(&self) {
         // Inside of a character the cut would make the text no UTF-8.
-        let most = self.text.floor_char_boundary(TEXT_BYTES - 1);
+        let longest = self.text.len().min(TEXT_BYTES - 1);
+        let most = (0..=longest).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0);
         let bytes = self.text.bytes().take(most).map(|byte| if byte == 0 { b' ' } else { byte });
         let _ = LAST.try_with(|last| {
             last.iter().zip(bytes.chain([0])).for_each(|(place, byte)| place.set(byte));

@@ -74,11 +74,11 @@ impl Application for Fenced {
     }
 
     fn commit(&mut self) -> Result<(), ExecuteError> {
-        self.call(|inner| inner.commit())
+        self.call(Application::commit)
     }
 
     fn persist(&mut self) -> Result<(), ExecuteError> {
-        self.call(|inner| inner.persist())
+        self.call(Application::persist)
     }
 
     fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {

@@ -1,5 +1,7 @@
 //! Runs every example, as a user would, to its end.
 
+#![allow(clippy::duplicate_mod, reason = "every example is a program of its own, with the module that they share")]
+
 macro_rules! examples {
     ($($name:ident in $file:literal),+ $(,)?) => {
         $(

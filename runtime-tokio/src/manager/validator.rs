@@ -75,13 +75,13 @@ impl SyncBlockValidator {
     /// The block by itself: that its header keeps the rules and has the id and the parent that the block says, and that its
     /// payload is the one that the header names. No certificate is looked at.
     pub async fn validate_block_structure(&self, block: &Block) -> Checked {
-        self.one(block, |checks, block| checks.structure(block)).await
+        self.one(block, Checks::structure).await
     }
 
     /// Whether the block's own proof makes it final. A block without one fails with [`BlockCheckError::NotFinal`]: it may
     /// be proven by one above.
     pub async fn validate_block_signatures(&self, block: &Block) -> Checked {
-        self.one(block, |checks, block| checks.proof(block)).await
+        self.one(block, Checks::proof).await
     }
 
     /// Whether the block follows `parent` by the rules. The parent's own are held against it where its epoch is known.

@@ -105,7 +105,7 @@ impl Notary {
         let mut parts = Vec::new();
         let mut first = from.next();
         while first <= self.tip().height {
-            let cell = grid_cell(first, epoch.range()).map_or(first.plus(GRID), |cell| cell.last());
+            let cell = grid_cell(first, epoch.range()).map_or(first.plus(GRID), HeightRange::last);
             let Some(range) = HeightRange::new(first, cell.min(self.tip().height)) else { break };
             if let Some(part) = self.part(range, &epoch) {
                 parts.push(part);
