@@ -1,6 +1,7 @@
 //! The durable store: verified blocks, handovers, the newest proof of finality, and application state.
 //!
-//! [`BlockStore`] and [`StateStore`] are what a node may bring of its own. [`DiskStore`] is both: a sealed file for
+//! [`BlockStore`] and [`StateStore`] are what a node may bring of its own; [`conformance`] says whether a store of its own
+//! does what a sync needs of it. [`DiskStore`] is both: a sealed file for
 //! each cell of the segment grid, written once and served byte for byte, and an embedded database for the index, the
 //! open tail and the state.
 //!
@@ -20,6 +21,7 @@ mod activate;
 mod base_proof;
 mod cache;
 mod check;
+pub mod conformance;
 mod create;
 mod damage;
 mod db;

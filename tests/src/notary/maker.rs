@@ -120,19 +120,20 @@ impl Notary {
         let (mut wire, mut raw, mut count) = (Vec::new(), Vec::new(), 0u32);
         let mut height = range.first();
         loop {
-            raw.extend_from_slice(self.payload(height)?);
-            count += 1;
-            let ends = height == range.last();
-            if ends || raw.len() >= FRAME_BYTES as usize / 2 {
+            let payload = self.payload(height)?;
+            if count > 0 && raw.len().saturating_add(payload.len()) > FRAME_BYTES as usize {
                 encode_frame(&mut wire, count, &raw);
                 raw.clear();
                 count = 0;
             }
-            if ends {
+            raw.extend_from_slice(payload);
+            count += 1;
+            if height == range.last() {
                 break;
             }
             height = height.next();
         }
+        encode_frame(&mut wire, count, &raw);
         let frames = decode_bodies(wire.into(), range.first(), segment.payload_lens()).ok()?;
         Some(ApplyPart { segment, frames })
     }
