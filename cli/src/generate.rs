@@ -20,7 +20,7 @@ use hotstuff2_sync_tokio::{AppBlock, Executor, wall_clock};
 
 use crate::args::{App, ChainArgs, GenArgs};
 use crate::error::CliError;
-use crate::node::{LedgerApp, copy_store, open_store, require_empty};
+use crate::node::{copy_store, open_ledger, open_store, require_empty};
 use crate::report::{GenReport, Head, ProgressLine, Snapshot, say, write_json};
 use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, write_genesis};
 
@@ -194,7 +194,7 @@ impl Sink {
         let ledger = match app {
             App::None => None,
             App::Ledger => {
-                let ledger = LedgerApp::open(&store, genesis, genesis_file)?;
+                let ledger = open_ledger(&store, genesis, genesis_file)?;
                 Some(Executor::new(Box::new(ledger), store.snapshot_interval()))
             }
         };

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::args::{App, SyncArgs};
 use crate::error::CliError;
 use crate::node::{
-    IDENTITY_FILE, LedgerApp, ShownMetrics, answering, counted, discovery, head_of, header_at, open_or_create,
+    IDENTITY_FILE, ShownMetrics, answering, counted, discovery, head_of, header_at, open_ledger, open_or_create,
     say_families, show_metrics, stop_node, stored_genesis, threads,
 };
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
@@ -167,7 +167,7 @@ fn start(
     let builder = match args.app {
         App::None => builder,
         App::Ledger => {
-            let ledger = LedgerApp::open(store, genesis, genesis_file)?;
+            let ledger = open_ledger(store, genesis, genesis_file)?;
             builder.with_application(Box::new(ledger)).with_staging(Arc::clone(store) as _)
         }
     };

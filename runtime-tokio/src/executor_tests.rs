@@ -40,7 +40,7 @@ struct Seen {
 
 /// Counts no blocks, and writes when it is told to.
 struct Writer {
-    state: KeyValueState<LiveState<NativeChain>>,
+    state: KeyValueState<LiveState<DiskStore<NativeChain>>>,
     store: Arc<DiskStore<NativeChain>>,
     applied: Height,
     seen: Arc<Mutex<Seen>>,

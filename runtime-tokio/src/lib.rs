@@ -15,6 +15,7 @@ pub mod executor;
 mod fence;
 pub mod genesis_file;
 pub mod heal;
+mod key_value;
 mod light_read;
 pub mod manager;
 pub mod monitor;
@@ -38,6 +39,7 @@ pub use discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings, Pe
 pub use driver::{StartError, StateSync, StateSyncError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub use executor::Executor;
 pub use heal::{HealError, HealEvent, Healer};
+pub use key_value::{BlockState, KeyValueApplication};
 pub use light_read::{ReadError, read_state};
 pub use manager::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncStatus, TokioSyncManager};
 pub use monitor::{MetricsCollector, PeerFailureType, SyncErrorType, SyncPerformanceMonitor};

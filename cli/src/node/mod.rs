@@ -11,7 +11,7 @@ mod threads;
 pub(crate) use files::{
     IDENTITY_FILE, copy_store, head_of, header_at, open_or_create, open_store, require_empty, stored_genesis,
 };
-pub(crate) use ledger_app::LedgerApp;
+pub(crate) use ledger_app::open_ledger;
 pub(crate) use metrics::{ShownMetrics, answering, counted, show_metrics};
 pub(crate) use peers::{beside_peers, discovery, say_families};
 pub(crate) use stop::{stop_node, stop_signal};

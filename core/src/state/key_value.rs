@@ -109,7 +109,11 @@ impl<R: StateReader> KeyValueState<R> {
 
     /// The value of `key`.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StateError<R::Error>> {
-        let key_hash = key_hash(key);
+        self.get_at(key_hash(key), key)
+    }
+
+    /// The value of `key`, whose hash is `key_hash`.
+    pub(super) fn get_at(&mut self, key_hash: Hash, key: &[u8]) -> Result<Option<&[u8]>, StateError<R::Error>> {
         let cached = match self.cache.entry(key_hash) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -146,6 +150,14 @@ impl<R: StateReader> KeyValueState<R> {
             };
             records.insert(key_hash(key), record);
         }
+        self.apply_records(records)
+    }
+
+    /// Applies changes by the hashes of their keys and returns the new root. On an error nothing has changed.
+    pub(super) fn apply_records(
+        &mut self,
+        records: BTreeMap<Hash, Option<Record>>,
+    ) -> Result<Hash, StateError<R::Error>> {
         let leaves = records
             .iter()
             .map(|(key_hash, record)| (*key_hash, record.as_ref().map(|record| value_hash(record.value()))))

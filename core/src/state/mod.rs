@@ -39,6 +39,7 @@ mod store;
 mod subtree;
 mod tree;
 mod validation;
+mod view;
 
 pub use answer::{StateAnswer, decode_state};
 pub use builder::{LeafOrderError, PageBuilder};
@@ -55,6 +56,7 @@ pub use store::{MemoryStateStore, StateReader, StateWrites};
 pub use subtree::{encode_state, subtree};
 pub use tree::{EMPTY_ROOT, Tree, TreeError};
 pub use validation::{SnapshotId, StateSnapshot, ValidationError, validate_state_root, validate_state_transition};
+pub use view::KeyValueView;
 
 /// Longest key, in bytes. Keys are names; a longer one belongs into a value. The bound keeps a proof request small.
 pub const MAX_KEY_BYTES: usize = 1 << 10;
@@ -77,5 +79,7 @@ mod proof_tests;
 mod tree_tests;
 #[cfg(test)]
 mod validation_tests;
+#[cfg(test)]
+mod view_tests;
 #[cfg(test)]
 mod walk_tests;

@@ -5,13 +5,15 @@
 //! before they are executed, and because what survives of the journal is a prefix (see `db`), the state may be behind
 //! the blocks after a crash but never ahead of them, and never half-way within a batch.
 
+use std::ops::ControlFlow;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::state::StateWrites;
+use hotstuff2_sync::state::{Prefix, StateReader as _, StateWrites};
 
 use super::db::Space;
 use super::disk::DiskStore;
@@ -61,6 +63,10 @@ pub trait StateStore: Send + Sync + 'static {
     /// The value of `key`.
     fn read(&self, space: StateSpace, key: &[u8]) -> Result<Option<Bytes>, StoreFailure>;
 
+    /// Tells `visit` the records under `prefix` of the state as it is now, in the order of their key hashes, until it breaks
+    /// off.
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure>;
+
     /// Moves the state to `height`: all of `writes`, which have each key once, and the height, or none of it. Durable
     /// with the next append of blocks, or after [`Self::persist`].
     ///
@@ -79,6 +85,10 @@ impl<C: Chain> StateStore for DiskStore<C> {
 
     fn read(&self, space: StateSpace, key: &[u8]) -> Result<Option<Bytes>, StoreFailure> {
         self.db.get(space.space(), key)
+    }
+
+    fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
+        self.live_state()?.scan(prefix, visit)
     }
 
     fn commit(&self, height: Height, writes: &mut dyn Iterator<Item = StateWrite>) -> Result<(), StoreFailure> {

@@ -16,7 +16,7 @@ use super::failure::StoreFailure;
 use super::pin::{Pin, PinnedRows};
 use super::records::{self, SnapshotsRecord, key};
 use super::snapshots::{Snapshot, SnapshotRetention, aside_key, read_aside};
-use super::state::{StateSpace, StateStore as _};
+use super::state::{StateSpace, StateStore};
 
 /// Records that are read in one go. Between two of them a writer may open the database again.
 const SCAN_ROWS: usize = 512;
@@ -56,17 +56,16 @@ impl StateView {
 }
 
 /// The live state of a store, as an application reads it over [`KeyValueState`](hotstuff2_sync::state::KeyValueState).
-#[derive(Debug)]
-pub struct LiveState<C: Chain>(Arc<DiskStore<C>>);
+pub struct LiveState<S: StateStore + ?Sized = dyn StateStore>(Arc<S>);
 
-impl<C: Chain> LiveState<C> {
+impl<S: StateStore + ?Sized> LiveState<S> {
     /// The live state of `store`.
-    pub fn new(store: Arc<DiskStore<C>>) -> Self {
+    pub fn new(store: Arc<S>) -> Self {
         Self(store)
     }
 }
 
-impl<C: Chain> StateReader for LiveState<C> {
+impl<S: StateStore + ?Sized> StateReader for LiveState<S> {
     type Error = StoreFailure;
 
     fn page(&self, key: &PageKey) -> Result<Option<Bytes>, StoreFailure> {
@@ -78,7 +77,13 @@ impl<C: Chain> StateReader for LiveState<C> {
     }
 
     fn scan(&self, prefix: &Prefix, visit: &mut dyn FnMut(Hash, Bytes) -> ControlFlow<()>) -> Result<(), StoreFailure> {
-        self.0.live_state()?.scan(prefix, visit)
+        self.0.scan(prefix, visit)
+    }
+}
+
+impl<S: StateStore + ?Sized> std::fmt::Debug for LiveState<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveState").field("applied", &self.0.applied()).finish_non_exhaustive()
     }
 }
 

@@ -1,10 +1,8 @@
 //! The ledger over the state of the core.
 
-use std::collections::BTreeMap;
-
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::state::{
-    KeyValueState, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, StateError, StateProof, StateReader, StateWrites,
+    KeyValueState, KeyValueView, MAX_KEY_BYTES, Record, StateError, StateProof, StateReader, StateWrites,
 };
 
 use super::transaction::{Transaction, decode};
@@ -45,8 +43,58 @@ pub fn genesis_records(accounts: u32) -> impl Iterator<Item = Record> {
     (0..accounts).filter_map(|account| Record::new(&account_key(account), &START_BALANCE.to_le_bytes()).ok())
 }
 
-/// What a block changes so far: the keys of the state with their new values.
-type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// Executes a block on the state before it.
+///
+/// # Errors
+/// Where the state can't be read; never because of a payload.
+pub fn execute<R: StateReader>(payload: &[u8], state: &mut KeyValueView<'_, R>) -> Result<(), StateError<R::Error>> {
+    for transaction in decode(payload).unwrap_or_default() {
+        match transaction {
+            Transaction::Transfer { from, to, amount } => transfer(state, from, to, amount)?,
+            Transaction::Put { key, value } => {
+                if let Some(key) = entry_key(key) {
+                    set(state, &key, value);
+                }
+            }
+            Transaction::Delete { key } => {
+                if let Some(key) = entry_key(key) {
+                    state.delete(&key);
+                }
+            }
+            Transaction::Memo(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Sets the value of a key, unless it is over its limit: then the transaction does nothing.
+fn set<R: StateReader>(state: &mut KeyValueView<'_, R>, key: &[u8], value: &[u8]) {
+    let _ = state.put(key, value);
+}
+
+fn transfer<R: StateReader>(
+    state: &mut KeyValueView<'_, R>,
+    from: u32,
+    to: u32,
+    amount: u64,
+) -> Result<(), StateError<R::Error>> {
+    if from == to {
+        return Ok(());
+    }
+    let (from, to) = (account_key(from), account_key(to));
+    let paying = balance_of(state.get(&from)?).and_then(|balance| balance.checked_sub(amount));
+    let receiving = balance_of(state.get(&to)?).unwrap_or(0).checked_add(amount);
+    if let (Some(paying), Some(receiving)) = (paying, receiving) {
+        set(state, &from, &paying.to_le_bytes());
+        set(state, &to, &receiving.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// The balance that an account's value is. Only this ledger writes account keys, always with eight bytes.
+fn balance_of(value: Option<&[u8]>) -> Option<u64> {
+    value.and_then(|value| value.try_into().ok()).map(u64::from_le_bytes)
+}
 
 impl<R: StateReader> Ledger<R> {
     /// The ledger that `store` holds.
@@ -78,31 +126,12 @@ impl<R: StateReader> Ledger<R> {
 
     /// Executes a block and returns the state root after it.
     pub fn execute(&mut self, payload: &[u8]) -> Result<Hash, LedgerError<R::Error>> {
-        let mut changes = Changes::new();
-        for transaction in decode(payload).unwrap_or_default() {
-            match transaction {
-                Transaction::Transfer { from, to, amount } => self.transfer(&mut changes, from, to, amount)?,
-                Transaction::Put { key, value } => {
-                    if let Some(key) = entry_key(key)
-                        && value.len() <= MAX_VALUE_BYTES
-                    {
-                        changes.insert(key, Some(value.to_vec()));
-                    }
-                }
-                Transaction::Delete { key } => {
-                    if let Some(key) = entry_key(key) {
-                        changes.insert(key, None);
-                    }
-                }
-                Transaction::Memo(_) => {}
-            }
-        }
-        Ok(self.state.apply(changes.iter().map(|(key, value)| (&key[..], value.as_deref())))?)
+        Ok(self.state.change(|state| execute(payload, state))?)
     }
 
     /// The balance of an account, if it exists.
     pub fn balance(&mut self, account: u32) -> Result<Option<u64>, LedgerError<R::Error>> {
-        self.balance_after(&Changes::new(), &account_key(account))
+        Ok(balance_of(self.state.get(&account_key(account))?))
     }
 
     /// The value of a key of the map.
@@ -150,35 +179,6 @@ impl<R: StateReader> Ledger<R> {
     /// The store, to write to.
     pub fn store_mut(&mut self) -> &mut R {
         self.state.store_mut()
-    }
-
-    fn transfer(
-        &mut self,
-        changes: &mut Changes,
-        from: u32,
-        to: u32,
-        amount: u64,
-    ) -> Result<(), LedgerError<R::Error>> {
-        if from == to {
-            return Ok(());
-        }
-        let (from, to) = (account_key(from), account_key(to));
-        let paying = self.balance_after(changes, &from)?.and_then(|balance| balance.checked_sub(amount));
-        let receiving = self.balance_after(changes, &to)?.unwrap_or(0).checked_add(amount);
-        if let (Some(paying), Some(receiving)) = (paying, receiving) {
-            changes.insert(from.to_vec(), Some(paying.to_le_bytes().to_vec()));
-            changes.insert(to.to_vec(), Some(receiving.to_le_bytes().to_vec()));
-        }
-        Ok(())
-    }
-
-    fn balance_after(&mut self, changes: &Changes, key: &[u8; 5]) -> Result<Option<u64>, LedgerError<R::Error>> {
-        let value = match changes.get(&key[..]) {
-            Some(value) => value.as_deref(),
-            None => self.state.get(key)?,
-        };
-        // Only this ledger writes account keys, always with eight bytes.
-        Ok(value.and_then(|value| value.try_into().ok()).map(u64::from_le_bytes))
     }
 }
 
