@@ -55,3 +55,8 @@ pub use {bytes, hotstuff2_sync};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The examples of the guide for other chains.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/your-chain.md")]
+struct YourChain;

@@ -4,10 +4,22 @@
 //! belongs to an implementation of [`Chain`], which is called in two places only: inside a verification job, on bytes
 //! that nobody trusts, and on the serving side, on bytes that were verified before. [`native`] is the complete default.
 //!
+//! # The contract
 //! Everything that an implementation returns as `Ok` is believed, and for a [`Fault`] somebody is banned. An
 //! implementation must therefore bound its work by the length of its input, never panic on any input, and depend on its
 //! arguments alone. Where it can't tell, because something of its own failed, it says [`CheckError::Unable`]: nobody is
-//! blamed, and the machine has the same checked again after a pause.
+//! blamed, and the machine has the same checked again after a pause. It never refuses what an honest peer may send. The
+//! guide `docs/your-chain.md` goes through all of it with a chain that is as small as can be.
+//!
+//! * A block's id covers its payload and the payload's length. Where it covers the parent's id, one certificate proves all
+//!   blocks of a segment; where it doesn't, every header brings a certificate.
+//! * What a [`Job`](crate::verify::Job) has checked before it asks, and checks of the facts that come back, is said at each
+//!   function. Nothing else was checked.
+//! * Bytes of one value have one form: an implementation decodes no other.
+//! * What the chain doesn't have is answered so: no clock, with [`UnixMillis::default`], which means "not known"; no state
+//!   roots, with `false` and [`Hash::ZERO`]; no handovers, with a fault and an epoch that ends at [`Height::MAX`]; no
+//!   audits or adverts, with a fault; nothing above the final block, with `None`.
+//! * The bounds are those of [`crate::limits`]. What passes them can't be synchronized, and is to be refused where it is made.
 
 mod block;
 mod fault;
@@ -54,14 +66,26 @@ pub trait Chain: Send + Sync + 'static {
     /// Proves that `epoch` ended as `handover` says and that the set it names comes next: all that
     /// [`link_handover`](Self::link_handover) checks, and the signatures. Returns that set, decoded as
     /// [`decode_epoch`](Self::decode_epoch) would: whoever verifies has looked at it already.
+    ///
+    /// Before: `epoch` is trusted. After: that the epoch which begins has the next number and the next height. The block and
+    /// its certificate are the ended epoch's alone: a set that it names must not prove it.
     fn verify_handover(&self, epoch: &Self::Epoch, handover: &[u8])
     -> Result<(Self::Epoch, HandoverFacts), CheckError>;
 
-    /// Proves that the block in `tip` is final, if it belongs to `epoch`.
+    /// Proves that the block in `tip` is final, if it belongs to `epoch`. A tip of another epoch is no fault: the peer is
+    /// ahead, and its certificate can't be checked.
+    ///
+    /// After: that a final block is of `epoch`.
     fn verify_tip(&self, epoch: &Self::Epoch, tip: &[u8]) -> Result<TipCheck, CheckError>;
 
     /// Proves that `segment` is the finalized headers that `claim` asks for. `audit` holds the certificates of the
     /// single blocks and is empty unless `claim.audit` is set.
+    ///
+    /// Before: the claim's heights are all of `epoch`. After: that range, parent and last id in the facts are those of the
+    /// claim, and that there is a length for each height. That they are true is proven here alone.
+    ///
+    /// A claim that ends [`Anchored`](SegmentEnd::Anchored) may be answered with a certified segment, as a server has it.
+    /// That certificate isn't needed, and is checked all the same: what is stored here is served later.
     fn verify_segment(
         &self,
         epoch: &Self::Epoch,
@@ -83,24 +107,32 @@ pub trait Chain: Send + Sync + 'static {
         handover: &[u8],
     ) -> Result<(Self::Segment, SegmentFacts), CheckError>;
 
-    /// Decodes a segment that was verified before and comes from the host's own store.
+    /// Decodes a segment that was verified before and comes from the host's own store. Without signatures, so that reading
+    /// is cheap.
     fn decode_segment(&self, segment: &[u8]) -> Result<Self::Segment, CheckError>;
 
     /// What an application needs to know of the header at `height`; `None` where the segment doesn't hold it.
     fn header(&self, segment: &Self::Segment, height: Height) -> Option<HeaderFacts>;
 
-    /// Proves that `payload` is the one that the header at `height` names.
+    /// Proves that `payload` is the one that the header at `height` names. Before: its length is the one that the facts of
+    /// the segment say.
     fn check_payload(&self, segment: &Self::Segment, height: Height, payload: &[u8]) -> Result<(), CheckError>;
 
     /// Cuts or joins verified segments, consecutive and in order, to the one for `range`. With [`SegmentEnd::Anchored`]
     /// no certificate is needed; otherwise `None` where none of the parts proves the range's end. Serving side.
+    ///
+    /// Parts are certified or not, in any mix. They may begin below the range and end above it, by up to
+    /// [`MAX_PROOF_PATH`](crate::limits::MAX_PROOF_PATH) blocks and in the next epoch, for a proof that lies there. What
+    /// comes back must pass [`verify_segment`](Self::verify_segment) elsewhere.
     fn assemble(&self, parts: &[Bytes], range: HeightRange, end: SegmentEnd) -> Option<Bytes>;
 
-    /// The tip message that the end of a certified segment makes; `None` for an anchored one. Serving side.
+    /// The tip message that the end of a certified segment makes; `None` for an anchored one. Serving side: this is how a
+    /// store knows whether a segment is certified.
     fn tip_of(&self, segment: &[u8]) -> Option<Bytes>;
 
     /// Makes portable evidence from two verified proofs of different blocks at one height: anyone who holds the
-    /// validator set can check it. An error where the two don't conflict.
+    /// validator set can check it. An error where the two don't conflict. Both were verified before, and are verified again:
+    /// a bit may have flipped.
     fn evidence(&self, epoch: &Self::Epoch, one: &Finalized, other: &Finalized) -> Result<Bytes, CheckError>;
 
     /// Checks that a validator of `epoch` signed `advert`. A chain whose validators sign none refuses all, and its nodes
