@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use hotstuff2_sync::calls::{Apply, ApplyPart};
 use hotstuff2_sync::chain::native::{Genesis, Header, NativeChain};
-use hotstuff2_sync::ids::CallId;
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::split_payloads;
 use hotstuff2_sync_testkit::chain::{
@@ -104,12 +104,12 @@ pub(crate) fn generate(
                     && let Some(early) = early
                 {
                     sink.finish()?;
-                    let (call, payload_bytes) = (sink.call, sink.payload_bytes);
+                    let payload_bytes = sink.payload_bytes;
                     drop(sink);
                     copy_store(dir, early)?;
                     let (_, store) = open_store(dir)?;
                     sink = Sink::new(chain.app(), Arc::new(store), &genesis, &genesis_file)?;
-                    (sink.call, sink.payload_bytes) = (call, payload_bytes);
+                    sink.payload_bytes = payload_bytes;
                 }
             }
             // The last segment has the same proof.
@@ -181,7 +181,6 @@ struct Sink {
     batch: Vec<Blocks>,
     batch_bytes: u64,
     payload_bytes: u64,
-    call: CallId,
 }
 
 impl Sink {
@@ -198,7 +197,7 @@ impl Sink {
                 Some(Executor::new(Box::new(ledger), store.snapshot_interval()))
             }
         };
-        Ok(Self { store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0, call: CallId::FIRST })
+        Ok(Self { store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0 })
     }
 
     fn push(&mut self, blocks: Blocks) -> Result<(), CliError> {
@@ -215,14 +214,13 @@ impl Sink {
         }
         let (parts, headers): (_, Vec<_>) =
             std::mem::take(&mut self.batch).into_iter().map(|blocks| (blocks.part, blocks.headers)).unzip();
-        let apply = Apply { id: self.call, parts, tip: None };
+        let apply = Apply { target: Height::ZERO, parts, tip: None };
         self.store.append(&apply)?;
         if let Some(ledger) = &mut self.ledger {
             for (part, headers) in apply.parts.iter().zip(&headers) {
                 execute(ledger, part, headers)?;
             }
         }
-        self.call = self.call.next();
         self.batch_bytes = 0;
         Ok(())
     }

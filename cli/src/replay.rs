@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use hotstuff2_sync::calls::{CallDone, HostReply};
 use hotstuff2_sync::ids::{PeerId, RequestId};
 use hotstuff2_sync::machine::{Event, Input, Output, PeerEvent, Penalty};
 use hotstuff2_sync::time::Instant;
@@ -271,12 +272,9 @@ impl Seen {
                     self.line(format!("job {} finds: {fault}", verdict.job()));
                 }
             }
-            Input::Applied(answer) => {
-                if let Some(error) = answer.error {
-                    self.line(format!("call {}: {error}", answer.id));
-                }
+            Input::Done(CallDone { id, result: Ok(HostReply::Applied { stopped: Some(error), .. }) | Err(error) }) => {
+                self.line(format!("call {id}: {error}"))
             }
-            Input::Stored(id, Err(error)) => self.line(format!("call {id}: {error}")),
             Input::Strategy(strategy) => self.line(format!("told to use the strategy {strategy}")),
             _ => {}
         }
@@ -297,6 +295,7 @@ impl Seen {
                 let fault = match penalty {
                     Penalty::Ban { fault, .. } => fault.to_string(),
                     Penalty::Exclude { reason, .. } => reason.to_string(),
+                    other => return self.line(format!("{} {other}", name(peer))),
                 };
                 self.bans.push(Ban { at: seconds(self.last), peer: peer.to_string(), fault });
             }
@@ -316,7 +315,7 @@ impl Seen {
                     Event::Resumed | Event::Reached(_) => self.end_stall(),
                     _ => {}
                 }
-                self.line(tell(&event));
+                self.line(event.to_string());
             }
             _ => {}
         }
@@ -354,21 +353,6 @@ fn kind(request: &Request) -> &'static str {
         Request::Proof { .. } => "proof",
         Request::Peers { .. } => "peers",
         Request::Advert { .. } => "advert",
-    }
-}
-
-fn tell(event: &Event) -> String {
-    match event {
-        Event::Target { height, epoch } => format!("block {height} of epoch {epoch} is proven"),
-        Event::Strategy { strategy, gap, .. } => format!("strategy {strategy} for {gap} blocks"),
-        Event::StateTarget { height, moves, .. } => format!("fetching the state after block {height} (move {moves})"),
-        Event::StateActive(point) => format!("the state after block {} is live", point.height),
-        Event::Reached(point) => format!("caught up at block {}", point.height),
-        Event::Stalled { reason, since, .. } => format!("no progress since {:.3} s: {reason}", seconds(*since)),
-        Event::Resumed => "progress again".to_owned(),
-        Event::Banned { peer, fault } => format!("banned {}: {fault}", name(*peer)),
-        Event::Halted(reason) => format!("halted: {reason}"),
-        other => format!("{other:?}"),
     }
 }
 

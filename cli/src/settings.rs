@@ -128,7 +128,7 @@ impl Settings {
                 return Err(SettingsError::Kind { field, value: shown, expected, origin });
             }
         };
-        if let Err(ConfigError { field, range }) = config.validate() {
+        if let Err(ConfigError { field, range, .. }) = config.validate() {
             return Err(SettingsError::Range { field, value: shown, range, origin });
         }
         // As it is printed, whatever way it was written.

@@ -26,7 +26,7 @@ use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write
 use crate::settings::Settings;
 use crate::tip::OldTip;
 use crate::usage;
-use crate::watch::{End, Seen, Watch, name_of};
+use crate::watch::{End, Seen, Watch};
 
 pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
     let begin = Instant::now();
@@ -201,7 +201,7 @@ fn report(progress: &Progress, usage: SyncUsage, begins: Height, head: Head, too
         peak_rss_bytes: usage::peak_rss_bytes(),
         peak_buffered_bytes: progress.peak_buffered_bytes,
         budget_bytes: progress.budget_bytes,
-        bottleneck: name_of(progress.bottleneck).to_owned(),
+        bottleneck: progress.bottleneck.name().to_owned(),
         state: progress.state.as_ref().map(StateReport::new),
         peers: progress
             .peers

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Bottleneck, Event, HaltReason, Progress, StallReason, StateProgress};
+use hotstuff2_sync::machine::{Event, HaltReason, Progress, StallReason, StateProgress};
 use hotstuff2_sync::time::Instant as MachineTime;
 use hotstuff2_sync::wire::{Answer, PeerStatus, Request};
 use hotstuff2_sync_tokio::net::Network;
 use hotstuff2_sync_tokio::{SyncEvent, SyncHandle, wall_clock};
 
 use crate::args::SyncArgs;
-use crate::report::{ProgressLine, Snapshot, StateShare, WHOLE_PPM, ratio, short};
+use crate::report::{ProgressLine, Snapshot, StateShare, WHOLE_PPM, ratio};
 use crate::tip::OldTip;
 
 /// Time between two looks at progress.
@@ -155,24 +155,17 @@ impl Watch {
                     self.strategies.push(name);
                 }
             }
-            SyncEvent::Machine(Event::StateTarget { height, moves, .. }) => {
-                let again = if moves > 0 { " instead; what is there and unchanged stays" } else { "" };
-                self.line.say(&format!("fetching the state after block {height}{again}"));
-            }
-            SyncEvent::Machine(Event::StateLost { height }) => self.line.say(&format!(
-                "nobody serves the rest of the state after block {height} any more; looking for another block's"
-            )),
-            SyncEvent::Machine(Event::StateMismatch { height, expected, found }) => self.line.say(&format!(
-                "the state after block {height} has the root {found} on this disk and not {expected}, though every part \
-                 of it was verified: what doesn't match is fetched again; check the disk if this comes again"
-            )),
             SyncEvent::Machine(Event::StateActive(point)) => {
                 self.base = Some(point.height);
-                self.line.say(&format!("the state after block {} is live; blocks go on from there", point.height));
+                self.line.say(&Event::StateActive(point).to_string());
             }
-            SyncEvent::Machine(Event::Banned { peer, fault }) => {
-                self.line.say(&format!("banned {}: {fault}", short(&peer.to_string())));
-            }
+            SyncEvent::Machine(
+                event @ (Event::StateTarget { .. }
+                | Event::StateLost { .. }
+                | Event::StateMismatch { .. }
+                | Event::Banned { .. }
+                | Event::SuspectSelf { .. }),
+            ) => self.line.say(&event.to_string()),
             SyncEvent::Machine(Event::Stalled { reason, .. }) => {
                 // It is said again as long as it lasts.
                 if self.stall != Some(reason) {
@@ -183,13 +176,9 @@ impl Watch {
             SyncEvent::Machine(Event::Resumed) => {
                 self.host = None;
                 if self.stall.take().is_some() {
-                    self.line.say("goes on");
+                    self.line.say(&Event::Resumed.to_string());
                 }
             }
-            SyncEvent::Machine(Event::SuspectSelf { fault, groups }) => self.line.say(&format!(
-                "{groups} independent peers give answers that look false ({fault}): check the genesis file, this \
-                 program's version and this machine's memory"
-            )),
             SyncEvent::Machine(Event::Halted(reason)) => {
                 let cause = match &reason {
                     HaltReason::ConflictingFinality { height, evidence } => {
@@ -310,7 +299,7 @@ fn snapshot(progress: &Progress, base: Option<Height>, now: MachineTime) -> Snap
     let is_hashing = fetched(progress).is_some_and(|state| state.done_ppm >= WHOLE_PPM);
     let note = match is_hashing {
         true => "hashing all of it".to_owned(),
-        false => format!("limited by {}", name_of(progress.bottleneck)),
+        false => format!("limited by {}", progress.bottleneck.name()),
     };
     let note = Some(note);
     let still = progress.stall.map(|stall| (now.since(stall.since), stall.reason));
@@ -347,15 +336,6 @@ fn snapshot(progress: &Progress, base: Option<Height>, now: MachineTime) -> Snap
         tip_age: None,
         state: None,
         at_tip: false,
-    }
-}
-
-pub(crate) fn name_of(bottleneck: Bottleneck) -> &'static str {
-    match bottleneck {
-        Bottleneck::Network => "network",
-        Bottleneck::Verify => "verify",
-        Bottleneck::Apply => "apply",
-        Bottleneck::Peers => "peers",
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the machine asks of the host's execution and store, and what it is told at the start.
+//! What the machine asks of the host, what it is told of it, and where the host stands at the start.
 //!
 //! Durable before acknowledged: a call is answered only when what it asked for survives a crash. The machine advances on
 //! answers alone.
@@ -46,17 +46,118 @@ pub struct Start {
     /// The stored handovers from that epoch's end on, in order: the epochs that follow are trusted too, and a network that
     /// contradicts them is given evidence against.
     pub handovers: Vec<HandoverLink>,
+    /// The blocks that are missing right below the stored ones; `None` where nothing is, or where the host adds no
+    /// history.
+    pub history_gap: Option<HistoryGap>,
+}
+
+/// One piece of work for the host, from [`Output::Call`](crate::machine::Output::Call) until a [`CallDone`] with its id.
+///
+/// * **How many.** At most [`MAX_CALLS`](Self::MAX_CALLS) calls are out at a time, and of each kind of work at most
+///   [`HostWork::most`].
+/// * **Order.** The host carries calls out in the order in which it gets them, or does what comes to the same. Answers may
+///   come in any order.
+/// * **Again.** A call that takes long, or that failed and may work later, comes again with the same id: what is done of
+///   it is skipped. A call that needs one before it which failed, as blocks do that don't continue what is stored, fails
+///   with [`HostError::Transient`] and comes again too.
+/// * **Holding.** A call may be held as long as the host likes, on any thread: the bytes in it are reference counted, and
+///   a clone copies none of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostCall {
+    /// The call, as the answer must name it.
+    pub id: CallId,
+    /// What to do.
+    pub work: HostWork,
+}
+
+impl HostCall {
+    /// Calls that are out at a time at most: 16, the sum of [`HostWork::most`] over all kinds.
+    pub const MAX_CALLS: usize = APPLIES + REPLAYS + HANDOVERS + SURVEYS + STAGES + ACTIVATIONS + HISTORY_PIECES;
+}
+
+/// [`HostWork::Apply`] calls that are out at once: one is stored while the one before is executed.
+pub(crate) const APPLIES: usize = 2;
+/// The same of [`HostWork::Replay`].
+pub(crate) const REPLAYS: usize = 1;
+/// The same of [`HostWork::StoreHandovers`]. What is verified beyond them waits, and goes with the next call.
+pub(crate) const HANDOVERS: usize = 7;
+/// The same of [`HostWork::Survey`]: one of a state that is no longer wanted may still be out.
+pub(crate) const SURVEYS: usize = 2;
+/// The same of [`HostWork::Stage`]: one is written while the next waits.
+pub(crate) const STAGES: usize = 2;
+/// The same of [`HostWork::Activate`].
+pub(crate) const ACTIVATIONS: usize = 1;
+/// The same of [`HostWork::AddHistory`].
+pub(crate) const HISTORY_PIECES: usize = 1;
+
+/// What a call asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HostWork {
+    /// Store blocks, then execute them.
+    Apply(Apply),
+    /// Execute blocks that the store holds and the application has not executed, from the host's own disk.
+    Replay(HeightRange),
+    /// Store consecutive handovers, before any block of the epochs that they begin is stored. Never empty.
+    StoreHandovers(Vec<HandoverLink>),
+    /// Say what the staging area, where a state is put together beside the live one, holds of these subtrees: one
+    /// [`Holding`] for each. What the live state holds with the same hash is copied, and counts as staged.
+    Survey(Vec<StateItem>),
+    /// Keep these subtrees in the staging area: each replaces everything that is staged under its place, and what was
+    /// known of places above and below it. One atomic batch; what was acknowledged survives a crash.
+    Stage(Arc<Vec<StateLeaves>>),
+    /// The staged state is complete: hash all of it again, and if its root is `state_root`, make it the live state, at
+    /// the height of `point`, and let the stored blocks begin above that block. All of it or nothing.
+    Activate(SnapshotBase),
+    /// Store a piece of history below the stored blocks.
+    AddHistory(HistoryPiece),
+}
+
+impl HostWork {
+    /// Calls with work of this kind that are out at a time at most.
+    pub const fn most(&self) -> usize {
+        match self {
+            Self::Apply(_) => APPLIES,
+            Self::Replay(_) => REPLAYS,
+            Self::StoreHandovers(_) => HANDOVERS,
+            Self::Survey(_) => SURVEYS,
+            Self::Stage(_) => STAGES,
+            Self::Activate(_) => ACTIVATIONS,
+            Self::AddHistory(_) => HISTORY_PIECES,
+        }
+    }
+
+    /// Whether `reply` answers this work.
+    pub(crate) fn fits(&self, reply: &HostReply) -> bool {
+        let below = |gap: &Option<HistoryGap>, floor: Height| gap.as_ref().is_none_or(|gap| gap.range.last() < floor);
+        match (self, reply) {
+            (Self::Apply(_) | Self::Replay(_), HostReply::Applied { .. })
+            | (Self::StoreHandovers(_), HostReply::HandoversStored)
+            | (Self::Stage(_), HostReply::Staged)
+            | (Self::Activate(_), HostReply::RootMismatch { .. }) => true,
+            (Self::Survey(items), HostReply::Surveyed(holdings)) => items.len() == holdings.len(),
+            // The stored blocks begin above that block, so it is missing itself.
+            (Self::Activate(base), HostReply::Activated { history_gap }) => {
+                below(history_gap, base.point.height.next())
+            }
+            (Self::AddHistory(piece), HostReply::HistoryAdded { history_gap }) => {
+                below(history_gap, piece.segment.range().first())
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Blocks to store and execute: final, verified, consecutive and in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Apply {
-    /// The call, as the answer must name it.
-    pub id: CallId,
     /// The blocks. Never empty; each part continues where the one before ends.
     pub parts: Vec<ApplyPart>,
     /// The message that proves the last block final, where the last part's segment doesn't.
     pub tip: Option<Bytes>,
+    /// The highest height that was proven when the call was made: what would be superseded before that, as snapshots for
+    /// others, needn't be made.
+    pub target: Height,
 }
 
 /// Blocks of one segment.
@@ -88,103 +189,6 @@ impl Apply {
     }
 }
 
-/// Blocks that the store holds and the application has not executed: to execute from the host's own disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-pub struct Replay {
-    /// The call, as the answer must name it.
-    pub id: CallId,
-    /// The heights.
-    pub range: HeightRange,
-}
-
-/// The answer to [`Apply`] or [`Replay`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Applied {
-    /// The call.
-    pub id: CallId,
-    /// The highest height that is stored and executed, whether or not the call succeeded.
-    pub through: Height,
-    /// Why the call stopped early.
-    pub error: Option<ApplyError>,
-}
-
-/// Why blocks were not applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
-pub enum ApplyError {
-    /// It may work later (a busy disk): tried again, with growing pauses.
-    #[error("the store or the application can't take blocks now")]
-    Transient,
-    /// It will not work without help.
-    #[error("the store or the application refuses blocks")]
-    Permanent,
-    /// The application's state root differs from the one in a proven header: no peer is to blame.
-    #[error("the state root after block {0} differs from the one that the network agreed on")]
-    StateMismatch(Height),
-    /// There is no room left to write: tried again, with growing pauses.
-    #[error("the disk of the store or the application is full")]
-    NoSpace,
-}
-
-impl ApplyError {
-    /// Whether the same call may work later, with nothing done to it.
-    pub const fn is_transient(self) -> bool {
-        matches!(self, Self::Transient | Self::NoSpace)
-    }
-}
-
-/// Handovers to store, before any block of the epochs that they begin is applied.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StoreCall {
-    /// The call, as the answer must name it.
-    pub id: CallId,
-    /// Consecutive handovers. Never empty.
-    pub handovers: Vec<HandoverLink>,
-}
-
-/// Why a store call failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
-pub enum StoreError {
-    /// It may work later: tried again, with growing pauses.
-    #[error("the store can't write now")]
-    Transient,
-    /// It will not work without help.
-    #[error("the store refuses to write")]
-    Permanent,
-    /// There is no room left to write: tried again, with growing pauses.
-    #[error("the store's disk is full")]
-    NoSpace,
-}
-
-impl StoreError {
-    /// Whether the same call may work later, with nothing done to it.
-    pub const fn is_transient(self) -> bool {
-        matches!(self, Self::Transient | Self::NoSpace)
-    }
-}
-
-/// Work on the staging area, where a state is put together beside the live one. At most one such call is out at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StateCall {
-    /// The call, as the answer must name it.
-    pub id: CallId,
-    /// What to do.
-    pub work: StateWork,
-}
-
-/// What to do with the staging area.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum StateWork {
-    /// Say what of these subtrees is there already, one [`Holding`] for each. What the live state holds with the same
-    /// hash is copied, and counts as staged.
-    Survey(Vec<StateItem>),
-    /// Keep these subtrees: each replaces everything that is staged under its place, and what was known of places above
-    /// and below it. One atomic batch; what was acknowledged survives a crash.
-    Stage(Arc<Vec<StateLeaves>>),
-    /// The staged state is complete: hash all of it again, and if its root is `base.state_root`, make it the live state,
-    /// at the height of `base.point`, and let the stored blocks begin above that block. All of it or nothing.
-    Activate(SnapshotBase),
-}
-
 /// The block whose state was fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotBase {
@@ -198,19 +202,13 @@ pub struct SnapshotBase {
     pub tip: Option<Bytes>,
 }
 
-/// What the staging area holds of a subtree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Holding {
-    /// All of it, with this very hash. An empty subtree is always held once what was there is deleted.
-    Held,
-    /// Something else or something that was not compared, here or in the live state: about so many keys. Worth
-    /// comparing further down.
-    Differs {
-        /// Keys under the place.
-        keys: u64,
-    },
-    /// Nothing.
-    Absent,
+/// A piece of history.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HistoryPiece {
+    /// The headers of a [`HistoryGap`].
+    pub segment: SegmentRef,
+    /// The bodies of all of them, if bodies are wanted.
+    pub frames: Option<Vec<BodyFrame>>,
 }
 
 /// Blocks that are missing right below the stored ones.
@@ -224,48 +222,96 @@ pub struct HistoryGap {
     pub epoch: EpochRef,
 }
 
-/// A piece of history to store: the answer brings the next gap.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HistoryCall {
-    /// The call, as the answer must name it.
-    pub id: CallId,
-    /// The headers of a [`HistoryGap`].
-    pub segment: SegmentRef,
-    /// The bodies of all of them, if bodies are wanted.
-    pub frames: Option<Vec<BodyFrame>>,
+/// What the staging area holds of a subtree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holding {
+    /// All of it, with this very hash. An empty subtree is always held once what was there is deleted.
+    Held,
+    /// Something else or something that was not compared, here or in the live state: about so many keys. Worth
+    /// comparing further down.
+    Differs {
+        /// Keys under the place.
+        keys: u64,
+    },
+    /// Nothing.
+    Absent,
 }
 
-/// The answer to a [`HistoryCall`].
+/// The answer to a [`HostCall`], for [`Input::Done`](crate::machine::Input::Done).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HistoryDone {
+pub struct CallDone {
     /// The call.
     pub id: CallId,
-    /// What is missing below, now that this piece is stored durably; `None` where nothing is.
-    pub result: Result<Option<HistoryGap>, StoreError>,
+    /// What came of it. An error says that nothing is known to have come of it.
+    pub result: Result<HostReply, HostError>,
 }
 
-/// The answer to a [`StateCall`].
+impl CallDone {
+    /// Blocks were applied or replayed up to `through`, and `stopped` says why no further.
+    pub const fn applied(id: CallId, through: Height, stopped: Option<HostError>) -> Self {
+        Self { id, result: Ok(HostReply::Applied { through, stopped }) }
+    }
+}
+
+/// What came of a [`HostCall`]. One that doesn't fit the call is counted as a stray and moves nothing: the call is still
+/// out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StateDone {
-    /// The call.
-    pub id: CallId,
-    /// What came of it.
-    pub result: Result<StateReply, StoreError>,
-}
-
-/// What came of a [`StateCall`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum StateReply {
-    /// To [`StateWork::Survey`]: one for each item, in order.
+#[non_exhaustive]
+pub enum HostReply {
+    /// To [`HostWork::Apply`] and [`HostWork::Replay`], also where they failed on the way.
+    Applied {
+        /// The highest height that is stored and executed.
+        through: Height,
+        /// Why it is not the last height of the call.
+        stopped: Option<HostError>,
+    },
+    /// To [`HostWork::StoreHandovers`].
+    HandoversStored,
+    /// To [`HostWork::Survey`]: one for each item, in order.
     Surveyed(Vec<Holding>),
-    /// To [`StateWork::Stage`]: kept.
+    /// To [`HostWork::Stage`]: kept.
     Staged,
-    /// To [`StateWork::Activate`]: the state is live.
-    Activated,
-    /// To [`StateWork::Activate`]: the staged state has another root, though every part of it was verified: what the
+    /// To [`HostWork::Activate`]: the state is live.
+    Activated {
+        /// What is missing below the stored blocks now; `None` where nothing is, or where the host adds no history.
+        history_gap: Option<HistoryGap>,
+    },
+    /// To [`HostWork::Activate`]: the staged state has another root, though every part of it was verified: what the
     /// disk returns is not what was written. What doesn't match has been forgotten and will be found missing.
     RootMismatch {
         /// The root that was found.
         found: Hash,
     },
+    /// To [`HostWork::AddHistory`]: the piece is stored.
+    HistoryAdded {
+        /// What is missing below it; `None` where nothing is.
+        history_gap: Option<HistoryGap>,
+    },
+}
+
+/// Why a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HostError {
+    /// It may work later (a busy disk): tried again, with growing pauses.
+    #[error("the store or the application can't do it now")]
+    Transient,
+    /// It will not work without help.
+    #[error("the store or the application refuses")]
+    Permanent,
+    /// The application's state root differs from the one in a proven header: no peer is to blame.
+    #[error("the state root after block {0} differs from the one that the network agreed on")]
+    StateMismatch(Height),
+    /// There is no room left to write: tried again, with growing pauses.
+    #[error("the disk of the store or the application is full")]
+    NoSpace,
+}
+
+impl HostError {
+    /// Whether the same call may work later, with nothing done to it.
+    pub const fn is_transient(self) -> bool {
+        matches!(self, Self::Transient | Self::NoSpace)
+    }
 }

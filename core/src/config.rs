@@ -15,7 +15,7 @@ pub(crate) const STALL_AFTER: Duration = Duration::from_secs(5);
 
 /// How to catch up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SyncStrategyType {
     /// [`Parallel`](Self::Parallel) for larger gaps, [`Incremental`](Self::Incremental) near the tip.
@@ -31,12 +31,7 @@ pub enum SyncStrategyType {
 
 impl core::fmt::Display for SyncStrategyType {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Parallel => "parallel",
-            Self::Incremental => "incremental",
-            Self::Fast => "fast",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -207,6 +202,7 @@ impl Default for SyncConfig {
 
 /// A setting that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("{field} is out of range: {range}")]
 pub struct ConfigError {
     /// The field.

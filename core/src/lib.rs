@@ -23,6 +23,7 @@ pub mod bandwidth;
 mod budget;
 pub mod calls;
 pub mod chain;
+pub mod codes;
 pub mod config;
 pub mod downloads;
 pub mod hash;

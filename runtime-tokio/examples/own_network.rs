@@ -61,7 +61,7 @@ impl Network for Call {
     // This peer stays, whatever it does; a real network hangs up, and keeps the banned out in both directions.
     fn disconnect(&self, _: PeerId, _: &str) {}
     fn ban(&self, _: PeerId, _: Duration, _: &str) {}
-    fn lift_bans(&self) {}
+    fn lift_ban(&self, _: PeerId) {}
     fn set_serving_percent(&self, _: u8) {}
 
     fn wire_bytes_received(&self) -> u64 {

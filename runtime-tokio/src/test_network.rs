@@ -90,8 +90,8 @@ impl Network for TestNetwork {
         self.banned.lock().unwrap().push(peer);
     }
 
-    fn lift_bans(&self) {
-        self.banned.lock().unwrap().clear();
+    fn lift_ban(&self, peer: PeerId) {
+        self.banned.lock().unwrap().retain(|banned| *banned != peer);
     }
 
     fn set_serving_percent(&self, _: u8) {}

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, ApplyPart};
 use hotstuff2_sync::chain::HeaderFacts;
 use hotstuff2_sync::chain::native::NativeChain;
-use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 
 use crate::store::{BlockStore as _, DiskStore, StateSpace, StateStore as _, StoreAnchor};
@@ -66,7 +66,7 @@ impl World {
     pub(crate) fn full_of(&self, parts: Vec<ApplyPart>, tip: Option<Bytes>, missing: usize) -> Store {
         let store = self.create("full");
         store.put_handovers(self.chain.handovers()).unwrap();
-        store.append(&Apply { id: CallId::FIRST, parts, tip }).unwrap();
+        store.append(&Apply { target: Height::ZERO, parts, tip }).unwrap();
         let state = self.chain.state(HEIGHT).unwrap();
         let records = state
             .records()

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{BlockPoint, Start};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::{BlockPoint, Start};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::state::{MemoryStateStore, StateForm, StateItem, subtree};

@@ -2,24 +2,23 @@
 //! liars alone. Worlds are drawn from seeds; the seed of one that fails is printed, and `WORLD_SEED=n` runs it alone.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{Apply, BlockPoint, HostError, Start};
 use hotstuff2_sync::chain::Finalized;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
-use hotstuff2_sync::ids::{CallId, Epoch, Height, PeerId};
-use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, BlockPoint, PeerEvent, Replay, Start, StoreCall, StoreError,
-};
+use hotstuff2_sync::ids::{Epoch, Height, PeerId};
+use hotstuff2_sync::machine::PeerEvent;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::verify::HandoverLink;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{
-    Applier, Behaviour, Elsewhere, Honest, Reply, Scripted, World, claiming, status_answer,
+    Applied, Applier, Behaviour, Elsewhere, Honest, Reply, Scripted, World, claiming, status_answer,
 };
 
 /// Worlds that are tried.
@@ -224,7 +223,7 @@ struct Log {
     /// The height up to which blocks were handed over, each once.
     handed: Height,
     stored: Epoch,
-    calls: BTreeMap<CallId, HeightRange>,
+    calls: Vec<HeightRange>,
     /// What was wrong.
     wrong: Vec<String>,
 }
@@ -262,12 +261,11 @@ impl Moody {
     fn check(&self, apply: &Apply) {
         let log = &mut *self.log.borrow_mut();
         let Some(range) = apply.range() else { return log.wrong.push("an empty call".into()) };
-        if let Some(before) = log.calls.insert(apply.id, range) {
-            if before != range {
-                log.wrong.push(format!("call {:?} came with {before} and {range}", apply.id));
-            }
+        // A call that comes again.
+        if log.calls.contains(&range) {
             return;
         }
+        log.calls.push(range);
         let mut next = log.handed.next();
         for part in &apply.parts {
             let last = part.segment.range().last();
@@ -306,30 +304,30 @@ impl Applier for Moody {
             Mood::Failing => {
                 let part = Height::new((range.first().get() + self.rng.below(range.count())).saturating_sub(1));
                 // "Stopped early" comes with a reason or without.
-                (part, one_in(&mut self.rng, 2).then_some(ApplyError::Transient))
+                (part, one_in(&mut self.rng, 2).then_some(HostError::Transient))
             }
         };
-        Some((millis(&mut self.rng, 50), Applied { id: apply.id, through, error }))
+        Some((millis(&mut self.rng, 50), Applied { through, stopped: error }))
     }
 
-    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
+    fn replay(&mut self, range: HeightRange) -> Option<(Duration, Applied)> {
         let (through, error) = match self.mood() {
-            Mood::Well => (replay.range.last(), None),
+            Mood::Well => (range.last(), None),
             Mood::Lost => return None,
-            Mood::Failing => (replay.range.first(), Some(ApplyError::Transient)),
+            Mood::Failing => (range.first(), Some(HostError::Transient)),
         };
-        Some((millis(&mut self.rng, 50), Applied { id: replay.id, through, error }))
+        Some((millis(&mut self.rng, 50), Applied { through, stopped: error }))
     }
 
-    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+    fn store(&mut self, links: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
         let result = match self.mood() {
             Mood::Well => {
                 let log = &mut *self.log.borrow_mut();
-                log.stored = call.handovers.last().map_or(log.stored, |link| link.epoch.epoch().max(log.stored));
+                log.stored = links.last().map_or(log.stored, |link| link.epoch.epoch().max(log.stored));
                 Ok(())
             }
             Mood::Lost => return None,
-            Mood::Failing => Err(StoreError::Transient),
+            Mood::Failing => Err(HostError::Transient),
         };
         Some((millis(&mut self.rng, 50), result))
     }

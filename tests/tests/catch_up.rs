@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{BlockPoint, Start};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{BlockPoint, Event, NewMachineError, Start};
+use hotstuff2_sync::machine::{Event, Input};
 use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Honest, World};
@@ -24,7 +25,7 @@ fn one_honest_peer_is_enough() {
     world.start();
     assert!(world.run_to_tip(Duration::from_secs(60)), "{:?} {:#?}", world.events, world.machine.progress());
     assert_eq!(world.applied, heights(3000));
-    world.machine.stop(world.now());
+    world.machine.handle(world.now(), Input::Stop);
     let progress = world.machine.progress();
     assert_eq!(progress.buffered_bytes, 0, "every reservation was given back");
     assert!(progress.quorum_checks <= 3 + 3 + 3, "handovers, grid cells and a tip: {}", progress.quorum_checks);
@@ -47,7 +48,7 @@ fn every_strategy_reaches_the_tip() {
         assert_eq!(world.applied, heights(2500), "{strategy}");
         let told = world.events.iter().any(|(_, event)| matches!(event, Event::Strategy { .. }));
         assert!(told, "{strategy}: {:?}", world.events);
-        world.machine.stop(world.now());
+        world.machine.handle(world.now(), Input::Stop);
         assert_eq!(world.machine.progress().buffered_bytes, 0, "{strategy}");
     }
 }
@@ -99,13 +100,14 @@ fn the_strategy_may_change_at_any_moment() {
         world.start();
         for strategy in strategies.iter().cycle().take(6) {
             world.run_until(Duration::from_millis(moment), |_| false);
-            world.machine.use_strategy(world.now(), *strategy).unwrap();
+            world.machine.handle(world.now(), Input::Strategy(*strategy));
         }
         assert!(world.run_to_tip(Duration::from_secs(60)), "{moment}: {:?}", world.machine.progress());
         assert_eq!(world.applied, heights(9000), "{moment}");
-        let fast = world.machine.use_strategy(world.now(), SyncStrategyType::Fast);
-        assert_eq!(fast, Err(NewMachineError::NoStaging), "this host can't stage a state");
-        world.machine.stop(world.now());
+        assert!(!world.machine.can_use(SyncStrategyType::Fast), "this host can't stage a state");
+        world.machine.handle(world.now(), Input::Strategy(SyncStrategyType::Fast));
+        assert_eq!(world.machine.strategy(), SyncStrategyType::Incremental, "{moment}: as before");
+        world.machine.handle(world.now(), Input::Stop);
         assert_eq!(world.machine.progress().buffered_bytes, 0, "{moment}");
     }
 }

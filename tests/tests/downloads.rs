@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::Event;
+use hotstuff2_sync::machine::{Event, Input, PeerEvent};
 use hotstuff2_sync::peers::{BlacklistReason, PeerHealth};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
@@ -274,7 +274,7 @@ fn a_host_bans_and_pardons_by_hand() {
     world.start();
     world.run_until(Duration::from_secs(2), |_| false);
     let now = world.now();
-    world.machine.ban_peer(now, one, BlacklistReason::ByHand);
+    world.machine.handle(now, Input::Peer(PeerEvent::Excluded { peer: one, reason: BlacklistReason::ByHand }));
     let before = asked(&world, one, |_| true);
     world.run_until(Duration::from_secs(5), |_| false);
     assert_eq!(asked(&world, one, |_| true), before, "a banned peer was asked");
@@ -282,7 +282,7 @@ fn a_host_bans_and_pardons_by_hand() {
     assert!(!world.events.iter().any(|(_, event)| matches!(event, Event::Banned { .. })), "it answered nothing false");
     assert!(matches!(world.machine.peer(&one).unwrap().health, PeerHealth::Banned { .. }));
     let now = world.now();
-    world.machine.pardon_peer(now, one);
+    world.machine.handle(now, Input::Peer(PeerEvent::Pardoned { peer: one }));
     world.join(1, slow());
     world.run_until(Duration::from_secs(2), |_| false);
     assert!(asked(&world, one, is_bulk) > 0);

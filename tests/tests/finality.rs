@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{BlockPoint, Start};
 use hotstuff2_sync::chain::native::{Conflict, ConflictEvidence, FinalityProof, FinalizedHeader, Phase, Segment};
 use hotstuff2_sync::chain::{CheckError, Fault, Finalized, Memo, SegmentFacts, SegmentRef};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::limits::GRID;
-use hotstuff2_sync::machine::{BlockPoint, Event, HaltReason, Start};
+use hotstuff2_sync::machine::{Event, HaltReason};
 use hotstuff2_sync::verify::{Job, Outcome, Task, Verdict};
 use hotstuff2_sync::wire::{Refusal, Request, encode_answer, encode_refusal, put_section};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};

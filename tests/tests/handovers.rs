@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::calls::{StoreCall, StoreError};
+use hotstuff2_sync::calls::HostError;
 use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::chain::native::{FinalityProof, Handover};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::Epoch;
 use hotstuff2_sync::machine::Event;
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::verify::{Job, Task};
+use hotstuff2_sync::verify::{HandoverLink, Job, Task};
 use hotstuff2_sync::wire::{Answer, Request, Sections, encode_answer, put_section};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Applier, Honest, Reply, Scripted, World};
@@ -27,8 +27,8 @@ fn chain(epochs: u64, seed: u64) -> TestChain {
 struct Noting(Rc<RefCell<Vec<usize>>>);
 
 impl Applier for Noting {
-    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
-        self.0.borrow_mut().push(call.handovers.len());
+    fn store(&mut self, links: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
+        self.0.borrow_mut().push(links.len());
         Some((Duration::from_millis(1), Ok(())))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
+use hotstuff2_sync::machine::{Input, PeerEvent};
 use hotstuff2_sync::peers::{BlacklistReason, PeerHealth};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
@@ -162,7 +163,7 @@ fn who_is_not_used_any_more_is_waited_for_no_more() {
         assert!(world.run_until(MINUTE, waits));
         if by_hand {
             let now = world.now();
-            world.machine.ban_peer(now, peer, BlacklistReason::ByHand);
+            world.machine.handle(now, Input::Peer(PeerEvent::Excluded { peer: peer, reason: BlacklistReason::ByHand }));
         } else {
             let unsupported =
                 |world: &World| matches!(world.machine.peer(&peer).unwrap().health, PeerHealth::Unsupported { .. });

@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{Apply, HostError};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::{Applied, Apply, ApplyError, Event, StallReason, StoreCall, StoreError};
+use hotstuff2_sync::machine::{Event, Input, StallReason};
+use hotstuff2_sync::verify::HandoverLink;
 use hotstuff2_sync::verify::{Outcome, Verdict};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Applier, Honest, World};
+use hotstuff2_sync_testkit::world::{Applied, Applier, Honest, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -25,7 +27,7 @@ impl Applier for Forgetful {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         self.0 = self.0.saturating_sub(1);
         let through = apply.range()?.last();
-        (self.0 == 0).then_some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
+        (self.0 == 0).then_some((Duration::from_millis(1), Applied { through, stopped: None }))
     }
 }
 
@@ -39,8 +41,9 @@ fn unacknowledged_apply_has_a_deadline() {
     let stalled =
         world.events.iter().any(|(_, event)| matches!(event, Event::Stalled { reason: StallReason::HostLate, .. }));
     assert!(stalled, "it says why nothing moves: {:?}", world.events);
-    let calls: Vec<_> = world.applies.iter().map(|(_, apply)| apply.id).collect();
-    assert_eq!(calls[0], calls[1], "the same call comes again under its id");
+    let applies = world.calls.iter().filter(|(_, name)| *name == "apply");
+    let ids: Vec<_> = applies.map(|&(id, _)| id).collect();
+    assert_eq!(ids[0], ids[1], "the same call comes again under its id");
 }
 
 /// A host whose disk is full for a while, half-way through a call.
@@ -49,10 +52,10 @@ struct Full(u32);
 impl Applier for Full {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         let range = apply.range()?;
-        let error = (self.0 > 0).then_some(ApplyError::Transient);
+        let error = (self.0 > 0).then_some(HostError::Transient);
         self.0 = self.0.saturating_sub(1);
         let through = if error.is_some() { range.first() } else { range.last() };
-        Some((Duration::from_millis(1), Applied { id: apply.id, through, error }))
+        Some((Duration::from_millis(1), Applied { through, stopped: error }))
     }
 }
 
@@ -70,9 +73,9 @@ fn a_full_disk_pauses_and_nothing_is_lost() {
 fn state_mismatch_halts_and_blames_no_peer() {
     struct Wrong;
     impl Applier for Wrong {
-        fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
-            let (at, error) = (Height::new(17), Some(ApplyError::StateMismatch(Height::new(17))));
-            Some((Duration::ZERO, Applied { id: apply.id, through: at.prev()?, error }))
+        fn apply(&mut self, _: &Apply) -> Option<(Duration, Applied)> {
+            let (at, error) = (Height::new(17), Some(HostError::StateMismatch(Height::new(17))));
+            Some((Duration::ZERO, Applied { through: at.prev()?, stopped: error }))
         }
     }
     let mut world = world(300);
@@ -92,12 +95,12 @@ struct Gap {
 }
 
 impl Applier for Gap {
-    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+    fn store(&mut self, links: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
         self.calls += 1;
         if self.calls == 2 {
-            return Some((Duration::from_millis(1), Err(StoreError::Transient)));
+            return Some((Duration::from_millis(1), Err(HostError::Transient)));
         }
-        self.stored.extend(call.handovers.iter().map(|link| link.epoch.epoch()));
+        self.stored.extend(links.iter().map(|link| link.epoch.epoch()));
         Some((Duration::from_millis(1), Ok(())))
     }
 
@@ -105,7 +108,7 @@ impl Applier for Gap {
         let last = apply.parts.last()?.segment.epoch();
         let missing = (1..=last.get()).map(Epoch::new).find(|epoch| !self.stored.contains(epoch));
         assert_eq!(missing, None, "blocks of epoch {last} are stored behind a gap in the handovers");
-        Some((Duration::from_millis(1), Applied { id: apply.id, through: apply.range()?.last(), error: None }))
+        Some((Duration::from_millis(1), Applied { through: apply.range()?.last(), stopped: None }))
     }
 }
 
@@ -145,7 +148,7 @@ fn a_verdict_on_another_question_does_not_end_the_job() {
     let verdicts = verdicts.take();
     let count = u64::try_from(verdicts.len()).unwrap();
     for verdict in verdicts {
-        world.machine.handle_verdict(now, verdict);
+        world.machine.handle(now, Input::Verdict(verdict));
     }
     assert_eq!(world.machine.progress().strays, strays + count, "none is taken in");
     assert!(world.run_to_tip(MINUTE), "{:?} {:#?}", world.events, world.machine.progress());
@@ -157,7 +160,7 @@ struct Boastful;
 impl Applier for Boastful {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         let through = apply.range()?.last().plus(7);
-        Some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
+        Some((Duration::from_millis(1), Applied { through, stopped: None }))
     }
 }
 

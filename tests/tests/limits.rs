@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::machine::Input;
 use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Honest, Reply, Scripted, World};
@@ -80,7 +81,7 @@ fn who_went_away_has_no_share_of_the_bandwidth() {
 #[test]
 fn downloads_end_with_the_segment_that_holds_the_height_that_was_asked_for() {
     let mut world = World::new(chain(5000), parallel()).unwrap();
-    world.machine.start(world.now(), Some(Height::new(1500)));
+    world.machine.handle(world.now(), Input::Start(Some(Height::new(1500))));
     world.join(1, Honest::default());
     world.run_until(MINUTE, |_| false);
     assert_eq!(world.machine.applied(), Height::new(2047));

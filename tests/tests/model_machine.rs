@@ -14,10 +14,11 @@ use std::hash::Hash;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{Apply, BlockPoint, CallDone, HostCall, HostReply, HostWork, Start};
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
-use hotstuff2_sync::ids::{Height, PeerId, RequestId};
-use hotstuff2_sync::machine::{Applied, Apply, BlockPoint, Machine, Output, PeerEvent, Penalty, Start, StoreCall};
+use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
+use hotstuff2_sync::machine::{Input, Machine, Output, PeerEvent, Penalty};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::{HandoverLink, Job, Verdict};
@@ -68,8 +69,8 @@ struct State {
 enum Pending {
     Answer { id: RequestId, peer: PeerId, request: Request, given_up: bool },
     Job(Box<Job>),
-    Apply(Apply),
-    Store(StoreCall),
+    Apply(CallId, Apply),
+    Store(CallId, Vec<HandoverLink>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -144,9 +145,9 @@ impl World {
         let mut machine = Machine::new(self.config.clone(), start, 7, now).unwrap();
         for peer in self.peers() {
             let group = u64::from(peer.as_bytes()[0]);
-            machine.handle_peer(now, PeerEvent::Connected { peer, group });
+            machine.handle(now, Input::Peer(PeerEvent::Connected { peer, group }));
         }
-        machine.start(now, None);
+        machine.handle(now, Input::Start(None));
         machine
     }
 
@@ -179,18 +180,20 @@ impl World {
                         state.pending.push(Pending::Job(Box::new(job)));
                     }
                 }
-                Output::Apply(apply) => {
+                Output::Call(HostCall { id, work: HostWork::Apply(apply) }) => {
                     if !self.is_right(&apply, state) {
                         state.violation = Some("a block that is not the chain's next");
                     }
-                    state.pending.push(Pending::Apply(apply));
+                    state.pending.push(Pending::Apply(id, apply));
                 }
-                Output::Store(call) => state.pending.push(Pending::Store(call)),
+                Output::Call(HostCall { id, work: HostWork::StoreHandovers(links) }) => {
+                    state.pending.push(Pending::Store(id, links));
+                }
                 Output::Penalize { peer, penalty: Penalty::Ban { .. } } => {
                     if !self.lies(peer) {
                         state.violation = Some("an honest peer is banned");
                     }
-                    state.machine.handle_peer(state.now, PeerEvent::Disconnected { peer });
+                    state.machine.handle(state.now, Input::Peer(PeerEvent::Disconnected { peer }));
                 }
                 Output::Event(_) => {}
                 other => panic!("nothing of this kind belongs here: {other:?}"),
@@ -212,7 +215,7 @@ impl World {
     /// Whether the blocks to apply are the chain's, and follow what was applied or is on its way to be.
     fn is_right(&self, apply: &Apply, state: &State) -> bool {
         let on_its_way = state.pending.iter().filter_map(|pending| match pending {
-            Pending::Apply(apply) => apply.range().map(HeightRange::last),
+            Pending::Apply(_, apply) => apply.range().map(HeightRange::last),
             _ => None,
         });
         let highest = on_its_way.fold(state.applied, Height::max);
@@ -262,9 +265,9 @@ impl World {
 
     fn carried_out(&self, state: &mut State, pending: &Pending) {
         match pending {
-            Pending::Apply(apply) => state.applied = state.applied.max(apply.range().unwrap().last()),
-            Pending::Store(call) => {
-                for link in &*call.handovers {
+            Pending::Apply(_, apply) => state.applied = state.applied.max(apply.range().unwrap().last()),
+            Pending::Store(_, links) => {
+                for link in links {
                     if !state.handovers.iter().any(|known| known.ended == link.ended) {
                         state.handovers.push(link.clone());
                     }
@@ -312,7 +315,7 @@ impl Model for World {
                         actions.extend(lies.map(|lie| Action::Lie(index, lie)));
                     }
                 }
-                Pending::Job(_) | Pending::Apply(_) | Pending::Store(_) => actions.push(Action::Happens(index)),
+                Pending::Job(_) | Pending::Apply(..) | Pending::Store(..) => actions.push(Action::Happens(index)),
             }
         }
         let nothing_else = actions.is_empty();
@@ -321,7 +324,7 @@ impl Model for World {
         }
         if state.crashes > 0 {
             actions.push(Action::Crash { done: false });
-            if state.pending.iter().any(|pending| matches!(pending, Pending::Apply(_) | Pending::Store(_))) {
+            if state.pending.iter().any(|pending| matches!(pending, Pending::Apply(..) | Pending::Store(..))) {
                 actions.push(Action::Crash { done: true });
             }
         }
@@ -332,26 +335,24 @@ impl Model for World {
         match action {
             Action::Happens(index) => match state.pending.remove(index) {
                 Pending::Answer { id, request, .. } => {
-                    state.machine.handle_response(state.now, id, Ok(self.answer(&request, None)));
+                    state.machine.handle(state.now, Input::Response(id, Ok(self.answer(&request, None))));
                 }
-                Pending::Job(job) => state.machine.handle_verdict(state.now, self.verdict(&job)),
-                done @ Pending::Apply(_) => {
+                Pending::Job(job) => state.machine.handle(state.now, Input::Verdict(self.verdict(&job))),
+                done => {
                     self.carried_out(&mut state, &done);
-                    let Pending::Apply(Apply { id, .. }) = done else { return None };
-                    let answer = Applied { id, through: state.applied, error: None };
-                    state.machine.handle_applied(state.now, answer);
-                }
-                done @ Pending::Store(_) => {
-                    self.carried_out(&mut state, &done);
-                    let Pending::Store(StoreCall { id, .. }) = done else { return None };
-                    state.machine.handle_stored(state.now, id, Ok(()));
+                    let done = match done {
+                        Pending::Apply(id, _) => CallDone::applied(id, state.applied, None),
+                        Pending::Store(id, _) => CallDone { id, result: Ok(HostReply::HandoversStored) },
+                        Pending::Answer { .. } | Pending::Job(_) => return None,
+                    };
+                    state.machine.handle(state.now, Input::Done(done));
                 }
             },
             Action::Lie(index, lie) => {
                 state.lies -= 1;
                 let Pending::Answer { id, request, .. } = state.pending.remove(index) else { return None };
                 if lie != Lie::Silent {
-                    state.machine.handle_response(state.now, id, Ok(self.answer(&request, Some(lie))));
+                    state.machine.handle(state.now, Input::Response(id, Ok(self.answer(&request, Some(lie)))));
                 }
             }
             Action::Deadline => {
@@ -365,7 +366,7 @@ impl Model for World {
                     state.early -= 1;
                 }
                 state.now = state.now.max(state.deadline?);
-                state.machine.handle_timeout(state.now);
+                state.machine.handle(state.now, Input::Timeout);
             }
             Action::Crash { done } => {
                 state.crashes -= 1;

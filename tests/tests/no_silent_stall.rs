@@ -6,18 +6,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{Apply, HostError, HostReply, HostWork, Start};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, Event, Output, PeerEvent, Replay, StallReason, StallStep, Start, StateCall, StateReply,
-    StateWork, StoreCall, StoreError,
-};
+use hotstuff2_sync::machine::{Event, Input, Output, PeerEvent, StallReason, StallStep};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::verify::HandoverLink;
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Applier, Behaviour as _, Honest, Reply, Scripted, StateHost, World};
+use hotstuff2_sync_testkit::world::{Applied, Applier, Behaviour as _, Honest, Reply, Scripted, StateHost, World};
 
 /// Worlds that are tried. `STALL_SEED=n` runs one.
 const WORLDS: u64 = 300;
@@ -69,10 +68,10 @@ impl Fickle {
         Duration::from_millis(self.0.below(2_000))
     }
 
-    fn applied(&mut self, last: Height, first: Height) -> Option<(Height, Option<ApplyError>)> {
+    fn applied(&mut self, last: Height, first: Height) -> Option<(Height, Option<HostError>)> {
         match self.0.below(8) {
             0 => None,
-            1 | 2 => Some((Height::new(first.get().saturating_sub(1)), Some(ApplyError::Transient))),
+            1 | 2 => Some((Height::new(first.get().saturating_sub(1)), Some(HostError::Transient))),
             _ => Some((last, None)),
         }
     }
@@ -82,18 +81,18 @@ impl Applier for Fickle {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         let range = apply.range()?;
         let (through, error) = self.applied(range.last(), range.first())?;
-        Some((self.after(), Applied { id: apply.id, through, error }))
+        Some((self.after(), Applied { through, stopped: error }))
     }
 
-    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
-        let (through, error) = self.applied(replay.range.last(), replay.range.first())?;
-        Some((self.after(), Applied { id: replay.id, through, error }))
+    fn replay(&mut self, range: HeightRange) -> Option<(Duration, Applied)> {
+        let (through, error) = self.applied(range.last(), range.first())?;
+        Some((self.after(), Applied { through, stopped: error }))
     }
 
-    fn store(&mut self, _: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+    fn store(&mut self, _: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
         let result = match self.0.below(6) {
             0 => return None,
-            1 => Err(StoreError::Transient),
+            1 => Err(HostError::Transient),
             _ => Ok(()),
         };
         Some((self.after(), result))
@@ -141,30 +140,27 @@ impl Applier for Filling {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         if self.is_full() {
             let through = Height::new(apply.range()?.first().get() - 1);
-            return Some((
-                Duration::from_millis(5),
-                Applied { id: apply.id, through, error: Some(ApplyError::NoSpace) },
-            ));
+            return Some((Duration::from_millis(5), Applied { through, stopped: Some(HostError::NoSpace) }));
         }
         self.host.host().apply(apply)
     }
 
-    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
-        self.host.host().replay(replay)
+    fn replay(&mut self, range: HeightRange) -> Option<(Duration, Applied)> {
+        self.host.host().replay(range)
     }
 
-    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+    fn store(&mut self, links: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
         if self.is_full() {
-            return Some((Duration::from_millis(5), Err(StoreError::NoSpace)));
+            return Some((Duration::from_millis(5), Err(HostError::NoSpace)));
         }
-        self.host.host().store(call)
+        self.host.host().store(links)
     }
 
-    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
-        if !matches!(call.work, StateWork::Survey(_)) && self.is_full() {
-            return Some((Duration::from_millis(5), Err(StoreError::NoSpace)));
+    fn state(&mut self, work: &HostWork) -> Option<(Duration, Result<HostReply, HostError>)> {
+        if !matches!(work, HostWork::Survey(_)) && self.is_full() {
+            return Some((Duration::from_millis(5), Err(HostError::NoSpace)));
         }
-        self.host.host().state(call)
+        self.host.host().state(work)
     }
 }
 
@@ -204,10 +200,8 @@ fn is(step: StallStep, output: &Output) -> bool {
         StallStep::AskOthers => matches!(output, Output::CancelRequest(_)),
         // A change of strategy before that drops the job and asks instead.
         StallStep::VerifyAgain => matches!(output, Output::Verify(_) | Output::Request { .. }),
-        StallStep::CallAgain => matches!(
-            output,
-            Output::Apply(_) | Output::Replay(_) | Output::Store(_) | Output::State(_) | Output::History(_)
-        ),
+        StallStep::CallAgain => matches!(output, Output::Call(_)),
+        step => panic!("a step that nobody knows: {step}"),
     }
 }
 
@@ -230,7 +224,7 @@ fn check(world: &World, running: bool, steps: &mut [u64; 5]) {
     let mut alone = machine.clone();
     loop {
         match alone.poll_output() {
-            Output::Wait(Some(at)) if at <= stall.deadline => alone.handle_timeout(at),
+            Output::Wait(Some(at)) if at <= stall.deadline => alone.handle(at, Input::Timeout),
             Output::Wait(next) => panic!("{stall:?} at {:?}, and then nothing before {next:?}", world.now()),
             output if is(stall.step, &output) => return,
             _ => {}

@@ -5,16 +5,15 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{Apply, HostError, HostReply, HostWork, Start};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, Event, StallReason, StallStep, Start, StateCall, StateReply, StateWork, StoreError,
-};
+use hotstuff2_sync::machine::{Event, StallReason, StallStep};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Applier, Behaviour, Honest, Reply, StateHost, World};
+use hotstuff2_sync_testkit::world::{Applied, Applier, Behaviour, Honest, Reply, StateHost, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_millis(1);
@@ -53,15 +52,15 @@ impl<A: Applier> Applier for Filling<A> {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         if self.full.get() {
             let through = apply.range()?.first().prev()?;
-            return Some((MOMENT, Applied { id: apply.id, through, error: Some(ApplyError::NoSpace) }));
+            return Some((MOMENT, Applied { through, stopped: Some(HostError::NoSpace) }));
         }
         self.host.apply(apply)
     }
 
-    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
-        match call.work {
-            StateWork::Stage(_) | StateWork::Activate(_) if self.full.get() => Some((MOMENT, Err(StoreError::NoSpace))),
-            _ => self.host.state(call),
+    fn state(&mut self, work: &HostWork) -> Option<(Duration, Result<HostReply, HostError>)> {
+        match work {
+            HostWork::Stage(_) | HostWork::Activate(_) if self.full.get() => Some((MOMENT, Err(HostError::NoSpace))),
+            _ => self.host.state(work),
         }
     }
 }
@@ -95,8 +94,8 @@ impl Applier for Boxed {
         self.0.apply(apply)
     }
 
-    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
-        self.0.state(call)
+    fn state(&mut self, work: &HostWork) -> Option<(Duration, Result<HostReply, HostError>)> {
+        self.0.state(work)
     }
 }
 
@@ -187,11 +186,11 @@ impl Applier for Hashing {
         self.0.apply(apply)
     }
 
-    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
-        match (&call.work, self.1) {
-            (StateWork::Activate(_), None) => None,
-            (StateWork::Activate(_), Some(time)) => Some((time, self.0.state(call)?.1)),
-            _ => self.0.state(call),
+    fn state(&mut self, work: &HostWork) -> Option<(Duration, Result<HostReply, HostError>)> {
+        match (&work, self.1) {
+            (HostWork::Activate(_), None) => None,
+            (HostWork::Activate(_), Some(time)) => Some((time, self.0.state(work)?.1)),
+            _ => self.0.state(work),
         }
     }
 }

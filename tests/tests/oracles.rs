@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{Apply, HistoryPiece, HostCall, HostError, HostWork, Start};
 use hotstuff2_sync::chain::native::{FinalityProof, FinalizedHeader, Phase, Segment};
 use hotstuff2_sync::chain::{CheckError, Fault};
 use hotstuff2_sync::config::{SyncConfig, SyncHistory, SyncStrategyType};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Height};
-use hotstuff2_sync::machine::{Event, HaltReason, Output, Start, StateWork, StoreError};
+use hotstuff2_sync::machine::{Event, HaltReason, Output};
 use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::{Job, Outcome, Task, Verdict};
@@ -25,6 +26,22 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A doctor of outputs.
 struct Bends<F>(F);
+
+/// The blocks of an output that has blocks applied.
+fn apply_of(output: &mut Output) -> Option<&mut Apply> {
+    match output {
+        Output::Call(HostCall { work: HostWork::Apply(apply), .. }) => Some(apply),
+        _ => None,
+    }
+}
+
+/// The piece of an output that has history added.
+fn history_of(output: &mut Output) -> Option<&mut HistoryPiece> {
+    match output {
+        Output::Call(HostCall { work: HostWork::AddHistory(piece), .. }) => Some(piece),
+        _ => None,
+    }
+}
 
 impl<F: FnMut(Output) -> Option<Output>> Doctor for Bends<F> {
     fn output(&mut self, output: Output) -> Option<Output> {
@@ -140,7 +157,7 @@ fn the_oracle_sees_an_unproven_block() {
 #[test]
 fn the_oracle_sees_another_payload() {
     let bend = |mut output: Output| {
-        if let Output::Apply(apply) = &mut output {
+        if let Some(apply) = apply_of(&mut output) {
             let frame = &mut apply.parts[0].frames[0];
             let mut raw = frame.raw.to_vec();
             raw[17] ^= 1;
@@ -180,7 +197,7 @@ fn the_oracle_sees_blocks_out_of_order() {
     };
     let source = source(600, 2, 10_000);
     let first_is_missing = bent(&source, |output| {
-        if let Output::Apply(apply) = output
+        if let Some(apply) = apply_of(output)
             && apply.parts[0].frames.len() > 1
         {
             apply.parts[0].frames.remove(0);
@@ -188,7 +205,7 @@ fn the_oracle_sees_blocks_out_of_order() {
     });
     assert_says(&first_is_missing, Law::Order, "belongs");
     let turned = bent(&source, |output| {
-        if let Output::Apply(apply) = output
+        if let Some(apply) = apply_of(output)
             && apply.parts[0].frames.len() > 2
         {
             apply.parts[0].frames.swap(0, 1);
@@ -196,20 +213,20 @@ fn the_oracle_sees_blocks_out_of_order() {
     });
     assert_says(&turned, Law::Order, "belongs");
     let nothing = bent(&source, |output| {
-        if let Output::Apply(apply) = output {
+        if let Some(apply) = apply_of(output) {
             apply.parts.clear();
         }
     });
     assert_says(&nothing, Law::Order, "an empty call");
     let one_name = bent(&source, |output| {
-        if let Output::Apply(apply) = output {
-            apply.id = CallId::FIRST;
+        if let Output::Call(call @ HostCall { work: HostWork::Apply(_), .. }) = output {
+            call.id = CallId::FIRST;
         }
     });
     assert_says(&one_name, Law::Order, "came with");
     let before_its_handover = bent(&source, |output| {
-        if let Output::Store(call) = output {
-            call.handovers.clear();
+        if let Output::Call(HostCall { work: HostWork::StoreHandovers(links), .. }) = output {
+            links.clear();
         }
     });
     assert_says(&before_its_handover, Law::Order, "handovers to 0 stored");
@@ -227,18 +244,14 @@ fn the_oracle_sees_two_states_at_one_height() {
 
     let fetched = ledger(300, 2000);
     let of_another_root = |mut output: Output| {
-        if let Output::State(call) = &mut output
-            && let StateWork::Activate(base) = &mut call.work
-        {
+        if let Output::Call(HostCall { work: HostWork::Activate(base), .. }) = &mut output {
             base.state_root = Hash::ZERO;
         }
         Some(output)
     };
     assert_says(&trial(&fetched, &fast(), Bends(of_another_root)), Law::Truth, "is not the state root at");
     let of_another_block = |mut output: Output| {
-        if let Output::State(call) = &mut output
-            && let StateWork::Activate(base) = &mut call.work
-        {
+        if let Output::Call(HostCall { work: HostWork::Activate(base), .. }) = &mut output {
             base.point.id = Hash::ZERO;
         }
         Some(output)
@@ -270,7 +283,9 @@ fn the_oracle_sees_more_memory_than_the_budget() {
     let (mut sim, _) = slow(Some(Box::new(Generous)));
     assert_says(&sim.run_until(MINUTE * 10, |_| false).unwrap_err(), Law::Budget, "are given out");
     // And where little is given out, the machine's own accounts are held against the budget.
-    let doctor = Bends(|output| Some(output).filter(|output| !matches!(output, Output::Apply(_))));
+    let doctor = Bends(|output| {
+        Some(output).filter(|output| !matches!(output, Output::Call(HostCall { work: HostWork::Apply(_), .. })))
+    });
     let (mut sim, _) = slow(Some(Box::new(Both(Generous, doctor))));
     let broken = sim.run_until(MINUTE, |_| false).and_then(|_| sim.account()).unwrap_err();
     assert_says(&broken, Law::Budget, "bytes");
@@ -337,7 +352,7 @@ fn the_oracle_sees_a_halt_without_evidence() {
         })
     };
     let source = source(300, 1, 100);
-    let broken = trial(&source, &parallel(), halts(HaltReason::Store(StoreError::Permanent)));
+    let broken = trial(&source, &parallel(), halts(HaltReason::Store(HostError::Permanent)));
     assert_says(&broken, Law::Halt, "storing handovers");
     let conflict = || HaltReason::ConflictingFinality { height: Height::new(200), evidence: Bytes::new() };
     assert_says(&trial(&source, &parallel(), halts(conflict())), Law::Halt, "only one chain is final");
@@ -359,8 +374,8 @@ fn the_oracle_sees_false_history() {
     let source = ledger(300, 200);
     let bent = |bend: fn(&mut Vec<BodyFrame>)| {
         let doctor = Bends(move |mut output: Output| {
-            if let Output::History(call) = &mut output
-                && let Some(frames) = &mut call.frames
+            if let Some(piece) = history_of(&mut output)
+                && let Some(frames) = &mut piece.frames
             {
                 bend(frames);
             }
@@ -377,18 +392,15 @@ fn the_oracle_sees_false_history() {
     assert_says(&bent(|frames| frames.push(frames[0].clone())), Law::Order, "belongs");
     assert_says(&bent(|frames| drop(frames.pop())), Law::Order, "without all of its blocks");
     // The machine is told of one piece, and the host gets another that lies deeper.
-    let mut held: Option<Output> = None;
-    let left_out = Bends(move |output: Output| match output {
-        Output::History(mut call) => {
-            if let Some(Output::History(before)) = &held {
-                call.segment = before.segment.clone();
-                call.frames.clone_from(&before.frames);
-            } else {
-                held = Some(Output::History(call.clone()));
+    let mut held: Option<HistoryPiece> = None;
+    let left_out = Bends(move |mut output: Output| {
+        if let Some(piece) = history_of(&mut output) {
+            match &held {
+                Some(before) => *piece = before.clone(),
+                None => held = Some(piece.clone()),
             }
-            Some(Output::History(call))
         }
-        other => Some(other),
+        Some(output)
     });
     assert_says(&trial(&source, &config, left_out), Law::Order, "where");
 }

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use hotstuff2_sync::calls::Start;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::{PeerEvent, Start};
+use hotstuff2_sync::machine::PeerEvent;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};

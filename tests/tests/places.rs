@@ -26,7 +26,7 @@ fn with_states(blocks: u64) -> TestChain {
 
 fn world(source: TestChain, config: SyncConfig) -> World {
     let host = StateHost::new(source.chain());
-    let start = hotstuff2_sync::machine::Start { stages_state: true, ..source.start() };
+    let start = hotstuff2_sync::calls::Start { stages_state: true, ..source.start() };
     let mut world = World::from(source, config, start).unwrap();
     world.set_host(host);
     world

@@ -9,7 +9,7 @@ use hotstuff2_sync::machine::{PeerEvent, RequestFailure};
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::trace::{
-    Blob, MAX_FRAME_BYTES, PlayError, Replayer, TraceError, TraceFrames, TraceInput, TraceStep, TraceWriter,
+    Blob, MAX_FRAME_BYTES, PlayError, Replayer, TraceError, TraceFrames, TraceInput, TraceReply, TraceStep, TraceWriter,
 };
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
@@ -133,9 +133,7 @@ fn flip(input: &mut TraceInput) -> bool {
             *outcome = Some(Err(hotstuff2_sync::chain::Fault::Malformed.into()));
         }
         TraceInput::Peer(PeerEvent::Connected { peer, .. }) => *peer = PeerId::from_bytes([99; 32]),
-        TraceInput::Applied(answer) => {
-            answer.through = Height::new(answer.through.get() - 1);
-        }
+        TraceInput::Done(_, Ok(TraceReply::Applied(through, _))) => *through = Height::new(through.get() - 1),
         _ => return false,
     }
     true

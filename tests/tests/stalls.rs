@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{Apply, BlockPoint, HostError, Start};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::machine::{
-    Applied, Apply, BlockPoint, Bottleneck, Event, StallReason, StallStep, Start, StoreCall, StoreError,
-};
+use hotstuff2_sync::machine::{Bottleneck, Event, Input, StallReason, StallStep};
 use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::verify::HandoverLink;
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
-use hotstuff2_sync_testkit::world::{Applier, Honest, Reply, Scripted, World};
+use hotstuff2_sync_testkit::world::{Applied, Applier, Honest, Reply, Scripted, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -135,7 +135,7 @@ fn a_follower_without_peers_says_so() {
 
     // Whoever wanted no more than this height waits for nobody.
     let mut world = self::world(3000);
-    world.machine.start(world.now(), Some(Height::new(3000)));
+    world.machine.handle(world.now(), Input::Start(Some(Height::new(3000))));
     let peer = world.join(1, Honest::default());
     assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
     world.leave(peer);
@@ -210,10 +210,10 @@ struct Slow {
 
 impl Applier for Slow {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
-        Some((self.apply, Applied { id: apply.id, through: apply.range()?.last(), error: None }))
+        Some((self.apply, Applied { through: apply.range()?.last(), stopped: None }))
     }
 
-    fn store(&mut self, _: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+    fn store(&mut self, _: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
         Some((self.store, Ok(())))
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{BlockPoint, Start};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{BlockPoint, Event, Start};
+use hotstuff2_sync::machine::Event;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, SnapshotClaim, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{Apply, HostError, Start};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, Bottleneck, Event, Output, PeerEvent, StallReason, StallStep, Start,
-};
+use hotstuff2_sync::machine::{Bottleneck, Event, Input, Output, PeerEvent, StallReason, StallStep};
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{
-    Applier, Behaviour, Honest, Line, Lined, Reply, Scripted, StateHost, World, claiming, status_answer,
+    Applied, Applier, Behaviour, Honest, Line, Lined, Reply, Scripted, StateHost, World, claiming, status_answer,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -96,7 +95,7 @@ struct Full;
 impl Applier for Full {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         let through = apply.range()?.first().prev()?;
-        Some((Duration::from_millis(1), Applied { id: apply.id, through, error: Some(ApplyError::Transient) }))
+        Some((Duration::from_millis(1), Applied { through, stopped: Some(HostError::Transient) }))
     }
 }
 
@@ -173,7 +172,7 @@ struct Slow(Duration);
 
 impl Applier for Slow {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
-        Some((self.0, Applied { id: apply.id, through: apply.range()?.last(), error: None }))
+        Some((self.0, Applied { through: apply.range()?.last(), stopped: None }))
     }
 }
 
@@ -225,7 +224,7 @@ fn the_pace_shown_is_that_of_the_last_seconds() {
 /// The likely time that is left after ten seconds with a steady peer, a second after these came.
 fn likely(others: Vec<Box<dyn Behaviour>>, until: Option<Height>) -> Duration {
     let mut world = world();
-    world.machine.start(world.now(), until);
+    world.machine.handle(world.now(), Input::Start(until));
     world.join(1, steady());
     run(&mut world, MINUTE * 3 / 20);
     for (name, other) in (2..).zip(others) {

@@ -6,6 +6,8 @@ use crate::ids::Height;
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error, serde::Serialize, serde::Deserialize,
 )]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Fault {
     /// The bytes are no encoding of what was asked for.
     #[error("malformed answer")]

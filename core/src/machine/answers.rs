@@ -1,19 +1,15 @@
-//! Answers of peers, and what the host says of its calls.
+//! Answers of peers.
 
 use bytes::Bytes;
 
-use crate::calls::{Applied, ApplyError, StoreError};
 use crate::chain::{EpochRef, Fault, Finalized, SegmentClaim, SegmentEnd, TipCheck};
-use crate::ids::{CallId, PeerId, RequestId};
-use crate::machine::inputs::RequestFailure;
-use crate::machine::output::HaltReason;
-use crate::machine::patience::pause_after;
-use crate::machine::state::{Call, Machine, Phase, Target, Timer};
+use crate::ids::{PeerId, RequestId};
+use crate::machine::input::RequestFailure;
+use crate::machine::state::{Machine, Target, Timer};
 use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Source, Waiting};
-use crate::time::{Instant, UnixMillis};
 use crate::verify::Task;
 use crate::wire::{Answer, PeerStatus, Refusal};
 
@@ -27,8 +23,7 @@ const MAX_STATUS_BYTES: usize = 128;
 
 impl Machine {
     /// A request was answered, or won't be. Answers to requests that the machine has forgotten are counted and ignored.
-    pub fn handle_response(&mut self, now: Instant, id: RequestId, answer: Result<Bytes, RequestFailure>) {
-        self.advance(now);
+    pub(super) fn on_response(&mut self, id: RequestId, answer: Result<Bytes, RequestFailure>) {
         if let Some(request) = self.requests.remove(id) {
             self.timers.cancel(Timer::Request(id));
             self.timers.cancel(Timer::Late(id));
@@ -316,114 +311,5 @@ impl Machine {
             return;
         }
         self.send_job(task, origin, size, reserved);
-    }
-
-    /// The host stored and executed blocks, or could not.
-    pub fn handle_applied(&mut self, now: Instant, answer: Applied) {
-        self.advance(now);
-        let Some(pending) = self.calls.remove(&answer.id) else {
-            self.counters.strays = self.counters.strays.saturating_add(1);
-            return;
-        };
-        let (range, last_block, bytes) = match &pending.call {
-            Call::Apply(apply) => {
-                let last = apply.parts.last().map(|part| &part.segment);
-                let ends = last.filter(|segment| Some(segment.range().last()) == apply.range().map(HeightRange::last));
-                (
-                    apply.range(),
-                    ends.map(|segment| (segment.last_id(), segment.last_timestamp())),
-                    apply.payload_bytes(),
-                )
-            }
-            Call::Replay(replay) => {
-                let ends = replay.range.last() == self.stored.height;
-                (Some(replay.range), ends.then_some((self.stored.id, self.stored_time)), 0)
-            }
-            Call::Store(_) | Call::State(_) | Call::History(_) => (None, None, 0),
-        };
-        let Some(range) = range else {
-            self.calls.insert(answer.id, pending);
-            return;
-        };
-        let through = answer.through.min(range.last());
-        if through > self.applied {
-            self.applied = through;
-            let last_block = last_block.filter(|_| through == range.last());
-            self.applied_id = last_block.map(|(id, _)| id);
-            self.applied_time = last_block.map_or(UnixMillis::default(), |(_, time)| time);
-            self.progressed();
-        }
-        let done = answer.error.is_none() && through == range.last();
-        if done {
-            self.timers.cancel(Timer::Call(answer.id));
-            self.budget.release(pending.held);
-            self.counters.payload_bytes = self.counters.payload_bytes.saturating_add(bytes);
-            self.epochs.forget_below(self.applied);
-        } else {
-            match answer.error.filter(|error| !error.is_transient()) {
-                None => {
-                    self.calls.insert(answer.id, pending);
-                    self.rest_call(answer.id, answer.error == Some(ApplyError::NoSpace));
-                }
-                Some(error) => {
-                    self.timers.cancel(Timer::Call(answer.id));
-                    self.budget.release(pending.held);
-                    if self.phase != Phase::Halted {
-                        self.halt(HaltReason::Apply { through: self.applied, error });
-                    }
-                }
-            }
-        }
-        self.unplanned = true;
-    }
-
-    /// The host can't now, perhaps because its disk is full: the call comes again after a pause, which doubles each time.
-    fn rest_call(&mut self, id: CallId, disk_full: bool) {
-        let Some(pending) = self.calls.get_mut(&id) else { return };
-        pending.disk_full |= disk_full;
-        let rest = pause_after(pending.refusals);
-        pending.refusals = pending.refusals.saturating_add(1);
-        self.timers.set(Timer::Call(id), self.now.after(rest));
-    }
-
-    /// A call is over: what it held of the budget goes back.
-    pub(super) fn end_call(&mut self, id: CallId) -> Option<Call> {
-        let pending = self.calls.remove(&id)?;
-        self.timers.cancel(Timer::Call(id));
-        self.budget.release(pending.held);
-        Some(pending.call)
-    }
-
-    /// The host could not store something: it is asked again after a pause, or this is the end.
-    pub(super) fn call_failed(&mut self, id: CallId, error: StoreError) {
-        if error.is_transient() {
-            self.rest_call(id, error == StoreError::NoSpace);
-            return;
-        }
-        self.end_call(id);
-        if self.phase != Phase::Halted {
-            self.halt(HaltReason::Store(error));
-        }
-    }
-
-    /// The host stored handovers, or could not.
-    pub fn handle_stored(&mut self, now: Instant, id: CallId, result: Result<(), StoreError>) {
-        self.advance(now);
-        let stored = match self.calls.get(&id).map(|pending| &pending.call) {
-            Some(Call::Store(call)) => call.handovers.last().map(|link| link.epoch.epoch()),
-            _ => None,
-        };
-        let Some(stored) = stored else {
-            self.counters.strays = self.counters.strays.saturating_add(1);
-            return;
-        };
-        match result {
-            Ok(()) => {
-                self.end_call(id);
-                self.epochs.set_stored(stored);
-            }
-            Err(error) => self.call_failed(id, error),
-        }
-        self.unplanned = true;
     }
 }

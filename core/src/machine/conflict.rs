@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::chain::{CheckError, EpochRef, Fault, Finalized, SegmentEnd, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
-use crate::machine::output::HaltReason;
+use crate::machine::event::HaltReason;
 use crate::machine::state::{Contest, Machine, Timer};
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Broken;

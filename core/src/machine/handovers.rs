@@ -3,10 +3,9 @@
 
 use alloc::vec::Vec;
 
-use crate::calls::StoreCall;
 use crate::chain::{Fault, Finalized, TipFacts};
 use crate::ids::{JobId, PeerId};
-use crate::machine::state::{Call, Machine};
+use crate::machine::state::Machine;
 use crate::requests::{Kind, Purpose};
 use crate::strategy::{HandoverCheck, HandoverPart, Waiting};
 use crate::time::UnixMillis;
@@ -101,8 +100,7 @@ impl Machine {
                 peer.unpause(Kind::Tip);
             }
         }
-        let id = self.next_call();
-        self.send_call(id, Call::Store(StoreCall { id, handovers: links }), 0);
+        self.store_handovers(links);
         if let Some(fault) = fault {
             self.accuse(peer, Kind::Handovers, fault);
         }

@@ -3,42 +3,19 @@
 //! It never delays the tip: a cell is asked for only while everything proven is applied, one request at a time. It may
 //! take what is left of the budget then, the share of the next block too, and gives it back when that comes.
 
-use crate::calls::{HistoryCall, HistoryDone, HistoryGap};
+use crate::calls::{HistoryGap, HistoryPiece, HostWork};
 use crate::config::SyncHistory;
-use crate::machine::output::Event;
-use crate::machine::state::{Call, Machine};
+use crate::machine::event::Event;
+use crate::machine::state::Machine;
 use crate::requests::Kind;
-use crate::time::Instant;
 
 impl Machine {
-    /// The host says what is missing right below its stored blocks; `None` where nothing is. To be said once before
-    /// [`start`](Self::start) and again after [`Event::StateActive`], if history is wanted at all.
-    pub fn handle_history_gap(&mut self, now: Instant, gap: Option<HistoryGap>) {
-        self.advance(now);
-        self.drop_history();
+    /// A piece of history is stored, and this is missing below it.
+    pub(super) fn history_added(&mut self, gap: Option<HistoryGap>) {
+        if gap.is_none() {
+            self.emit(Event::HistoryComplete);
+        }
         self.history_gap = gap;
-        self.unplanned = true;
-    }
-
-    /// The host stored a piece of history, or could not.
-    pub fn handle_history(&mut self, now: Instant, answer: HistoryDone) {
-        self.advance(now);
-        self.unplanned = true;
-        let known = self.calls.get(&answer.id).is_some_and(|pending| matches!(pending.call, Call::History(_)));
-        if !known {
-            self.counters.strays = self.counters.strays.saturating_add(1);
-            return;
-        }
-        match answer.result {
-            Err(error) => self.call_failed(answer.id, error),
-            Ok(gap) => {
-                self.end_call(answer.id);
-                if gap.is_none() {
-                    self.emit(Event::HistoryComplete);
-                }
-                self.history_gap = gap;
-            }
-        }
     }
 
     /// Does what can be done now about history.
@@ -54,8 +31,7 @@ impl Machine {
         if let Some((segment, frames, held)) = self.blocks.take_history(with_bodies) {
             // The next gap comes with the answer.
             self.history_gap = None;
-            let id = self.next_call();
-            self.send_call(id, Call::History(HistoryCall { id, segment, frames }), held);
+            self.call(HostWork::AddHistory(HistoryPiece { segment, frames }), held);
             return;
         }
         let bulk = self.requests.any(|purpose| matches!(purpose.kind(), Kind::Segment | Kind::Bodies));

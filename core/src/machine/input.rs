@@ -2,65 +2,107 @@
 
 use bytes::Bytes;
 
-use crate::calls::{Applied, HistoryDone, HistoryGap, StateDone, StoreError};
+use crate::calls::CallDone;
 use crate::config::SyncStrategyType;
-use crate::ids::{CallId, Height, JobId, RequestId};
-use crate::machine::inputs::{PeerEvent, RequestFailure};
+use crate::ids::{Height, JobId, PeerId, RequestId};
 use crate::machine::state::Machine;
+use crate::peers::BlacklistReason;
 use crate::requests::Purpose;
 use crate::time::Instant;
 use crate::verify::{Claim, Verdict};
 
-/// One input of the machine. Whoever brings all of them through [`Machine::handle`] can record a run whole.
+/// One input of the machine, for [`Machine::handle`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// For [`Machine::handle_peer`].
+    /// News of a peer.
     Peer(PeerEvent),
-    /// For [`Machine::handle_response`].
+    /// A request was answered, or won't be. Answers to requests that the machine has forgotten are counted and ignored.
     Response(RequestId, Result<Bytes, RequestFailure>),
-    /// For [`Machine::handle_verdict`].
+    /// A job is done. Verdicts of jobs that the machine has forgotten, or that answer another question, are counted and
+    /// ignored.
     Verdict(Verdict),
-    /// For [`Machine::handle_begun`].
+    /// A thread has begun a job: its time counts from now. A host that never says so still gets lost jobs back, only later.
     Begun(JobId),
-    /// For [`Machine::handle_applied`].
-    Applied(Applied),
-    /// For [`Machine::handle_stored`].
-    Stored(CallId, Result<(), StoreError>),
-    /// For [`Machine::handle_state`].
-    State(StateDone),
-    /// For [`Machine::handle_history`].
-    History(HistoryDone),
-    /// For [`Machine::handle_history_gap`].
-    HistoryGap(Option<HistoryGap>),
-    /// For [`Machine::handle_timeout`].
+    /// A call into the host is done, or can't be.
+    Done(CallDone),
+    /// Time has passed. Early or for nothing it does no harm.
     Timeout,
-    /// For [`Machine::start`].
+    /// Start, or go on after [`Stop`](Self::Stop). With a height, downloads end with the first proven segment that holds
+    /// it.
     Start(Option<Height>),
-    /// For [`Machine::stop`].
+    /// Stop: requests and jobs are cancelled. Calls into the host that are out are still to be answered.
     Stop,
-    /// For [`Machine::use_strategy`].
+    /// Catch up with this strategy from here on, whether or not the machine runs: in the place of
+    /// [`SyncConfig::default_strategy`](crate::config::SyncConfig::default_strategy). What is verified or staged stays.
+    /// Where [`Machine::can_use`] says that the host can't do it everything stays as it is.
     Strategy(SyncStrategyType),
 }
 
+/// News of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerEvent {
+    /// A connection to the peer stands.
+    Connected {
+        /// The peer.
+        peer: PeerId,
+        /// What it shares with peers that may be the same operator: an address prefix, an autonomous system. Peers with
+        /// the same number count as one where independence matters.
+        group: u64,
+    },
+    /// The connection is gone. Its requests are asked elsewhere at once.
+    Disconnected {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The host leaves the peer out, connected or not, for [`ban_duration`](crate::config::SyncConfig::ban_duration).
+    Excluded {
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        reason: BlacklistReason,
+    },
+    /// The host lifts a ban, whatever it is for. The peer is asked once it connects again, or at once where it never went.
+    Pardoned {
+        /// The peer.
+        peer: PeerId,
+    },
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RequestFailure {
+    /// The answer passes the size that an honest answer can have. Provably false.
+    #[error("the answer is longer than an honest one can be")]
+    Oversize,
+    /// The transport gave up: the stream or the connection broke.
+    #[error("the connection or its stream broke")]
+    Broken,
+}
+
 impl Machine {
-    /// Takes one input, whatever it is.
+    /// Takes one input at `now`, the host's monotonic time. Then call [`poll_output`](Self::poll_output) until it says to
+    /// wait.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        self.advance(now);
         match input {
-            Input::Peer(event) => self.handle_peer(now, event),
-            Input::Response(id, answer) => self.handle_response(now, id, answer),
-            Input::Verdict(verdict) => self.handle_verdict(now, verdict),
-            Input::Begun(id) => self.handle_begun(now, id),
-            Input::Applied(answer) => self.handle_applied(now, answer),
-            Input::Stored(id, result) => self.handle_stored(now, id, result),
-            Input::State(answer) => self.handle_state(now, answer),
-            Input::History(answer) => self.handle_history(now, answer),
-            Input::HistoryGap(gap) => self.handle_history_gap(now, gap),
-            Input::Timeout => self.handle_timeout(now),
-            Input::Start(until) => self.start(now, until),
-            Input::Stop => self.stop(now),
-            // Whoever needs to know that the host can't do it asks for it by name.
-            Input::Strategy(strategy) => drop(self.use_strategy(now, strategy)),
+            Input::Peer(event) => self.on_peer(event),
+            Input::Response(id, answer) => self.on_response(id, answer),
+            Input::Verdict(verdict) => self.on_verdict(verdict),
+            Input::Begun(id) => self.on_begun(id),
+            Input::Done(done) => self.on_done(done),
+            Input::Timeout => self.unplanned = true,
+            Input::Start(until) => self.on_start(until),
+            Input::Stop => self.on_stop(),
+            Input::Strategy(strategy) => self.on_strategy(strategy),
         }
+    }
+
+    /// Whether the host can do what `strategy` needs: [`Fast`](SyncStrategyType::Fast) needs a staging area.
+    pub fn can_use(&self, strategy: SyncStrategyType) -> bool {
+        strategy != SyncStrategyType::Fast || self.fast.is_possible()
     }
 
     /// Whether the machine itself reads the data in the answer to this request. All other data it only counts and hands

@@ -1,60 +1,20 @@
-//! Inputs: peers, time, commands, and the drain.
+//! Peers that come and go, commands, timers, the drain, and blame.
 
 use crate::chain::Fault;
 use crate::config::SyncStrategyType;
 use crate::ids::{Height, PeerId, RequestId};
-use crate::machine::output::{Event, HaltReason, Output, Penalty};
-use crate::machine::state::{Machine, NewMachineError, Phase, Timer};
+use crate::machine::event::{Event, HaltReason};
+use crate::machine::input::PeerEvent;
+use crate::machine::output::{Output, Penalty};
+use crate::machine::state::{Machine, Phase, Timer};
 use crate::peers::{BlacklistReason, Consequence, PeerOutcome, PeerPerformance, Standing};
 use crate::requests::{InFlight, Kind, Purpose, Skill};
 use crate::strategy::Source;
 use crate::time::Instant;
 
-/// News of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum PeerEvent {
-    /// A connection to the peer stands.
-    Connected {
-        /// The peer.
-        peer: PeerId,
-        /// What it shares with peers that may be the same operator: an address prefix, an autonomous system. Peers with
-        /// the same number count as one where independence matters.
-        group: u64,
-    },
-    /// The connection is gone. Its requests are asked elsewhere at once.
-    Disconnected {
-        /// The peer.
-        peer: PeerId,
-    },
-    /// The host leaves the peer out, connected or not, for [`ban_duration`](crate::config::SyncConfig::ban_duration).
-    Excluded {
-        /// The peer.
-        peer: PeerId,
-        /// Why.
-        reason: BlacklistReason,
-    },
-    /// The host lifts a ban, whatever it is for. The peer is asked once it connects again, or at once where it never went.
-    Pardoned {
-        /// The peer.
-        peer: PeerId,
-    },
-}
-
-/// Why a request has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
-pub enum RequestFailure {
-    /// The answer passes the size that an honest answer can have. Provably false.
-    #[error("the answer is longer than an honest one can be")]
-    Oversize,
-    /// The transport gave up: the stream or the connection broke.
-    #[error("the connection or its stream broke")]
-    Broken,
-}
-
 impl Machine {
     /// A peer came or went.
-    pub fn handle_peer(&mut self, now: Instant, event: PeerEvent) {
-        self.advance(now);
+    pub(super) fn on_peer(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Connected { peer, group } => {
                 self.peers.connected(self.now, peer, group);
@@ -73,9 +33,12 @@ impl Machine {
             }
             PeerEvent::Excluded { peer, reason } => self.exclude(peer, reason),
             PeerEvent::Pardoned { peer } => {
-                if self.peers.pardon(peer, self.now) {
+                if let Some(was_banned) = self.peers.pardon(peer, self.now) {
                     self.timers.cancel(Timer::Peer(peer));
                     self.timers.set(Timer::Status(peer), self.now);
+                    if was_banned {
+                        self.lift(peer);
+                    }
                 }
             }
         }
@@ -83,26 +46,8 @@ impl Machine {
         self.unplanned = true;
     }
 
-    /// Leaves a peer out, whether it is connected or not: short for [`PeerEvent::Excluded`].
-    pub fn ban_peer(&mut self, now: Instant, peer: PeerId, reason: BlacklistReason) {
-        self.handle_peer(now, PeerEvent::Excluded { peer, reason });
-    }
-
-    /// Lifts a peer's ban: short for [`PeerEvent::Pardoned`].
-    pub fn pardon_peer(&mut self, now: Instant, peer: PeerId) {
-        self.handle_peer(now, PeerEvent::Pardoned { peer });
-    }
-
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.advance(now);
-        self.unplanned = true;
-    }
-
-    /// Starts, or goes on after [`stop`](Self::stop). With `until`, downloads end with the first proven segment that
-    /// holds that height.
-    pub fn start(&mut self, now: Instant, until: Option<Height>) {
-        self.advance(now);
+    /// Starts, or goes on.
+    pub(super) fn on_start(&mut self, until: Option<Height>) {
         if self.phase == Phase::Halted {
             return;
         }
@@ -119,28 +64,20 @@ impl Machine {
         self.unplanned = true;
     }
 
-    /// Stops: cancels requests and jobs. Calls into the host that are out are still to be answered.
-    pub fn stop(&mut self, now: Instant) {
-        self.advance(now);
+    /// Stops.
+    pub(super) fn on_stop(&mut self) {
         if self.phase == Phase::Running {
             self.phase = Phase::Stopped;
             self.cancel_everything();
         }
     }
 
-    /// Catches up with `strategy` from here on, whether or not the machine runs: in the place of
-    /// [`SyncConfig::default_strategy`](crate::config::SyncConfig::default_strategy). What is verified or staged stays.
-    ///
-    /// # Errors
-    /// Where the strategy needs a staging area and the host has none: then everything stays as it is.
-    pub fn use_strategy(&mut self, now: Instant, strategy: SyncStrategyType) -> Result<(), NewMachineError> {
-        self.advance(now);
-        if strategy == SyncStrategyType::Fast && !self.fast.is_possible() {
-            return Err(NewMachineError::NoStaging);
+    /// Catches up with `strategy` from here on.
+    pub(super) fn on_strategy(&mut self, strategy: SyncStrategyType) {
+        if self.can_use(strategy) {
+            self.config.default_strategy = strategy;
+            self.unplanned = true;
         }
-        self.config.default_strategy = strategy;
-        self.unplanned = true;
-        Ok(())
     }
 
     /// The next thing to do. [`Output::Wait`] comes last.
@@ -377,14 +314,6 @@ impl Machine {
         }
     }
 
-    /// A call was not answered in time, or its rest is over: it is given out again.
-    fn call_timed_out(&mut self, id: crate::ids::CallId) {
-        let Some(pending) = self.calls.get_mut(&id) else { return };
-        pending.late |= pending.refusals == 0;
-        let call = pending.call.clone();
-        self.give_out(id, &call);
-    }
-
     /// Bans a peer for a provably false answer, or sets it aside where this node suspects itself.
     pub(super) fn accuse(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
         self.peers.note_false(peer);
@@ -396,9 +325,12 @@ impl Machine {
         self.claims_changed = true;
         match self.peers.accuse(peer, kind, fault, self.now) {
             Consequence::Ban => self.ban(peer, fault),
-            Consequence::SetAside { peers, until, raised } => {
+            Consequence::SetAside { peers, banned, until, raised } => {
                 if let Some(groups) = raised {
                     self.emit(Event::SuspectSelf { fault, groups });
+                }
+                for peer in banned {
+                    self.lift(peer);
                 }
                 for peer in peers {
                     self.abandon_requests(peer);
@@ -437,6 +369,11 @@ impl Machine {
             None => Penalty::Exclude { reason, until },
         };
         self.outputs.push_back(Output::Penalize { peer, penalty });
+    }
+
+    /// Lets a peer that was banned come back.
+    fn lift(&mut self, peer: PeerId) {
+        self.outputs.push_back(Output::Penalize { peer, penalty: Penalty::Lift });
     }
 
     /// An answer of this sort was true.

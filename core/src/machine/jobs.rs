@@ -1,7 +1,7 @@
 //! Jobs: verification that waits for a place, is given out, or rests, and how long each may take.
 //!
 //! The lowest heights go first, so that headers far ahead never make bodies wait which could be applied. A job's time
-//! counts from when a thread begins it, which the host says ([`Machine::handle_begun`]); in the queue of a busy host it
+//! counts from when a thread begins it, which the host says ([`Input::Begun`](super::Input::Begun)); in the queue of a busy host it
 //! may wait for as long as it takes. A job whose time has run out is given out again under its old id: a verdict that
 //! comes late is used, and a thread that is still at work goes on.
 
@@ -223,8 +223,7 @@ impl Machine {
     }
 
     /// A thread has begun a job: its time counts from now. A host that never says so still gets lost jobs back, only later.
-    pub fn handle_begun(&mut self, now: Instant, id: JobId) {
-        self.advance(now);
+    pub(super) fn on_begun(&mut self, id: JobId) {
         // Where its time has run out already, it is about to be given out again, and begins anew.
         let Some(pending) = self.jobs.get(id).filter(|pending| pending.is_out()) else { return };
         let limit = doubled(self.config.job_timeout, pending.timeouts);
@@ -235,8 +234,7 @@ impl Machine {
 
     /// A job is done. Verdicts of jobs that the machine has forgotten, or that answer another question, are counted and
     /// ignored.
-    pub fn handle_verdict(&mut self, now: Instant, verdict: Verdict) {
-        self.advance(now);
+    pub(super) fn on_verdict(&mut self, verdict: Verdict) {
         self.unplanned = true;
         let id = verdict.job();
         // One that answers another question must not end the job: its own may still come.

@@ -1,14 +1,16 @@
 //! The synchronization state machine: facts in, work out.
 //!
 //! # The contract
-//! * After every input, call [`Machine::poll_output`] until it returns [`Output::Wait`]. `Wait` always comes last and
-//!   carries the next deadline; `None` means that there is none. A late or spurious
-//!   [`handle_timeout`](Machine::handle_timeout) does no harm. Inputs that are there at the same time may go in together:
-//!   the machine then plans once for all of them.
+//! * One door in, [`Machine::handle`], and one out: after every input, call [`Machine::poll_output`] until it returns
+//!   [`Output::Wait`]. `Wait` always comes last and carries the next deadline; `None` means that there is none. A late or
+//!   spurious [`Input::Timeout`] does no harm. Inputs that are there at the same time may go in together: the machine then
+//!   plans once for all of them.
 //! * Every input carries the host's monotonic time. Time that runs backwards is taken as standing still.
 //! * The machine never hashes and never checks a signature. [`Output::Verify`] hands out a
 //!   [`Job`](crate::verify::Job); run it on any thread and bring the verdict back.
-//! * [`Output::Apply`], [`Output::Store`] and [`Output::State`] are answered when what they ask for survives a crash, and not before.
+//! * [`Output::Call`] is answered when what it asks for survives a crash, and not before. How many calls are out, and in
+//!   which order they are carried out: [`HostCall`](crate::calls::HostCall).
+//! * [`Output::Event`] is for people: a host that drops every event loses nothing.
 //! * Same inputs, same outputs. The machine is `Clone + Eq + Hash`, so that it can be explored and replayed.
 //!
 //! # What it trusts
@@ -18,11 +20,13 @@
 mod answers;
 mod conflict;
 mod download;
+mod event;
 mod fast;
 mod follow;
 mod forecast;
 mod handovers;
 mod history;
+mod host_calls;
 mod input;
 mod inputs;
 mod jobs;
@@ -39,14 +43,10 @@ mod walking;
 #[cfg(test)]
 mod tests;
 
-pub use crate::calls::{
-    Applied, Apply, ApplyError, ApplyPart, BlockPoint, HistoryCall, HistoryDone, HistoryGap, Holding, Replay,
-    SnapshotBase, Start, StateCall, StateDone, StateReply, StateWork, StoreCall, StoreError,
-};
 pub use crate::requests::RequestKind;
 pub use crate::strategy::Costs;
-pub use input::Input;
-pub use inputs::{PeerEvent, RequestFailure};
-pub use output::{Bottleneck, Event, HaltReason, Output, PeerReport, Penalty, Position, Progress, StateProgress};
+pub use event::{Event, HaltReason};
+pub use input::{Input, PeerEvent, RequestFailure};
+pub use output::{Bottleneck, Output, PeerReport, Penalty, Position, Progress, StateProgress};
 pub use reason::{Stall, StallReason, StallStep};
 pub use state::{Machine, NewMachineError};

@@ -1,19 +1,18 @@
 //! What comes out of the machine.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
-use bytes::Bytes;
-
-use crate::calls::{Apply, ApplyError, BlockPoint, HistoryCall, Replay, StateCall, StoreCall, StoreError};
+use crate::calls::{BlockPoint, HostCall};
 use crate::chain::{EpochRef, Fault, Finalized, TipFacts};
 use crate::config::SyncStrategyType;
 use crate::hash::Hash;
-use crate::ids::{Epoch, Height, JobId, PeerId, RequestId};
-use crate::machine::reason::{Stall, StallReason, StallStep};
+use crate::ids::{Height, JobId, PeerId, RequestId};
+use crate::machine::event::Event;
+use crate::machine::reason::Stall;
 use crate::peers::{BlacklistReason, PeerHealth};
 use crate::progress::Eta;
-use crate::strategy::Costs;
 use crate::time::{Instant, UnixMillis};
 use crate::verify::Job;
 use crate::wire::Request;
@@ -22,7 +21,7 @@ use crate::wire::Request;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Output {
-    /// Send a request and bring the answer to [`handle_response`](super::Machine::handle_response).
+    /// Send a request and bring the answer back as [`Input::Response`](super::Input::Response).
     Request {
         /// The request's id.
         id: RequestId,
@@ -35,23 +34,12 @@ pub enum Output {
     },
     /// The answer to this request is no longer wanted. The machine has forgotten it.
     CancelRequest(RequestId),
-    /// Run the job on any thread and bring the verdict to [`handle_verdict`](super::Machine::handle_verdict).
+    /// Run the job on any thread and bring the verdict back as [`Input::Verdict`](super::Input::Verdict).
     Verify(Job),
     /// The verdict of this job is no longer wanted. The machine has forgotten it.
     CancelJob(JobId),
-    /// Store and execute blocks, then call [`handle_applied`](super::Machine::handle_applied). A call may come again
-    /// with the same id, if it took long or failed for a while: skip what is done.
-    Apply(Apply),
-    /// Execute blocks that the store holds already, then call [`handle_applied`](super::Machine::handle_applied).
-    Replay(Replay),
-    /// Store handovers, then call [`handle_stored`](super::Machine::handle_stored).
-    Store(StoreCall),
-    /// Work on the staging area, then call [`handle_state`](super::Machine::handle_state). Such calls are carried out in
-    /// their order.
-    State(StateCall),
-    /// Store a piece of history below the stored blocks, then call
-    /// [`handle_history`](super::Machine::handle_history).
-    History(HistoryCall),
+    /// Do this in the store or the application, and say what came of it as [`Input::Done`](super::Input::Done).
+    Call(HostCall),
     /// Do this to a peer.
     Penalize {
         /// The peer.
@@ -59,15 +47,17 @@ pub enum Output {
         /// What to do.
         penalty: Penalty,
     },
-    /// Something that the user may want to know.
+    /// Something that the user may want to know. Nothing has to be done about it.
     Event(Event),
-    /// Nothing more now. Wait for the next input, or until the deadline and then call
-    /// [`handle_timeout`](super::Machine::handle_timeout).
+    /// Nothing more now. Wait for the next input, or until the deadline and then say so with
+    /// [`Input::Timeout`](super::Input::Timeout).
     Wait(Option<Instant>),
 }
 
 /// A consequence for a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Penalty {
     /// It gave a provably false answer: disconnect, and refuse it until then.
     Ban {
@@ -83,138 +73,24 @@ pub enum Penalty {
         /// When it may come back.
         until: Instant,
     },
+    /// What it was banned or excluded for counts no longer: let it come back at once.
+    Lift,
 }
 
-/// Something that the user may want to know.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[non_exhaustive]
-pub enum Event {
-    /// A higher block was proven final.
-    Target {
-        /// The block.
-        height: Height,
-        /// Its epoch.
-        epoch: Epoch,
-    },
-    /// A strategy was chosen.
-    Strategy {
-        /// The strategy.
-        strategy: SyncStrategyType,
-        /// Blocks to the target when it was chosen.
-        gap: u64,
-        /// What it was chosen by, where it was not fixed.
-        costs: Costs,
-    },
-    /// The state after this block is fetched: its header is proven.
-    StateTarget {
-        /// The block.
-        height: Height,
-        /// The root of its state.
-        root: Hash,
-        /// How often the target has moved.
-        moves: u64,
-    },
-    /// Nobody gives the rest of this state any more: another height is looked for, and what was staged stays.
-    StateLost {
-        /// The block.
-        height: Height,
-    },
-    /// The staged state has another root than what was staged: the disk returns something else than was written. What
-    /// doesn't match is fetched again.
-    StateMismatch {
-        /// The block.
-        height: Height,
-        /// The root in its header.
-        expected: Hash,
-        /// The root of what is staged.
-        found: Hash,
-    },
-    /// The state after this block is live; blocks go on from there.
-    StateActive(BlockPoint),
-    /// The blocks below the fetched state are stored, down to the anchor.
-    HistoryComplete,
-    /// Everything proven is applied, and no peer that can be asked claims more without having failed to prove it.
-    Reached(BlockPoint),
-    /// No progress.
-    Stalled {
-        /// Why.
-        reason: StallReason,
-        /// Since when.
-        since: Instant,
-        /// What the machine does next.
-        step: StallStep,
-        /// When it does so, at the latest.
-        next: Instant,
-    },
-    /// Progress again after [`Event::Stalled`].
-    Resumed,
-    /// A peer was banned for what it answered.
-    Banned {
-        /// The peer.
-        peer: PeerId,
-        /// What was false.
-        fault: Fault,
-    },
-    /// Several independent peers gave provably false answers of the same kind and nobody a true one. More likely than all
-    /// of them lying: a wrong anchor, old software or a broken disk here. No one is banned until a true answer comes; then
-    /// those are that gave false ones of its kind.
-    SuspectSelf {
-        /// What was false.
-        fault: Fault,
-        /// How many independent groups of peers.
-        groups: usize,
-    },
-    /// The sync has stopped for good.
-    Halted(HaltReason),
-}
-
-/// Why the sync has stopped for good.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize)]
-pub enum HaltReason {
-    /// Two different blocks of one height were proven final: more than a third of the power broke its promise. The
-    /// evidence can be checked by anyone. Decide by hand which chain is yours.
-    #[error(
-        "two different blocks at height {height} are proven final: validators broke their promise; keep the evidence and decide by hand which chain to follow"
-    )]
-    ConflictingFinality {
-        /// The height.
-        height: Height,
-        /// Both proofs, as the chain encodes them; empty where the older one was no longer at hand.
-        #[serde(serialize_with = "as_bytes")]
-        evidence: Bytes,
-    },
-    /// The host refuses blocks.
-    #[error("applying blocks above {through} failed: {error}")]
-    Apply {
-        /// The highest height that was applied.
-        through: Height,
-        /// Why.
-        error: ApplyError,
-    },
-    /// The staged state has another root each time, though every part of it was verified.
-    #[error(
-        "the state staged for block {height} has the root {found} and not {expected}, though every part of it was verified: the disk does not return what was written; check it, then delete the store and synchronize again"
-    )]
-    StateRoot {
-        /// The block.
-        height: Height,
-        /// The root in its header.
-        expected: Hash,
-        /// The root of what is staged.
-        found: Hash,
-    },
-    /// The host refuses handovers or a state.
-    #[error("storing handovers or a state failed: {0}")]
-    Store(StoreError),
-}
-
-fn as_bytes<S: serde::Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
+impl fmt::Display for Penalty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ban { fault, .. } => write!(f, "banned: {fault}"),
+            Self::Exclude { reason, .. } => write!(f, "left out: {reason}"),
+            Self::Lift => f.write_str("may come back"),
+        }
+    }
 }
 
 /// What the sync waits for most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Bottleneck {
     /// Answers on their way.
     Network,
@@ -224,6 +100,12 @@ pub enum Bottleneck {
     Apply,
     /// Somebody to ask.
     Peers,
+}
+
+impl fmt::Display for Bottleneck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Where the node stands, for whoever decides by it: a consensus engine, a light client.

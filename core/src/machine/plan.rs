@@ -3,13 +3,13 @@
 
 use alloc::vec::Vec;
 
-use crate::calls::{Apply, BlockPoint, Replay};
+use crate::calls::{APPLIES, Apply, BlockPoint, HostWork, REPLAYS};
 use crate::config::SyncStrategyType;
 use crate::ids::{Epoch, Height, PeerId, RequestId};
 use crate::limits::{MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_TIP_BYTES};
-use crate::machine::output::Event;
+use crate::machine::event::Event;
 use crate::machine::patience::GIVE_UP;
-use crate::machine::state::{Call, Machine, Phase, Timer};
+use crate::machine::state::{Machine, Phase, Timer};
 use crate::peers::Ask;
 use crate::ranges::HeightRange;
 use crate::requests::{Kind, Purpose};
@@ -19,8 +19,6 @@ use crate::wire::Request;
 const APPLY_BYTES: u64 = 8 << 20;
 /// Share of the budget that one apply call may hold, where that is less.
 pub(super) const APPLY_SHARE_OF_BUDGET: u64 = 8;
-/// Apply calls that are out at once: one is stored while the one before is executed.
-pub(super) const APPLY_CALLS: usize = 2;
 /// Blocks that one replay call covers.
 const REPLAY_BLOCKS: u64 = 4096;
 /// Who stands by is asked for its status once in so many intervals.
@@ -92,13 +90,12 @@ impl Machine {
         if self.applied >= self.stored.height {
             return false;
         }
-        let busy = self.calls.values().any(|pending| matches!(pending.call, Call::Replay(_)));
+        let out = self.calls.count(|work| matches!(work, HostWork::Replay(_)));
         let last = self.applied.plus(REPLAY_BLOCKS).min(self.stored.height);
         if let Some(range) = HeightRange::new(self.applied.next(), last)
-            && !busy
+            && out < REPLAYS
         {
-            let id = self.next_call();
-            self.send_call(id, Call::Replay(Replay { id, range }), 0);
+            self.call(HostWork::Replay(range), 0);
         }
         true
     }
@@ -272,29 +269,25 @@ impl Machine {
     /// The newest epoch whose blocks may be applied: all handovers up to it are durable. Calls may end in another order
     /// than they were made in, and a store that holds blocks beyond a gap in its handovers can't be opened again.
     fn durable_epoch(&self) -> Epoch {
-        let first_ended = |call: &Call| match call {
-            Call::Store(store) => store.handovers.first().map(|link| link.ended),
-            _ => None,
-        };
-        let open = self.calls.values().filter_map(|pending| first_ended(&pending.call)).min();
-        open.map_or(self.epochs.stored(), |ended| ended.min(self.epochs.stored()))
+        let stored = self.epochs.stored();
+        self.calls.first_unstored().map_or(stored, |ended| ended.min(stored))
     }
 
     /// Hands verified blocks to the host, in order.
     fn hand_on(&mut self) {
         loop {
-            let out = self.calls.values().filter(|pending| matches!(pending.call, Call::Apply(_))).count();
+            let out = self.calls.count(|work| matches!(work, HostWork::Apply(_)));
             let most = APPLY_BYTES.min(self.budget.limit() / APPLY_SHARE_OF_BUDGET).max(1);
             // While one call is out, a second goes only when it is worth its fsync.
-            if out >= APPLY_CALLS || (out > 0 && self.blocks.ready_bytes() < most / 2) {
+            if out >= APPLIES || (out > 0 && self.blocks.ready_bytes() < most / 2) {
                 return;
             }
             match self.blocks.hand_on(most, self.durable_epoch()) {
                 Ok(handed) if handed.parts.is_empty() => return,
                 Ok(handed) => {
-                    let id = self.next_call();
-                    let apply = Apply { id, parts: handed.parts, tip: handed.tip };
-                    self.send_call(id, Call::Apply(apply), handed.held);
+                    let target = self.target().unwrap_or(self.applied);
+                    let apply = Apply { parts: handed.parts, tip: handed.tip, target };
+                    self.call(HostWork::Apply(apply), handed.held);
                 }
                 Err(broken) => {
                     self.check_broken_link(&broken);

@@ -22,6 +22,7 @@ pub struct Stall {
 /// What the machine does next where there is no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StallStep {
     /// Says again that it needs a peer; one that comes is asked at once.
     #[error("needs a peer")]
@@ -43,6 +44,7 @@ pub enum StallStep {
 /// Why there is no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StallReason {
     /// Nobody to ask.
     #[error("no peer is connected that may be asked; waiting for one")]
@@ -109,46 +111,6 @@ pub enum StallReason {
     /// The host said that its disk is full.
     #[error("the disk is full; free space: nothing is lost, and writing goes on by itself")]
     DiskFull,
-}
-
-impl StallReason {
-    /// All names that [`name`](Self::name) gives, for what lists every reason, as metrics do.
-    pub const NAMES: [&'static str; 14] = [
-        "no_peers",
-        "no_target",
-        "handover_missing",
-        "blocks_missing",
-        "history_missing",
-        "no_snapshot",
-        "state_missing",
-        "peers_slow",
-        "verify_late",
-        "verifying",
-        "verify_fails",
-        "host_late",
-        "host_busy",
-        "disk_full",
-    ];
-
-    /// Its name, without what it is about: the same as in its serialized form.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::NoPeers => "no_peers",
-            Self::NoTarget(_) => "no_target",
-            Self::HandoverMissing(_) => "handover_missing",
-            Self::BlocksMissing(_) => "blocks_missing",
-            Self::HistoryMissing { .. } => "history_missing",
-            Self::NoSnapshot { .. } => "no_snapshot",
-            Self::StateMissing(_) => "state_missing",
-            Self::PeersSlow => "peers_slow",
-            Self::VerifyLate => "verify_late",
-            Self::Verifying => "verifying",
-            Self::VerifyFails(_) => "verify_fails",
-            Self::HostLate => "host_late",
-            Self::HostBusy => "host_busy",
-            Self::DiskFull => "disk_full",
-        }
-    }
 }
 
 /// So many peers, in words.

@@ -13,14 +13,14 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
-use crate::calls::{StateCall, StateWork};
+use crate::calls::{APPLIES, HostWork};
 use crate::config::SyncStrategyType;
 use crate::ids::Height;
+use crate::machine::event::Event;
 use crate::machine::jobs::{HEARD_WITHIN, Verification};
-use crate::machine::output::{Bottleneck, Event};
-use crate::machine::plan::APPLY_CALLS;
+use crate::machine::output::Bottleneck;
 use crate::machine::reason::{Stall, StallReason, StallStep};
-use crate::machine::state::{Call, Machine, Phase, Timer};
+use crate::machine::state::{Machine, Phase, Timer};
 use crate::peers::Peer;
 use crate::requests::Kind;
 use crate::time::{Instant, micros};
@@ -141,10 +141,10 @@ impl Machine {
 
     /// Notes what the sync waits for now.
     pub(super) fn keep_watch(&mut self) {
-        let blocks = self.calls.values().filter(|pending| !matches!(pending.call, Call::Store(_))).count();
+        let blocks = self.calls.count(|work| !matches!(work, HostWork::StoreHandovers(_)));
         let nothing_else = self.requests.len() == 0 && self.jobs.is_empty();
         let nobody = self.peers.active().next().is_none();
-        self.watch.waiting_for = if blocks >= APPLY_CALLS || (!self.calls.is_empty() && nothing_else) {
+        self.watch.waiting_for = if blocks >= APPLIES || (!self.calls.is_empty() && nothing_else) {
             Bottleneck::Apply
         } else if nobody {
             Bottleneck::Peers
@@ -182,13 +182,7 @@ impl Machine {
 
     /// Whether the host can't do now what it was asked for.
     pub(super) fn is_refused(&self) -> bool {
-        self.calls.values().any(|pending| pending.refusals > 0)
-    }
-
-    /// Whether the host hashes a complete state, and in time. That shows no steps, and takes long where the state is large.
-    fn is_hashing(&self) -> bool {
-        let hashing = |call: &Call| matches!(call, Call::State(StateCall { work: StateWork::Activate(_), .. }));
-        self.calls.values().any(|pending| hashing(&pending.call) && pending.refusals == 0 && !pending.late)
+        self.calls.are_refused()
     }
 
     /// Why nothing moves, once nothing has for [`stall_after`](crate::config::SyncConfig::stall_after).
@@ -211,7 +205,7 @@ impl Machine {
 
     /// There was no progress for a while: say why, unless there is nothing to do.
     pub(super) fn check_stall(&mut self) {
-        if self.is_hashing() {
+        if self.calls.is_hashing() {
             self.moved();
             return;
         }
@@ -240,11 +234,10 @@ impl Machine {
     }
 
     fn stall_reason(&self) -> StallReason {
-        let calls = || self.calls.values();
-        if calls().any(|pending| pending.disk_full) {
+        if self.calls.meet_a_full_disk() {
             return StallReason::DiskFull;
         }
-        if calls().any(|pending| pending.refusals > 0) {
+        if self.calls.are_refused() {
             return StallReason::HostBusy;
         }
         if self.reached.is_some() {
@@ -254,7 +247,7 @@ impl Machine {
         if let Verification::Fails(code) = verification {
             return StallReason::VerifyFails(code);
         }
-        if calls().next().is_some() {
+        if !self.calls.is_empty() {
             return StallReason::HostLate;
         }
         match verification {
@@ -296,7 +289,7 @@ impl Machine {
     fn next_step(&self, reason: StallReason) -> (StallStep, Option<Instant>) {
         match reason {
             StallReason::DiskFull | StallReason::HostBusy | StallReason::HostLate => {
-                let due = self.calls.keys().filter_map(|&id| self.timers.at(Timer::Call(id)));
+                let due = self.calls.ids().filter_map(|id| self.timers.at(Timer::Call(id)));
                 (StallStep::CallAgain, due.min())
             }
             StallReason::VerifyLate | StallReason::Verifying | StallReason::VerifyFails(_) => {

@@ -1,10 +1,10 @@
 //! The machine's state, its making and its getters.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 
 use crate::bandwidth::BandwidthAllocator;
 use crate::budget::Budget;
-use crate::calls::{Apply, BlockPoint, HistoryCall, HistoryGap, Replay, Start, StateCall, StoreCall};
+use crate::calls::{BlockPoint, HistoryGap, Start};
 use crate::chain::{Fault, Finalized, TipFacts};
 use crate::config::{ConfigError, SyncConfig, SyncStrategyType};
 use crate::downloads::DownloadCoordinator;
@@ -13,6 +13,7 @@ use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::fast::Fast;
 use crate::machine::forecast::Forecast;
+use crate::machine::host_calls::HostCalls;
 use crate::machine::jobs::Jobs;
 use crate::machine::output::{Output, PeerReport, Position, Progress, StateProgress};
 use crate::machine::stall::Watch;
@@ -86,43 +87,6 @@ pub(super) struct Contest {
     pub(super) fault: Fault,
 }
 
-/// What the host was asked to do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Call {
-    Apply(Apply),
-    Replay(Replay),
-    Store(StoreCall),
-    State(StateCall),
-    History(HistoryCall),
-}
-
-impl Call {
-    /// The call as the host gets it, the first time and again.
-    pub(super) fn output(&self) -> Output {
-        match self {
-            Self::Apply(apply) => Output::Apply(apply.clone()),
-            Self::Replay(replay) => Output::Replay(*replay),
-            Self::Store(store) => Output::Store(store.clone()),
-            Self::State(state) => Output::State(state.clone()),
-            Self::History(history) => Output::History(history.clone()),
-        }
-    }
-}
-
-/// A call that is out, or waits to be given out again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PendingCall {
-    pub(super) call: Call,
-    /// Bytes of the memory budget that go back when it is done.
-    pub(super) held: u64,
-    /// How often the host said that it can't now.
-    pub(super) refusals: u32,
-    /// Whether one of those times its disk was full. What fails after that fails for the same reason.
-    pub(super) disk_full: bool,
-    /// Whether it passed its deadline before the host answered.
-    pub(super) late: bool,
-}
-
 /// Counters for [`Progress`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Counters {
@@ -171,8 +135,7 @@ pub struct Machine {
     /// Who stands by and was not asked for its claims yet, by when it came.
     pub(super) newcomers: Timers<PeerId>,
     pub(super) jobs: Jobs,
-    pub(super) calls: BTreeMap<CallId, PendingCall>,
-    pub(super) next_call: CallId,
+    pub(super) calls: HostCalls,
     pub(super) outputs: VecDeque<Output>,
     /// Something came in since the last plan.
     pub(super) unplanned: bool,
@@ -195,6 +158,7 @@ pub struct Machine {
 
 /// Why a machine can't be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NewMachineError {
     /// A setting is out of range.
     #[error(transparent)]
@@ -221,10 +185,11 @@ pub enum NewMachineError {
 
 impl Machine {
     /// A machine for a node that stands at `start`. `seed` feeds all of its choices. It does nothing before
-    /// [`start`](Self::start).
+    /// [`Input::Start`](super::Input::Start).
     pub fn new(config: SyncConfig, start: Start, seed: u64, now: Instant) -> Result<Self, NewMachineError> {
         config.validate()?;
-        let Start { chain_id, stored, stored_time, stored_proof, applied, stages_state, epoch, handovers } = start;
+        let Start { chain_id, stored, stored_time, stored_proof, applied, stages_state, epoch, handovers, history_gap } =
+            start;
         if config.default_strategy == SyncStrategyType::Fast && !stages_state {
             return Err(NewMachineError::NoStaging);
         }
@@ -266,13 +231,12 @@ impl Machine {
             epochs,
             blocks: Blocks::new(stored),
             fast: Fast::new(stages_state),
-            history_gap: None,
+            history_gap,
             budget,
             timers: Timers::new(),
             newcomers: Timers::new(),
             jobs: Jobs::new(now),
-            calls: BTreeMap::new(),
-            next_call: CallId::FIRST,
+            calls: HostCalls::new(),
             outputs: VecDeque::new(),
             unplanned: false,
             claims_changed: true,
@@ -301,6 +265,11 @@ impl Machine {
     /// How it catches up now.
     pub fn strategy(&self) -> SyncStrategyType {
         self.strategy
+    }
+
+    /// The height at which [`Event::Reached`](super::Event::Reached) was said, until there is more to do.
+    pub fn reached(&self) -> Option<Height> {
+        self.reached
     }
 
     /// Whether the machine has stopped for good.

@@ -4,12 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::calls::{StateCall, StateWork};
 use crate::chain::{CheckError, Finalized, SegmentRef, TipCheck, TipFacts};
-use crate::ids::{CallId, Height, PeerId};
+use crate::ids::{Height, PeerId};
+use crate::machine::event::Event;
 use crate::machine::jobs::PendingJob;
-use crate::machine::output::Event;
-use crate::machine::state::{Call, Machine, PendingCall, Target, Timer};
+use crate::machine::state::{Machine, Target, Timer};
 use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose, Skill};
@@ -252,29 +251,6 @@ impl Machine {
             }
             self.record(&request, request.size, PeerOutcome::NoAnswer);
         }
-    }
-
-    /// The id of the next call into the host.
-    pub(super) fn next_call(&mut self) -> CallId {
-        let id = self.next_call;
-        self.next_call = id.next();
-        id
-    }
-
-    /// Gives out a call into the host that holds `held` bytes of the budget.
-    pub(super) fn send_call(&mut self, id: CallId, call: Call, held: u64) {
-        self.give_out(id, &call);
-        self.calls.insert(id, PendingCall { call, held, refusals: 0, disk_full: false, late: false });
-    }
-
-    /// Gives out a call, the first time or again, with the time that it may take.
-    pub(super) fn give_out(&mut self, id: CallId, call: &Call) {
-        self.outputs.push_back(call.output());
-        let most = match call {
-            Call::State(StateCall { work: StateWork::Activate(_), .. }) => self.activation_timeout(),
-            _ => self.config.call_timeout,
-        };
-        self.timers.set(Timer::Call(id), self.now.after(most));
     }
 
     /// The highest height that any peer claims that is asked, with the newest epoch that any claims.

@@ -5,16 +5,17 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::calls::{BlockPoint, SnapshotBase, StateCall, StateDone, StateReply, StateWork};
+use crate::calls::{BlockPoint, HistoryGap, Holding, HostWork, STAGES, SURVEYS, SnapshotBase};
 use crate::chain::Finalized;
-use crate::ids::{CallId, PeerId};
+use crate::hash::Hash;
+use crate::ids::PeerId;
 use crate::limits::MAX_STATE_BYTES;
+use crate::machine::event::{Event, HaltReason};
 use crate::machine::fast::{MEMORY_FACTOR, serves_state};
-use crate::machine::output::{Event, HaltReason};
-use crate::machine::state::{Call, Machine};
+use crate::machine::state::Machine;
 use crate::peers::{Ask, Peer};
 use crate::requests::{BatchId, Kind, Purpose};
-use crate::state::StateAnswer;
+use crate::state::{StateAnswer, StateItem, StateLeaves};
 use crate::strategy::{Blocks, Source, StateWant, Walk};
 use crate::time::{Instant, UnixMillis};
 use crate::wire::Request;
@@ -26,8 +27,6 @@ const STAGE_SHARE_OF_BUDGET: u64 = 16;
 /// Share of the budget that a state may hold: a store in hash order needs memory of its own, and the disk is what a walk
 /// waits for.
 const STATE_SHARE_OF_BUDGET: u64 = 2;
-/// Store calls with leaves that are out at once: one is written while the next is waiting.
-const STAGE_CALLS: usize = 2;
 /// An answer that could have held more is needlessly small below this share of what was asked for.
 const SMALL_ANSWER_SHARE: u64 = 4;
 /// How often a staged state may fail to hash to what was staged before the disk is given up on.
@@ -39,16 +38,18 @@ const MAX_HASHING: Duration = Duration::from_secs(24 * 3600);
 
 impl Machine {
     pub(super) fn survey(&mut self) {
+        if self.calls.count(|work| matches!(work, HostWork::Survey(_))) >= SURVEYS {
+            return;
+        }
         let Some(walk) = &mut self.fast.walk else { return };
         let items = walk.next_survey();
         if !items.is_empty() {
-            self.send_state_call(StateWork::Survey(items), 0);
+            self.call(HostWork::Survey(items), 0);
         }
     }
 
     pub(super) fn stage(&mut self) {
-        let out = self.state_calls(|work| matches!(work, StateWork::Stage(_)));
-        if out >= STAGE_CALLS {
+        if self.calls.count(|work| matches!(work, HostWork::Stage(_))) >= STAGES {
             return;
         }
         let enough = STAGE_BYTES.min(self.budget.limit() / STAGE_SHARE_OF_BUDGET);
@@ -56,19 +57,8 @@ impl Machine {
         let leaves = walk.next_stage(enough);
         if !leaves.is_empty() {
             let held = leaves.iter().map(crate::strategy::leaves_memory).fold(0, u64::saturating_add);
-            self.send_state_call(StateWork::Stage(Arc::new(leaves)), held);
+            self.call(HostWork::Stage(Arc::new(leaves)), held);
         }
-    }
-
-    fn state_calls(&self, matches: impl Fn(&StateWork) -> bool) -> usize {
-        let state = |call: &Call| matches!(call, Call::State(call) if matches(&call.work));
-        self.calls.values().filter(|pending| state(&pending.call)).count()
-    }
-
-    fn send_state_call(&mut self, work: StateWork, held: u64) -> CallId {
-        let id = self.next_call();
-        self.send_call(id, Call::State(StateCall { id, work }), held);
-        id
     }
 
     /// Asks for what is missing, as far as peers, budget and the request limit allow.
@@ -183,7 +173,7 @@ impl Machine {
         if let Some(base) = complete.map(|walk| walk.base().clone())
             && self.calls.is_empty()
         {
-            self.send_state_call(StateWork::Activate(base), 0);
+            self.call(HostWork::Activate(base), 0);
         }
     }
 
@@ -198,70 +188,48 @@ impl Machine {
         self.config.call_timeout.saturating_add(hashing)
     }
 
-    /// The host did work on the staging area, or could not.
-    pub fn handle_state(&mut self, now: Instant, answer: StateDone) {
-        self.advance(now);
-        let known = self.calls.get(&answer.id).is_some_and(|pending| matches!(pending.call, Call::State(_)));
-        if !known {
-            self.counters.strays = self.counters.strays.saturating_add(1);
-            return;
+    /// The host said what it holds of subtrees.
+    pub(super) fn take_surveyed(&mut self, items: &[StateItem], holdings: &[Holding]) {
+        let Some(walk) = &mut self.fast.walk else { return };
+        walk.surveyed(items, holdings);
+        // What was there before and is only found again, as on the way to another root, is no progress.
+        if walk.is_nearer() {
+            self.found_more();
         }
-        match answer.result {
-            Err(error) => self.call_failed(answer.id, error),
-            Ok(reply) => {
-                if let Some(Call::State(call)) = self.end_call(answer.id) {
-                    self.take_state_reply(call.work, reply);
-                }
-            }
-        }
-        self.unplanned = true;
     }
 
-    fn take_state_reply(&mut self, work: StateWork, reply: StateReply) {
+    /// The host staged subtrees.
+    pub(super) fn take_staged(&mut self, leaves: &[StateLeaves]) {
         let Some(walk) = &mut self.fast.walk else { return };
-        match (work, reply) {
-            (StateWork::Survey(items), StateReply::Surveyed(holdings)) => {
-                walk.surveyed(&items, &holdings);
-                // What was there before and is only found again, as on the way to another root, is no progress.
-                if walk.is_nearer() {
-                    self.found_more();
-                }
-            }
-            (StateWork::Stage(leaves), StateReply::Staged) => {
-                walk.staged(&leaves);
-                walk.is_nearer();
-                self.progressed();
-            }
-            (StateWork::Activate(base), StateReply::Activated) => self.activated(base),
-            (StateWork::Activate(base), StateReply::RootMismatch { found }) => {
-                self.fast.mismatches = self.fast.mismatches.saturating_add(1);
-                let (height, expected) = (base.point.height, base.state_root);
-                if self.fast.mismatches >= MAX_MISMATCHES {
-                    self.halt(HaltReason::StateRoot { height, expected, found });
-                    return;
-                }
-                walk.start_over();
-                self.emit(Event::StateMismatch { height, expected, found });
-            }
-            // A host that answers another question than the one it was asked: as if it had not answered.
-            (work, _) => {
-                if let StateWork::Survey(items) = &work {
-                    walk.surveyed(items, &[]);
-                }
-                self.counters.strays = self.counters.strays.saturating_add(1);
-            }
+        walk.staged(leaves);
+        walk.is_nearer();
+        self.progressed();
+    }
+
+    /// What is staged has another root than what was verified.
+    pub(super) fn take_mismatch(&mut self, base: &SnapshotBase, found: Hash) {
+        let Some(walk) = &mut self.fast.walk else { return };
+        self.fast.mismatches = self.fast.mismatches.saturating_add(1);
+        let (height, expected) = (base.point.height, base.state_root);
+        if self.fast.mismatches >= MAX_MISMATCHES {
+            self.halt(HaltReason::StateRoot { height, expected, found });
+            return;
         }
+        walk.start_over();
+        self.emit(Event::StateMismatch { height, expected, found });
     }
 
     /// The state of `base` is live: blocks go on from there.
-    fn activated(&mut self, base: SnapshotBase) {
-        let Some(walk) = self.fast.walk.take() else { return };
+    pub(super) fn activated(&mut self, base: SnapshotBase, history_gap: Option<HistoryGap>) {
         self.fast.done = true;
-        self.fast.finished = Some(self.state_progress_of(&walk));
+        // Another strategy may have given the walk up while the host was at it.
+        if let Some(walk) = self.fast.walk.take() {
+            self.fast.finished = Some(self.state_progress_of(&walk));
+        }
         let BlockPoint { height, id } = base.point;
         self.reset_blocks();
         self.drop_history();
-        self.history_gap = None;
+        self.history_gap = history_gap;
         self.blocks = Blocks::new(base.point);
         self.stored = base.point;
         self.stored_proof = Some(match base.tip {

@@ -169,6 +169,11 @@ impl Peer {
         }
     }
 
+    /// Whether it is left out for what it did, or for what the host says.
+    pub(crate) const fn is_banned(&self) -> bool {
+        matches!(self.standing, Standing::Banned(..))
+    }
+
     /// Whether it may be asked at all.
     pub(crate) fn usable(&self) -> bool {
         self.connected && self.standing == Standing::Good

@@ -10,6 +10,7 @@ use crate::time::Instant;
 /// Why a peer is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BlacklistReason {
     /// It gave a provably false answer.
     #[error("{0}")]

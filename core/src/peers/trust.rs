@@ -35,8 +35,8 @@ pub(crate) enum Consequence {
     /// The peer is banned.
     Ban,
     /// This node suspects itself, for the first time where as many groups as `raised` says are the reason: these peers are
-    /// left alone until then, or until it is known who is wrong.
-    SetAside { peers: Vec<PeerId>, until: Instant, raised: Option<usize> },
+    /// left alone until then, or until it is known who is wrong. Some of them were banned.
+    SetAside { peers: Vec<PeerId>, banned: Vec<PeerId>, until: Instant, raised: Option<usize> },
 }
 
 /// The fault without what would keep equal faults apart.
@@ -100,6 +100,8 @@ impl SyncPeerManager {
             matches!(standing, Some(Standing::Good | Standing::Banned(BlacklistReason::Proven(_), _)))
         };
         let peers: Vec<PeerId> = unsure.into_iter().filter(is_due).collect();
+        let is_banned = |id: &PeerId| self.peers.get(*id).is_some_and(Peer::is_banned);
+        let banned = peers.iter().copied().filter(is_banned).collect();
         for &id in &peers {
             if let Some(peer) = self.peers.get_mut(id) {
                 peer.standing = Standing::SetAside(until);
@@ -107,7 +109,7 @@ impl SyncPeerManager {
             }
             self.review(id, now);
         }
-        Consequence::SetAside { peers, until, raised }
+        Consequence::SetAside { peers, banned, until, raised }
     }
 
     /// Where nobody is left to ask, those that were set aside are asked again, after a rest that doubles each time. Returns
@@ -160,13 +162,11 @@ impl SyncPeerManager {
         false
     }
 
-    /// Lifts a ban. True if there was one.
-    pub(crate) fn pardon(&mut self, id: PeerId, now: Instant) -> bool {
-        let left_out = |peer: &&Peer| matches!(peer.standing, Standing::Banned(..) | Standing::SetAside(_));
-        let is_left_out = self.peers.get(id).filter(left_out).is_some();
-        if is_left_out {
-            self.readmit(id, now);
-        }
-        is_left_out
+    /// Takes a peer back that was banned, which it returns, or set aside. `None` where it was neither.
+    pub(crate) fn pardon(&mut self, id: PeerId, now: Instant) -> Option<bool> {
+        let left_out = |peer: &&Peer| peer.is_banned() || matches!(peer.standing, Standing::SetAside(_));
+        let was_banned = self.peers.get(id).filter(left_out)?.is_banned();
+        self.readmit(id, now);
+        Some(was_banned)
     }
 }

@@ -1,139 +1,48 @@
 //! The canonical form of outputs, which their digests are over. Every field counts; of bytes, what a stand-in shares.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::blob::put_mark;
+use crate::calls::{Apply, HistoryPiece, HostCall, HostWork, SnapshotBase};
 use crate::chain::{EpochRef, Finalized, SegmentRef};
-use crate::machine::{Output, SnapshotBase, StateWork};
+use crate::machine::Output;
 use crate::state::StateLeaves;
 use crate::verify::{HandoverLink, Job, Task};
 use crate::wire::BodyFrame;
 
-/// What an output asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputKind {
-    /// [`Output::Request`]
-    Request,
-    /// [`Output::CancelRequest`]
-    CancelRequest,
-    /// [`Output::Verify`]
-    Verify,
-    /// [`Output::CancelJob`]
-    CancelJob,
-    /// [`Output::Apply`]
-    Apply,
-    /// [`Output::Replay`]
-    Replay,
-    /// [`Output::Store`]
-    Store,
-    /// [`Output::State`]
-    State,
-    /// [`Output::History`]
-    History,
-    /// [`Output::Penalize`]
-    Penalize,
-    /// [`Output::Event`]
-    Event,
-    /// [`Output::Wait`]
-    Wait,
-}
-
-impl fmt::Display for OutputKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Request => "request",
-            Self::CancelRequest => "cancel request",
-            Self::Verify => "verify",
-            Self::CancelJob => "cancel job",
-            Self::Apply => "apply",
-            Self::Replay => "replay",
-            Self::Store => "store",
-            Self::State => "state",
-            Self::History => "history",
-            Self::Penalize => "penalize",
-            Self::Event => "event",
-            Self::Wait => "wait",
-        })
-    }
-}
-
 /// An output as a trace has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OutputMark {
-    /// What it asks for.
-    pub kind: OutputKind,
+    /// What it is: [`Output::code`].
+    pub code: u16,
     /// The start of its digest.
     pub digest: [u8; 8],
 }
 
+impl OutputMark {
+    /// What it is, in a word: [`Output::name`].
+    pub fn name(&self) -> &'static str {
+        Output::CODES.iter().find(|(code, _)| *code == self.code).map_or("output", |&(_, name)| name)
+    }
+}
+
 /// Appends the canonical form of `output`.
-pub(super) fn put_output(out: &mut Vec<u8>, output: &Output) -> OutputKind {
+pub(super) fn put_output(out: &mut Vec<u8>, output: &Output) {
     match output {
-        Output::Request { id, peer, request, max_response_bytes } => {
-            put(out, &(id, peer, request, max_response_bytes));
-            OutputKind::Request
+        Output::Request { id, peer, request, max_response_bytes } => put(out, &(id, peer, request, max_response_bytes)),
+        Output::CancelRequest(id) => put(out, id),
+        Output::Verify(job) => put_job(out, job),
+        Output::CancelJob(id) => put(out, id),
+        Output::Call(HostCall { id, work }) => {
+            put(out, &(id, work.code()));
+            put_work(out, work);
         }
-        Output::CancelRequest(id) => {
-            put(out, id);
-            OutputKind::CancelRequest
-        }
-        Output::Verify(job) => {
-            put_job(out, job);
-            OutputKind::Verify
-        }
-        Output::CancelJob(id) => {
-            put(out, id);
-            OutputKind::CancelJob
-        }
-        Output::Apply(apply) => {
-            put(out, &apply.id);
-            put_count(out, apply.parts.len());
-            for part in &apply.parts {
-                put_segment(out, &part.segment);
-                put_frames(out, &part.frames);
-            }
-            put_optional(out, apply.tip.as_ref());
-            OutputKind::Apply
-        }
-        Output::Replay(replay) => {
-            put(out, replay);
-            OutputKind::Replay
-        }
-        Output::Store(call) => {
-            put(out, &call.id);
-            put_count(out, call.handovers.len());
-            call.handovers.iter().for_each(|link| put_link(out, link));
-            OutputKind::Store
-        }
-        Output::State(call) => {
-            put(out, &call.id);
-            put_work(out, &call.work);
-            OutputKind::State
-        }
-        Output::History(call) => {
-            put(out, &call.id);
-            put_segment(out, &call.segment);
-            put(out, &call.frames.is_some());
-            put_frames(out, call.frames.as_deref().unwrap_or_default());
-            OutputKind::History
-        }
-        Output::Penalize { peer, penalty } => {
-            put(out, &(peer, penalty));
-            OutputKind::Penalize
-        }
-        Output::Event(event) => {
-            put(out, event);
-            OutputKind::Event
-        }
-        Output::Wait(deadline) => {
-            put(out, deadline);
-            OutputKind::Wait
-        }
+        Output::Penalize { peer, penalty } => put(out, &(peer, penalty)),
+        Output::Event(event) => put(out, event),
+        Output::Wait(deadline) => put(out, deadline),
     }
 }
 
@@ -208,18 +117,36 @@ fn put_leaves(out: &mut Vec<u8>, leaves: &StateLeaves) {
     put_count(out, leaves.records.len());
 }
 
-fn put_work(out: &mut Vec<u8>, work: &StateWork) {
+fn put_work(out: &mut Vec<u8>, work: &HostWork) {
     match work {
-        StateWork::Survey(items) => put(out, &(0u8, items)),
-        StateWork::Stage(leaves) => {
-            put(out, &1u8);
+        HostWork::Apply(Apply { parts, tip, target }) => {
+            put(out, target);
+            put_count(out, parts.len());
+            for part in parts {
+                put_segment(out, &part.segment);
+                put_frames(out, &part.frames);
+            }
+            put_optional(out, tip.as_ref());
+        }
+        HostWork::Replay(range) => put(out, range),
+        HostWork::StoreHandovers(links) => {
+            put_count(out, links.len());
+            links.iter().for_each(|link| put_link(out, link));
+        }
+        HostWork::Survey(items) => put(out, items),
+        HostWork::Stage(leaves) => {
             put_count(out, leaves.len());
             leaves.iter().for_each(|leaves| put_leaves(out, leaves));
         }
-        StateWork::Activate(SnapshotBase { point, state_root, segment, tip }) => {
-            put(out, &(2u8, point, state_root));
+        HostWork::Activate(SnapshotBase { point, state_root, segment, tip }) => {
+            put(out, &(point, state_root));
             put_segment(out, segment);
             put_optional(out, tip.as_ref());
+        }
+        HostWork::AddHistory(HistoryPiece { segment, frames }) => {
+            put_segment(out, segment);
+            put(out, &frames.is_some());
+            put_frames(out, frames.as_deref().unwrap_or_default());
         }
     }
 }

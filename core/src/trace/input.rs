@@ -7,14 +7,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::blob::{Blob, Memory};
+use crate::calls::{BlockPoint, CallDone, HistoryGap, Holding, HostError, HostReply, Start};
 use crate::chain::{CheckError, EpochRef, Fault, Finalized, HeaderFacts, Memo, SegmentFacts, SegmentRef, TipCheck};
 use crate::config::{SyncConfig, SyncStrategyType};
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, RequestId};
-use crate::machine::{
-    Applied, BlockPoint, HistoryDone, HistoryGap, Input, Machine, PeerEvent, RequestFailure, Start, StateDone,
-    StateReply, StoreError,
-};
+use crate::machine::{Input, Machine, PeerEvent, RequestFailure};
 use crate::ranges::HeightRange;
 use crate::state::{Prefix, StateAnswer, StateItem, StateLeaves};
 use crate::time::{Instant, UnixMillis};
@@ -50,6 +48,7 @@ pub struct TraceStart {
     stages_state: bool,
     epoch: TraceEpoch,
     handovers: Vec<TraceLink>,
+    history_gap: Option<TraceGap>,
 }
 
 impl TraceHeader {
@@ -67,6 +66,7 @@ impl TraceHeader {
                 stages_state: start.stages_state,
                 epoch: TraceEpoch::new(&start.epoch),
                 handovers: start.handovers.iter().map(TraceLink::new).collect(),
+                history_gap: start.history_gap.as_ref().map(TraceGap::new),
             },
             seed,
             now,
@@ -103,6 +103,7 @@ impl TraceStart {
             stages_state: self.stages_state,
             epoch,
             handovers: handovers?,
+            history_gap: stand_in_for(self.history_gap, memory)?,
         })
     }
 }
@@ -124,16 +125,8 @@ pub enum TraceInput {
         /// no further then.
         outcome: Option<Result<TraceOutcome, CheckError>>,
     },
-    /// Blocks were applied, or not.
-    Applied(Applied),
-    /// Handovers were stored, or not.
-    Stored(CallId, Result<(), StoreError>),
-    /// Work on a state is done.
-    State(CallId, Result<StateReply, StoreError>),
-    /// A piece of history is stored.
-    History(CallId, Result<Option<TraceGap>, StoreError>),
-    /// What is missing below.
-    HistoryGap(Option<TraceGap>),
+    /// The host did what a call asked for, or could not.
+    Done(CallId, Result<TraceReply, HostError>),
     /// Time passed.
     Timeout,
     /// The command to start.
@@ -164,14 +157,9 @@ impl TraceInput {
                     outcome: asked.then(outcome),
                 }
             }
-            Input::Applied(answer) => Self::Applied(*answer),
-            Input::Stored(id, result) => Self::Stored(*id, *result),
-            Input::State(done) => Self::State(done.id, done.result.clone()),
-            Input::History(done) => Self::History(
-                done.id,
-                done.result.as_ref().map(|gap| gap.as_ref().map(TraceGap::new)).map_err(|it| *it),
-            ),
-            Input::HistoryGap(gap) => Self::HistoryGap(gap.as_ref().map(TraceGap::new)),
+            Input::Done(CallDone { id, result }) => {
+                Self::Done(*id, result.as_ref().map(TraceReply::new).map_err(|it| *it))
+            }
             Input::Timeout => Self::Timeout,
             Input::Start(until) => Self::Start(*until),
             Input::Stop => Self::Stop,
@@ -196,24 +184,58 @@ impl TraceInput {
                 };
                 Input::Verdict(Verdict::new(job, claim, outcome, quorum_checks))
             }
-            Self::Applied(answer) => Input::Applied(answer),
-            Self::Stored(id, result) => Input::Stored(id, result),
-            Self::State(id, result) => Input::State(StateDone { id, result }),
-            Self::History(id, result) => {
-                let result = match result {
-                    Ok(Some(gap)) => Ok(Some(gap.stand_in(memory)?)),
-                    Ok(None) => Ok(None),
-                    Err(error) => Err(error),
-                };
-                Input::History(HistoryDone { id, result })
-            }
-            Self::HistoryGap(Some(gap)) => Input::HistoryGap(Some(gap.stand_in(memory)?)),
-            Self::HistoryGap(None) => Input::HistoryGap(None),
+            Self::Done(id, Ok(reply)) => Input::Done(CallDone { id, result: Ok(reply.stand_in(memory)?) }),
+            Self::Done(id, Err(error)) => Input::Done(CallDone { id, result: Err(error) }),
             Self::Timeout => Input::Timeout,
             Self::Start(until) => Input::Start(until),
             Self::Stop => Input::Stop,
             Self::Strategy(strategy) => Input::Strategy(strategy),
             Self::Begun(id) => Input::Begun(id),
+        })
+    }
+}
+
+/// What came of a call. See [`HostReply`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceReply {
+    /// How far blocks were applied, and why no further.
+    Applied(Height, Option<HostError>),
+    /// Handovers were stored.
+    HandoversStored,
+    /// What is staged.
+    Surveyed(Vec<Holding>),
+    /// Subtrees were staged.
+    Staged,
+    /// A state is live.
+    Activated(Option<TraceGap>),
+    /// A state has another root.
+    RootMismatch(Hash),
+    /// A piece of history is stored.
+    HistoryAdded(Option<TraceGap>),
+}
+
+impl TraceReply {
+    fn new(reply: &HostReply) -> Self {
+        match reply {
+            HostReply::Applied { through, stopped } => Self::Applied(*through, *stopped),
+            HostReply::HandoversStored => Self::HandoversStored,
+            HostReply::Surveyed(holdings) => Self::Surveyed(holdings.clone()),
+            HostReply::Staged => Self::Staged,
+            HostReply::Activated { history_gap } => Self::Activated(history_gap.as_ref().map(TraceGap::new)),
+            HostReply::RootMismatch { found } => Self::RootMismatch(*found),
+            HostReply::HistoryAdded { history_gap } => Self::HistoryAdded(history_gap.as_ref().map(TraceGap::new)),
+        }
+    }
+
+    fn stand_in(self, memory: &mut Memory) -> Option<HostReply> {
+        Some(match self {
+            Self::Applied(through, stopped) => HostReply::Applied { through, stopped },
+            Self::HandoversStored => HostReply::HandoversStored,
+            Self::Surveyed(holdings) => HostReply::Surveyed(holdings),
+            Self::Staged => HostReply::Staged,
+            Self::Activated(gap) => HostReply::Activated { history_gap: stand_in_for(gap, memory)? },
+            Self::RootMismatch(found) => HostReply::RootMismatch { found },
+            Self::HistoryAdded(gap) => HostReply::HistoryAdded { history_gap: stand_in_for(gap, memory)? },
         })
     }
 }
@@ -284,6 +306,11 @@ impl TraceGap {
     fn stand_in(self, memory: &mut Memory) -> Option<HistoryGap> {
         Some(HistoryGap { range: self.range, last_id: self.last_id, epoch: self.epoch.stand_in(memory)? })
     }
+}
+
+/// The gap that a trace has, if it has one.
+fn stand_in_for(gap: Option<TraceGap>, memory: &mut Memory) -> Option<Option<HistoryGap>> {
+    gap.map_or(Some(None), |gap| gap.stand_in(memory).map(Some))
 }
 
 /// What a job proved. See [`Outcome`].

@@ -30,9 +30,9 @@ mod recorder;
 mod replayer;
 
 pub use blob::Blob;
-pub use canon::{OutputKind, OutputMark};
+pub use canon::OutputMark;
 pub use frame::{MAX_FRAME_BYTES, TRACE_VERSION, TraceFrames};
-pub use input::{TraceHeader, TraceInput, TraceStart};
+pub use input::{TraceHeader, TraceInput, TraceReply, TraceStart};
 pub use recorder::{RecordedStep, Recorder, TraceWriter};
 pub use replayer::{Difference, PlayError, Played, Replayer, TraceStep};
 

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use super::canon::{OutputKind, OutputMark, put_output};
+use super::canon::{OutputMark, put_output};
 use super::frame::{FRAME_HEAD_BYTES, prefix, put_frame};
 use super::input::{TraceHeader, TraceInput};
 use super::{TraceError, TraceStep};
@@ -21,7 +21,7 @@ pub struct Recorder {
     inputs: Vec<(Instant, TraceInput)>,
     outputs: Vec<u8>,
     /// Where each output ends, and what it is.
-    ends: Vec<(OutputKind, usize)>,
+    ends: Vec<(u16, usize)>,
 }
 
 impl Recorder {
@@ -32,9 +32,9 @@ impl Recorder {
 
     /// Notes an output. [`Output::Wait`] ends a step, which is handed out.
     pub fn output(&mut self, output: &Output) -> Option<RecordedStep> {
-        let kind = put_output(&mut self.outputs, output);
-        self.ends.push((kind, self.outputs.len()));
-        (kind == OutputKind::Wait).then(|| {
+        put_output(&mut self.outputs, output);
+        self.ends.push((output.code(), self.outputs.len()));
+        matches!(output, Output::Wait(_)).then(|| {
             let Self { inputs, outputs, ends } = core::mem::take(self);
             RecordedStep { inputs, outputs, ends }
         })
@@ -46,7 +46,7 @@ impl Recorder {
 pub struct RecordedStep {
     inputs: Vec<(Instant, TraceInput)>,
     outputs: Vec<u8>,
-    ends: Vec<(OutputKind, usize)>,
+    ends: Vec<(u16, usize)>,
 }
 
 impl RecordedStep {
@@ -57,12 +57,12 @@ impl RecordedStep {
         let mut marks = Vec::with_capacity(self.ends.len());
         let mut all = STEP.hasher();
         all.update(before.as_bytes());
-        for &(kind, end) in &self.ends {
+        for &(code, end) in &self.ends {
             let output = self.outputs.get(start..end).unwrap_or_default();
             let digest = OUTPUT.hash(output);
-            all.update(&[kind as u8]);
+            all.update(&code.to_le_bytes());
             all.update(digest.as_bytes());
-            marks.push(OutputMark { kind, digest: digest.as_bytes().first_chunk().copied().unwrap_or_default() });
+            marks.push(OutputMark { code, digest: digest.as_bytes().first_chunk().copied().unwrap_or_default() });
             start = end;
         }
         (marks, Hash::from_bytes(*all.finalize().as_bytes()))

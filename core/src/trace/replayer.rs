@@ -58,7 +58,7 @@ impl fmt::Display for Difference {
             write!(f, " at {} µs", at.as_micros())?;
         }
         match recorded {
-            Some(mark) => write!(f, " was recorded as another {}", mark.kind)?,
+            Some(mark) => write!(f, " was recorded as another {}", mark.name())?,
             None => write!(f, " was not recorded")?,
         }
         match replayed {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hotstuff2_sync::calls::Apply;
 use hotstuff2_sync::chain::native::NativeChain;
-use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_tokio::StoreHandler;
 use hotstuff2_sync_tokio::net::{Identity, NetworkEvent, QuicLimits, QuicNetwork};
@@ -47,7 +47,7 @@ impl Peer {
 fn stored(chain: &TestChain, dir: &Path) -> Result<DiskStore<NativeChain>, Box<dyn std::error::Error>> {
     let store = DiskStore::create(dir, Arc::new(chain.chain()), &StoreAnchor::from(chain.genesis()))?;
     store.put_handovers(chain.handovers())?;
-    store.append(&Apply { id: CallId::FIRST, parts: chain.parts().to_vec(), tip: None })?;
+    store.append(&Apply { target: Height::ZERO, parts: chain.parts().to_vec(), tip: None })?;
     let state = chain.state(SNAPSHOT).ok_or("the chain has a state at every snapshot height")?;
     let values = state.records().map(|(key, row)| (StateSpace::Values, key.as_bytes().to_vec(), row.clone()));
     let pages = state.pages().map(|(key, row)| (StateSpace::Pages, key.to_bytes().to_vec(), row.clone()));

@@ -209,10 +209,9 @@ impl AddressBook {
         self.changed |= self.bans.len() != before;
     }
 
-    /// Ends all bans.
-    pub fn lift_bans(&mut self) {
-        self.changed |= !self.bans.is_empty();
-        self.bans.clear();
+    /// Ends the ban of `id`.
+    pub fn lift_ban(&mut self, id: PeerId) {
+        self.changed |= self.bans.remove(&id).is_some();
     }
 
     /// Choices of their own for whoever uses the book.
@@ -374,7 +373,7 @@ mod tests {
         book.ban(id(3), UnixMillis::new(5));
         (10..10 + MAX_BANS as u32).for_each(|number| book.ban(id(number), UnixMillis::new(10)));
         assert!(book.bans().len() == MAX_BANS && !book.is_banned(id(3)));
-        book.lift_bans();
-        assert_eq!(book.bans().len(), 0);
+        book.lift_ban(id(10));
+        assert!(book.bans().len() == MAX_BANS - 1 && !book.is_banned(id(10)));
     }
 }

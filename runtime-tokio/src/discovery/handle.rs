@@ -215,9 +215,9 @@ impl Discovery {
         self.0.ban(peer, duration);
     }
 
-    /// Forgets all bans. The network is told by whoever lifts them.
-    pub fn lift_bans(&self) {
-        self.book().lift_bans();
+    /// Forgets the ban of `peer`. The network is told by whoever lifts it.
+    pub fn lift_ban(&self, peer: PeerId) {
+        self.book().lift_ban(peer);
     }
 
     /// A peer came or went: looks at once what there is to do.

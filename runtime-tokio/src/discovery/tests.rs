@@ -394,7 +394,7 @@ async fn who_is_banned_is_not_dialled_though_the_operator_named_it() {
     book.ban(id(1), UnixMillis::new(9));
     assert_eq!(book.peers().len(), 1, "where it is stays known");
     assert_eq!(all(&mut plan(64, &[]), &book, &[]), []);
-    book.lift_bans();
+    book.lift_ban(id(1));
     assert_eq!(all(&mut plan(64, &[]), &book, &[]), [Dial::Known(at(1, "8.8.8.8:7"))]);
 }
 

@@ -12,12 +12,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant as Clock;
 
+use hotstuff2_sync::calls::{Apply, ApplyPart, CallDone, HistoryGap, HostCall, HostError, HostReply, HostWork};
 use hotstuff2_sync::chain::{Chain, SegmentRef};
 use hotstuff2_sync::ids::{CallId, Height};
-use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, ApplyPart, HistoryCall, HistoryDone, Replay, StateCall, StateDone, StateReply,
-    StateWork, StoreCall, StoreError,
-};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::split_payloads;
 
@@ -32,24 +29,16 @@ const REPLAY_BYTES: u64 = 4 << 20;
 
 /// Work for the store's thread.
 pub(super) enum ToStore {
-    Apply(Apply),
-    Handovers(StoreCall),
-    Replay(Replay),
-    State(StateCall),
-    History(HistoryCall),
-    /// A higher block was proven.
-    Target(Height),
-    /// The stored blocks begin elsewhere now: say what is missing below.
-    HistoryGap,
+    Call(HostCall),
     /// Nobody needs these blocks and headers any more. Freeing megabytes takes a while, and the machine's thread has none.
     Free(Apply, Option<SegmentRef>),
 }
 
 enum ToExecute {
     Blocks(CallId, Vec<ApplyPart>),
-    Replay(Replay),
-    /// The state after the block at this height is live.
-    Restore(CallId, Height),
+    Replay(CallId, HeightRange),
+    /// The state after the block at this height is live, and this is missing below the stored blocks.
+    Restore(CallId, Height, Option<HistoryGap>),
 }
 
 /// Where things are kept: one store in three roles, or three.
@@ -146,106 +135,78 @@ struct Storing {
 
 impl Storing {
     fn run(self, work: &Receiver<ToStore>) {
-        self.say_history_gap();
         for work in work {
             match work {
-                ToStore::Apply(apply) => self.append(apply),
-                ToStore::Handovers(call) => {
-                    let result = self.stores.blocks.put_handovers(&call.handovers).map_err(|failure| {
-                        self.report(&failure);
-                        failure.as_store_error()
-                    });
-                    self.answers.send(Input::Stored(call.id, result));
-                }
-                ToStore::State(call) => self.state(call),
-                ToStore::History(call) => self.add_history(&call),
-                ToStore::HistoryGap => self.say_history_gap(),
-                ToStore::Target(height) => {
-                    if let Some(staging) = &self.stores.staging {
-                        staging.note_target(height);
-                    }
-                }
+                ToStore::Call(call) => self.carry_out(call),
                 ToStore::Free(apply, link) => drop((apply, link)),
-                ToStore::Replay(replay) => {
-                    let _ = self.to_execute.send(ToExecute::Replay(replay));
-                }
             }
         }
     }
 
-    fn state(&self, call: StateCall) {
-        let StateCall { id, work } = call;
-        let result = match &self.stores.staging {
-            Some(staging) => match work {
-                StateWork::Survey(items) => staging.survey(&items).map(StateReply::Surveyed),
-                StateWork::Stage(leaves) => staging.stage(&leaves).map(|()| StateReply::Staged),
-                StateWork::Activate(base) => match staging.activate(&base) {
-                    Ok(Activation::Activated) => {
+    fn carry_out(&self, call: HostCall) {
+        let HostCall { id, work } = call;
+        let Stores { blocks, staging, history } = &self.stores;
+        let result = match (work, staging, history) {
+            (HostWork::Apply(apply), ..) => return self.append(id, apply),
+            (HostWork::Replay(range), ..) => {
+                let _ = self.to_execute.send(ToExecute::Replay(id, range));
+                return;
+            }
+            (HostWork::StoreHandovers(links), ..) => blocks.put_handovers(&links).map(|()| HostReply::HandoversStored),
+            (HostWork::Survey(items), Some(staging), _) => staging.survey(&items).map(HostReply::Surveyed),
+            (HostWork::Stage(leaves), Some(staging), _) => staging.stage(&leaves).map(|()| HostReply::Staged),
+            (HostWork::Activate(base), Some(staging), _) => match staging.activate(&base) {
+                Ok(Activation::Activated) => match self.history_gap() {
+                    Ok(gap) => {
                         // The application answers, once it stands there too.
-                        let _ = self.to_execute.send(ToExecute::Restore(id, base.point.height));
+                        let _ = self.to_execute.send(ToExecute::Restore(id, base.point.height, gap));
                         return;
                     }
-                    Ok(Activation::RootMismatch { found }) => Ok(StateReply::RootMismatch { found }),
                     Err(failure) => Err(failure),
                 },
+                Ok(Activation::RootMismatch { found }) => Ok(HostReply::RootMismatch { found }),
+                Err(failure) => Err(failure),
             },
-            // The machine knows that there is none, and doesn't ask.
-            None => {
-                self.answers.send(Input::State(StateDone { id, result: Err(StoreError::Permanent) }));
+            (HostWork::AddHistory(piece), _, Some(history)) => history
+                .prepend(&piece.segment, piece.frames.as_deref())
+                .and_then(|()| history.history_gap())
+                .map(|history_gap| HostReply::HistoryAdded { history_gap }),
+            // The machine was told that there is no such place, and doesn't ask; or the core knows more than this driver.
+            _ => {
+                self.answers.send(Input::Done(CallDone { id, result: Err(HostError::Permanent) }));
                 return;
             }
         };
         let result = result.map_err(|failure| {
             self.report(&failure);
-            failure.as_store_error()
+            failure.as_host_error()
         });
-        self.answers.send(Input::State(StateDone { id, result }));
+        self.answers.send(Input::Done(CallDone { id, result }));
     }
 
-    fn add_history(&self, call: &HistoryCall) {
-        let result = match &self.stores.history {
-            Some(history) => history
-                .prepend(&call.segment, call.frames.as_deref())
-                .and_then(|()| history.history_gap())
-                .map_err(|failure| {
-                    self.report(&failure);
-                    failure.as_store_error()
-                }),
-            // The machine was told of no gap, and doesn't ask.
-            None => Err(StoreError::Permanent),
-        };
-        self.answers.send(Input::History(HistoryDone { id: call.id, result }));
+    /// What is missing below the stored blocks.
+    fn history_gap(&self) -> Result<Option<HistoryGap>, StoreFailure> {
+        self.stores.history.as_ref().map_or(Ok(None), |history| history.history_gap())
     }
 
-    /// Tells the machine what is missing below the stored blocks.
-    fn say_history_gap(&self) {
-        let Some(history) = &self.stores.history else { return };
-        match history.history_gap() {
-            Ok(gap) => {
-                self.answers.send(Input::HistoryGap(gap));
-            }
-            Err(failure) => self.report(&failure),
-        }
-    }
-
-    fn append(&self, apply: Apply) {
+    fn append(&self, id: CallId, apply: Apply) {
         let continues = apply.range().is_some_and(|range| range.first() <= self.stores.blocks.stored().height.next());
         let result = if continues {
             self.stores.blocks.append(&apply).map_err(|failure| {
                 self.report(&failure);
-                failure.as_apply_error()
+                failure.as_host_error()
             })
         } else {
             // The call before this one failed and will come again first.
-            Err(ApplyError::Transient)
+            Err(HostError::Transient)
         };
         match result {
             Ok(()) => {
-                let _ = self.to_execute.send(ToExecute::Blocks(apply.id, apply.parts));
+                let _ = self.to_execute.send(ToExecute::Blocks(id, apply.parts));
             }
             Err(error) => {
                 let through = Height::new(self.applied.load(Ordering::Acquire));
-                self.answers.send(Input::Applied(Applied { id: apply.id, through, error: Some(error) }));
+                self.answers.send(Input::Done(CallDone::applied(id, through, Some(error))));
             }
         }
     }
@@ -266,6 +227,16 @@ fn is_disk_full(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
         })
 }
 
+/// What the machine is told of an application's error.
+fn host_error(error: &ExecuteError) -> HostError {
+    match error {
+        ExecuteError::StateMismatch { height, .. } => HostError::StateMismatch(*height),
+        ExecuteError::Transient(cause) if is_disk_full(&**cause) => HostError::NoSpace,
+        ExecuteError::Transient(_) => HostError::Transient,
+        ExecuteError::Permanent(_) | ExecuteError::Panicked(_) => HostError::Permanent,
+    }
+}
+
 struct Executing<C> {
     chain: Arc<C>,
     store: Arc<dyn BlockStore>,
@@ -281,28 +252,23 @@ impl<C: Chain> Executing<C> {
     fn run(mut self, work: &Receiver<ToExecute>) {
         while let Some(work) = self.next(work) {
             let (id, result) = match work {
-                ToExecute::Restore(id, height) => {
-                    self.restore(id, height);
+                ToExecute::Restore(id, height, gap) => {
+                    self.restore(id, height, gap);
                     continue;
                 }
                 ToExecute::Blocks(id, parts) => {
                     (id, parts.iter().try_for_each(|part| self.execute_unless_stopping(part)))
                 }
-                ToExecute::Replay(replay) => (replay.id, self.replay(replay.range)),
+                ToExecute::Replay(id, range) => (id, self.replay(range)),
             };
             let error = result.err().map(|error| {
                 if !self.stopping.load(Ordering::Acquire) {
                     self.report(&error);
                 }
-                match error {
-                    ExecuteError::StateMismatch { height, .. } => ApplyError::StateMismatch(height),
-                    ExecuteError::Transient(cause) if is_disk_full(&*cause) => ApplyError::NoSpace,
-                    ExecuteError::Transient(_) => ApplyError::Transient,
-                    ExecuteError::Permanent(_) | ExecuteError::Panicked(_) => ApplyError::Permanent,
-                }
+                host_error(&error)
             });
             let through = self.executor.applied();
-            self.answers.send(Input::Applied(Applied { id, through, error }));
+            self.answers.send(Input::Done(CallDone::applied(id, through, error)));
         }
         if let Err(error) = self.executor.persist() {
             self.events.send(SyncEvent::Host(error.to_string()));
@@ -332,19 +298,13 @@ impl<C: Chain> Executing<C> {
         }
     }
 
-    fn restore(&mut self, id: CallId, height: Height) {
-        let result = self.executor.restore(height).map(|()| StateReply::Activated).map_err(|error| {
+    fn restore(&mut self, id: CallId, height: Height, history_gap: Option<HistoryGap>) {
+        let result = self.executor.restore(height).map(|()| HostReply::Activated { history_gap }).map_err(|error| {
             self.events.send(SyncEvent::Host(error.to_string()));
-            match error {
-                ExecuteError::Transient(cause) if is_disk_full(&*cause) => StoreError::NoSpace,
-                ExecuteError::Transient(_) => StoreError::Transient,
-                ExecuteError::StateMismatch { .. } | ExecuteError::Permanent(_) | ExecuteError::Panicked(_) => {
-                    StoreError::Permanent
-                }
-            }
+            host_error(&error)
         });
         self.applied.store(self.executor.applied().get(), Ordering::Release);
-        self.answers.send(Input::State(StateDone { id, result }));
+        self.answers.send(Input::Done(CallDone { id, result }));
     }
 
     fn replay(&mut self, range: HeightRange) -> Result<(), ExecuteError> {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant as Clock;
 
+use hotstuff2_sync::calls::Start;
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
-use hotstuff2_sync::machine::{Machine, NewMachineError, Start};
+use hotstuff2_sync::machine::{Machine, NewMachineError};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::{Instant, UnixMillis};
 use hotstuff2_sync::trace::{TraceError, TraceHeader};
@@ -210,6 +211,9 @@ impl<C: Chain> SyncBuilder<C> {
         let stored = self.stores.blocks.stored();
         let application = self.application.unwrap_or_else(|| Box::new(NoApplication::new(stored.height)));
         let (epoch, handovers) = self.stores.blocks.epochs()?;
+        let (event_sender, events) = mpsc::unbounded_channel();
+        let event_sender = Events(event_sender);
+        let history_gap = self.stores.history.as_ref().map_or(Ok(None), |history| history.history_gap());
         let start = Start {
             chain_id: self.stores.blocks.chain_id(),
             stored,
@@ -219,6 +223,11 @@ impl<C: Chain> SyncBuilder<C> {
             stages_state: self.stores.staging.is_some(),
             epoch,
             handovers,
+            // A sync goes on without older blocks.
+            history_gap: history_gap.unwrap_or_else(|failure| {
+                event_sender.send(SyncEvent::Host(failure.to_string()));
+                None
+            }),
         };
         let clock = Clock::now();
         let dialling = self.config.clone();
@@ -227,8 +236,6 @@ impl<C: Chain> SyncBuilder<C> {
         let header = self.record.as_ref().map(|_| TraceHeader::new(&self.config, &start, self.seed, Instant::ZERO));
         let machine = Machine::new(self.config, start, self.seed, Instant::ZERO)?;
         let (inputs, work) = Inputs::new();
-        let (event_sender, events) = mpsc::unbounded_channel();
-        let event_sender = Events(event_sender);
         let recording = match (self.record, header) {
             (Some(path), Some(header)) => Some(Recording::start(path, &header, &event_sender)?),
             _ => None,
@@ -251,7 +258,6 @@ impl<C: Chain> SyncBuilder<C> {
             machine,
             recording,
             until: None,
-            at_end: false,
             clock,
             runtime: Handle::current(),
             network: Arc::clone(&self.network),

@@ -6,11 +6,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant as Clock};
 
+use hotstuff2_sync::calls::{Apply, HostWork};
 use hotstuff2_sync::chain::SegmentRef;
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
-    Apply, Event, Input as MachineInput, Machine, Output, PeerEvent, Penalty, Position, Progress, RequestFailure,
+    Event, Input as MachineInput, Machine, Output, PeerEvent, Penalty, Position, Progress, RequestFailure,
 };
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
@@ -54,8 +55,6 @@ pub(super) struct MachineThread {
     pub(super) recording: Option<Recording>,
     /// Where the sync stops by itself, once it was reached.
     pub(super) until: Option<Height>,
-    /// Whether that is now.
-    pub(super) at_end: bool,
     /// The start of the machine's time.
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
@@ -85,7 +84,8 @@ impl MachineThread {
         let mut published = self.clock;
         loop {
             let mut deadline = self.drain();
-            if std::mem::take(&mut self.at_end) {
+            if self.is_at_end() {
+                self.until = None;
                 self.stop();
                 deadline = self.drain();
                 self.publish();
@@ -128,9 +128,7 @@ impl MachineThread {
         self.appliers.finish();
         while let Ok((at, input)) = work.try_recv() {
             match input {
-                Input::Applied(answer) => self.feed(at, MachineInput::Applied(answer)),
-                Input::State(answer) => self.feed(at, MachineInput::State(answer)),
-                Input::History(answer) => self.feed(at, MachineInput::History(answer)),
+                Input::Done(done) => self.feed(at, MachineInput::Done(done)),
                 _ => {}
             }
         }
@@ -220,19 +218,15 @@ impl MachineThread {
             }
             Input::Begun(id) => self.feed(at, MachineInput::Begun(id)),
             Input::Verdict(verdict) => self.feed(at, MachineInput::Verdict(*verdict)),
-            Input::Applied(answer) => {
-                let done = self.applies.remove(&answer.id);
-                self.feed(at, MachineInput::Applied(answer));
-                if let Some(done) = done {
-                    let link = done.parts.last().map(|part| part.segment.clone());
+            Input::Done(done) => {
+                let apply = self.applies.remove(&done.id);
+                self.feed(at, MachineInput::Done(done));
+                if let Some(apply) = apply {
+                    let link = apply.parts.last().map(|part| part.segment.clone());
                     let before = std::mem::replace(&mut self.link, link);
-                    self.appliers.send(ToStore::Free(done, before));
+                    self.appliers.send(ToStore::Free(apply, before));
                 }
             }
-            Input::Stored(id, result) => self.feed(at, MachineInput::Stored(id, result)),
-            Input::State(answer) => self.feed(at, MachineInput::State(answer)),
-            Input::History(answer) => self.feed(at, MachineInput::History(answer)),
-            Input::HistoryGap(gap) => self.feed(at, MachineInput::HistoryGap(gap)),
             Input::Start(StartCall { call, until, strategy }) => {
                 if let Some(strategy) = strategy {
                     self.feed(at, MachineInput::Strategy(strategy));
@@ -283,44 +277,20 @@ impl MachineThread {
                 }
                 Output::Verify(job) => self.pool.push(job),
                 Output::CancelJob(id) => self.pool.cancel(id),
-                Output::Apply(apply) => {
-                    self.applies.insert(apply.id, apply.clone());
-                    self.appliers.send(ToStore::Apply(apply));
-                }
-                Output::Replay(replay) => self.appliers.send(ToStore::Replay(replay)),
-                Output::Store(call) => self.appliers.send(ToStore::Handovers(call)),
-                Output::State(call) => self.appliers.send(ToStore::State(call)),
-                Output::History(call) => self.appliers.send(ToStore::History(call)),
-                Output::Penalize { peer, penalty } => {
-                    let (reason, until) = match penalty {
-                        Penalty::Ban { fault, until } => (fault.to_string(), until),
-                        Penalty::Exclude { reason, until } => (reason.to_string(), until),
-                    };
-                    let duration = until.since(self.now());
-                    self.network.ban(peer, duration, &reason);
-                    self.discovery.ban(peer, duration);
-                }
-                Output::Event(event) => {
-                    match event {
-                        Event::StateActive(_) => self.appliers.send(ToStore::HistoryGap),
-                        // The network's bans rest on the same verdicts that are doubted now.
-                        Event::SuspectSelf { .. } => {
-                            self.network.lift_bans();
-                            self.discovery.lift_bans();
-                        }
-                        Event::Target { height, .. } => self.appliers.send(ToStore::Target(height)),
-                        _ => {}
+                Output::Call(call) => {
+                    if let HostWork::Apply(apply) = &call.work {
+                        self.applies.insert(call.id, apply.clone());
                     }
+                    self.appliers.send(ToStore::Call(call));
+                }
+                Output::Penalize { peer, penalty } => self.penalize(peer, penalty),
+                Output::Event(event) => {
                     if let Some(monitor) = &self.monitor {
                         observe::event(monitor, &event);
                     }
+                    // Whoever hears of it finds the progress that belongs to it.
                     if matches!(event, Event::Reached(_) | Event::Halted(_) | Event::Stalled { .. } | Event::Resumed) {
                         self.publish();
-                    }
-                    if let Event::Reached(point) = event
-                        && self.until.is_some_and(|until| point.height >= until)
-                    {
-                        self.at_end = true;
                     }
                     self.events.send(SyncEvent::Machine(event));
                 }
@@ -329,6 +299,30 @@ impl MachineThread {
                 other => tracing::warn!(?other, "the machine asks for something unknown"),
             }
         }
+    }
+
+    fn penalize(&self, peer: PeerId, penalty: Penalty) {
+        let (reason, until) = match penalty {
+            Penalty::Ban { fault, until } => (fault.to_string(), until),
+            Penalty::Exclude { reason, until } => (reason.to_string(), until),
+            Penalty::Lift => {
+                self.network.lift_ban(peer);
+                self.discovery.lift_ban(peer);
+                return;
+            }
+            other => {
+                tracing::warn!(%other, "the machine asks for an unknown penalty");
+                return;
+            }
+        };
+        let duration = until.since(self.now());
+        self.network.ban(peer, duration, &reason);
+        self.discovery.ban(peer, duration);
+    }
+
+    /// Whether the height is reached at which the sync stops by itself.
+    fn is_at_end(&self) -> bool {
+        self.until.is_some_and(|until| self.machine.reached().is_some_and(|reached| reached >= until))
     }
 
     fn request(&mut self, id: RequestId, peer: PeerId, request: &Request, max_response_bytes: u64) {

@@ -28,9 +28,10 @@ pub use state_sync::{StateSync, StateSyncError};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::CallDone;
 use hotstuff2_sync::config::SyncStrategyType;
-use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
-use hotstuff2_sync::machine::{Applied, HistoryDone, HistoryGap, RequestFailure, StateDone, StoreError};
+use hotstuff2_sync::ids::{Height, JobId, PeerId, RequestId};
+use hotstuff2_sync::machine::RequestFailure;
 use hotstuff2_sync::verify::Verdict;
 
 /// What reaches the machine's thread.
@@ -40,11 +41,7 @@ pub(crate) enum Input {
     Response(RequestId, Result<Bytes, RequestFailure>),
     Begun(JobId),
     Verdict(Box<Verdict>),
-    Applied(Applied),
-    Stored(CallId, Result<(), StoreError>),
-    State(StateDone),
-    History(HistoryDone),
-    HistoryGap(Option<HistoryGap>),
+    Done(CallDone),
     Start(StartCall),
     Stop(CallNumber),
     Shutdown,

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::HostError;
 use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::{Event, HaltReason, Progress, RequestFailure, StallReason, StallStep, StoreError};
+use hotstuff2_sync::machine::{Event, HaltReason, Progress, RequestFailure, StallReason, StallStep};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::{Job, Task};
@@ -243,7 +244,7 @@ fn what_the_machine_says_is_noted_once() {
         (Event::Banned { peer: PEER, fault: Fault::Malformed }, &["banned", "invalid_answer"][..]),
         (Event::Stalled { reason: StallReason::NoPeers, since, step: StallStep::AwaitPeer, next }, &["stall"]),
         (Event::SuspectSelf { fault: Fault::Malformed, groups: 3 }, &["suspect_self"]),
-        (Event::Halted(HaltReason::Store(StoreError::Permanent)), &["halt"]),
+        (Event::Halted(HaltReason::Store(HostError::Permanent)), &["halt"]),
         (Event::Resumed, &[]),
     ] {
         noted.failures.lock().unwrap().clear();

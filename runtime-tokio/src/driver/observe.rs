@@ -48,7 +48,7 @@ impl Asked {
         let bytes = match answer {
             Ok(bytes) => bytes,
             Err(RequestFailure::Oversize) => return monitor.record_peer_failure(&peer, PeerFailureType::Oversize),
-            Err(RequestFailure::Broken) => return monitor.record_peer_failure(&peer, PeerFailureType::Broken),
+            Err(_) => return monitor.record_peer_failure(&peer, PeerFailureType::Broken),
         };
         let busy = if matches!(what, What::Poll) { Duration::ZERO } else { took };
         monitor.record_bandwidth_usage(&peer, bytes.len() as u64, busy);

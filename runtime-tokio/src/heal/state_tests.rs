@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use hotstuff2_sync::calls::Apply;
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::state::{MemoryStateStore, Prefix, StateReader as _};
 
@@ -38,7 +38,7 @@ fn net(bends: &[super::tests::Bend]) -> Net {
     let world = World::new();
     let store = world.create("full");
     store.put_handovers(world.chain.handovers()).unwrap();
-    store.append(&Apply { id: CallId::FIRST, parts: world.chain.parts().to_vec(), tip: None }).unwrap();
+    store.append(&Apply { target: Height::ZERO, parts: world.chain.parts().to_vec(), tip: None }).unwrap();
     let (kept, live) = (world.chain.state(KEPT).unwrap(), world.chain.state(HEIGHT).unwrap());
     store.commit(KEPT, &mut writes(&MemoryStateStore::default(), kept).into_iter()).unwrap();
     store.commit(HEIGHT, &mut writes(kept, live).into_iter()).unwrap();

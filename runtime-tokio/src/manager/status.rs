@@ -1,7 +1,8 @@
 //! [`SyncStatus`]: what a sync is doing, as its events say it.
 
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{BlockPoint, Event, HaltReason, StallReason};
+use hotstuff2_sync::machine::{Event, HaltReason, StallReason};
 
 use crate::driver::SyncEvent;
 

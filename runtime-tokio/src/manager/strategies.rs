@@ -2,10 +2,11 @@
 //! all of them, which downloads, verifies and hands on; the parts here are doors to what it does.
 
 use async_trait::async_trait;
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::Block;
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{BlockPoint, Event};
+use hotstuff2_sync::machine::{Event, Progress};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::state::{Prefix, SnapshotId, StateError, ValidationError, subtree, validate_state_root};
 use tokio::sync::watch;
@@ -17,7 +18,6 @@ use super::validator::SyncBlockValidator;
 use super::{SyncError, SyncManager as _, SyncResult, TokioSyncManager};
 use crate::driver::SyncEvent;
 use crate::state_validator::SyncStateValidator;
-use hotstuff2_sync::machine::Progress;
 
 /// A way to catch up.
 #[async_trait]

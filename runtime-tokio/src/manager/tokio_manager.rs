@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::native::Genesis;
 use hotstuff2_sync::chain::{Block, Chain};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::{BlockPoint, Progress};
+use hotstuff2_sync::machine::Progress;
 use hotstuff2_sync::participation::GateSettings;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::SnapshotId;

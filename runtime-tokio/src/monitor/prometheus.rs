@@ -232,7 +232,7 @@ impl MetricsCollector for PrometheusMetrics {
         self.tip_time.store(progress.tip_time.map_or(0, UnixMillis::get), Ordering::Relaxed);
         self.stalled.set(i64::from(progress.stall.is_some()));
         let reason = progress.stall.map(|stall| stall.reason.name());
-        for name in StallReason::NAMES {
+        for &(_, name) in StallReason::CODES {
             let labels = vec![("reason", name.to_owned())];
             self.stall_reason.get_or_create(&labels).set(i64::from(reason == Some(name)));
         }

@@ -57,8 +57,8 @@ pub trait Network: Send + Sync + 'static {
     /// Closes all connections to `peer`, telling it `reason`, and refuses it for `duration` in both directions.
     fn ban(&self, peer: PeerId, duration: Duration, reason: &str);
 
-    /// Ends all bans.
-    fn lift_bans(&self);
+    /// Lets a banned peer come back at once.
+    fn lift_ban(&self, peer: PeerId);
 
     /// Spends only so much of what it may spend on answers from now on: 100 is all. A node that catches up needs its disk
     /// and its CPUs more urgently than those who ask it. Networks without such a limit do nothing.

@@ -180,9 +180,9 @@ impl Peers {
         *end = (*end).max(until);
     }
 
-    /// Ends all bans.
-    pub(super) fn lift_bans(&self) {
-        self.lock().banned.clear();
+    /// Ends the ban of `peer`.
+    pub(super) fn lift_ban(&self, peer: PeerId) {
+        self.lock().banned.remove(&peer);
     }
 
     /// True while `peer` is banned.
@@ -269,8 +269,9 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(!peers.is_banned(peer(1)));
         peers.ban(peer(1), Instant::now() + Duration::from_secs(60));
-        peers.lift_bans();
-        assert!(!peers.is_banned(peer(1)));
+        peers.ban(peer(2), Instant::now() + Duration::from_secs(60));
+        peers.lift_ban(peer(1));
+        assert!(!peers.is_banned(peer(1)) && peers.is_banned(peer(2)));
     }
 
     #[tokio::test(start_paused = true)]

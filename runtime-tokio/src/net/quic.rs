@@ -227,8 +227,8 @@ impl Network for QuicNetwork {
         self.shared.peers.disconnect(peer, reason);
     }
 
-    fn lift_bans(&self) {
-        self.shared.peers.lift_bans();
+    fn lift_ban(&self, peer: PeerId) {
+        self.shared.peers.lift_ban(peer);
     }
 
     fn set_serving_percent(&self, percent: u8) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::Apply;
-use hotstuff2_sync::ids::{CallId, Height, PeerId};
+use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::wire::{Answer, PeerStatus, Refusal, Request};
@@ -38,11 +38,9 @@ fn what_many_ask_for_is_kept_and_never_older_than_the_store() {
     let store = Arc::new(world.create("growing"));
     store.put_handovers(world.chain.handovers()).unwrap();
     let handler = StoreHandler::new(Arc::clone(&store));
-    let mut id = CallId::FIRST;
     let mut last = Height::ZERO;
     for part in world.chain.parts() {
-        store.append(&Apply { id, parts: vec![part.clone()], tip: None }).unwrap();
-        id = id.next();
+        store.append(&Apply { target: Height::ZERO, parts: vec![part.clone()], tip: None }).unwrap();
         let before = handler.cache_stats();
         for _ in 0..5 {
             assert_eq!(tip(&handler), store.stored().height, "right after the change");
@@ -86,12 +84,12 @@ impl Deref for Grows {
 #[test]
 fn a_change_in_the_middle_of_an_answer_is_not_missed_by_those_after_it() {
     let world = World::new();
-    let apply = |id, part: usize| Apply { id, parts: vec![world.chain.parts()[part].clone()], tip: None };
+    let apply = |part: usize| Apply { target: Height::ZERO, parts: vec![world.chain.parts()[part].clone()], tip: None };
     for at in 1..=12 {
         let store = Arc::new(world.create(&format!("grows-{at}")));
         store.put_handovers(world.chain.handovers()).unwrap();
-        store.append(&apply(CallId::FIRST, 0)).unwrap();
-        let more = Mutex::new(Some(apply(CallId::FIRST.next(), 1)));
+        store.append(&apply(0)).unwrap();
+        let more = Mutex::new(Some(apply(1)));
         let handler = StoreHandler::new(Grows { store: Arc::clone(&store), looks: AtomicUsize::new(0), at, more });
         for asked in 0..5 {
             let before = store.stored().height;
@@ -111,7 +109,7 @@ fn what_is_not_there_is_asked_for_again() {
     }
     assert_eq!(handler.cache_stats().hits, 0);
     store.put_handovers(world.chain.handovers()).unwrap();
-    store.append(&Apply { id: CallId::FIRST, parts: world.chain.parts().to_vec(), tip: None }).unwrap();
+    store.append(&Apply { target: Height::ZERO, parts: world.chain.parts().to_vec(), tip: None }).unwrap();
     assert!(matches!(ask(&handler, &request), Answer::Data(_)));
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, ApplyPart};
 use hotstuff2_sync::chain::{Fault, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{CallId, Epoch, Height};
+use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::state::{
@@ -93,7 +93,7 @@ fn a_store_that_is_behind_takes_a_file() {
     let exported = export(&world.full(), None, &file, Existing::Keep, &mut |_, _| {}).unwrap();
     let behind = world.create("behind");
     let (parts, height) = (world.chain.parts()[..1].to_vec(), world.chain.parts()[0].segment.range().last());
-    behind.append(&Apply { id: CallId::FIRST, parts, tip: None }).unwrap();
+    behind.append(&Apply { target: Height::ZERO, parts, tip: None }).unwrap();
     // Left over from a walk towards another state, at a place that is empty in this one.
     let left = Record::new(b"left over", b"x").unwrap();
     let (prefix, hash) = (Prefix::new(key_hash(left.key()), 64).unwrap(), key_hash(left.key()));

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hotstuff2_sync::calls::{ApplyError, StoreError};
+use hotstuff2_sync::calls::HostError;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 
@@ -48,7 +48,7 @@ pub enum StoreFailure {
     #[error("{source}")]
     Other {
         /// Whether trying again can help.
-        kind: StoreError,
+        kind: HostError,
         /// What it said. Its message should name the thing and what to do.
         source: Box<dyn Error + Send + Sync>,
     },
@@ -99,9 +99,9 @@ impl StoreFailure {
     }
 
     /// The failure of a store of another kind than [`DiskStore`](super::DiskStore). What is
-    /// [`Transient`](StoreError::Transient) or [`NoSpace`](StoreError::NoSpace) is tried again, what is
-    /// [`Permanent`](StoreError::Permanent) ends the sync.
-    pub fn other(kind: StoreError, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    /// [`Transient`](HostError::Transient) or [`NoSpace`](HostError::NoSpace) is tried again, what is
+    /// [`Permanent`](HostError::Permanent) ends the sync.
+    pub fn other(kind: HostError, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Other { kind, source: source.into() }
     }
 
@@ -143,26 +143,17 @@ impl StoreFailure {
         match self {
             Self::Io { source, .. } => is_full(source),
             Self::Database { source, .. } => source.io().is_some_and(is_full),
-            Self::Other { kind, .. } => matches!(kind, StoreError::NoSpace),
+            Self::Other { kind, .. } => matches!(kind, HostError::NoSpace),
             _ => false,
         }
     }
 
     /// The failure in the machine's words, for a store call.
-    pub fn as_store_error(&self) -> StoreError {
+    pub fn as_host_error(&self) -> HostError {
         match self.is_transient() {
-            true if self.is_disk_full() => StoreError::NoSpace,
-            true => StoreError::Transient,
-            false => StoreError::Permanent,
-        }
-    }
-
-    /// The failure in the machine's words, for an apply call.
-    pub fn as_apply_error(&self) -> ApplyError {
-        match self.as_store_error() {
-            StoreError::NoSpace => ApplyError::NoSpace,
-            StoreError::Transient => ApplyError::Transient,
-            StoreError::Permanent => ApplyError::Permanent,
+            true if self.is_disk_full() => HostError::NoSpace,
+            true => HostError::Transient,
+            false => HostError::Permanent,
         }
     }
 }

@@ -152,6 +152,8 @@ impl<C: Chain> BlockStore for DiskStore<C> {
     }
 
     fn append(&self, apply: &Apply) -> Result<(), StoreFailure> {
+        // The blocks are executed after this, and snapshots are taken of the state then.
+        self.snapshots.note_target(apply.target);
         self.write_blocks(apply)
     }
 

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use hotstuff2_sync::calls::{Holding, SnapshotBase};
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::state::{PLACEHOLDER, Prefix, StateItem, StateLeaves, subtree, subtree_hash};
 
 use super::db::{Space, Write};
@@ -63,10 +62,6 @@ pub trait StateStaging: Send + Sync + 'static {
     /// prefix. On return they survive the end of the process.
     fn stage(&self, subtrees: &[StateLeaves]) -> Result<(), StoreFailure>;
 
-    /// The state is on its way to `target`, which moves: what would be superseded before it is there, as snapshots for
-    /// others, needn't be made. May be ignored.
-    fn note_target(&self, target: Height);
-
     /// Hashes all that is staged, and where that gives the root of `base`, makes it the live state at the height of
     /// `base` and lets the stored blocks begin above that block: all of it, durably, or nothing.
     fn activate(&self, base: &SnapshotBase) -> Result<Activation, StoreFailure>;
@@ -90,10 +85,6 @@ impl<C: Chain> StateStaging for DiskStore<C> {
             batch.mark(item)?;
         }
         batch.commit()
-    }
-
-    fn note_target(&self, target: Height) {
-        self.snapshots.note_target(target);
     }
 
     fn activate(&self, base: &SnapshotBase) -> Result<Activation, StoreFailure> {

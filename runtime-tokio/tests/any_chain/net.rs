@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotstuff2_sync::calls::Apply;
-use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync_testkit::notary::{Notary, NotaryChain};
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
@@ -43,7 +43,7 @@ pub(crate) fn serve(handler: Arc<dyn Handler>) -> Server {
 /// Blocks that come to `store` from the notary itself.
 pub(crate) fn append(store: &Store, notary: &Notary) {
     let parts = notary.parts(store.stored().height);
-    store.append(&Apply { id: CallId::FIRST, parts, tip: None }).unwrap();
+    store.append(&Apply { target: Height::ZERO, parts, tip: None }).unwrap();
 }
 
 impl Net {

@@ -10,7 +10,7 @@ use hotstuff2_sync::calls::{Apply, Holding, SnapshotBase};
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{CallId, Height, PeerId};
+use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::serve::{Cost, ServeLimits};
 use hotstuff2_sync::state::{MemoryStateStore, StateAnswer, StateItem, StateLeaves, Tree, decode_state};
 use hotstuff2_sync::time::UnixMillis;
@@ -38,7 +38,6 @@ pub(crate) struct Source {
     pub(crate) stores: Vec<Arc<Store>>,
     pub(crate) height: Height,
     pub(crate) root: Hash,
-    call: CallId,
 }
 
 impl Source {
@@ -60,7 +59,7 @@ impl Source {
         let ledger = Ledger::genesis(MemoryStateStore::default(), 0).unwrap();
         let (height, root) = (Height::ZERO, genesis.header().state_root);
         let stores = stores.collect();
-        Self { generator, ledger, stores, height, root, call: CallId::FIRST }
+        Self { generator, ledger, stores, height, root }
     }
 
     pub(crate) fn genesis(&self) -> Genesis {
@@ -80,9 +79,8 @@ impl Source {
                     }
                     self.height = blocks.part.segment.range().last();
                     assert_eq!(blocks.headers.last().unwrap().state_root, self.root);
-                    let apply = Apply { id: self.call, parts: vec![blocks.part], tip: None };
+                    let apply = Apply { target: Height::ZERO, parts: vec![blocks.part], tip: None };
                     self.stores.iter().for_each(|store| assert!(store.append(&apply).is_ok()));
-                    self.call = self.call.next();
                 }
                 Piece::Handover(link) => {
                     let writes = self.ledger.take_writes();
@@ -257,10 +255,6 @@ impl<F: Fn(&[StateLeaves]) + Send + Sync + 'static> StateStaging for Telling<F> 
         self.store.stage(subtrees)?;
         (self.acknowledged)(subtrees);
         Ok(())
-    }
-
-    fn note_target(&self, target: Height) {
-        self.store.note_target(target);
     }
 
     fn activate(&self, base: &SnapshotBase) -> Result<Activation, StoreFailure> {

@@ -9,7 +9,7 @@ use hotstuff2_sync::calls::Apply;
 use hotstuff2_sync::chain::HeaderFacts;
 use hotstuff2_sync::chain::native::{BlockHeader, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
-use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::state::SnapshotId;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_tokio::net::{Identity, NetworkEvent, QuicLimits, QuicNetwork};
@@ -37,7 +37,7 @@ impl Net {
         let anchor = StoreAnchor::from(chain.genesis());
         let store = DiskStore::create(&folder.path().join("full"), Arc::new(chain.chain()), &anchor).unwrap();
         store.put_handovers(chain.handovers()).unwrap();
-        store.append(&Apply { id: CallId::FIRST, parts: chain.parts().to_vec(), tip: None }).unwrap();
+        store.append(&Apply { target: Height::ZERO, parts: chain.parts().to_vec(), tip: None }).unwrap();
         let state = chain.state(HEIGHT).unwrap();
         let values = state.records().map(|(key, row)| (StateSpace::Values, key.as_bytes().to_vec(), row.clone()));
         let pages = state.pages().map(|(key, row)| (StateSpace::Pages, key.to_bytes().to_vec(), row.clone()));

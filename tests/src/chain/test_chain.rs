@@ -212,6 +212,7 @@ impl TestChain {
             applied: Height::ZERO,
             epoch: self.genesis.epoch().to_ref(),
             handovers: Vec::new(),
+            history_gap: None,
         }
     }
 

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{CallDone, HostCall, HostError, HostReply, HostWork, Start};
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
-use hotstuff2_sync::machine::{
-    Applied, ApplyError, HistoryDone, Machine, Output, PeerEvent, RequestFailure, StateDone, StoreError,
-};
+use hotstuff2_sync::machine::{Input as MachineInput, Machine, Output, PeerEvent, RequestFailure};
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::Job;
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
@@ -27,9 +26,8 @@ struct World {
     jobs: Vec<Job>,
     /// Calls, and up to where they apply blocks.
     applies: Vec<(CallId, Height)>,
-    stores: Vec<CallId>,
-    states: Vec<CallId>,
-    histories: Vec<CallId>,
+    /// Calls for anything else.
+    others: Vec<CallId>,
     seen_requests: BTreeSet<RequestId>,
     seen_jobs: BTreeMap<JobId, Job>,
     applied: Height,
@@ -41,7 +39,7 @@ struct World {
 pub fn machine(data: &[u8]) {
     let mut input = Input(data);
     let start = CHAIN.start();
-    let start = hotstuff2_sync::calls::Start { stages_state: input.byte() & 1 == 1, ..start };
+    let start = Start { stages_state: input.byte() & 1 == 1, ..start };
     let machine = Machine::new(SyncConfig::default(), start, 7, Instant::ZERO).expect("valid settings");
     let mut world = World {
         machine,
@@ -50,14 +48,12 @@ pub fn machine(data: &[u8]) {
         requests: Vec::new(),
         jobs: Vec::new(),
         applies: Vec::new(),
-        stores: Vec::new(),
-        states: Vec::new(),
-        histories: Vec::new(),
+        others: Vec::new(),
         seen_requests: BTreeSet::new(),
         seen_jobs: BTreeMap::new(),
         applied: Height::ZERO,
     };
-    world.machine.start(world.now, None);
+    world.machine.handle(world.now, MachineInput::Start(None));
     world.drain();
     while !input.is_empty() {
         world.step(&mut input);
@@ -78,18 +74,18 @@ impl World {
         match input.byte() % 16 {
             0 | 1 => {
                 let (peer, group) = (peer(input), u64::from(input.byte() % 3));
-                self.machine.handle_peer(now, PeerEvent::Connected { peer, group });
+                self.machine.handle(now, MachineInput::Peer(PeerEvent::Connected { peer, group }));
             }
-            2 => self.machine.handle_peer(now, PeerEvent::Disconnected { peer: peer(input) }),
+            2 => self.machine.handle(now, MachineInput::Peer(PeerEvent::Disconnected { peer: peer(input) })),
             3..=5 => {
                 if let Some((id, request)) = pick(&mut self.requests, input) {
-                    self.machine.handle_response(now, id, Ok(CHAIN.respond(&request)));
+                    self.machine.handle(now, MachineInput::Response(id, Ok(CHAIN.respond(&request))));
                 }
             }
             6 => {
                 if let Some((id, request)) = pick(&mut self.requests, input) {
                     let answer: Bytes = input.mutate(&CHAIN.respond(&request)).into();
-                    self.machine.handle_response(now, id, Ok(answer));
+                    self.machine.handle(now, MachineInput::Response(id, Ok(answer)));
                 }
             }
             7 => {
@@ -104,7 +100,7 @@ impl World {
                     ];
                     let at = input.below(answers.len());
                     if let Some(answer) = answers.into_iter().nth(at) {
-                        self.machine.handle_response(now, id, answer);
+                        self.machine.handle(now, MachineInput::Response(id, answer));
                     }
                 }
             }
@@ -112,62 +108,57 @@ impl World {
                 // Nobody asked, or it was answered before.
                 let id = RequestId::from_raw(input.number());
                 if !self.requests.iter().any(|(open, _)| *open == id) {
-                    self.machine.handle_response(now, id, Ok(CHAIN.respond(&Request::Tip)));
+                    self.machine.handle(now, MachineInput::Response(id, Ok(CHAIN.respond(&Request::Tip))));
                 }
             }
             9 | 10 => {
                 if let Some(job) = pick(&mut self.jobs, input) {
-                    self.machine.handle_verdict(now, job.run(&self.native));
+                    self.machine.handle(now, MachineInput::Verdict(job.run(&self.native)));
                 }
             }
             11 => drop(pick(&mut self.jobs, input)),
             12 => self.answer_call(input),
             13 => {
                 self.now = self.now.after(std::time::Duration::from_millis(input.number()));
-                self.machine.handle_timeout(self.now);
+                self.machine.handle(self.now, MachineInput::Timeout);
             }
             14 => match input.byte() % 3 {
-                0 => self.machine.stop(now),
-                1 => self.machine.start(now, Some(Height::new(u64::from(input.byte() % 14)))),
-                _ => self.machine.start(now, None),
+                0 => self.machine.handle(now, MachineInput::Stop),
+                1 => {
+                    let until = Height::new(u64::from(input.byte() % 14));
+                    self.machine.handle(now, MachineInput::Start(Some(until)));
+                }
+                _ => self.machine.handle(now, MachineInput::Start(None)),
             },
             // Time runs backwards on a bad host.
-            _ => self.machine.handle_timeout(Instant::ZERO),
+            _ => self.machine.handle(Instant::ZERO, MachineInput::Timeout),
         }
     }
 
     fn answer_call(&mut self, input: &mut Input<'_>) {
-        let now = self.now;
-        match input.byte() % 8 {
-            0..=3 => {
-                if let Some((id, through)) = pick(&mut self.applies, input) {
-                    self.applied = self.applied.max(through);
-                    self.machine.handle_applied(now, Applied { id, through: self.applied, error: None });
-                }
-            }
-            4 => {
-                if let Some((id, _)) = pick(&mut self.applies, input) {
-                    let error =
-                        if input.byte().is_multiple_of(4) { ApplyError::Permanent } else { ApplyError::Transient };
-                    self.machine.handle_applied(now, Applied { id, through: self.applied, error: Some(error) });
-                }
-            }
-            5 => {
-                if let Some(id) = pick(&mut self.stores, input) {
-                    let result = if input.byte().is_multiple_of(4) { Err(StoreError::Transient) } else { Ok(()) };
-                    self.machine.handle_stored(now, id, result);
-                }
-            }
-            6 => {
-                if let Some(id) = pick(&mut self.states, input) {
-                    self.machine.handle_state(now, StateDone { id, result: Err(StoreError::Transient) });
-                }
-            }
-            _ => {
-                if let Some(id) = pick(&mut self.histories, input) {
-                    self.machine.handle_history(now, HistoryDone { id, result: Ok(None) });
-                }
-            }
+        let kind = input.byte() % 8;
+        let done = match kind {
+            0..=3 => pick(&mut self.applies, input).map(|(id, through)| {
+                self.applied = self.applied.max(through);
+                CallDone::applied(id, self.applied, None)
+            }),
+            4 => pick(&mut self.applies, input).map(|(id, _)| {
+                let permanent = input.byte().is_multiple_of(4);
+                let error = if permanent { HostError::Permanent } else { HostError::Transient };
+                CallDone::applied(id, self.applied, Some(error))
+            }),
+            // What came of another kind of work, of another call, or of none.
+            5 => pick(&mut self.others, input).map(|id| {
+                let fails = input.byte().is_multiple_of(4);
+                let result = if fails { Err(HostError::Transient) } else { Ok(HostReply::HandoversStored) };
+                CallDone { id, result }
+            }),
+            6 => pick(&mut self.others, input).map(|id| CallDone { id, result: Err(HostError::Transient) }),
+            _ => pick(&mut self.others, input)
+                .map(|id| CallDone { id, result: Ok(HostReply::HistoryAdded { history_gap: None }) }),
+        };
+        if let Some(done) = done {
+            self.machine.handle(self.now, MachineInput::Done(done));
         }
     }
 
@@ -190,7 +181,7 @@ impl World {
                     assert!(before.is_none_or(|before| before == job), "another job has the id {:?}", job.id());
                     self.jobs.push(job);
                 }
-                Output::Apply(apply) => {
+                Output::Call(HostCall { id, work: HostWork::Apply(apply) }) => {
                     let range = apply.range().expect("blocks");
                     let on_its_way = self.applies.iter().map(|&(_, through)| through).fold(self.applied, Height::max);
                     assert!(range.first() <= on_its_way.next(), "a gap before {}", range.first());
@@ -202,12 +193,10 @@ impl World {
                             "a block that is not the chain's"
                         );
                     }
-                    self.applies.push((apply.id, range.last()));
+                    self.applies.push((id, range.last()));
                 }
-                Output::Replay(replay) => self.applies.push((replay.id, replay.range.last())),
-                Output::Store(call) => self.stores.push(call.id),
-                Output::State(call) => self.states.push(call.id),
-                Output::History(call) => self.histories.push(call.id),
+                Output::Call(HostCall { id, work: HostWork::Replay(range) }) => self.applies.push((id, range.last())),
+                Output::Call(call) => self.others.push(call.id),
                 _ => {}
             }
         }

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use hotstuff2_sync::calls::{
+    Apply, ApplyPart, HistoryGap, HistoryPiece, HostError, HostReply, HostWork, SnapshotBase, Start,
+};
 use hotstuff2_sync::chain::Finalized;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, ApplyPart, HistoryCall, HistoryGap, Replay, SnapshotBase, Start, StateCall, StateReply,
-    StateWork, StoreCall, StoreError,
-};
 use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::verify::HandoverLink;
 
 use super::shelf::Shelf;
 use super::source::Source;
@@ -118,6 +118,7 @@ impl Disk {
             applied: self.applied,
             epoch: self.shelf.epoch().clone(),
             handovers: self.shelf.handovers(),
+            history_gap: self.history_gap(),
             ..self.start.clone()
         }
     }
@@ -132,14 +133,28 @@ impl Disk {
         self.failures.contains_key(&self.writes)
     }
 
+    /// Does what a call asks for.
+    ///
+    /// # Errors
+    /// Where the node crashes.
+    pub fn carry_out(&mut self, work: &HostWork) -> Result<Result<HostReply, HostError>, Crashed> {
+        match work {
+            HostWork::Apply(apply) => self.apply(apply).map(Ok),
+            HostWork::Replay(range) => self.replay(*range).map(Ok),
+            HostWork::StoreHandovers(links) => self.store(links),
+            HostWork::AddHistory(piece) => self.backfill(piece),
+            work => self.stage(work),
+        }
+    }
+
     /// Stores and executes blocks.
     ///
     /// # Errors
     /// Where the node crashes.
-    pub fn apply(&mut self, apply: &Apply) -> Result<Applied, Crashed> {
+    fn apply(&mut self, apply: &Apply) -> Result<HostReply, Crashed> {
         let crash = self.write();
         let all: usize = apply.parts.iter().map(|part| part.frames.len()).sum();
-        let error = self.fails().then_some(ApplyError::Transient);
+        let error = self.fails().then_some(HostError::Transient);
         match crash {
             Some(Crash::Lost) => return Err(Crashed),
             Some(Crash::Torn) => {
@@ -154,7 +169,7 @@ impl Disk {
         let error = self.execute(&apply.parts, self.stored()).or(error);
         match crash {
             Some(_) => Err(Crashed),
-            None => Ok(Applied { id: apply.id, through: self.applied, error }),
+            None => Ok(HostReply::Applied { through: self.applied, stopped: error }),
         }
     }
 
@@ -162,17 +177,17 @@ impl Disk {
     ///
     /// # Errors
     /// Where the node crashes.
-    pub fn replay(&mut self, replay: &Replay) -> Result<Applied, Crashed> {
+    fn replay(&mut self, replay: HeightRange) -> Result<HostReply, Crashed> {
         let crash = self.write();
         if crash.is_some_and(|crash| crash != Crash::Kept) {
             return Err(Crashed);
         }
-        let range = HeightRange::new(replay.range.first(), replay.range.last().min(self.stored()));
+        let range = HeightRange::new(replay.first(), replay.last().min(self.stored()));
         let parts = range.map_or_else(Vec::new, |range| self.shelf.parts(range));
-        let error = self.execute(&parts, replay.range.last().min(self.stored()));
+        let error = self.execute(&parts, replay.last().min(self.stored()));
         match crash {
             Some(_) => Err(Crashed),
-            None => Ok(Applied { id: replay.id, through: self.applied, error }),
+            None => Ok(HostReply::Applied { through: self.applied, stopped: error }),
         }
     }
 
@@ -180,33 +195,34 @@ impl Disk {
     ///
     /// # Errors
     /// Where the node crashes.
-    pub fn store(&mut self, call: &StoreCall) -> Result<Result<(), StoreError>, Crashed> {
+    fn store(&mut self, links: &[HandoverLink]) -> Result<Result<HostReply, HostError>, Crashed> {
         let crash = self.write();
         if self.fails() {
-            return Ok(Err(StoreError::Transient));
+            return Ok(Err(HostError::Transient));
         }
         if !matches!(crash, Some(Crash::Lost | Crash::Torn)) {
-            self.shelf.put_handovers(&call.handovers);
+            self.shelf.put_handovers(links);
         }
-        crash.map_or(Ok(Ok(())), |_| Err(Crashed))
+        crash.map_or(Ok(Ok(HostReply::HandoversStored)), |_| Err(Crashed))
     }
 
     /// Does something in the staging area.
     ///
     /// # Errors
     /// Where the node crashes.
-    pub fn stage(&mut self, call: &StateCall) -> Result<Result<StateReply, StoreError>, Crashed> {
-        let crash = match &call.work {
-            StateWork::Survey(_) => None,
-            StateWork::Stage(_) | StateWork::Activate(_) => self.write(),
+    fn stage(&mut self, work: &HostWork) -> Result<Result<HostReply, HostError>, Crashed> {
+        let crash = match work {
+            HostWork::Survey(_) => None,
+            _ => self.write(),
         };
         if matches!(crash, Some(Crash::Lost | Crash::Torn)) {
             return Err(Crashed);
         }
-        let Some(state) = &mut self.state else { return Ok(Err(StoreError::Permanent)) };
-        let answer = state.state(call).map_or(Err(StoreError::Permanent), |(_, answer)| answer);
-        if let (Ok(StateReply::Activated), StateWork::Activate(base)) = (&answer, &call.work) {
+        let Some(state) = &mut self.state else { return Ok(Err(HostError::Permanent)) };
+        let mut answer = state.state(work).map_or(Err(HostError::Permanent), |(_, answer)| answer);
+        if let (Ok(HostReply::Activated { history_gap }), HostWork::Activate(base)) = (&mut answer, work) {
             self.activate(base);
+            *history_gap = self.history_gap();
         }
         crash.map_or(Ok(answer), |_| Err(Crashed))
     }
@@ -215,15 +231,16 @@ impl Disk {
     ///
     /// # Errors
     /// Where the node crashes.
-    pub fn backfill(&mut self, call: &HistoryCall) -> Result<Result<Option<HistoryGap>, StoreError>, Crashed> {
+    fn backfill(&mut self, piece: &HistoryPiece) -> Result<Result<HostReply, HostError>, Crashed> {
         let crash = self.write();
         if self.fails() {
-            return Ok(Err(StoreError::Transient));
+            return Ok(Err(HostError::Transient));
         }
         if !matches!(crash, Some(Crash::Lost | Crash::Torn)) {
-            self.shelf.put_history(&call.segment, call.frames.as_deref());
+            self.shelf.put_history(&piece.segment, piece.frames.as_deref());
         }
-        crash.map_or_else(|| Ok(Ok(self.history_gap())), |_| Err(Crashed))
+        let reply = HostReply::HistoryAdded { history_gap: self.history_gap() };
+        crash.map_or(Ok(Ok(reply)), |_| Err(Crashed))
     }
 
     /// The blocks below the state are gone.
@@ -273,7 +290,7 @@ impl Disk {
     }
 
     /// Executes those blocks of `parts` that are stored and not executed yet, up to `last`.
-    fn execute(&mut self, parts: &[ApplyPart], last: Height) -> Option<ApplyError> {
+    fn execute(&mut self, parts: &[ApplyPart], last: Height) -> Option<HostError> {
         let stored = self.stored();
         let Some(state) = &mut self.state else {
             self.applied = self.applied.max(last);
@@ -289,9 +306,9 @@ impl Disk {
         if held.is_empty() {
             return None;
         }
-        let apply = Apply { id: hotstuff2_sync::ids::CallId::FIRST, parts: held, tip: None };
+        let apply = Apply { parts: held, tip: None, target: last };
         let answer = state.apply(&apply).map(|(_, answer)| answer);
         self.applied = answer.map_or(self.applied, |answer| answer.through);
-        answer.and_then(|answer| answer.error)
+        answer.and_then(|answer| answer.stopped)
     }
 }

@@ -1,7 +1,8 @@
 //! [`Doctor`]: breaks what a node does, to see that the oracles see it.
 
+use hotstuff2_sync::calls::Start;
 use hotstuff2_sync::config::SyncConfig;
-use hotstuff2_sync::machine::{Output, Start};
+use hotstuff2_sync::machine::Output;
 use hotstuff2_sync::verify::{Job, Verdict};
 
 /// Stands between a machine and its host and changes what passes, as a defect of either would. An oracle that reports

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotstuff2_sync::calls::BlockPoint;
 use hotstuff2_sync::chain::native::{
     Block, BlockError, BlockValidator, EpochContext, EpochInfo, FinalityProof, FinalizedHeader,
 };
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::{BlockPoint, Event, HaltReason, Progress, StallReason};
+use hotstuff2_sync::machine::{Event, HaltReason, Progress, StallReason};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::SnapshotId;
 use hotstuff2_sync::time::Instant;

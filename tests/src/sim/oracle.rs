@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotstuff2_sync::calls::Applied;
+use hotstuff2_sync::calls::{
+    Apply, BlockPoint, CallDone, HistoryPiece, Holding, HostCall, HostReply, HostWork, SnapshotBase,
+};
 use hotstuff2_sync::chain::native::{ConflictEvidence, EpochContext};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{CallId, Epoch, Height, JobId};
-use hotstuff2_sync::machine::{
-    Apply, BlockPoint, Event, HaltReason, HistoryCall, Holding, Progress, SnapshotBase, StateReply, StateWork,
-};
+use hotstuff2_sync::machine::{Event, HaltReason, Progress};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{StateForm, StateItem};
 use hotstuff2_sync::time::Instant;
@@ -208,15 +208,15 @@ impl Oracle {
     }
 
     /// Blocks are handed to the disk.
-    pub fn applies(&mut self, apply: &Apply, disk: &Disk) -> Check {
+    fn applies(&mut self, id: CallId, apply: &Apply, disk: &Disk) -> Check {
         let range = apply.range().ok_or((Law::Order, "an empty call".to_owned()))?;
-        if let Some(before) = self.calls.insert(apply.id, range) {
-            return ensure(before == range, Law::Order, || format!("{:?} came with {before} and {range}", apply.id));
+        if let Some(before) = self.calls.insert(id, range) {
+            return ensure(before == range, Law::Order, || format!("{id:?} came with {before} and {range}"));
         }
         let mut next = self.handed.next();
         for part in &apply.parts {
-            let (last, id) = (part.segment.range().last(), part.segment.last_id());
-            self.is_true(BlockPoint { height: last, id })?;
+            let last = BlockPoint { height: part.segment.range().last(), id: part.segment.last_id() };
+            self.is_true(last)?;
             for frame in &part.frames {
                 ensure(frame.range.first() == next, Law::Order, || format!("{} where {next} belongs", frame.range))?;
                 let holds = self.truths.iter().any(|truth| truth.holds_frame(frame));
@@ -229,36 +229,58 @@ impl Oracle {
             })?;
         }
         self.handed = range.last();
-        self.applying.insert(apply.id, apply.payload_bytes());
+        self.applying.insert(id, apply.payload_bytes());
         self.holds()
     }
 
+    /// A call is made to the disk.
+    pub fn calls(&mut self, call: &HostCall, disk: &Disk) -> Check {
+        match &call.work {
+            HostWork::Apply(apply) => self.applies(call.id, apply, disk),
+            HostWork::Activate(base) => self.activates(base),
+            HostWork::AddHistory(piece) => self.backfills(call.id, piece),
+            _ => Ok(()),
+        }
+    }
+
+    /// A call is acknowledged now.
+    pub fn done(&mut self, now: Instant, work: &HostWork, done: &CallDone, disk: &Disk) -> Check {
+        match (work, &done.result) {
+            (_, Ok(HostReply::Applied { through, .. })) => return self.applied(now, done.id, *through, disk),
+            (HostWork::StoreHandovers(_), _) => self.stored(now, disk),
+            (HostWork::AddHistory(_), Ok(_)) => self.backfilled(done.id, disk),
+            (_, Ok(reply)) => self.staged(now, work, reply),
+            (_, Err(_)) => {}
+        }
+        Ok(())
+    }
+
     /// A piece of history is handed to the disk.
-    pub fn backfills(&mut self, call: &HistoryCall) -> Check {
-        let range = call.segment.range();
-        if let Some(before) = self.calls.insert(call.id, range) {
-            return ensure(before == range, Law::Order, || format!("{:?} came with {before} and {range}", call.id));
+    fn backfills(&mut self, id: CallId, piece: &HistoryPiece) -> Check {
+        let range = piece.segment.range();
+        if let Some(before) = self.calls.insert(id, range) {
+            return ensure(before == range, Law::Order, || format!("{id:?} came with {before} and {range}"));
         }
         let belongs = self.history;
         ensure(range.last() == belongs, Law::Order, || format!("history {range} where {belongs} belongs"))?;
-        self.is_true(BlockPoint { height: range.last(), id: call.segment.last_id() })?;
+        self.is_true(BlockPoint { height: range.last(), id: piece.segment.last_id() })?;
         let mut next = range.first();
-        for frame in call.frames.iter().flatten() {
+        for frame in piece.frames.iter().flatten() {
             ensure(frame.range.first() == next, Law::Order, || format!("{} where {next} belongs", frame.range))?;
             let holds = self.truths.iter().any(|truth| truth.holds_frame(frame));
             ensure(holds, Law::Truth, || format!("other payloads in {}", frame.range))?;
             next = frame.range.last().next();
         }
-        let whole = call.frames.is_none() || next == range.last().next();
+        let whole = piece.frames.is_none() || next == range.last().next();
         ensure(whole, Law::Order, || format!("history {range} without all of its blocks"))?;
         self.history = range.first().prev().unwrap_or_default();
-        let bytes = call.frames.iter().flatten().map(|frame| frame.raw.len() as u64).sum();
-        self.applying.insert(call.id, bytes);
+        let bytes = piece.frames.iter().flatten().map(|frame| frame.raw.len() as u64).sum();
+        self.applying.insert(id, bytes);
         self.holds()
     }
 
     /// A piece of history is acknowledged now.
-    pub fn backfilled(&mut self, call: CallId, disk: &Disk) {
+    fn backfilled(&mut self, call: CallId, disk: &Disk) {
         self.applying.remove(&call);
         self.floor = disk.shelf.floor();
     }
@@ -290,13 +312,13 @@ impl Oracle {
 
     /// Blocks were stored and executed, and are acknowledged now: the state is the one after them. Calls may end in another
     /// order than they were made in: a machine that was told of more before makes no progress by less.
-    pub fn applied(&mut self, now: Instant, answer: &Applied, disk: &Disk) -> Check {
-        if answer.through > self.told {
-            self.told = answer.through;
+    fn applied(&mut self, now: Instant, id: CallId, through: Height, disk: &Disk) -> Check {
+        if through > self.told {
+            self.told = through;
             self.progressed(now);
         }
         self.acked = self.acked.max(disk.applied());
-        self.applying.remove(&answer.id);
+        self.applying.remove(&id);
         let (Some(state), height) = (disk.state(), disk.applied()) else { return Ok(()) };
         self.is_state(height, state.root())
     }
@@ -309,7 +331,7 @@ impl Oracle {
     }
 
     /// Handovers were stored, and are acknowledged now.
-    pub fn stored(&mut self, now: Instant, disk: &Disk) {
+    fn stored(&mut self, now: Instant, disk: &Disk) {
         if disk.shelf.newest_epoch() > self.acked_epoch {
             self.acked_epoch = disk.shelf.newest_epoch();
             self.progressed(now);
@@ -317,22 +339,22 @@ impl Oracle {
     }
 
     /// A state is to be made live.
-    pub fn activates(&self, base: &SnapshotBase) -> Check {
+    fn activates(&self, base: &SnapshotBase) -> Check {
         self.is_true(base.point)?;
         self.is_state(base.point.height, base.state_root)
     }
 
     /// Work on the state is acknowledged now.
-    pub fn staged(&mut self, now: Instant, work: &StateWork, reply: &StateReply) {
+    fn staged(&mut self, now: Instant, work: &HostWork, reply: &HostReply) {
         match work {
             // To look is no progress, but to find something there may be.
-            StateWork::Survey(_) => {
-                if matches!(reply, StateReply::Surveyed(found) if found.contains(&Holding::Held)) {
+            HostWork::Survey(_) => {
+                if matches!(reply, HostReply::Surveyed(found) if found.contains(&Holding::Held)) {
                     self.progressed_at = now;
                 }
                 return;
             }
-            StateWork::Stage(subtrees) => {
+            HostWork::Stage(subtrees) => {
                 for item in subtrees.iter().map(|leaves| leaves.item) {
                     let apart = |other: &StateItem| {
                         other.prefix.last() < item.prefix.first() || item.prefix.last() < other.prefix.first()
@@ -341,13 +363,14 @@ impl Oracle {
                     self.staged.push(item);
                 }
             }
-            StateWork::Activate(base) => {
+            HostWork::Activate(base) => {
                 self.staged.clear();
                 self.handed = base.point.height;
                 self.acked = base.point.height;
                 self.told = base.point.height;
                 (self.anchor, self.floor, self.history) = (base.point.height, base.point.height, base.point.height);
             }
+            _ => return,
         }
         self.progressed(now);
     }

@@ -19,13 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{CallDone, HostWork};
 use hotstuff2_sync::chain::CheckError;
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::hash::Context;
-use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
-use hotstuff2_sync::machine::{
-    Applied, HistoryDone, Input, PeerEvent, RequestFailure, StateDone, StateWork, StoreError,
-};
+use hotstuff2_sync::ids::{Height, JobId, PeerId, RequestId};
+use hotstuff2_sync::machine::{Input, PeerEvent, RequestFailure};
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::{Job, Outcome, Task};
@@ -84,18 +83,11 @@ enum Wire {
     Answer { id: RequestId, life: u32, answer: Result<Bytes, RequestFailure> },
 }
 
-enum Done {
-    Applied(Applied),
-    Stored(CallId, Result<(), StoreError>),
-    State(StateDone, Box<StateWork>),
-    History(HistoryDone),
-}
-
 enum Tick {
     Wake(NodeId, u32),
     Begun(NodeId, u32, JobId),
     Verdict(NodeId, u32, Box<Job>),
-    Done(NodeId, u32, Done),
+    Done(NodeId, u32, Box<HostWork>, CallDone),
     Asked(NodeId, NodeId, Held),
     Answers {
         from: NodeId,
@@ -107,8 +99,6 @@ enum Tick {
     Dial(NodeId, u32),
     /// The connection to a peer that was banned is gone.
     HungUp(NodeId, u32, PeerId),
-    /// The node says what is missing below its blocks.
-    Gap(NodeId, u32),
     Idle,
     Watch,
     Step(Step),
@@ -437,7 +427,7 @@ impl NetworkSimulator {
                 self.trace.note(self.net.now(), format_args!("{node} job {} {outcome}", job.id()));
                 self.input(node, Input::Verdict(verdict));
             }
-            Tick::Done(node, life, done) => self.done(node, life, done),
+            Tick::Done(node, life, work, done) => self.done(node, life, &work, done),
             Tick::Asked(server, asker, held) => self.asked(server, asker, held),
             Tick::Answers { from, to, id, life, answer } => self.send_answer(from, to, id, life, answer),
             Tick::Dial(node, life) => {
@@ -449,12 +439,6 @@ impl NetworkSimulator {
             Tick::HungUp(node, life, peer) => {
                 if self.living(node, life).is_some() {
                     self.input(node, Input::Peer(PeerEvent::Disconnected { peer }));
-                }
-            }
-            Tick::Gap(node, life) => {
-                if self.living(node, life).is_some() {
-                    self.say_gap(node);
-                    self.drain(node);
                 }
             }
             Tick::Idle => self.drop_dead_connections(),

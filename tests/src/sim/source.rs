@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{BlockPoint, Start};
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{BlockPoint, Start};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::respond;
 use hotstuff2_sync::state::MemoryStateStore;
@@ -83,6 +83,7 @@ pub trait Source: Send + Sync {
             applied: Height::ZERO,
             epoch: genesis.epoch().to_ref(),
             handovers: Vec::new(),
+            history_gap: None,
         }
     }
 

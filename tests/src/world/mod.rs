@@ -11,4 +11,4 @@ mod world;
 pub use behaviour::{Behaviour, Elsewhere, Honest, Line, Lined, Reply, Scripted, claiming, status_answer};
 pub use recording::Recording;
 pub use state_host::{Held, StateHost};
-pub use world::{Applier, Tamper, World};
+pub use world::{Applied, Applier, Tamper, World, carry_out};

@@ -7,20 +7,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{Apply, Holding, HostError, HostReply, HostWork, SnapshotBase};
 use hotstuff2_sync::chain::Chain as _;
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{
-    Applied, Apply, ApplyError, Holding, SnapshotBase, StateCall, StateReply, StateWork, StoreError,
-};
 use hotstuff2_sync::state::{
     MemoryStateStore, PLACEHOLDER, Prefix, Record, StateItem, StateReader as _, StateWrites, Tree, subtree,
     subtree_hash, value_hash,
 };
 use hotstuff2_sync::wire::split_payloads;
 
-use super::world::Applier;
+use super::world::{Applied, Applier};
 use crate::ledger::Ledger;
 
 /// Records that are hashed to answer what a place holds; above that it is looked at further down.
@@ -113,7 +111,7 @@ impl StateHost {
         }
     }
 
-    fn activate(held: &mut Held, base: &SnapshotBase) -> StateReply {
+    fn activate(held: &mut Held, base: &SnapshotBase) -> HostReply {
         if held.damage > 0 {
             held.damage -= 1;
             held.staged.pop_first();
@@ -121,13 +119,13 @@ impl StateHost {
         let store = tree_of(held.staged.iter());
         let found = Tree::load(&store).expect("memory doesn't fail").root();
         if found != base.state_root {
-            return StateReply::RootMismatch { found };
+            return HostReply::RootMismatch { found };
         }
         held.live = store;
         held.staged.clear();
         held.applied = base.point.height;
         held.activated = Some(base.clone());
-        StateReply::Activated
+        HostReply::Activated { history_gap: None }
     }
 }
 
@@ -154,7 +152,7 @@ impl Applier for StateHost {
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         let mut held = self.held.borrow_mut();
         let mut ledger = Ledger::open(std::mem::take(&mut held.live)).expect("memory doesn't fail");
-        let mut error = None;
+        let mut stopped = None;
         'blocks: for part in &apply.parts {
             let decoded = part.segment.decoded(&self.chain).expect("verified");
             for frame in &part.frames {
@@ -166,7 +164,7 @@ impl Applier for StateHost {
                     }
                     let root = ledger.execute(payload).expect("memory doesn't fail");
                     if self.chain.header(decoded, height).expect("verified").state_root != root {
-                        error = Some(ApplyError::StateMismatch(height));
+                        stopped = Some(HostError::StateMismatch(height));
                         break 'blocks;
                     }
                     held.applied = height;
@@ -176,23 +174,24 @@ impl Applier for StateHost {
         let writes = ledger.take_writes();
         ledger.store_mut().write(writes);
         held.live = std::mem::take(ledger.store_mut());
-        Some((Duration::from_millis(1), Applied { id: apply.id, through: held.applied, error }))
+        Some((Duration::from_millis(1), Applied { through: held.applied, stopped }))
     }
 
-    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
+    fn state(&mut self, work: &HostWork) -> Option<(Duration, Result<HostReply, HostError>)> {
         let mut held = self.held.borrow_mut();
-        let reply = match &call.work {
-            StateWork::Survey(items) => {
-                StateReply::Surveyed(items.iter().map(|item| Self::survey(&mut held, item)).collect())
+        let reply = match work {
+            HostWork::Survey(items) => {
+                HostReply::Surveyed(items.iter().map(|item| Self::survey(&mut held, item)).collect())
             }
-            StateWork::Stage(subtrees) => {
+            HostWork::Stage(subtrees) => {
                 for leaves in subtrees.iter() {
                     replace(&mut held.staged, &leaves.item.prefix, leaves.records.clone());
                     held.stagings.push(leaves.item);
                 }
-                StateReply::Staged
+                HostReply::Staged
             }
-            StateWork::Activate(base) => Self::activate(&mut held, base),
+            HostWork::Activate(base) => Self::activate(&mut held, base),
+            _ => return Some((Duration::from_millis(1), Err(HostError::Permanent))),
         };
         Some((Duration::from_millis(1), Ok(reply)))
     }

@@ -4,50 +4,79 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{
+    Apply, CallDone, HistoryGap, HistoryPiece, HostCall, HostError, HostReply, HostWork, Start,
+};
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
-use hotstuff2_sync::machine::{
-    Applied, Apply, Event, HistoryCall, HistoryDone, HistoryGap, Input, Machine, NewMachineError, Output, PeerEvent,
-    Replay, RequestFailure, Start, StateCall, StateDone, StateReply, StoreCall, StoreError,
-};
+use hotstuff2_sync::machine::{Event, Input, Machine, NewMachineError, Output, PeerEvent, Penalty, RequestFailure};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::trace::TraceHeader;
-use hotstuff2_sync::verify::{Job, Verdict};
+use hotstuff2_sync::verify::{HandoverLink, Job, Verdict};
 use hotstuff2_sync::wire::Request;
 
 use super::behaviour::{Behaviour, Reply};
 use super::recording::Recording;
 use crate::chain::TestChain;
 
+/// How far a host got with blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The highest height that is stored and executed.
+    pub through: Height,
+    /// Why it is no higher.
+    pub stopped: Option<HostError>,
+}
+
 /// What the host makes of calls. The default stores and executes everything after a millisecond.
 pub trait Applier {
     /// Blocks are to be stored and executed. `None`: never answered.
     fn apply(&mut self, apply: &Apply) -> Option<(Duration, Applied)> {
         let through = apply.range().map_or(Height::ZERO, HeightRange::last);
-        Some((Duration::from_millis(1), Applied { id: apply.id, through, error: None }))
+        Some((Duration::from_millis(1), Applied { through, stopped: None }))
     }
 
     /// Stored blocks are to be executed. `None`: never answered.
-    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
-        Some((Duration::from_millis(1), Applied { id: replay.id, through: replay.range.last(), error: None }))
+    fn replay(&mut self, range: HeightRange) -> Option<(Duration, Applied)> {
+        Some((Duration::from_millis(1), Applied { through: range.last(), stopped: None }))
     }
 
     /// Handovers are to be stored. `None`: never answered.
-    fn store(&mut self, _: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
+    fn store(&mut self, _: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
         Some((Duration::from_millis(1), Ok(())))
     }
 
     /// Something is to be done in the staging area. `None`: never answered. The default has no such area.
-    fn state(&mut self, _: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
-        Some((Duration::from_millis(1), Err(StoreError::Permanent)))
+    fn state(&mut self, _: &HostWork) -> Option<(Duration, Result<HostReply, HostError>)> {
+        Some((Duration::from_millis(1), Err(HostError::Permanent)))
     }
 
     /// A piece of history is to be stored; the answer says what is missing below. `None`: never answered. The default
     /// refuses it.
-    fn history(&mut self, _: &HistoryCall) -> Option<(Duration, Result<Option<HistoryGap>, StoreError>)> {
-        Some((Duration::from_millis(1), Err(StoreError::Permanent)))
+    fn history(&mut self, _: &HistoryPiece) -> Option<(Duration, Result<Option<HistoryGap>, HostError>)> {
+        Some((Duration::from_millis(1), Err(HostError::Permanent)))
+    }
+}
+
+/// What `host` makes of a call, and after which time. `None`: never answered.
+pub fn carry_out(host: &mut dyn Applier, call: &HostCall) -> Option<(Duration, CallDone)> {
+    let id = call.id;
+    let applied = |(after, done): (Duration, Applied)| (after, CallDone::applied(id, done.through, done.stopped));
+    let with = |(after, result): (Duration, Result<HostReply, HostError>)| (after, CallDone { id, result });
+    match &call.work {
+        HostWork::Apply(apply) => host.apply(apply).map(applied),
+        HostWork::Replay(range) => host.replay(*range).map(applied),
+        HostWork::StoreHandovers(links) => {
+            let (after, result) = host.store(links)?;
+            Some(with((after, result.map(|()| HostReply::HandoversStored))))
+        }
+        HostWork::AddHistory(piece) => {
+            let (after, result) = host.history(piece)?;
+            Some(with((after, result.map(|history_gap| HostReply::HistoryAdded { history_gap }))))
+        }
+        work => host.state(work).map(with),
     }
 }
 
@@ -65,10 +94,7 @@ enum Happening {
     Begun(JobId),
     Response(RequestId, Result<Bytes, RequestFailure>),
     Verdict(Box<Job>),
-    Applied(Applied),
-    Stored(CallId, Result<(), StoreError>),
-    State(StateDone),
-    History(HistoryDone),
+    Done(CallDone),
     Peer(PeerEvent),
 }
 
@@ -90,8 +116,10 @@ pub struct World {
     pub bans: Vec<(Instant, PeerId)>,
     /// All blocks that were applied, in order.
     pub applied: Vec<Height>,
-    /// Calls that were made to the host.
+    /// Blocks that were handed to the host.
     pub applies: Vec<(Instant, Apply)>,
+    /// Calls that were made to the host, each with the name of its work.
+    pub calls: Vec<(CallId, &'static str)>,
     /// Jobs that are lost instead of run, by the number in which they are given out.
     pub lose_jobs: BTreeSet<u64>,
     /// The group of peers that join from here on; a group of its own for each where there is none.
@@ -144,6 +172,7 @@ impl World {
             bans: Vec::new(),
             applied: Vec::new(),
             applies: Vec::new(),
+            calls: Vec::new(),
             lose_jobs: BTreeSet::new(),
             group: None,
             job_time: Box::new(|_| Duration::from_micros(500)),
@@ -249,9 +278,9 @@ impl World {
         true
     }
 
-    /// The host says what is missing below its blocks.
-    pub fn offer_history(&mut self, gap: HistoryGap) {
-        self.input(Input::HistoryGap(Some(gap)));
+    /// The machine is told something.
+    pub fn tell(&mut self, input: Input) {
+        self.input(input);
         self.drain();
     }
 
@@ -303,10 +332,7 @@ impl World {
                 };
                 self.input(Input::Verdict(verdict));
             }
-            Happening::Applied(answer) => self.input(Input::Applied(answer)),
-            Happening::Stored(id, result) => self.input(Input::Stored(id, result)),
-            Happening::State(answer) => self.input(Input::State(answer)),
-            Happening::History(answer) => self.input(Input::History(answer)),
+            Happening::Done(done) => self.input(Input::Done(done)),
             Happening::Peer(event) => self.input(Input::Peer(event)),
         }
     }
@@ -385,38 +411,23 @@ impl World {
                 }
                 self.run_jobs();
             }
-            Output::Apply(apply) => {
-                if let Some((after, answer)) = self.host.apply(&apply) {
-                    if let (Some(range), true) = (apply.range(), answer.error.is_none()) {
+            Output::Call(call) => {
+                self.calls.push((call.id, call.work.name()));
+                let done = carry_out(&mut *self.host, &call);
+                if let HostWork::Apply(apply) = call.work {
+                    if let Some((_, CallDone { result: Ok(HostReply::Applied { through, stopped: None }), .. })) = &done
+                        && let Some(range) = apply.range()
+                    {
                         let new = self.applied.last().map_or(range.first(), |last| last.next());
-                        self.applied.extend((new.get()..=answer.through.min(range.last()).get()).map(Height::new));
+                        self.applied.extend((new.get()..=(*through).min(range.last()).get()).map(Height::new));
                     }
-                    self.later(self.now.after(after), Happening::Applied(answer));
+                    self.applies.push((self.now, apply));
                 }
-                self.applies.push((self.now, apply));
-            }
-            Output::Replay(replay) => {
-                if let Some((after, answer)) = self.host.replay(&replay) {
-                    self.later(self.now.after(after), Happening::Applied(answer));
+                if let Some((after, done)) = done {
+                    self.later(self.now.after(after), Happening::Done(done));
                 }
             }
-            Output::Store(call) => {
-                if let Some((after, result)) = self.host.store(&call) {
-                    self.later(self.now.after(after), Happening::Stored(call.id, result));
-                }
-            }
-            Output::State(call) => {
-                if let Some((after, result)) = self.host.state(&call) {
-                    let done = StateDone { id: call.id, result };
-                    self.later(self.now.after(after), Happening::State(done));
-                }
-            }
-            Output::History(call) => {
-                if let Some((after, result)) = self.host.history(&call) {
-                    let done = HistoryDone { id: call.id, result };
-                    self.later(self.now.after(after), Happening::History(done));
-                }
-            }
+            Output::Penalize { penalty: Penalty::Lift, .. } => {}
             Output::Penalize { peer, .. } => {
                 self.bans.push((self.now, peer));
                 // A transport that bans a peer also says that it is gone.

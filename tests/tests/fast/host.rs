@@ -4,16 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use hotstuff2_sync::calls::{Apply, HistoryGap, HistoryPiece, HostError, HostReply, HostWork};
 use hotstuff2_sync::config::{SyncConfig, SyncHistory};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{
-    Applied, Apply, Event, HaltReason, HistoryCall, HistoryGap, Replay, StateCall, StateReply, StateWork, StoreCall,
-    StoreError,
-};
+use hotstuff2_sync::machine::{Event, HaltReason};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::verify::HandoverLink;
 use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::TestChain;
-use hotstuff2_sync_testkit::world::{Applier, Reply, Scripted, StateHost, World};
+use hotstuff2_sync_testkit::world::{Applied, Applier, Reply, Scripted, StateHost, World};
 
 use crate::{MINUTE, assert_arrived, chain, fast, honest, world_with};
 
@@ -51,23 +50,23 @@ impl Applier for Thorough {
         self.host.apply(apply)
     }
 
-    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
-        self.host.replay(replay)
+    fn replay(&mut self, range: HeightRange) -> Option<(Duration, Applied)> {
+        self.host.replay(range)
     }
 
-    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
-        self.host.store(call)
+    fn store(&mut self, links: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
+        self.host.store(links)
     }
 
-    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
-        let (after, reply) = self.host.state(call)?;
-        let StateWork::Activate(_) = call.work else { return Some((after, reply)) };
+    fn state(&mut self, work: &HostWork) -> Option<(Duration, Result<HostReply, HostError>)> {
+        let (after, reply) = self.host.state(work)?;
+        let HostWork::Activate(_) = work else { return Some((after, reply)) };
         self.activations.set(self.activations.get() + 1);
         Some((Duration::from_secs(30), reply))
     }
 
-    fn history(&mut self, call: &HistoryCall) -> Option<(Duration, Result<Option<HistoryGap>, StoreError>)> {
-        self.host.history(call)
+    fn history(&mut self, piece: &HistoryPiece) -> Option<(Duration, Result<Option<HistoryGap>, HostError>)> {
+        self.host.history(piece)
     }
 }
 
@@ -87,7 +86,7 @@ fn a_state_is_made_live_once_however_long_that_takes() {
 struct Historian {
     host: StateHost,
     source: TestChain,
-    stored: Rc<RefCell<Vec<HistoryCall>>>,
+    stored: Rc<RefCell<Vec<HistoryPiece>>>,
 }
 
 fn gap(source: &TestChain, last: Height) -> Option<HistoryGap> {
@@ -101,21 +100,25 @@ impl Applier for Historian {
         self.host.apply(apply)
     }
 
-    fn replay(&mut self, replay: &Replay) -> Option<(Duration, Applied)> {
-        self.host.replay(replay)
+    fn replay(&mut self, range: HeightRange) -> Option<(Duration, Applied)> {
+        self.host.replay(range)
     }
 
-    fn store(&mut self, call: &StoreCall) -> Option<(Duration, Result<(), StoreError>)> {
-        self.host.store(call)
+    fn store(&mut self, links: &[HandoverLink]) -> Option<(Duration, Result<(), HostError>)> {
+        self.host.store(links)
     }
 
-    fn state(&mut self, call: &StateCall) -> Option<(Duration, Result<StateReply, StoreError>)> {
-        self.host.state(call)
+    fn state(&mut self, work: &HostWork) -> Option<(Duration, Result<HostReply, HostError>)> {
+        let (after, mut reply) = self.host.state(work)?;
+        if let (HostWork::Activate(base), Ok(HostReply::Activated { history_gap })) = (work, &mut reply) {
+            *history_gap = gap(&self.source, base.point.height);
+        }
+        Some((after, reply))
     }
 
-    fn history(&mut self, call: &HistoryCall) -> Option<(Duration, Result<Option<HistoryGap>, StoreError>)> {
-        self.stored.borrow_mut().push(call.clone());
-        let below = call.segment.range().first().prev()?;
+    fn history(&mut self, piece: &HistoryPiece) -> Option<(Duration, Result<Option<HistoryGap>, HostError>)> {
+        self.stored.borrow_mut().push(piece.clone());
+        let below = piece.segment.range().first().prev()?;
         Some((Duration::from_millis(1), Ok(gap(&self.source, below))))
     }
 }
@@ -145,7 +148,6 @@ fn history_is_filled_in_below_the_state_once_the_tip_is_reached() {
         world.start();
         assert!(world.run_to_tip(MINUTE), "{:#?}", world.events);
         assert!(stored.borrow().is_empty());
-        world.offer_history(gap(&source, Height::new(3000)).unwrap());
         let complete = |world: &World| world.events.iter().any(|(_, event)| *event == Event::HistoryComplete);
         assert!(world.run_until(MINUTE, complete), "{:#?} {:?}", world.events, stored.borrow().len());
         let mut next = Height::new(3000);

@@ -6,9 +6,10 @@ mod walk;
 
 use std::time::Duration;
 
+use hotstuff2_sync::calls::Start;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Start, StateProgress};
+use hotstuff2_sync::machine::{Input, StateProgress};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Honest, StateHost, World};
@@ -57,7 +58,7 @@ fn assert_arrived(world: &mut World, host: &StateHost, base: u64) {
     assert_eq!(host.held.borrow().activated.as_ref().map(|base| base.point.height), Some(Height::new(base)));
     let expected: Vec<Height> = (base + 1..=tip.get()).map(Height::new).collect();
     assert_eq!(world.applied, expected, "blocks go on right above the state");
-    world.machine.stop(world.now());
+    world.machine.handle(world.now(), Input::Stop);
     assert_eq!(world.machine.progress().buffered_bytes, 0, "every reservation was given back");
 }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hotstuff2_sync::calls::Start;
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Event, Start};
+use hotstuff2_sync::machine::Event;
 use hotstuff2_sync::state::{MemoryStateStore, StateForm};
 use hotstuff2_sync::wire::Request;
 use hotstuff2_sync_testkit::chain::TestChain;
@@ -142,7 +143,7 @@ fn a_node_with_an_old_state_fetches_what_differs() {
     let host = StateHost::with_state(source.chain(), source.state(old).unwrap().clone(), old);
     let start = Start {
         stages_state: true,
-        stored: hotstuff2_sync::machine::BlockPoint { height: old, id: source.id(old).unwrap() },
+        stored: hotstuff2_sync::calls::BlockPoint { height: old, id: source.id(old).unwrap() },
         applied: old,
         epoch: source.epoch_of(old).unwrap().info().to_ref(),
         handovers: source.handovers().iter().filter(|link| link.boundary >= old).cloned().collect(),

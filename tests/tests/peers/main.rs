@@ -12,7 +12,7 @@ use hotstuff2_sync::chain::Fault;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, PeerId, RequestId};
-use hotstuff2_sync::machine::{Event, Output, PeerEvent};
+use hotstuff2_sync::machine::{Event, Input, Output, PeerEvent};
 use hotstuff2_sync::peers::PeerHealth;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, encode_refusal};
@@ -76,7 +76,7 @@ fn late_unsolicited_and_crossed_responses_are_counted_not_obeyed() {
     let answer = world.source.respond(&Request::Tip);
     for number in [0, 1, 9_999_999] {
         // Never asked, or answered long ago: an id is used once.
-        world.machine.handle_response(now, RequestId::from_raw(number), Ok(answer.clone()));
+        world.machine.handle(now, Input::Response(RequestId::from_raw(number), Ok(answer.clone())));
         assert!(matches!(world.machine.poll_output(), Output::Wait(_)));
     }
     assert_eq!(world.machine.progress().strays, strays + 3);

@@ -16,7 +16,7 @@ const CORE: Layers = &[
     &["wire", "verify", "state"],
     &["peers", "requests", "downloads", "bandwidth", "budget", "timers", "calls", "session"],
     &["strategy"],
-    &["machine", "serve", "light", "trace", "participation"],
+    &["machine", "serve", "light", "trace", "participation", "codes"],
 ];
 
 /// The layers of the command. Tools stand above the commands, so that no command can take from them.

@@ -21,7 +21,7 @@ fn accused_of(
             manager.blacklist_unreliable_peer(at(now), &id(name), BlacklistReason::Proven(fault));
             (false, None)
         }
-        Consequence::SetAside { peers, until, raised } => {
+        Consequence::SetAside { peers, banned: _, until, raised } => {
             assert!(peers.contains(&id(name)) && until == at(now + 30_000));
             (true, raised)
         }
@@ -140,11 +140,11 @@ fn those_that_were_set_aside_come_back_where_nobody_is_left() {
 fn a_pardon_lifts_bans_and_nothing_else() {
     let mut manager = manager(4, 4);
     manager.unsupported(id(1), at(0));
-    assert!(!manager.pardon(id(1), at(1)) && !manager.pardon(id(50), at(1)));
+    assert_eq!((manager.pardon(id(1), at(1)), manager.pardon(id(50), at(1))), (None, None));
     assert!(matches!(manager.check_peer_health(at(1), &id(1)), PeerHealth::Unsupported { .. }));
     manager.blacklist_unreliable_peer(at(1), &id(2), BlacklistReason::ByHand);
     assert_eq!(active(&manager), [id(3), id(4)]);
-    assert!(manager.pardon(id(2), at(3)));
+    assert_eq!(manager.pardon(id(2), at(3)), Some(true));
     assert_eq!(active(&manager), [id(2), id(3), id(4)]);
 }
 
@@ -156,7 +156,7 @@ fn who_suspects_itself_takes_back_what_it_found_and_not_what_its_host_said() {
     accused(&mut manager, &[3, 4], 2);
     assert!(is_set_aside(&manager, 1, 3) && is_set_aside(&manager, 3, 3));
     assert!(matches!(manager.check_peer_health(at(3), &id(2)), PeerHealth::Banned { .. }));
-    assert!(manager.pardon(id(1), at(3)), "by hand, at any time");
+    assert_eq!(manager.pardon(id(1), at(3)), Some(false), "by hand, at any time");
 }
 
 #[test]

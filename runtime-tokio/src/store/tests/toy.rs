@@ -11,7 +11,7 @@ use hotstuff2_sync::chain::{
     SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
 };
 use hotstuff2_sync::hash::{Context, Hash};
-use hotstuff2_sync::ids::{CallId, Epoch, Height};
+use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::limits::MAX_PROOF_PATH;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
@@ -303,5 +303,5 @@ fn payload(height: u64, len: usize) -> Vec<u8> {
 }
 
 pub(super) fn apply(parts: Vec<ApplyPart>) -> Apply {
-    Apply { id: CallId::FIRST, parts, tip: None }
+    Apply { target: Height::ZERO, parts, tip: None }
 }

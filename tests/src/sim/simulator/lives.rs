@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use hotstuff2_sync::config::SyncHistory;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Input, Machine, NewMachineError};
 use hotstuff2_sync::trace::TraceHeader;
@@ -81,16 +80,8 @@ impl NetworkSimulator {
         joiner.dials = false;
         let started = joiner.oracle.started(now, &joiner.disk);
         self.check(id, started);
-        self.say_gap(id);
         self.input(id, Input::Start(None));
         self.dial(id);
-    }
-
-    pub(super) fn say_gap(&mut self, id: NodeId) {
-        if let Some(joiner) = self.joiner(id).filter(|joiner| joiner.config.history != SyncHistory::None) {
-            let gap = joiner.disk.history_gap();
-            self.give(id, Input::HistoryGap(gap));
-        }
     }
 
     fn refused(&mut self, node: NodeId, error: NewMachineError) {

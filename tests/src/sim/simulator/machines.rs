@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::machine::{Event, HistoryDone, Input, Output, Penalty, StateDone, StateWork};
+use hotstuff2_sync::calls::{CallDone, HostCall, HostError, HostReply, HostWork};
+use hotstuff2_sync::machine::{Event, Input, Output, Penalty};
 use hotstuff2_sync::verify::{Job, Verdict};
 
-use super::{
-    Done, JOB_BYTES_PER_MICRO, JOB_TIME, JOB_WAIT_MICROS, MESSAGE_OVERHEAD, NetworkSimulator, Step, Tick, Wire,
-};
+use super::{JOB_BYTES_PER_MICRO, JOB_TIME, JOB_WAIT_MICROS, MESSAGE_OVERHEAD, NetworkSimulator, Step, Tick, Wire};
 use crate::sim::disk::Crashed;
 use crate::sim::network::NodeId;
 use crate::sim::node::Open;
@@ -117,41 +116,22 @@ impl NetworkSimulator {
                 }
                 self.check(id, checked);
             }
-            Output::Apply(apply) => {
-                let checked = joiner.oracle.applies(&apply, &joiner.disk);
-                let done = joiner.disk.apply(&apply).map(Done::Applied);
-                self.trace.note(now, format_args!("{id} stores {:?}", apply.range()));
+            Output::Call(call) => {
+                let checked = joiner.oracle.calls(&call, &joiner.disk);
+                let done = joiner.disk.carry_out(&call.work);
+                match &call.work {
+                    HostWork::Apply(apply) => self.trace.note(now, format_args!("{id} stores {:?}", apply.range())),
+                    HostWork::Replay(range) => self.trace.note(now, format_args!("{id} replays {range}")),
+                    HostWork::StoreHandovers(links) => {
+                        self.trace.note(now, format_args!("{id} stores {} handovers", links.len()));
+                    }
+                    HostWork::AddHistory(piece) => {
+                        self.trace.note(now, format_args!("{id} stores history {}", piece.segment.range()));
+                    }
+                    _ => self.trace.note(now, format_args!("{id} works on its state")),
+                }
                 self.check(id, checked);
-                self.acknowledge(id, done);
-            }
-            Output::Replay(replay) => {
-                let done = joiner.disk.replay(&replay).map(Done::Applied);
-                self.trace.note(now, format_args!("{id} replays {}", replay.range));
-                self.acknowledge(id, done);
-            }
-            Output::Store(call) => {
-                let done = joiner.disk.store(&call).map(|result| Done::Stored(call.id, result));
-                self.trace.note(now, format_args!("{id} stores {} handovers", call.handovers.len()));
-                self.acknowledge(id, done);
-            }
-            Output::State(call) => {
-                let checked = match &call.work {
-                    StateWork::Activate(base) => joiner.oracle.activates(base),
-                    _ => Ok(()),
-                };
-                let (call_id, done) = (call.id, joiner.disk.stage(&call));
-                let done = done.map(|result| Done::State(StateDone { id: call_id, result }, Box::new(call.work)));
-                self.trace.note(now, format_args!("{id} works on its state"));
-                self.check(id, checked);
-                self.acknowledge(id, done);
-            }
-            Output::History(call) => {
-                let checked = joiner.oracle.backfills(&call);
-                let done = joiner.disk.backfill(&call);
-                let done = done.map(|result| Done::History(HistoryDone { id: call.id, result }));
-                self.trace.note(now, format_args!("{id} stores history {}", call.segment.range()));
-                self.check(id, checked);
-                self.acknowledge(id, done);
+                self.acknowledge(id, call, done);
             }
             Output::Penalize { peer, penalty: Penalty::Ban { fault, until } } => {
                 let Some(&banned) = self.by_peer.get(&peer) else { return };
@@ -168,6 +148,13 @@ impl NetworkSimulator {
                 self.net.after(Duration::ZERO, Tick::HungUp(id, life, peer));
                 self.dial_later(id);
             }
+            Output::Penalize { peer, penalty: Penalty::Lift } => {
+                let Some(pardoned) = self.by_peer.get(&peer) else { return };
+                joiner.banned.remove(pardoned);
+                self.trace.note(now, format_args!("{id} lets {pardoned} come back"));
+                self.dial_later(id);
+            }
+            // Nothing is done about an event: who watches a run is told of it, and that is all.
             Output::Event(event) => {
                 let checked = joiner.oracle.tells(now, &event, &joiner.disk);
                 self.trace.note(now, format_args!("{id} tells {}", tell_shortly(&event)));
@@ -176,9 +163,6 @@ impl NetworkSimulator {
                     joiner.applied_at.get_or_insert(now);
                     joiner.reached_at = Some(now);
                     self.behind -= 1;
-                }
-                if matches!(event, Event::StateActive { .. }) {
-                    self.net.after(Duration::ZERO, Tick::Gap(id, life));
                 }
                 joiner.events.push((now, event));
                 self.check(id, checked);
@@ -190,14 +174,15 @@ impl NetworkSimulator {
     }
 
     /// Has a call answered after a while, or lets the node crash.
-    fn acknowledge(&mut self, id: NodeId, done: Result<Done, Crashed>) {
+    fn acknowledge(&mut self, id: NodeId, call: HostCall, result: Result<Result<HostReply, HostError>, Crashed>) {
         let life = self.nodes[id.index()].life;
-        match done {
-            Ok(done) => {
+        match result {
+            Ok(result) => {
                 let Some(joiner) = self.nodes[id.index()].joiner_mut() else { return };
                 let most = u64::try_from(joiner.disk_time.as_micros()).unwrap_or(u64::MAX);
                 let time = Duration::from_micros(100 + joiner.rng.below(most));
-                self.net.after(time, Tick::Done(id, life, done));
+                let done = CallDone { id: call.id, result };
+                self.net.after(time, Tick::Done(id, life, Box::new(call.work), done));
             }
             Err(Crashed) => {
                 self.trace.note(self.net.now(), format_args!("{id} crashes in a write"));
@@ -208,38 +193,15 @@ impl NetworkSimulator {
         }
     }
 
-    pub(super) fn done(&mut self, node: NodeId, life: u32, done: Done) {
+    pub(super) fn done(&mut self, node: NodeId, life: u32, work: &HostWork, done: CallDone) {
         let (now, tip) = (self.now(), self.source.tip_height());
         let Some(joiner) = self.living(node, life) else { return };
-        let checked = match &done {
-            Done::Applied(applied) => joiner.oracle.applied(now, applied, &joiner.disk),
-            Done::Stored(..) => {
-                joiner.oracle.stored(now, &joiner.disk);
-                Ok(())
-            }
-            Done::State(StateDone { result: Ok(reply), .. }, work) => {
-                joiner.oracle.staged(now, work, reply);
-                Ok(())
-            }
-            Done::History(HistoryDone { id, result: Ok(_) }) => {
-                joiner.oracle.backfilled(*id, &joiner.disk);
-                Ok(())
-            }
-            Done::State(..) | Done::History(_) => Ok(()),
-        };
+        let checked = joiner.oracle.done(now, work, &done, &joiner.disk);
         if joiner.disk.applied() == tip && joiner.applied_at.is_none() {
             joiner.applied_at = Some(now);
         }
         self.check(node, checked);
-        self.input(
-            node,
-            match done {
-                Done::Applied(applied) => Input::Applied(applied),
-                Done::Stored(id, result) => Input::Stored(id, result),
-                Done::State(done, _) => Input::State(done),
-                Done::History(done) => Input::History(done),
-            },
-        );
+        self.input(node, Input::Done(done));
     }
 
     pub(super) fn prove(&mut self, job: &Job) -> Verdict {

@@ -125,7 +125,7 @@ impl NetworkSimulator {
         let how = match &answer {
             Ok(_) => "gets",
             Err(RequestFailure::Oversize) => "gets too much for",
-            Err(RequestFailure::Broken) => "loses",
+            Err(_) => "loses",
         };
         self.trace.note(self.net.now(), format_args!("{to} {how} {id} from {from}: {bytes}"));
         self.input(to, Input::Response(id, answer));
