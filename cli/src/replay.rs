@@ -273,7 +273,7 @@ impl Seen {
                 }
             }
             Input::Done(CallDone { id, result: Ok(HostReply::Applied { stopped: Some(error), .. }) | Err(error) }) => {
-                self.line(format!("call {id}: {error}"))
+                self.line(format!("call {id}: {error}"));
             }
             Input::Strategy(strategy) => self.line(format!("told to use the strategy {strategy}")),
             _ => {}

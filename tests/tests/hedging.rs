@@ -163,7 +163,7 @@ fn who_is_not_used_any_more_is_waited_for_no_more() {
         assert!(world.run_until(MINUTE, waits));
         if by_hand {
             let now = world.now();
-            world.machine.handle(now, Input::Peer(PeerEvent::Excluded { peer: peer, reason: BlacklistReason::ByHand }));
+            world.machine.handle(now, Input::Peer(PeerEvent::Excluded { peer, reason: BlacklistReason::ByHand }));
         } else {
             let unsupported =
                 |world: &World| matches!(world.machine.peer(&peer).unwrap().health, PeerHealth::Unsupported { .. });

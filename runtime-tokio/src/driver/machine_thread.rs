@@ -127,9 +127,8 @@ impl MachineThread {
         // What was handed over is stored, and what was executed persisted, before the last word on progress.
         self.appliers.finish();
         while let Ok((at, input)) = work.try_recv() {
-            match input {
-                Input::Done(done) => self.feed(at, MachineInput::Done(done)),
-                _ => {}
+            if let Input::Done(done) = input {
+                self.feed(at, MachineInput::Done(done));
             }
         }
         // Nobody is left to do what it asks for now.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{Chain, EpochRef, SegmentClaim, SegmentEnd, SegmentRef, TipCheck};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{CallId, Height};
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::limits::{MAX_BODIES_BYTES, MAX_PAYLOAD_BYTES};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::respond;
@@ -133,7 +133,7 @@ fn keeps_handovers<C: Chain, S: BlockStore>(case: &StoreCase<'_, C>, store: &S) 
 }
 
 fn call(part: &ApplyPart) -> Apply {
-    Apply { id: CallId::FIRST, parts: vec![part.clone()], tip: None }
+    Apply { target: Height::ZERO, parts: vec![part.clone()], tip: None }
 }
 
 fn refuses_a_gap<C: Chain, S: BlockStore>(case: &StoreCase<'_, C>, store: &S, count: usize) -> Checked {

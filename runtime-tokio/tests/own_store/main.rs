@@ -87,7 +87,7 @@ async fn a_node_syncs_into_a_store_of_its_own_and_another_from_it() {
     let (chain, anchor) = (Arc::new(notary.chain()), anchor(&notary));
     let full = Arc::new(MemoryStore::open(Arc::clone(&chain), &Memory::new(&anchor)));
     let parts = notary.parts(Height::ZERO);
-    full.append(&hotstuff2_sync::calls::Apply { id: hotstuff2_sync::ids::CallId::FIRST, parts, tip: None }).unwrap();
+    full.append(&hotstuff2_sync::calls::Apply { target: Height::ZERO, parts, tip: None }).unwrap();
     let mut from = full;
     for _ in 0..2 {
         let (server, _news) = bind(Some(Arc::new(StoreHandler::new(Arc::clone(&from)))));

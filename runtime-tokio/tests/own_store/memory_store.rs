@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint, StoreError};
+use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint, HostError};
 use hotstuff2_sync::chain::{Chain, EpochRef, Finalized, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
@@ -94,7 +94,7 @@ pub(crate) struct MemoryStore<C> {
 }
 
 fn refused(what: &str) -> StoreFailure {
-    StoreFailure::other(StoreError::Permanent, what)
+    StoreFailure::other(HostError::Permanent, what)
 }
 
 impl<C: Chain> MemoryStore<C> {
