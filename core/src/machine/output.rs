@@ -34,7 +34,10 @@ pub enum Output {
     },
     /// The answer to this request is no longer wanted. The machine has forgotten it.
     CancelRequest(RequestId),
-    /// Run the job on any thread and bring the verdict back as [`Input::Verdict`](super::Input::Verdict).
+    /// Run the job on any thread, of those that are out the one with the lowest [`Job::height`] first. Say
+    /// [`Input::Begun`](super::Input::Begun) when a thread begins it, and bring the verdict back as
+    /// [`Input::Verdict`](super::Input::Verdict). A job whose time has run out comes again with the same id: a thread that
+    /// is still at it goes on.
     Verify(Job),
     /// The verdict of this job is no longer wanted. The machine has forgotten it.
     CancelJob(JobId),
