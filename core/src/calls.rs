@@ -8,14 +8,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::chain::{EpochRef, Finalized, SegmentRef};
+use crate::chain::{Chain, CheckError, EpochRef, Fault, Finalized, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{CallId, Height};
 use crate::ranges::HeightRange;
 use crate::state::{StateItem, StateLeaves};
 use crate::time::UnixMillis;
 use crate::verify::HandoverLink;
-use crate::wire::BodyFrame;
+use crate::wire::{BodyFrame, split_payloads};
 
 /// A block's place and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -169,7 +169,50 @@ pub struct ApplyPart {
     pub frames: Vec<BodyFrame>,
 }
 
+/// A block of an [`Apply`], for execution: final and verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppBlock<'a> {
+    /// The block's height.
+    pub height: Height,
+    /// The block's id.
+    pub id: Hash,
+    /// The block's timestamp.
+    pub timestamp: UnixMillis,
+    /// The root that the state must have after this block: the network agreed on it.
+    pub state_root: Hash,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
 impl ApplyPart {
+    /// The blocks of the part that lie above a height, lowest first. An error is the host's own: what was verified can
+    /// be read again, unless the chain fails or memory is bad.
+    pub fn blocks<'a, C: Chain>(
+        &'a self,
+        chain: &'a C,
+        above: Height,
+    ) -> impl Iterator<Item = Result<AppBlock<'a>, CheckError>> {
+        let decoded = self.segment.decoded(chain);
+        let frames = self.frames.iter().filter(move |frame| frame.range.last() > above);
+        frames.flat_map(move |frame| {
+            let lens = self.segment.payload_lens_of(frame.range).unwrap_or_default();
+            // A height without a payload is an error and doesn't pass in silence.
+            let payloads = split_payloads(&frame.raw, lens).map(Some).chain(core::iter::repeat(None));
+            let heights = (0..frame.range.count()).map(|index| frame.range.first().plus(index));
+            heights.zip(payloads).filter(move |&(height, _)| height > above).map(move |(height, payload)| {
+                let payload = payload.ok_or(Fault::BadFrame)?;
+                let header = chain.header(decoded?, height).ok_or(Fault::WrongRange)?;
+                Ok(AppBlock {
+                    height,
+                    id: header.id,
+                    timestamp: header.timestamp,
+                    state_root: header.state_root,
+                    payload,
+                })
+            })
+        })
+    }
+
     /// The heights whose payloads the part holds; `None` for a part without frames, which the machine never makes.
     pub fn range(&self) -> Option<HeightRange> {
         HeightRange::new(self.frames.first()?.range.first(), self.frames.last()?.range.last())
@@ -177,6 +220,15 @@ impl ApplyPart {
 }
 
 impl Apply {
+    /// The blocks of the call that lie above a height, lowest first: [`ApplyPart::blocks`] of each part.
+    pub fn blocks<'a, C: Chain>(
+        &'a self,
+        chain: &'a C,
+        above: Height,
+    ) -> impl Iterator<Item = Result<AppBlock<'a>, CheckError>> {
+        self.parts.iter().flat_map(move |part| part.blocks(chain, above))
+    }
+
     /// All heights of the call; `None` for a call without frames, which the machine never makes.
     pub fn range(&self) -> Option<HeightRange> {
         HeightRange::new(self.parts.first()?.range()?.first(), self.parts.last()?.range()?.last())

@@ -4,22 +4,8 @@ use std::error::Error;
 
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::time::UnixMillis;
 
-/// A final, verified block for execution.
-#[derive(Clone, Copy, Debug)]
-pub struct AppBlock<'a> {
-    /// The block's height.
-    pub height: Height,
-    /// The block's id.
-    pub id: Hash,
-    /// The block's timestamp.
-    pub timestamp: UnixMillis,
-    /// The root that the state must have after this block: the network agreed on it.
-    pub state_root: Hash,
-    /// The payload.
-    pub payload: &'a [u8],
-}
+pub use hotstuff2_sync::calls::AppBlock;
 
 /// Why blocks were not executed.
 #[derive(Debug, thiserror::Error)]

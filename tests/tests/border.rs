@@ -170,6 +170,30 @@ fn a_reply_that_does_not_fit_moves_nothing() {
 }
 
 #[test]
+fn blocks_of_a_call_are_those_of_the_chain() {
+    let chain = with_state(350);
+    let (native, parts) = (chain.chain(), chain.parts().to_vec());
+    let last = chain.tip_height();
+    let apply = Apply { parts, tip: None, target: last };
+    let blocks: Vec<_> = apply.blocks(&native, Height::ZERO).map(Result::unwrap).collect();
+    assert_eq!(blocks.len() as u64, last.get());
+    for (height, block) in (1..).map(Height::new).zip(&blocks) {
+        let header = chain.header(height).unwrap();
+        assert_eq!((block.height, block.id), (height, header.id()));
+        assert_eq!((block.timestamp, block.state_root), (header.timestamp, header.state_root));
+    }
+    let payloads: usize = blocks.iter().map(|block| block.payload.len()).sum();
+    assert_eq!(payloads as u64, apply.payload_bytes());
+    let above: Vec<_> = apply.blocks(&native, Height::new(340)).map(|block| block.unwrap().height.get()).collect();
+    assert_eq!(above, (341..=350).collect::<Vec<_>>());
+    // What the disk or bad memory cut off is missed.
+    let mut cut = apply.parts[0].clone();
+    let whole = cut.frames[0].raw.clone();
+    cut.frames[0].raw = whole.slice(..whole.len() - 1);
+    assert!(cut.blocks(&native, Height::ZERO).any(|block| block.is_err()));
+}
+
+#[test]
 fn numbers_of_what_leaves_are_those_of_the_page() {
     let page = include_str!("../../docs/codes.md");
     let rows = page.lines().filter_map(|line| {

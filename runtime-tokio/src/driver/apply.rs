@@ -16,7 +16,6 @@ use hotstuff2_sync::calls::{Apply, ApplyPart, CallDone, HistoryGap, HostCall, Ho
 use hotstuff2_sync::chain::{Chain, SegmentRef};
 use hotstuff2_sync::ids::{CallId, Height};
 use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::wire::split_payloads;
 
 use super::{Input, Inputs, SyncEvent, handle::Events};
 use crate::application::{AppBlock, Application, ExecuteError};
@@ -332,27 +331,10 @@ impl<C: Chain> Executing<C> {
 
     /// Executes what of `part` is above the application's height.
     fn execute(&mut self, part: &ApplyPart) -> Result<(), ExecuteError> {
-        let broken = |what: &str| ExecuteError::Permanent(format!("{what} of verified blocks is unreadable").into());
-        let decoded = part.segment.decoded(&*self.chain).map_err(|_| broken("a segment"))?;
         let done = self.executor.applied();
-        let mut blocks = Vec::new();
-        for frame in part.frames.iter().filter(|frame| frame.range.last() > done) {
-            let lens = part.segment.payload_lens_of(frame.range).ok_or_else(|| broken("a frame"))?;
-            let mut height = frame.range.first();
-            for payload in split_payloads(&frame.raw, lens) {
-                if height > done {
-                    let facts = self.chain.header(decoded, height).ok_or_else(|| broken("a header"))?;
-                    blocks.push(AppBlock {
-                        height,
-                        id: facts.id,
-                        timestamp: facts.timestamp,
-                        state_root: facts.state_root,
-                        payload,
-                    });
-                }
-                height = height.next();
-            }
-        }
+        let blocks: Result<Vec<AppBlock<'_>>, _> = part.blocks(&*self.chain, done).collect();
+        let blocks = blocks
+            .map_err(|error| ExecuteError::Permanent(format!("verified blocks can't be read again: {error}").into()))?;
         match blocks.first() {
             // The call before this one failed and will come again first.
             Some(first) if !first.height.is_next_of(done) => {

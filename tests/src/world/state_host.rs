@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, Holding, HostError, HostReply, HostWork, SnapshotBase};
-use hotstuff2_sync::chain::Chain as _;
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
@@ -16,7 +15,6 @@ use hotstuff2_sync::state::{
     MemoryStateStore, PLACEHOLDER, Prefix, Record, StateItem, StateReader as _, StateWrites, Tree, subtree,
     subtree_hash, value_hash,
 };
-use hotstuff2_sync::wire::split_payloads;
 
 use super::world::{Applied, Applier};
 use crate::ledger::Ledger;
@@ -153,23 +151,14 @@ impl Applier for StateHost {
         let mut held = self.held.borrow_mut();
         let mut ledger = Ledger::open(std::mem::take(&mut held.live)).expect("memory doesn't fail");
         let mut stopped = None;
-        'blocks: for part in &apply.parts {
-            let decoded = part.segment.decoded(&self.chain).expect("verified");
-            for frame in &part.frames {
-                let lens = part.segment.payload_lens_of(frame.range).expect("verified");
-                let heights = (frame.range.first().get()..).map(Height::new);
-                for (height, payload) in heights.zip(split_payloads(&frame.raw, lens)) {
-                    if height <= held.applied {
-                        continue;
-                    }
-                    let root = ledger.execute(payload).expect("memory doesn't fail");
-                    if self.chain.header(decoded, height).expect("verified").state_root != root {
-                        stopped = Some(HostError::StateMismatch(height));
-                        break 'blocks;
-                    }
-                    held.applied = height;
-                }
+        for block in apply.blocks(&self.chain, held.applied) {
+            let block = block.expect("verified");
+            let root = ledger.execute(block.payload).expect("memory doesn't fail");
+            if block.state_root != root {
+                stopped = Some(HostError::StateMismatch(block.height));
+                break;
             }
+            held.applied = block.height;
         }
         let writes = ledger.take_writes();
         ledger.store_mut().write(writes);
