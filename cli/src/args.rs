@@ -1,9 +1,11 @@
 //! Options of the commands, in the words of their help.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -12,7 +14,7 @@ use hotstuff2_sync::state::MAX_VALUE_BYTES;
 use hotstuff2_sync_testkit::chain::{Entries, SNAPSHOT_INTERVAL};
 use hotstuff2_sync_testkit::ledger::{MAX_TRANSACTIONS, TOUCHED_KEYS};
 use hotstuff2_sync_tokio::BootstrapPeer;
-use hotstuff2_sync_tokio::net::QuicLimits;
+use hotstuff2_sync_tokio::net::{QuicLimits, TcpName};
 use hotstuff2_sync_tokio::store::SnapshotRetention;
 
 /// Where results go for scripts.
@@ -116,6 +118,9 @@ pub(crate) struct ServeArgs {
     /// any free one. Peers of a family that it leaves out can't be dialled
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+    /// Listen over TCP at ADDR as well, for nodes and pages that have no QUIC; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) tcp: Option<SocketAddr>,
     /// File with this node's key; made where it is missing [default: DIR/identity.key]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
@@ -146,13 +151,38 @@ pub(crate) struct ServeArgs {
     pub(crate) json: Option<PathBuf>,
 }
 
+/// A peer as `--peer` names it.
+#[derive(Debug, Clone)]
+pub(crate) enum NamedPeer {
+    Quic(BootstrapPeer),
+    Tcp(TcpName),
+}
+
+impl FromStr for NamedPeer {
+    type Err = Box<dyn std::error::Error + Send + Sync>;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("tcp://") { Ok(Self::Tcp(text.parse()?)) } else { Ok(Self::Quic(text.parse()?)) }
+    }
+}
+
+impl fmt::Display for NamedPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quic(peer) => peer.fmt(f),
+            Self::Tcp(name) => name.fmt(f),
+        }
+    }
+}
+
 /// How peers are found.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PeerArgs {
     /// A peer to connect to: an address or a host name, and the peer's id where only that peer will do (repeatable).
-    /// Peers tell of others; those that were found are remembered, and those named here until others are named
+    /// Peers tell of others; those that were found are remembered, and those named here until others are named. With
+    /// `tcp://` in front it is one that listens over TCP (`serve --tcp`), which is named anew each time
     #[arg(long = "peer", value_name = "HOST:PORT[/PEERID]")]
-    pub(crate) named: Vec<BootstrapPeer>,
+    pub(crate) named: Vec<NamedPeer>,
     /// File with the addresses of peers that were found [default: DIR/peers.book]
     #[arg(long, value_name = "FILE")]
     pub(crate) peers_file: Option<PathBuf>,

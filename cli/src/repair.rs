@@ -13,7 +13,9 @@ use hotstuff2_sync_tokio::{DiscoverySettings, Healer};
 use crate::args::{Parent, RepairArgs};
 use crate::error::CliError;
 use crate::inspect::look_at_blocks;
-use crate::node::{IDENTITY_FILE, beside_peers, discovery, open_store, say_families, stop_node, threads};
+use crate::node::{
+    IDENTITY_FILE, beside_peers, discovery, keep_tcp, open_store, say_families, stop_node, stored_genesis, threads,
+};
 use crate::report::{PartReport, RepairReport, say, write_json};
 
 /// Rest before everything that is left is tried again.
@@ -70,6 +72,7 @@ async fn mend(
     let listen = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let (network, events) = QuicNetwork::bind(listen, identity, QuicLimits::default(), None)?;
     say_families(&network, listen);
+    keep_tcp(&network, &args.peers, stored_genesis(&args.dir)?.chain_id());
     let network: Arc<dyn Network> = Arc::new(network);
     let mut healer = Healer::new(Arc::clone(store), chain, Arc::clone(&network));
     let work = heal_all(args, store, &mut healer, damaged);

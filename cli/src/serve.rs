@@ -15,8 +15,8 @@ use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, SnapshotRetention}
 use crate::args::ServeArgs;
 use crate::error::CliError;
 use crate::node::{
-    IDENTITY_FILE, answering, beside_peers, counted, discovery, open_store, say_families, show_metrics, stop_node,
-    threads,
+    IDENTITY_FILE, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, show_metrics,
+    stop_node, threads,
 };
 use crate::report::{ServeReport, ServedReport, say, write_json};
 
@@ -71,11 +71,14 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     let limits = limits(args.serve_cpu, args.serve_mib, args.max_connections);
     let (network, events) = QuicNetwork::bind(args.listen, identity, limits, Some(handler))?;
     say_families(&network, args.listen);
+    let tcp = args.tcp.map(|at| network.listen_tcp(at, genesis.chain_id())).transpose()?;
+    keep_tcp(&network, &args.peers, genesis.chain_id());
     let begin = Instant::now();
     let report = ServeReport {
         address: network
             .local_addr()
             .map_err(|source| CliError::System { what: "the listening address can't be read", source })?,
+        tcp,
         peer_id: network.local_peer().to_string(),
         height,
         work_per_second: limits.serve.total.work,
@@ -85,7 +88,9 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     // A demo says it in its own words.
     if !args.parent.until_stdin_closes {
         let ServeReport { address, peer_id, .. } = &report;
-        say(args.json.as_deref(), format_args!("serving blocks up to {height} at {address}/{peer_id}; Ctrl-C stops"));
+        let over_tcp = tcp.map(|at| format!(", and at tcp://{at}/{peer_id}")).unwrap_or_default();
+        let json = args.json.as_deref();
+        say(json, format_args!("serving blocks up to {height} at {address}/{peer_id}{over_tcp}; Ctrl-C stops"));
     }
     if let Some(path) = &args.json {
         write_json(&report, path)?;

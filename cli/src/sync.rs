@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 use crate::args::{App, SyncArgs};
 use crate::error::CliError;
 use crate::node::{
-    IDENTITY_FILE, ShownMetrics, answering, counted, discovery, head_of, header_at, open_ledger, open_or_create,
-    say_families, show_metrics, stop_node, stored_genesis, threads,
+    IDENTITY_FILE, ShownMetrics, answering, counted, discovery, head_of, header_at, keep_tcp, open_ledger,
+    open_or_create, say_families, show_metrics, stop_node, stored_genesis, threads,
 };
 use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
 use crate::settings::Settings;
@@ -149,6 +149,7 @@ fn start(
     let handler = Arc::new(discovery.handler(counted(Arc::new(answering(store, metrics)), metrics)));
     let (network, events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     say_families(&network, args.listen);
+    keep_tcp(&network, &args.peers, genesis.chain_id());
     let network: Arc<dyn Network> = Arc::new(network);
     let builder =
         SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, Arc::clone(&network), events)

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync_tokio::discovery::{BOOK_FILE, BookFound};
 use hotstuff2_sync_tokio::net::{Network, NetworkEvent, QuicNetwork};
 use hotstuff2_sync_tokio::{AddressBook, Discovery, DiscoverySettings};
 use tokio::sync::mpsc;
 
-use crate::args::PeerArgs;
+use crate::args::{NamedPeer, PeerArgs};
 use crate::error::CliError;
 
 /// Says so where `network` was to listen by both families and has IPv4 alone.
@@ -33,14 +34,24 @@ pub(crate) fn discovery(args: &PeerArgs, dir: &Path, seed: u64, min_peers: usize
             aside.display()
         );
     }
+    let over_quic = |peer: &NamedPeer| if let NamedPeer::Quic(peer) = peer { Some(peer.clone()) } else { None };
     let settings = DiscoverySettings {
-        bootstrap: args.named.clone(),
+        bootstrap: args.named.iter().filter_map(over_quic).collect(),
         file: Some(file),
         port: args.advertise,
         min_peers,
         ..DiscoverySettings::default()
     };
     Ok(Discovery::new(book, settings))
+}
+
+/// Keeps connections to the peers of `chain` that were named as listening over TCP.
+pub(crate) fn keep_tcp(network: &QuicNetwork, args: &PeerArgs, chain: Hash) {
+    for peer in &args.named {
+        if let NamedPeer::Tcp(name) = peer {
+            network.keep_tcp(name.clone(), chain);
+        }
+    }
 }
 
 /// Keeps connections to the peers that `discovery` finds while `work` goes on, until it ends or `stop` does. Then the

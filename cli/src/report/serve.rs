@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ServeReport {
     pub(crate) address: std::net::SocketAddr,
+    /// Where it listens over TCP, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tcp: Option<std::net::SocketAddr>,
     pub(crate) peer_id: String,
     pub(crate) height: u64,
     /// Microseconds of CPU time a second that may be spent on serving.

@@ -51,6 +51,8 @@ pub(crate) struct Server {
     dir: PathBuf,
     pub(crate) address: String,
     pub(crate) peer: String,
+    /// `tcp://` and where it listens over TCP, if it does.
+    pub(crate) tcp: Option<String>,
 }
 
 impl Server {
@@ -66,7 +68,8 @@ impl Server {
         let report: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{command:?} says {line:?}"));
         let text = |name: &str| report[name].as_str().unwrap().to_owned();
         let (address, id) = (text("address"), text("peer_id"));
-        Self { process, dir: dir.to_owned(), peer: format!("{address}/{id}"), address }
+        let tcp = report["tcp"].as_str().map(|at| format!("tcp://{at}/{id}"));
+        Self { process, dir: dir.to_owned(), peer: format!("{address}/{id}"), address, tcp }
     }
 
     pub(crate) fn process(&mut self) -> &mut Child {

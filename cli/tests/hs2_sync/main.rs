@@ -13,4 +13,5 @@ mod repair;
 mod replay;
 mod siege;
 mod snapshot_file;
+mod tcp;
 mod tip_age;

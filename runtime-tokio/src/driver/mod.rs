@@ -18,6 +18,8 @@ mod state_sync;
 
 #[cfg(test)]
 mod monitor_tests;
+#[cfg(test)]
+mod tcp_tests;
 
 pub use crate::discovery::PeerAddress;
 pub use builder::{StartError, SyncBuilder};

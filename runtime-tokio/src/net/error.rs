@@ -6,12 +6,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use quinn::{ConnectionError, VarInt};
+use quinn::ConnectionError;
 
 use hotstuff2_sync::ids::PeerId;
-
-/// Longest reason of a peer that is kept, in characters.
-const MAX_REASON_CHARS: usize = 120;
+pub use hotstuff2_sync::session::StreamCode;
+use hotstuff2_sync::session::{SessionError, reason_of};
 
 /// Why the endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -167,19 +166,32 @@ pub enum DisconnectReason {
     /// The peer has forgotten the connection: it restarted.
     #[error("the peer restarted")]
     Restarted,
-    /// The other side does not speak this protocol, or its version, or it broke the rules of QUIC or TLS.
+    /// The connection broke without a word: the network between, or the process at the other end.
+    #[error("the connection broke")]
+    Broken,
+    /// The other side does not speak this protocol, or its version, or it broke the rules of QUIC, TLS or sessions.
     #[error("protocol error: {0}")]
     Protocol(String),
+}
+
+impl From<&SessionError> for DisconnectReason {
+    fn from(error: &SessionError) -> Self {
+        match error {
+            SessionError::ByPeer(reason) => Self::ByPeer(reason.clone()),
+            SessionError::Closed(reason) => Self::Local(reason.clone()),
+            other => Self::Protocol(other.to_string()),
+        }
+    }
 }
 
 impl From<&ConnectionError> for DisconnectReason {
     fn from(error: &ConnectionError) -> Self {
         match error {
-            ConnectionError::ApplicationClosed(close) => Self::ByPeer(printable(&close.reason)),
+            ConnectionError::ApplicationClosed(close) => Self::ByPeer(reason_of(&close.reason)),
             ConnectionError::ConnectionClosed(close) if close.reason.is_empty() => {
                 Self::ByPeer(close.error_code.to_string())
             }
-            ConnectionError::ConnectionClosed(close) => Self::ByPeer(printable(&close.reason)),
+            ConnectionError::ConnectionClosed(close) => Self::ByPeer(reason_of(&close.reason)),
             ConnectionError::TimedOut => Self::TimedOut,
             ConnectionError::Reset => Self::Restarted,
             ConnectionError::LocallyClosed => Self::Local("closed".into()),
@@ -187,92 +199,5 @@ impl From<&ConnectionError> for DisconnectReason {
                 Self::Protocol(error.to_string())
             }
         }
-    }
-}
-
-/// What a side says when it gives up on a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamCode {
-    /// The asker no longer wants the answer.
-    Cancelled,
-    /// The request or answer is longer than allowed.
-    Oversize,
-    /// The node does not serve.
-    NotServing,
-    /// The other side was too slow.
-    TooSlow,
-    /// Something failed that is not the other side's fault.
-    Failed,
-    /// A code of another version.
-    Unknown(u64),
-}
-
-impl StreamCode {
-    pub(super) fn to_wire(self) -> VarInt {
-        VarInt::from_u32(match self {
-            Self::Cancelled => 1,
-            Self::Oversize => 2,
-            Self::NotServing => 3,
-            Self::TooSlow => 4,
-            Self::Failed | Self::Unknown(_) => 5,
-        })
-    }
-
-    pub(super) fn from_wire(code: VarInt) -> Self {
-        match code.into_inner() {
-            1 => Self::Cancelled,
-            2 => Self::Oversize,
-            3 => Self::NotServing,
-            4 => Self::TooSlow,
-            5 => Self::Failed,
-            other => Self::Unknown(other),
-        }
-    }
-}
-
-impl std::fmt::Display for StreamCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cancelled => f.write_str("it was cancelled"),
-            Self::Oversize => f.write_str("it was too long"),
-            Self::NotServing => f.write_str("the node does not serve"),
-            Self::TooSlow => f.write_str("it was received too slowly"),
-            Self::Failed => f.write_str("the node failed to answer"),
-            Self::Unknown(code) => write!(f, "code {code}"),
-        }
-    }
-}
-
-/// A peer's words, safe for a log.
-fn printable(words: &[u8]) -> String {
-    String::from_utf8_lossy(words).chars().filter(|char| !char.is_control()).take(MAX_REASON_CHARS).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stream_codes_round_trip() {
-        for code in [
-            StreamCode::Cancelled,
-            StreamCode::Oversize,
-            StreamCode::NotServing,
-            StreamCode::TooSlow,
-            StreamCode::Failed,
-            StreamCode::Unknown(77),
-        ] {
-            let wire =
-                if let StreamCode::Unknown(code) = code { VarInt::try_from(code).unwrap() } else { code.to_wire() };
-            assert_eq!(StreamCode::from_wire(wire), code);
-        }
-    }
-
-    #[test]
-    fn a_peers_words_are_tamed() {
-        let words = printable("\u{1b}[31mred\r\n".as_bytes());
-        assert_eq!(words, "[31mred");
-        assert_eq!(printable(&vec![b'x'; 5000]).len(), MAX_REASON_CHARS);
-        assert_eq!(printable(&[0xff, b'a']), "\u{fffd}a");
     }
 }

@@ -1,7 +1,7 @@
 //! IPv4 and IPv6: one socket for both where the machine has them, and whether there is a way to an address.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -11,6 +11,35 @@ use super::address::canonical;
 /// at `0.0.0.0` instead, which its local address shows.
 pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     bind_with(address, bind_both)
+}
+
+/// A listening TCP socket at `address`, with both families as for [`bind`], that doesn't block.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = match address.ip() {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => match listen_both(address) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port()))?
+            }
+            bound => bound?,
+        },
+        _ => TcpListener::bind(address)?,
+    };
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// See [`bind_both`].
+fn listen_both(address: SocketAddr) -> io::Result<TcpListener> {
+    /// Connections that wait to be accepted: what the standard library asks for.
+    const BACKLOG: i32 = 128;
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_only_v6(false)?;
+    // Connections of the process before this one may linger at the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn bind_with(address: SocketAddr, both: impl FnOnce(SocketAddr) -> io::Result<UdpSocket>) -> io::Result<UdpSocket> {

@@ -9,8 +9,10 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::session::{SessionError, SessionIdentity};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519, PublicKeyData as _};
 use ring::hmac;
+use ring::signature::Ed25519KeyPair;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 /// Longest key file that is read, in bytes: an Ed25519 key in PKCS#8 takes 83, and what is far longer is another file.
@@ -98,6 +100,17 @@ impl Identity {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_pkcs8_der());
         let seed = hmac::sign(&secret, b"hs2-sync/1 choices");
         seed.as_ref().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// The same identity for sessions. The key of their channel follows from this one.
+    pub(super) fn session(&self) -> Result<SessionIdentity, SessionError> {
+        let key = self.key.secret_pkcs8_der();
+        let channel = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), b"hs2-sync/1 session channel");
+        let secret = channel.as_ref().first_chunk().copied().ok_or(SessionError::KeyProof)?;
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(key).map_err(|_| SessionError::KeyProof)?;
+        SessionIdentity::with_signer(self.peer_id, secret, |statement| {
+            pair.sign(statement).as_ref().first_chunk().copied().unwrap_or([0; 64])
+        })
     }
 
     pub(super) fn key(&self) -> PrivatePkcs8KeyDer<'static> {

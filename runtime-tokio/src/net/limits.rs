@@ -11,8 +11,11 @@ use quinn_proto::HashedConnectionIdGenerator;
 use super::congestion::WestwoodConfig;
 use super::farewell::Heard;
 use super::identity::Identity;
+use super::tcp::{READ_BYTES, WRITE_BYTES};
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::limits::{MAX_BODIES_BYTES, MAX_SEGMENT_BYTES};
 use hotstuff2_sync::serve::{ServeLimits, ServeLimitsError};
+use hotstuff2_sync::session::{Role, SessionConfig};
 
 /// Longest request in bytes. Requests name ranges and prefixes; a batch of prefixes is the longest.
 pub const MAX_REQUEST_BYTES: usize = hotstuff2_sync::limits::MAX_REQUEST_BYTES;
@@ -92,6 +95,10 @@ pub(super) const INCOMING_BUFFERS_BYTES: u64 = 4 << 20;
 const CONNECTION_STATE_BYTES: u64 = 96 << 10;
 /// State of a stream and of the task that serves it, beside the request.
 const STREAM_STATE_BYTES: u64 = 2 << 10;
+/// What [`Session::poll_bytes`](hotstuff2_sync::session::Session::poll_bytes) may give beyond what it is asked for.
+const WRITE_AHEAD_BYTES: usize = 17 << 10;
+/// State of a session's task and of its socket, beside the session: an estimate on the safe side, not a measurement.
+const SESSION_TASK_BYTES: u64 = 16 << 10;
 /// Largest answer that is made whole in memory, but for audits of very large validator sets.
 const LARGEST_ANSWER_BYTES: u64 = MAX_BODIES_BYTES as u64 + MAX_SEGMENT_BYTES as u64;
 
@@ -109,7 +116,8 @@ impl QuicLimits {
     ///
     /// ```text
     /// max_inbound_connections × (state of a connection + unread requests
-    ///                            + max_streams_per_connection × (state of a stream + longest request))
+    ///                            + max_streams_per_connection × (state of a stream + longest request),
+    ///                            or what a session over TCP takes, if that is more)
     /// + serve.memory + serve.max_running × largest answer
     /// + serve.max_peers × state of an account + first packets of handshakes + socket buffers
     /// ```
@@ -119,7 +127,8 @@ impl QuicLimits {
         let stream = STREAM_STATE_BYTES.saturating_add(count(MAX_REQUEST_BYTES));
         let connection = CONNECTION_STATE_BYTES
             .saturating_add(u64::from(REQUESTS_WINDOW_BYTES))
-            .saturating_add(u64::from(self.max_streams_per_connection).saturating_mul(stream));
+            .saturating_add(u64::from(self.max_streams_per_connection).saturating_mul(stream))
+            .max(self.session_bound());
         let handshakes = INCOMING_BUFFERS_BYTES.saturating_add(count(SOCKET_BUFFER_BYTES).saturating_mul(2));
         count(self.max_inbound_connections)
             .saturating_mul(connection)
@@ -127,6 +136,19 @@ impl QuicLimits {
             .saturating_add(count(self.serve.max_running).saturating_mul(LARGEST_ANSWER_BYTES))
             .saturating_add(count(self.serve.max_peers).saturating_mul(ACCOUNT_BYTES))
             .saturating_add(handshakes)
+    }
+
+    /// The same of one session over TCP: what its [`SessionConfig`] says, its buffers beside the socket, and the tasks that
+    /// answer. What the kernel holds of the connection is the kernel's.
+    pub(super) fn session_bound(&self) -> u64 {
+        const BUFFERS: u64 = (READ_BYTES + WRITE_BYTES + WRITE_AHEAD_BYTES) as u64;
+        let max_asks = u16::try_from(self.max_streams_per_connection).unwrap_or(u16::MAX);
+        let config = SessionConfig { chain: Hash::ZERO, role: Role::Node, max_asks };
+        config
+            .memory_bound()
+            .saturating_add(BUFFERS)
+            .saturating_add(SESSION_TASK_BYTES)
+            .saturating_add(u64::from(max_asks).saturating_mul(STREAM_STATE_BYTES))
     }
 
     /// The parameters of a connection that a peer opens. It takes large datagrams, where it is on this machine.

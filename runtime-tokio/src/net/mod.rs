@@ -1,10 +1,12 @@
 //! The network: peers known by Ed25519 key, requests and answers as opaque bytes.
 //!
 //! [`Network`] and [`Handler`] are the seam: a node with a network of its own implements the first over it.
-//! [`QuicNetwork`] is the default. Nothing here knows what the bytes mean; whoever asks checks what comes back.
+//! [`QuicNetwork`] is the default, over QUIC and TCP. Nothing here knows what the bytes mean; whoever asks checks what comes back.
 
 pub(crate) mod address;
+mod common;
 mod congestion;
+mod connection;
 mod datagrams;
 mod error;
 mod families;
@@ -16,8 +18,11 @@ mod meter;
 mod network;
 mod peers;
 mod quic;
+mod reader;
 mod service;
 mod stream;
+mod streams;
+mod tcp;
 mod tls;
 
 #[cfg(test)]
@@ -30,3 +35,4 @@ pub(crate) use identity::{open_file, sync_folder};
 pub use limits::{MAX_REQUEST_BYTES, QuicLimits};
 pub use network::{BoxFuture, Handler, HandlerFn, Network, NetworkEvent, PeerLink};
 pub use quic::QuicNetwork;
+pub use tcp::{ParseTcpNameError, TcpName};

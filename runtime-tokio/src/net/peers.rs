@@ -1,24 +1,27 @@
-//! Who is connected, who is banned, and what each has sent: the table behind the QUIC network.
+//! Who is connected, who is banned, and what each has sent: the one table of all listeners.
 //!
 //! Two nodes may dial each other at the same moment, and a node that restarted comes back while its old connection still
 //! looks alive. So a peer may have several connections, and counts as connected while it has any. The newest live one of
 //! those that this node dialled is used: another may be dialled only to see who is here, and closed at once. Where one ends
-//! under a question, the question goes over another ([`Peers::link`]). Events are queued under the table's lock, so that their order is the order of what happened.
+//! under a question, the question goes over another ([`Peers::link`]). Events are queued under the table's lock, so that
+//! their order is the order of what happened. Pages, which only ask, are in the table too, so that bans hold for them; nobody
+//! else hears of them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use quinn::{Connection, ConnectionError, VarInt};
+use quinn::VarInt;
 use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
 
-use super::address::canonical;
+use super::connection::{Connection, ConnectionId};
 use super::error::DisconnectReason;
 use super::farewell;
 use super::network::{NetworkEvent, PeerLink};
 use super::stream::Received;
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::session::Role;
 
 /// Connections that one peer may have. One for each direction is what honest peers need, and one more for each that a
 /// restart left behind.
@@ -31,6 +34,9 @@ const MAX_COUNTERS: usize = 65_536;
 /// Application code of every close of ours; the reason beside it says what it means.
 pub(super) const CLOSE_CODE: VarInt = VarInt::from_u32(0);
 
+/// The last word of a node that ends.
+pub(super) const SHUTTING_DOWN: &str = "shutting down";
+
 /// The table.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
@@ -42,6 +48,8 @@ pub(super) struct Peers {
 struct State {
     /// Oldest connection first.
     links: BTreeMap<PeerId, Vec<Link>>,
+    /// Those of pages.
+    pages: BTreeMap<PeerId, Vec<Link>>,
     banned: BTreeMap<PeerId, Instant>,
     received: BTreeMap<PeerId, Arc<AtomicU64>>,
     closed: bool,
@@ -66,10 +74,11 @@ pub(super) enum NotAdmitted {
 }
 
 impl Peers {
-    /// Enters a new connection to `peer`.
+    /// Enters a new connection to `peer`, which is what `role` says.
     pub(super) fn admit(
         &self,
         peer: PeerId,
+        role: Role,
         connection: &Connection,
         dialled: bool,
         event: Option<Permit<'_, NetworkEvent>>,
@@ -81,7 +90,7 @@ impl Peers {
         if state.is_banned(peer) {
             return Err(NotAdmitted::Banned);
         }
-        let links = state.links.entry(peer).or_default();
+        let links = state.of(role).entry(peer).or_default();
         let first = links.is_empty();
         if links.len() >= MAX_CONNECTIONS_PER_PEER
             && let Some(oldest) = links.first_mut()
@@ -89,8 +98,11 @@ impl Peers {
             oldest.close("replaced by a newer connection");
         }
         links.push(Link { connection: connection.clone(), dialled, farewell: None });
-        if first && let Some(event) = event {
-            event.send(NetworkEvent::Connected { peer, address: canonical(connection.remote_address()) });
+        if first
+            && role == Role::Node
+            && let Some(event) = event
+        {
+            event.send(NetworkEvent::Connected { peer, address: connection.address() });
         }
         Ok(())
     }
@@ -99,22 +111,26 @@ impl Peers {
     pub(super) fn remove(
         &self,
         peer: PeerId,
-        connection: &Connection,
-        error: &ConnectionError,
+        role: Role,
+        connection: ConnectionId,
+        reason: DisconnectReason,
         event: Option<Permit<'_, NetworkEvent>>,
     ) {
         let mut state = self.lock();
-        let Some(links) = state.links.get_mut(&peer) else {
+        let links_of_all = state.of(role);
+        let Some(links) = links_of_all.get_mut(&peer) else {
             return;
         };
-        let Some(index) = links.iter().position(|link| link.connection.stable_id() == connection.stable_id()) else {
+        let Some(index) = links.iter().position(|link| link.connection.id() == connection) else {
             return;
         };
         let farewell = links.remove(index).farewell;
         if links.is_empty() {
-            state.links.remove(&peer);
-            if let Some(event) = event {
-                let reason = farewell.map_or_else(|| error.into(), DisconnectReason::Local);
+            links_of_all.remove(&peer);
+            if role == Role::Node
+                && let Some(event) = event
+            {
+                let reason = farewell.map_or(reason, DisconnectReason::Local);
                 event.send(NetworkEvent::Disconnected { peer, reason });
             }
         }
@@ -129,17 +145,17 @@ impl Peers {
     pub(super) fn links(&self) -> Vec<PeerLink> {
         let state = self.lock();
         let links = state.links.iter().filter_map(|(&peer, links)| {
-            let mut live = links.iter().filter(|link| link.connection.close_reason().is_none());
+            let mut live = links.iter().filter(|link| link.connection.is_live());
             let dialled = live.clone().any(|link| link.dialled);
-            let address = canonical(live.next_back()?.connection.remote_address());
+            let address = live.next_back()?.connection.address();
             Some(PeerLink { peer, address, dialled })
         });
         links.collect()
     }
 
     /// The live connection to `peer` that is used, with the counters of what it receives. Those that were `tried`, by
-    /// their stable ids, are left out.
-    pub(super) fn link(&self, peer: PeerId, tried: &[usize]) -> Option<(Connection, Received)> {
+    /// their ids, are left out.
+    pub(super) fn link(&self, peer: PeerId, tried: &[ConnectionId]) -> Option<(Connection, Received)> {
         let mut state = self.lock();
         let connection = state.live(peer, tried)?.clone();
         let State { links, received, .. } = &mut *state;
@@ -158,8 +174,10 @@ impl Peers {
 
     /// Closes all connections to `peer`.
     pub(super) fn disconnect(&self, peer: PeerId, reason: &str) {
-        if let Some(links) = self.lock().links.get_mut(&peer) {
-            links.iter_mut().for_each(|link| link.close(reason));
+        let mut state = self.lock();
+        let State { links, pages, .. } = &mut *state;
+        for links in [links, pages] {
+            links.get_mut(&peer).into_iter().flatten().for_each(|link| link.close(reason));
         }
     }
 
@@ -190,14 +208,20 @@ impl Peers {
         self.lock().is_banned(peer)
     }
 
-    /// Lets nobody in any more. Returns the live connections, which are the endpoint's to close: it sends the last words
-    /// before anything that ends with a connection can stand in their way.
+    /// Lets nobody in any more. Returns the live connections. Those of QUIC are the endpoint's to close: it sends the last
+    /// words before anything that ends with a connection can stand in their way.
     pub(super) fn close(&self) -> Vec<Connection> {
         let mut state = self.lock();
         state.closed = true;
-        state.links.values().flatten().for_each(|link| farewell::open(&link.connection));
-        let connections = state.links.values().flatten().map(|link| &link.connection);
-        connections.filter(|connection| connection.close_reason().is_none()).cloned().collect()
+        let links = state.links.values().chain(state.pages.values()).flatten();
+        let connections = links.map(|link| &link.connection).filter(|connection| connection.is_live());
+        connections
+            .inspect(|connection| match connection {
+                Connection::Quic(connection) => farewell::open(connection),
+                Connection::Tcp(line) => line.close(SHUTTING_DOWN),
+            })
+            .cloned()
+            .collect()
     }
 
     /// Bytes received from everyone.
@@ -217,11 +241,19 @@ impl Peers {
 }
 
 impl State {
-    fn live(&self, peer: PeerId, tried: &[usize]) -> Option<&Connection> {
+    /// The connections of peers that are what `role` says.
+    fn of(&mut self, role: Role) -> &mut BTreeMap<PeerId, Vec<Link>> {
+        match role {
+            Role::Node => &mut self.links,
+            Role::Page => &mut self.pages,
+        }
+    }
+
+    fn live(&self, peer: PeerId, tried: &[ConnectionId]) -> Option<&Connection> {
         let links = self.links.get(&peer)?.iter().rev();
         let mut live = links.filter(|link| {
             let connection = &link.connection;
-            !tried.contains(&connection.stable_id()) && connection.close_reason().is_none()
+            !tried.contains(&connection.id()) && connection.is_live()
         });
         let newest = live.clone().next()?;
         Some(&live.find(|link| link.dialled).unwrap_or(newest).connection)
@@ -241,7 +273,7 @@ impl State {
 
 impl Link {
     fn close(&mut self, reason: &str) {
-        farewell::close(&self.connection, reason);
+        self.connection.close(reason);
         self.farewell.get_or_insert_with(|| reason.to_owned());
     }
 }

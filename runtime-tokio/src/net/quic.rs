@@ -8,26 +8,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::udp::{UdpSockRef, UdpSocketState};
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TransportConfig};
+use quinn::{ClientConfig, ConnectionError, Endpoint, Incoming, ServerConfig, TransportConfig};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::address::{canonical, group_of};
+use super::common::Common;
+use super::connection::Connection;
 use super::datagrams::{LargeSenders, is_here};
 use super::error::{BindError, ConnectError, DisconnectReason, ResponseError};
 use super::families;
 use super::farewell;
 use super::identity::Identity;
-use super::inbound::{Inbound, Slot};
+use super::inbound::Slot;
 use super::limits::{INCOMING_BUFFER_BYTES, INCOMING_BUFFERS_BYTES, QuicLimits, SOCKET_BUFFER_BYTES};
 use super::meter::{Meter, MeteredRuntime};
 use super::network::{BoxFuture, Handler, Network, NetworkEvent, PeerLink};
-use super::peers::{CLOSE_CODE, MAX_CONNECTIONS_PER_PEER, NotAdmitted, Peers};
-use super::service::Service;
-use super::stream::ask;
+use super::peers::{CLOSE_CODE, MAX_CONNECTIONS_PER_PEER, SHUTTING_DOWN};
+use super::tcp::{Tcp, TcpName};
 use super::tls::{self, SERVER_NAME, ServerKey};
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::serve::{Handshake, ServeStats};
+use hotstuff2_sync::session::Role;
 
 /// Events that wait for the driver. Where it lags further, new connections wait to be let in.
 const EVENT_QUEUE: usize = 1024;
@@ -38,24 +41,23 @@ const MAX_BAN: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Why a connection is closed whose datagrams cost too much.
 const OVERSPENT: &str = "cost too much";
 
-/// A QUIC endpoint: TLS 1.3, both sides known by Ed25519 key, one stream for each request. Dropping it closes it.
+/// A QUIC endpoint: TLS 1.3, both sides known by Ed25519 key, one stream for each request; and sessions over TCP beside it,
+/// for peers that have no QUIC. Dropping it closes it.
 #[derive(Debug)]
 pub struct QuicNetwork {
     shared: Arc<Shared>,
+    /// The other way to the same peers.
+    tcp: Tcp,
 }
 
 struct Shared {
     endpoint: Endpoint,
-    identity: Identity,
-    limits: QuicLimits,
+    common: Arc<Common>,
     /// For peers elsewhere.
     remote: Transport,
     /// For peers on this machine.
     loopback: Transport,
     large_senders: Arc<LargeSenders>,
-    peers: Peers,
-    service: Arc<Service>,
-    events: mpsc::Sender<NetworkEvent>,
 }
 
 /// QUIC parameters of both kinds of connection.
@@ -74,7 +76,7 @@ impl Transport {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("identity", &self.identity).field("peers", &self.peers).finish_non_exhaustive()
+        f.debug_struct("Shared").field("common", &self.common).finish_non_exhaustive()
     }
 }
 
@@ -105,24 +107,46 @@ impl QuicNetwork {
             .and_then(|socket| Endpoint::new(limits.endpoint(&identity), Some(server), socket, runtime))
             .map_err(|source| BindError::new(address, source))?;
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-        let shared = Arc::new(Shared {
-            endpoint,
-            identity,
-            limits,
-            remote,
-            loopback,
-            large_senders,
-            peers: Peers::default(),
-            service: Arc::new(Service::new(handler, limits)),
-            events,
-        });
+        let common = Arc::new(Common::new(identity, limits, handler, events));
+        let tcp = Tcp::new(Arc::clone(&common));
+        let shared = Arc::new(Shared { endpoint, common, remote, loopback, large_senders });
         tokio::spawn(Arc::clone(&shared).accept());
-        Ok((Self { shared }, receiver))
+        Ok((Self { shared, tcp }, receiver))
+    }
+
+    /// Listens for sessions over TCP as well, of peers of `chain` (the hash of its genesis document): port 0 takes any free
+    /// one; the address is returned. Who comes by TCP is the same peer with the same rights and bans as by QUIC, and counts
+    /// among the same inbound connections. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the port is in use or not permitted, or the address is none of this machine's.
+    pub fn listen_tcp(&self, address: SocketAddr, chain: Hash) -> Result<SocketAddr, BindError> {
+        self.tcp.listen(address, chain)
+    }
+
+    /// Connects to a peer of `chain` that listens for sessions at `address`, and says who is there. Where `expected` is
+    /// given, anyone else is an error, and one that is connected already is not dialled again.
+    ///
+    /// # Errors
+    /// Where nobody answers, or not the one who should.
+    pub async fn connect_tcp(
+        &self,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+        chain: Hash,
+    ) -> Result<PeerId, ConnectError> {
+        self.tcp.connect(address, expected, chain).await
+    }
+
+    /// Keeps a connection over TCP to the peer at `name`, of `chain`: dialled at once, and again whenever it has ended, as
+    /// long as the network is open. To be called within a tokio runtime.
+    pub fn keep_tcp(&self, name: TcpName, chain: Hash) {
+        self.tcp.keep(name, chain);
     }
 
     /// What was given to those who asked, and what was not.
     pub fn serve_stats(&self) -> ServeStats {
-        self.shared.service.stats()
+        self.shared.common.service.stats()
     }
 
     /// Where the endpoint listens, with the port that the system chose.
@@ -136,10 +160,10 @@ impl QuicNetwork {
 
 #[cfg(test)]
 impl QuicNetwork {
-    /// How many connections `peer` has, and the stable id of the one that is used.
-    pub(super) fn connections(&self, peer: PeerId) -> (usize, Option<usize>) {
-        let used = self.shared.peers.connection(peer);
-        (self.shared.peers.connections(peer), used.map(|connection| connection.stable_id()))
+    /// How many connections `peer` has, and the id of the one that is used.
+    pub(super) fn connections(&self, peer: PeerId) -> (usize, Option<super::connection::ConnectionId>) {
+        let used = self.shared.common.peers.connection(peer);
+        (self.shared.common.peers.connections(peer), used.map(|connection| connection.id()))
     }
 
     /// Dials `address`, whoever is connected already.
@@ -150,21 +174,22 @@ impl QuicNetwork {
 
     /// Ends the connection to `peer` that is used.
     pub(super) fn end_used(&self, peer: PeerId) {
-        if let Some(connection) = self.shared.peers.connection(peer) {
-            farewell::close(&connection, "for a test");
+        if let Some(connection) = self.shared.common.peers.connection(peer) {
+            connection.close("for a test");
         }
     }
 }
 
 impl Drop for QuicNetwork {
     fn drop(&mut self) {
+        self.tcp.stop();
         self.shared.close();
     }
 }
 
 impl Network for QuicNetwork {
     fn local_peer(&self) -> PeerId {
-        self.shared.identity.peer_id()
+        self.shared.common.identity.peer_id()
     }
 
     fn connect(
@@ -185,11 +210,11 @@ impl Network for QuicNetwork {
     }
 
     fn links(&self) -> Vec<PeerLink> {
-        self.shared.peers.links()
+        self.shared.common.peers.links()
     }
 
     fn port(&self) -> Option<u16> {
-        let serves = self.shared.service.serves();
+        let serves = self.shared.common.service.serves();
         self.local_addr().ok().filter(|_| serves).map(|address| address.port())
     }
 
@@ -204,10 +229,10 @@ impl Network for QuicNetwork {
             let mut tried = Vec::new();
             let mut outcome = Err(ResponseError::NotConnected { peer });
             while tried.len() < MAX_CONNECTIONS_PER_PEER
-                && let Some((connection, received)) = shared.peers.link(peer, &tried)
+                && let Some((connection, received)) = shared.common.peers.link(peer, &tried)
             {
-                tried.push(connection.stable_id());
-                outcome = ask(connection, peer, request.clone(), max_response_bytes, received).await;
+                tried.push(connection.id());
+                outcome = connection.ask(peer, request.clone(), max_response_bytes, received).await;
                 // Questions change nothing, so one whose connection ends is asked over another that the peer has.
                 if !matches!(outcome, Err(ResponseError::Disconnected { .. })) {
                     break;
@@ -218,33 +243,34 @@ impl Network for QuicNetwork {
     }
 
     fn disconnect(&self, peer: PeerId, reason: &str) {
-        self.shared.peers.disconnect(peer, reason);
+        self.shared.common.peers.disconnect(peer, reason);
     }
 
     fn ban(&self, peer: PeerId, duration: Duration, reason: &str) {
         // Banned first, so that the peer can't be back before it is gone.
-        self.shared.peers.ban(peer, Instant::now() + duration.min(MAX_BAN));
-        self.shared.peers.disconnect(peer, reason);
+        self.shared.common.peers.ban(peer, Instant::now() + duration.min(MAX_BAN));
+        self.shared.common.peers.disconnect(peer, reason);
     }
 
     fn lift_ban(&self, peer: PeerId) {
-        self.shared.peers.lift_ban(peer);
+        self.shared.common.peers.lift_ban(peer);
     }
 
     fn set_serving_percent(&self, percent: u8) {
-        self.shared.service.set_percent(percent);
+        self.shared.common.service.set_percent(percent);
     }
 
     fn wire_bytes_received(&self) -> u64 {
-        self.shared.peers.received()
+        self.shared.common.peers.received()
     }
 
     fn wire_bytes_received_from(&self, peer: PeerId) -> u64 {
-        self.shared.peers.received_from(peer)
+        self.shared.common.peers.received_from(peer)
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {
         let shared = Arc::clone(&self.shared);
+        self.tcp.stop();
         Box::pin(async move {
             let open = shared.close();
             // Not until the endpoint is idle: handshakes that nobody answers keep it busy for seconds.
@@ -255,7 +281,7 @@ impl Network for QuicNetwork {
                 // For one more round trip whatever comes is from a peer that has not heard it yet, and is told again.
                 sleep(open.iter().map(Connection::rtt).max().unwrap_or_default()).await;
             };
-            if timeout(shared.limits.close_timeout, told).await.is_err() {
+            if timeout(shared.common.limits.close_timeout, told).await.is_err() {
                 tracing::debug!("closed before every peer was told");
             }
         })
@@ -264,10 +290,8 @@ impl Network for QuicNetwork {
 
 impl Shared {
     async fn accept(self: Arc<Self>) {
-        let QuicLimits { max_inbound_connections, max_inbound_per_prefix, .. } = self.limits;
-        let inbound = Arc::new(Inbound::new(max_inbound_connections, max_inbound_per_prefix));
         while let Some(incoming) = self.endpoint.accept().await {
-            let Some(slot) = inbound.take(incoming.remote_address().ip()) else {
+            let Some(slot) = self.common.inbound.take(incoming.remote_address().ip()) else {
                 incoming.refuse();
                 continue;
             };
@@ -275,7 +299,7 @@ impl Shared {
             // While room is scarce, a handshake is not begun for an address that may be forged.
             let scarce = slot.is_scarce() && !proven;
             let group = group_of(incoming.remote_address());
-            let next = if scarce { Handshake::Prove } else { self.service.handshake(group, proven) };
+            let next = if scarce { Handshake::Prove } else { self.common.service.handshake(group, proven) };
             match next {
                 Handshake::Begin => {}
                 Handshake::Prove if incoming.may_retry() => {
@@ -309,9 +333,9 @@ impl Shared {
             }
         };
         let connected = tokio::select! {
-            connected = timeout(self.limits.connect_timeout, connecting) => connected,
+            connected = timeout(self.common.limits.connect_timeout, connecting) => connected,
             work = meter.handshake_overspent() => {
-                self.service.overspent(group_of(address), proven, work);
+                self.common.service.overspent(group_of(address), proven, work);
                 tracing::debug!(%address, work, "a handshake cost too much");
                 return;
             }
@@ -328,17 +352,10 @@ impl Shared {
     }
 
     async fn connect(self: Arc<Self>, address: SocketAddr, expected: Option<PeerId>) -> Result<PeerId, ConnectError> {
-        let own = self.identity.peer_id();
-        if let Some(peer) = expected {
-            if peer == own {
-                return Err(ConnectError::OwnKey { address });
-            }
-            if self.peers.is_banned(peer) {
-                return Err(ConnectError::Banned { address, peer });
-            }
-            if self.peers.connection(peer).is_some() {
-                return Ok(peer);
-            }
+        if let Some(peer) = expected
+            && self.common.is_there(address, peer)?
+        {
+            return Ok(peer);
         }
         let (connection, meter) = self.dial(address, expected).await?;
         self.establish(connection, meter, None).await
@@ -349,15 +366,16 @@ impl Shared {
         &self,
         address: SocketAddr,
         expected: Option<PeerId>,
-    ) -> Result<(Connection, Arc<Meter>), ConnectError> {
-        let own = self.identity.peer_id();
+    ) -> Result<(quinn::Connection, Arc<Meter>), ConnectError> {
+        let own = self.common.identity.peer_id();
         let key = Arc::new(ServerKey::new(own, expected));
         let bad = |reason: String| ConnectError::BadAddress { address, reason };
         let from = self.endpoint.local_addr().map_err(|error| bad(error.to_string()))?;
         if let Some(reason) = families::no_way(from, address) {
             return Err(bad(reason));
         }
-        let crypto = tls::client_config(&self.identity, Arc::clone(&key)).map_err(|error| bad(error.to_string()))?;
+        let crypto =
+            tls::client_config(&self.common.identity, Arc::clone(&key)).map_err(|error| bad(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::clone(&self.transport(address).dialled));
         let meter = Meter::new(self.large_senders.add(address));
@@ -366,7 +384,7 @@ impl Shared {
                 quinn::ConnectError::EndpointStopping => ConnectError::Closed,
                 other => bad(other.to_string()),
             })?;
-        let after = self.limits.connect_timeout;
+        let after = self.common.limits.connect_timeout;
         let connected = tokio::select! {
             connected = timeout(after, connecting) => connected,
             _ = meter.handshake_overspent() => {
@@ -390,7 +408,7 @@ impl Shared {
     /// Enters a connection whose handshake is done, and serves it from then on.
     async fn establish(
         self: Arc<Self>,
-        connection: Connection,
+        connection: quinn::Connection,
         meter: Arc<Meter>,
         slot: Option<Slot>,
     ) -> Result<PeerId, ConnectError> {
@@ -400,24 +418,15 @@ impl Shared {
             let reason = DisconnectReason::Protocol("another protocol".into());
             return Err(ConnectError::Refused { address, reason });
         };
-        // An error means that nobody listens to events any more.
-        let event = self.events.reserve().await.ok();
         let dialled = slot.is_none();
-        if let Err(refusal) = self.peers.admit(peer, &connection, dialled, event) {
-            let (words, error) = match refusal {
-                NotAdmitted::Banned => ("banned", ConnectError::Banned { address, peer }),
-                NotAdmitted::Closed => ("closing", ConnectError::Closed),
-            };
-            farewell::close(&connection, words);
-            return Err(error);
-        }
+        self.common.admit(peer, Role::Node, &Connection::Quic(connection.clone()), dialled).await?;
         tokio::spawn(async move {
             let group = group_of(address);
             let error = tokio::select! {
-                error = Arc::clone(&self.service).serve(connection.clone(), peer, group) => error,
+                error = Arc::clone(&self.common.service).serve(connection.clone(), peer, group) => error,
                 work = meter.overspent(&connection) => {
                     if !dialled {
-                        self.service.overspent(group, true, work);
+                        self.common.service.overspent(group, true, work);
                     }
                     tracing::debug!(%peer, work, "a connection cost too much");
                     farewell::close(&connection, OVERSPENT);
@@ -426,16 +435,16 @@ impl Shared {
             };
             // The slot is free as soon as the connection is, whether or not the driver keeps up.
             drop(slot);
-            let event = self.events.reserve().await.ok();
-            self.peers.remove(peer, &connection, &error, event);
+            let id = Connection::Quic(connection).id();
+            self.common.remove(peer, Role::Node, id, DisconnectReason::from(&error)).await;
         });
         Ok(peer)
     }
 
     /// Closes everything. Returns the connections that were open.
     fn close(&self) -> Vec<Connection> {
-        let open = self.peers.close();
-        self.endpoint.close(CLOSE_CODE, b"shutting down");
+        let open = self.common.peers.close();
+        self.endpoint.close(CLOSE_CODE, SHUTTING_DOWN.as_bytes());
         open
     }
 }

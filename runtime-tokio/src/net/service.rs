@@ -1,12 +1,10 @@
-//! The answering side: takes requests from the streams of a connection, has them answered on threads that may block, and
-//! sends the answers, all within bounds.
+//! The answering side of all listeners: who is answered when, on threads that may block, within bounds.
 //!
 //! Askers are not trusted. Who is answered when, and how much all of it may cost, is [`Admission`]'s decision; here are
-//! the streams, the threads and the clock that it doesn't have. A request has a length and a deadline; whoever doesn't
-//! read its answers at a least rate is given up.
+//! the threads and the clock that it doesn't have. [`streams`](super::streams) and [`tcp`](super::tcp) have the
+//! connections.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,27 +12,20 @@ use bytes::Bytes;
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::serve::{Admission, Busy, Cost, Handshake, ServeStats, Ticket, Turn};
 use hotstuff2_sync::time::Instant;
-use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant as Clock, sleep_until, timeout, timeout_at};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant as Clock, timeout_at};
 
 use super::error::StreamCode;
-use super::limits::{MAX_REQUEST_BYTES, QuicLimits};
+use super::limits::QuicLimits;
 use super::meter::thread_cpu;
 use super::network::Handler;
-use super::stream::{Broken, read_all};
-
-/// Answers up to this many bytes overtake longer ones: news of the tip must not wait behind a download.
-const SHORT_ANSWER_BYTES: usize = 64 * 1024;
-
-/// What a datagram without data takes, at most: it is no sign of an answer being received.
-const ACKNOWLEDGEMENT_BYTES: u64 = 100;
+use super::reader::Reader;
 
 /// What answers the requests of all connections.
 pub(super) struct Service {
     handler: Option<Arc<dyn Handler>>,
-    limits: QuicLimits,
+    pub(super) limits: QuicLimits,
     desk: Arc<Desk>,
 }
 
@@ -71,93 +62,14 @@ impl Service {
         self.desk.lock().admission.overspent(self.desk.now(), group, proven, work);
     }
 
-    /// Answers whatever `peer` asks over `connection`, until that ends.
-    pub(super) async fn serve(self: Arc<Self>, connection: Connection, peer: PeerId, group: u64) -> ConnectionError {
-        let reader = Arc::new(Reader::default());
-        // Dropped with the connection, and its tasks with it.
-        let mut streams = JoinSet::new();
-        let mut watch = Watch::new(&self.limits);
-        // Whoever goes on asking though it was told to wait is not read from: it can't open more streams then.
-        let mut paused: Option<Clock> = None;
-        loop {
-            tokio::select! {
-                stream = connection.accept_bi(), if paused.is_none() => match stream {
-                    Ok((send, recv)) => {
-                        let asker = Asker { peer, group, reader: Arc::clone(&reader) };
-                        streams.spawn(Arc::clone(&self).serve_stream(send, recv, asker));
-                        paused = self.desk.pause(peer);
-                    }
-                    Err(error) => return error,
-                },
-                error = connection.closed(), if paused.is_some() => return error,
-                () = sleep_until(paused.unwrap_or(watch.next)), if paused.is_some() => paused = self.desk.pause(peer),
-                Some(ended) = streams.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%peer, %error, "a request was not answered");
-                    }
-                }
-                () = sleep_until(watch.next) => {
-                    if watch.look(sent(&connection), &reader) {
-                        tracing::debug!(%peer, "answers are given up: they are not read");
-                        reader.given_up.notify_waiters();
-                    }
-                }
-            }
-        }
-    }
-
-    async fn serve_stream(self: Arc<Self>, send: SendStream, mut recv: RecvStream, asker: Asker) {
-        let mut send = Unfinished { stream: send, code: Some(StreamCode::Failed) };
-        match self.answer(&mut send.stream, &mut recv, &asker).await {
-            Ok(()) => send.code = None,
-            Err(code) => {
-                tracing::debug!(peer = %asker.peer, %code, "a request was given up");
-                send.code = Some(code);
-                // Fails where the request was read whole.
-                let _ = recv.stop(code.to_wire());
-            }
-        }
-    }
-
-    async fn answer(&self, send: &mut SendStream, recv: &mut RecvStream, asker: &Asker) -> Result<(), StreamCode> {
-        let handler = self.handler.as_ref().ok_or(StreamCode::NotServing)?;
-        let request = timeout(self.limits.request_timeout, read_all(recv, MAX_REQUEST_BYTES, None))
-            .await
-            .map_err(|_| StreamCode::TooSlow)?
-            .map_err(|broken| match broken {
-                Broken::TooLong => StreamCode::Oversize,
-                Broken::ByPeer(_) | Broken::Connection(_) => StreamCode::Cancelled,
-            })?;
-        let (answer, _place) = tokio::select! {
-            biased;
-            // The asker has stopped listening, or is gone.
-            _ = send.stopped() => return Err(StreamCode::Cancelled),
-            made = self.make(handler, asker, request) => made?,
-        };
-        if answer.len() <= SHORT_ANSWER_BYTES {
-            // Fails where the stream was stopped meanwhile, which writing to it finds out.
-            let _ = send.set_priority(1);
-        }
-        let _owed = asker.reader.owe();
-        tokio::select! {
-            () = asker.reader.given_up.notified() => Err(StreamCode::TooSlow),
-            sent = timeout(self.limits.answer_timeout, async {
-                send.write_chunk(answer).await.map_err(|_| StreamCode::Cancelled)?;
-                let _ = send.finish();
-                // The answer's memory is free when the asker has acknowledged all of it, not before.
-                send.stopped().await.map_err(|_| StreamCode::Cancelled)?;
-                Ok(())
-            }) => sent.map_err(|_| StreamCode::TooSlow)?,
-        }
+    /// Until when `peer` is not read from.
+    pub(super) fn pause(&self, peer: PeerId) -> Option<Clock> {
+        self.desk.pause(peer)
     }
 
     /// Makes the answer, when its turn comes, and holds on to the right to keep it in memory.
-    async fn make(
-        &self,
-        handler: &Arc<dyn Handler>,
-        asker: &Asker,
-        request: Bytes,
-    ) -> Result<(Bytes, Option<Place>), StreamCode> {
+    pub(super) async fn make(&self, asker: &Asker, request: Bytes) -> Result<(Bytes, Option<Place>), StreamCode> {
+        let handler = self.handler.as_ref().ok_or(StreamCode::NotServing)?;
         let peer = asker.peer;
         handler.ready(peer, &request).await;
         let busy = |busy: Busy| Ok((handler.busy(busy.retry_after_ms), None));
@@ -186,74 +98,10 @@ impl Service {
 }
 
 /// Who asks over a connection.
-struct Asker {
-    peer: PeerId,
-    group: u64,
-    reader: Arc<Reader>,
-}
-
-/// How a connection's other side takes its answers.
-#[derive(Default)]
-struct Reader {
-    /// Answers that are on their way.
-    owed: AtomicUsize,
-    /// How often there were none.
-    rests: AtomicUsize,
-    given_up: Notify,
-}
-
-impl Reader {
-    fn owe(&self) -> Owed<'_> {
-        self.owed.fetch_add(1, Ordering::Relaxed);
-        Owed(self)
-    }
-}
-
-struct Owed<'a>(&'a Reader);
-
-impl Drop for Owed<'_> {
-    fn drop(&mut self) {
-        if self.0.owed.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.rests.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Measures whether answers are received at the least rate.
-struct Watch {
-    window: Duration,
-    least_bytes: u64,
-    next: Clock,
-    /// How often nothing had been owed when the window began, and what had been sent.
-    since: (usize, u64),
-}
-
-impl Watch {
-    fn new(limits: &QuicLimits) -> Self {
-        let window = limits.slow_window;
-        let millis = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        let least_bytes = limits.min_answer_rate.saturating_mul(millis) / 1000;
-        Self { window, least_bytes, next: Clock::now() + window, since: (usize::MAX, 0) }
-    }
-
-    /// The end of a window, up to which so much was sent. True where something was owed all the time and too little was
-    /// sent, which is as much as the other side has acknowledged and what is allowed to be on the way.
-    fn look(&mut self, sent: u64, reader: &Reader) -> bool {
-        self.next = Clock::now() + self.window;
-        if reader.owed.load(Ordering::Relaxed) == 0 {
-            self.since = (usize::MAX, 0);
-            return false;
-        }
-        let now = (reader.rests.load(Ordering::Relaxed), sent);
-        let before = std::mem::replace(&mut self.since, now);
-        before.0 == now.0 && sent.saturating_sub(before.1) < self.least_bytes
-    }
-}
-
-/// Bytes that were sent over a connection and are no mere sign of something received.
-fn sent(connection: &Connection) -> u64 {
-    let stats = connection.stats();
-    stats.udp_tx.bytes.saturating_sub(stats.frame_tx.acks.saturating_mul(ACKNOWLEDGEMENT_BYTES))
+pub(super) struct Asker {
+    pub(super) peer: PeerId,
+    pub(super) group: u64,
+    pub(super) reader: Arc<Reader>,
 }
 
 /// Where turns are given out.
@@ -358,7 +206,7 @@ impl Drop for Desk {
 }
 
 /// A request's place among those that wait, are made or sent. Dropped, it is free.
-struct Place {
+pub(super) struct Place {
     desk: Arc<Desk>,
     ticket: Ticket,
 }
@@ -380,44 +228,5 @@ impl Drop for Place {
         books.waiting.remove(&self.ticket);
         books.admission.end(now, self.ticket);
         self.desk.give_turns(&mut books, now);
-    }
-}
-
-/// A stream that is reset when it is dropped with a code. Quinn alone would end it as if it were whole.
-struct Unfinished {
-    stream: SendStream,
-    code: Option<StreamCode>,
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(code) = self.code {
-            // Fails where the stream is at its end already.
-            let _ = self.stream.reset(code.to_wire());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_is_owed_something_only_since_a_moment_ago_is_not_slow() {
-        let limits = QuicLimits { slow_window: Duration::from_secs(1), min_answer_rate: 1000, ..QuicLimits::default() };
-        let (mut watch, reader) = (Watch::new(&limits), Reader::default());
-        // The first answer may be due since the end of the window before this one, or since a moment ago.
-        let owed = reader.owe();
-        assert!(!watch.look(0, &reader));
-        assert!(!watch.look(1000, &reader), "quick enough");
-        assert!(watch.look(1999, &reader), "a whole window with too little");
-        drop(owed);
-        assert!(!watch.look(1999, &reader), "nothing is owed");
-        let owed = reader.owe();
-        assert!(!watch.look(1999, &reader), "it may have been asked for just now");
-        drop(owed);
-        let _owed = reader.owe();
-        assert!(!watch.look(1999, &reader), "all was received in between");
-        assert!(watch.look(1999, &reader));
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    fn add(&self, bytes: usize) {
+    pub(super) fn add(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.total.fetch_add(bytes, Ordering::Relaxed);
         self.peer.fetch_add(bytes, Ordering::Relaxed);
@@ -100,8 +100,8 @@ impl Call {
             self.received.add(pieces.iter().take(count).map(Bytes::len).sum());
         }
         // Both fail only where that half has ended already.
-        let _ = self.send.reset(code.to_wire());
-        let _ = self.recv.stop(code.to_wire());
+        let _ = self.send.reset(code.to_wire().into());
+        let _ = self.recv.stop(code.to_wire().into());
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) enum Broken {
 impl From<WriteError> for Broken {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Stopped(code) => Self::ByPeer(StreamCode::from_wire(code)),
+            WriteError::Stopped(code) => Self::ByPeer(StreamCode::from_wire(code.into_inner())),
             WriteError::ConnectionLost(error) => Self::Connection(error),
             WriteError::ClosedStream | WriteError::ZeroRttRejected => Self::ByPeer(StreamCode::Cancelled),
         }
@@ -137,7 +137,7 @@ impl From<WriteError> for Broken {
 impl From<ReadError> for Broken {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Reset(code) => Self::ByPeer(StreamCode::from_wire(code)),
+            ReadError::Reset(code) => Self::ByPeer(StreamCode::from_wire(code.into_inner())),
             ReadError::ConnectionLost(error) => Self::Connection(error),
             ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => {
                 Self::ByPeer(StreamCode::Cancelled)

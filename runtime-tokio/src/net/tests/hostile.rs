@@ -146,7 +146,7 @@ async fn a_reader_that_never_reads_holds_a_bounded_number_of_answers() {
     // Those that are not read in time are given up, and make room.
     let (_, recv) = &mut streams[0];
     let code = timeout(SOON, recv.received_reset()).await.unwrap().unwrap();
-    assert_eq!(code, Some(super::super::StreamCode::TooSlow.to_wire()));
+    assert_eq!(code, Some(super::super::StreamCode::TooSlow.to_wire().into()));
 }
 
 /// One request of a bare client, and the stream of its answer.
@@ -173,7 +173,7 @@ async fn who_reads_too_slowly_is_given_up_long_before_an_answer_must_be_there() 
     server.event().await;
     let mut unread = asked(&connection).await;
     let code = timeout(SOON, unread.received_reset()).await.unwrap().unwrap();
-    assert_eq!(code, Some(super::super::StreamCode::TooSlow.to_wire()));
+    assert_eq!(code, Some(super::super::StreamCode::TooSlow.to_wire().into()));
     // Whoever asks again and reads is served over the same connection.
     assert_eq!(timeout(SOON, asked(&connection).await.read_to_end(2 << 20)).await.unwrap().unwrap().len(), 1 << 20);
     // Nobody is given up who isn't owed anything, whatever the time.
@@ -319,8 +319,8 @@ async fn an_oversize_or_unfinished_request_is_given_up_unanswered() {
         // Not finished: an end would make the second a request.
         send.write_all(&request).await.unwrap();
         let reset = timeout(SOON, recv.received_reset()).await.unwrap().unwrap();
-        assert_eq!(reset, Some(code.to_wire()));
-        assert_eq!(timeout(SOON, send.stopped()).await.unwrap().unwrap(), Some(code.to_wire()));
+        assert_eq!(reset, Some(code.to_wire().into()));
+        assert_eq!(timeout(SOON, send.stopped()).await.unwrap().unwrap(), Some(code.to_wire().into()));
     }
 }
 

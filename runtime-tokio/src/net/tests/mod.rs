@@ -1,10 +1,11 @@
 //! The network over real sockets on loopback: `talk` between honest nodes, `hostile` against peers that break the rules,
-//! `keys` against those that are not who they say, `pieces` against datagrams that cost too much.
+//! `keys` against those that are not who they say, `pieces` against datagrams that cost too much, `tcp` over sessions.
 
 mod hostile;
 mod keys;
 mod pieces;
 mod talk;
+mod tcp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
