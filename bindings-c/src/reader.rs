@@ -263,6 +263,11 @@ impl<C: Chain> ChainReader for HostReader<'_, C> {
         Ok(made.map(|segment| StoredSegment { segment, audit: Bytes::new() }))
     }
 
+    fn newest_state(&self) -> Result<Option<(Bytes, MemoryStateStore)>, HostError> {
+        // A host's table has no states yet.
+        Ok(None)
+    }
+
     fn follow_range(&self, after: Height) -> Option<HeightRange> {
         self.note(self.followed(after)).flatten()
     }

@@ -12,7 +12,7 @@ use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::split_payloads;
 use hotstuff2_sync_testkit::chain::{
     Blocks, ChainGenerator, ChainSpec, EntryPayloads, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece,
-    RandomPayloads,
+    RandomPayloads, Turnover,
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
@@ -72,6 +72,7 @@ pub(crate) fn generate(
         certify_every,
         last_timestamp,
         snapshot_interval: chain.snapshot_interval,
+        turnover: Turnover::Seventh,
     };
     let mut generator = ChainGenerator::new(spec, payloads)?;
     let genesis = generator.genesis().clone();

@@ -353,6 +353,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Proof { .. } => "proof",
         Request::Peers { .. } => "peers",
         Request::Advert { .. } => "advert",
+        Request::Read { .. } => "read",
     }
 }
 

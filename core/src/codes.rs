@@ -7,6 +7,7 @@
 use crate::calls::{Holding, HostError, HostReply, HostWork};
 use crate::chain::{CheckError, Fault};
 use crate::config::{ConfigError, SyncStrategyType};
+use crate::light::{LightError, LightEvent, LightHalt, LightOutput, LightStall};
 use crate::machine::{
     Bottleneck, Event, HaltReason, NewMachineError, Output, PeerEvent, Penalty, RequestFailure, StallReason, StallStep,
 };
@@ -198,5 +199,48 @@ table! {
     }
     ConfigError {
         0x1301 "config" ConfigError { .. },
+    }
+    LightOutput {
+        0x1501 "request" LightOutput::Request { .. },
+        0x1502 "cancel_request" LightOutput::CancelRequest(_),
+        0x1503 "verify" LightOutput::Verify(_),
+        0x1504 "cancel_job" LightOutput::CancelJob(_),
+        0x1505 "penalize" LightOutput::Penalize { .. },
+        0x1506 "answer" LightOutput::Answer { .. },
+        0x1507 "keep" LightOutput::Keep(_),
+        0x1508 "event" LightOutput::Event(_),
+        0x1509 "wait" LightOutput::Wait(_),
+    }
+    LightEvent {
+        0x1601 "epoch" LightEvent::Epoch { .. },
+        0x1602 "skipped" LightEvent::Skipped { .. },
+        0x1603 "tip" LightEvent::Tip { .. },
+        0x1604 "stalled" LightEvent::Stalled { .. },
+        0x1605 "resumed" LightEvent::Resumed,
+        0x1606 "banned" LightEvent::Banned { .. },
+        0x1607 "suspect_self" LightEvent::SuspectSelf { .. },
+        0x1608 "halted" LightEvent::Halted(_),
+    }
+    LightStall {
+        0x1701 "no_peers" LightStall::NoPeers,
+        0x1702 "epoch_unproven" LightStall::EpochUnproven { .. },
+        0x1703 "no_tip" LightStall::NoTip,
+        0x1704 "witnesses" LightStall::Witnesses { .. },
+        0x1705 "old_tip" LightStall::OldTip { .. },
+        0x1706 "clock_behind" LightStall::ClockBehind { .. },
+    }
+    LightHalt {
+        0x1801 "conflicting_finality" LightHalt::ConflictingFinality { .. },
+        0x1802 "trust_expired" LightHalt::TrustExpired(_),
+    }
+    LightError {
+        0x1901 "key_too_long" LightError::KeyTooLong { .. },
+        0x1902 "too_many" LightError::TooMany { .. },
+        0x1903 "out_of_reach" LightError::OutOfReach { .. },
+        0x1904 "not_one_cell" LightError::NotOneCell,
+        0x1905 "too_large" LightError::TooLarge { .. },
+        0x1906 "no_answer" LightError::NoAnswer,
+        0x1907 "unconfirmed" LightError::Unconfirmed { .. },
+        0x1908 "stopped" LightError::Stopped,
     }
 }

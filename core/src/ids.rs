@@ -133,6 +133,11 @@ serial! {
     CallId
 }
 
+serial! {
+    /// Names one question of a light client's user, for ever.
+    QueryId
+}
+
 /// A peer's Ed25519 public key: its identity on every transport.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerId([u8; 32]);

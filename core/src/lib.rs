@@ -28,6 +28,7 @@ pub mod config;
 pub mod downloads;
 pub mod hash;
 pub mod ids;
+pub mod light;
 pub mod limits;
 pub mod machine;
 pub mod participation;

@@ -64,6 +64,8 @@ pub enum RequestKind {
     Follow,
     /// Subtrees of a state.
     State,
+    /// A key's value.
+    Read,
 }
 
 pub(crate) use RequestKind as Kind;
@@ -120,7 +122,7 @@ impl Skills {
 }
 
 /// How many kinds of requests there are.
-const KINDS: usize = RequestKind::State as usize + 1;
+const KINDS: usize = RequestKind::Read as usize + 1;
 
 /// Something kept for each kind of request, in a row: every choice looks at those of all peers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -149,9 +151,9 @@ impl<T> ByKind<T> {
 
 /// A request in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct InFlight {
+pub(crate) struct InFlight<P = Purpose> {
     pub(crate) peer: PeerId,
-    pub(crate) purpose: Purpose,
+    pub(crate) purpose: P,
     pub(crate) sent: Instant,
     /// When the answer is expected by what is known of the peer.
     pub(crate) due: Instant,
@@ -185,7 +187,7 @@ mod tests {
     }
 
     const ALL: [Kind; KINDS] =
-        [Kind::Status, Kind::Handovers, Kind::Tip, Kind::Segment, Kind::Bodies, Kind::Follow, Kind::State];
+        [Kind::Status, Kind::Handovers, Kind::Tip, Kind::Segment, Kind::Bodies, Kind::Follow, Kind::State, Kind::Read];
 
     #[test]
     fn every_kind_has_a_place_of_its_own() {

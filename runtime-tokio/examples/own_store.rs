@@ -48,6 +48,7 @@ impl ChainReader for Noting {
         fn segment(&self, range: HeightRange, certified: bool, audit: bool) -> Read<Option<StoredSegment>>;
         fn follow_range(&self, after: Height) -> Option<HeightRange>;
         fn bodies(&self, range: HeightRange, max_bytes: u32, out: &mut Vec<u8>) -> Read<bool>;
+        fn newest_state(&self) -> Read<Option<(bytes::Bytes, BoxedState)>>;
         fn states(&self, near: Height) -> Read<Vec<BoxedState>>;
     }
 }

@@ -4,6 +4,7 @@ pub mod chain;
 pub mod forgery;
 pub mod fuzz;
 pub mod ledger;
+pub mod light;
 pub mod notary;
 pub mod pieces;
 pub mod replica;

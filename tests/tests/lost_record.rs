@@ -132,7 +132,7 @@ fn a_lost_record_loses_the_lock_too() {
         let timestamp = UnixMillis::new(NOW.get() - age);
         let facts = SyncFacts {
             applied: Some(BlockPoint { height: f.height, id: f.id() }),
-            proven: Some(TipFacts { height: f.height, id: f.id(), epoch: Epoch::ZERO, timestamp }),
+            proven: Some(TipFacts { state_root: None, height: f.height, id: f.id(), epoch: Epoch::ZERO, timestamp }),
             epoch: Epoch::ZERO,
             suffix: suffix.clone(),
         };

@@ -69,6 +69,7 @@ fn requests_have_the_numbers_that_the_documents_give() {
         ("Proof", Request::Proof { height: Height::ZERO, root: Hash::ZERO, key_hash: Hash::ZERO }),
         ("Peers", Request::Peers { max: 1, port: 0 }),
         ("Advert", Request::Advert { challenge: Hash::ZERO }),
+        ("Read", Request::Read { key_hash: Hash::ZERO }),
     ];
     for (name, request) in requests {
         let row = format!("| {} | `{name}` |", request.encode()[1]);

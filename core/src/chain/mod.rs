@@ -72,6 +72,17 @@ pub trait Chain: Send + Sync + 'static {
     fn verify_handover(&self, epoch: &Self::Epoch, handover: &[u8])
     -> Result<(Self::Epoch, HandoverFacts), CheckError>;
 
+    /// Proves an epoch further up without the handovers between, for light clients. `begins` is the handover that names
+    /// it, of which only the set is looked at, and `ends` the one that proves its last block final. Signers of that proof
+    /// must hold more than a third of the power of `trusted`, whose age the caller checks. A chain that can't tell refuses
+    /// all, and its light clients go epoch by epoch.
+    fn verify_skip(
+        &self,
+        trusted: &Self::Epoch,
+        begins: &[u8],
+        ends: &[u8],
+    ) -> Result<Skipped<Self::Epoch>, CheckError>;
+
     /// Proves that the block in `tip` is final, if it belongs to `epoch`. A tip of another epoch is no fault: the peer is
     /// ahead, and its certificate can't be checked.
     ///
@@ -220,6 +231,8 @@ pub struct SegmentFacts {
 pub struct HandoverFacts {
     /// Id of the last block of the epoch that ended.
     pub boundary_id: Hash,
+    /// The time of that block; zero where the chain has no time.
+    pub boundary_time: UnixMillis,
     /// Number of the epoch that begins.
     pub epoch: Epoch,
     /// All heights of the epoch that begins.
@@ -239,6 +252,31 @@ pub struct TipFacts {
     pub epoch: Epoch,
     /// The block's timestamp, for freshness.
     pub timestamp: UnixMillis,
+    /// Root of the state after the block; `None` where the proof doesn't show it, or the chain has none.
+    pub state_root: Option<Hash>,
+}
+
+/// Result of a skip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skipped<E> {
+    /// The epoch is as trusted as the one that vouches for it: its decoded set, and its facts.
+    To(E, SkipFacts),
+    /// A third of the trusted power or less is among the signers. Nothing was proven, and nobody is to blame: a nearer
+    /// epoch may do.
+    TooFar,
+}
+
+/// A verified skip's facts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SkipFacts {
+    /// Number of the epoch that was skipped to.
+    pub epoch: Epoch,
+    /// All heights of that epoch.
+    pub range: HeightRange,
+    /// That epoch, as [`Chain::decode_epoch`] reads it.
+    pub bytes: Bytes,
+    /// Its last block.
+    pub last: TipFacts,
 }
 
 /// Result of checking a tip against one epoch.

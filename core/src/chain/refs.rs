@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Chain, CheckError, Fault, HandoverFacts, Memo, SegmentFacts};
+use super::{Chain, CheckError, Fault, HandoverFacts, Memo, SegmentFacts, SkipFacts};
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 use crate::ranges::HeightRange;
@@ -31,6 +31,12 @@ impl EpochRef {
     pub(crate) fn linked(facts: HandoverFacts) -> Self {
         let HandoverFacts { epoch, range, bytes, .. } = facts;
         Self { epoch, range, bytes, memo: Memo::default() }
+    }
+
+    /// The epoch that a skip was just proven to lead to, with its decoded set.
+    pub(crate) fn skipped<E: Send + Sync + 'static>(facts: SkipFacts, decoded: E) -> Self {
+        let SkipFacts { epoch, range, bytes, .. } = facts;
+        Self { epoch, range, bytes, memo: Memo::with(decoded) }
     }
 
     /// The epoch's number.

@@ -18,8 +18,6 @@ const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
 /// So many times in a row a peer may be too busy to prove what it claims; from then on that counts as unproven. It is asked
 /// again all the same, but nobody waits for it any more.
 const BUSY_IS_UNPROVEN: u32 = 8;
-/// Room for a peer's claims as they are encoded: a hash, a tag, and seven numbers of at most ten bytes each.
-const MAX_STATUS_BYTES: usize = 128;
 
 impl Machine {
     /// A request was answered, or won't be. Answers to requests that the machine has forgotten are counted and ignored.
@@ -224,11 +222,7 @@ impl Machine {
     }
 
     fn take_status(&mut self, id: PeerId, data: &Bytes) {
-        let status: Option<PeerStatus> = postcard::from_bytes(data).ok();
-        let mut again = [0; MAX_STATUS_BYTES];
-        let canonical =
-            status.filter(|status| postcard::to_slice(status, &mut again).is_ok_and(|again| *again == data[..]));
-        let Some(status) = canonical else {
+        let Some(status) = PeerStatus::decode(data) else {
             self.accuse(id, Kind::Status, Fault::Malformed);
             return;
         };

@@ -357,7 +357,7 @@ impl Machine {
         let timeout = match purpose.kind() {
             Kind::Follow => self.config.follow_timeout,
             Kind::Status | Kind::Tip => self.config.peer_timeout.checked_div(SMALL_TIMEOUT_SHARE).unwrap_or_default(),
-            Kind::Handovers | Kind::Segment | Kind::Bodies | Kind::State => self.config.peer_timeout,
+            Kind::Handovers | Kind::Segment | Kind::Bodies | Kind::State | Kind::Read => self.config.peer_timeout,
         };
         self.timers.set(Timer::Request(id), self.now.after(timeout));
         self.await_answer(id, purpose);

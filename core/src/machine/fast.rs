@@ -18,9 +18,8 @@ use crate::machine::reason::StallReason;
 use crate::machine::stall::counted;
 use crate::machine::state::{Machine, Timer};
 use crate::peers::{Ask, Peer};
-use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose};
-use crate::strategy::{Costs, Walk};
+use crate::strategy::{Costs, Walk, base_claim};
 use crate::time::{Instant, micros};
 use crate::verify::Task;
 use crate::wire::Request;
@@ -248,15 +247,8 @@ impl Machine {
     fn base_claim(&self, height: Height) -> Option<SegmentClaim> {
         let target = self.target.as_ref()?;
         let epoch = self.epochs.of_height(height)?;
-        let cell = grid_cell(height, epoch.range())?;
-        let (last, end) = if cell.contains(target.facts.height) && target.facts.height < cell.last() {
-            // Inside a cell only the tip's proof is sure to be there.
-            matches!(target.proof, Finalized::Tip(_)).then_some(())?;
-            (target.facts.height, SegmentEnd::Anchored(target.facts.id))
-        } else {
-            (cell.last(), SegmentEnd::Certified)
-        };
-        Some(SegmentClaim { range: HeightRange::new(height, last)?, parent: None, end, audit: false })
+        let id = matches!(target.proof, Finalized::Tip(_)).then_some(target.facts.id);
+        base_claim(epoch.range(), target.facts.height, id, height)
     }
 
     /// The task that checks headers which a peer gave for the wanted base.

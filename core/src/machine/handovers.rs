@@ -8,7 +8,6 @@ use crate::ids::{JobId, PeerId};
 use crate::machine::state::Machine;
 use crate::requests::{Kind, Purpose};
 use crate::strategy::{HandoverCheck, HandoverPart, Waiting};
-use crate::time::UnixMillis;
 use crate::verify::{HandoverLink, Task};
 
 impl Machine {
@@ -88,7 +87,8 @@ impl Machine {
                 height: last.boundary,
                 id: last.boundary_id,
                 epoch: last.ended,
-                timestamp: UnixMillis::default(),
+                timestamp: last.boundary_time,
+                state_root: None,
             };
             self.raise_target(facts, Finalized::Handover(last.bytes.clone()));
         }

@@ -131,8 +131,7 @@ pub struct Progress {
     pub current: Height,
     /// Highest proven height; the current one where nothing is proven above it.
     pub target: Height,
-    /// The time in the header of the target. `None` where the chain has no time, or only the end of an epoch was proven,
-    /// which doesn't say it.
+    /// The time in the header of the target. `None` where the chain has no time.
     pub tip_time: Option<UnixMillis>,
     /// Highest height that a usable peer claims. Proves nothing.
     pub claimed: Option<Height>,

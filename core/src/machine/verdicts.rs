@@ -72,8 +72,10 @@ impl Machine {
                 _ => self.counters.strays = self.counters.strays.saturating_add(1),
             },
             Ok(Outcome::Follow { segment, frames }) => self.take_followed(peer, segment, frames, bytes),
-            // A conflict's verdict for a peer's answer: the claim was compared, so it can't be.
-            Ok(Outcome::Conflict(_)) => self.counters.strays = self.counters.strays.saturating_add(1),
+            // A conflict's verdict for a peer's answer, or a light client's: the claim was compared, so it can't be.
+            Ok(Outcome::Conflict(_) | Outcome::Skip(_) | Outcome::Read { .. } | Outcome::Proof(_)) => {
+                self.counters.strays = self.counters.strays.saturating_add(1);
+            }
         }
     }
 
@@ -203,6 +205,7 @@ impl Machine {
             id: segment.last_id(),
             epoch: segment.epoch(),
             timestamp: segment.last_timestamp(),
+            state_root: None,
         };
         let proof = Finalized::Segment(segment.bytes().clone(), range.last());
         let delivered = frames.last().map_or(range.first(), |frame| frame.range.last());

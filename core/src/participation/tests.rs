@@ -28,6 +28,7 @@ fn point(height: u64) -> BlockPoint {
 /// A sync that has applied so far and proven so far; the tip is so old.
 fn facts(applied: u64, proven: u64, age_ms: u64) -> SyncFacts {
     let proven = TipFacts {
+        state_root: None,
         height: Height::new(proven),
         id: id(proven),
         epoch: Epoch::ZERO,

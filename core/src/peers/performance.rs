@@ -132,8 +132,8 @@ impl SyncPeerManager {
     }
 
     /// Accounts for a request that ended, however it ended.
-    pub(crate) fn ended(&mut self, request: &InFlight) {
-        if !request.purpose.kind().is_bulk() {
+    pub(crate) fn ended<P: Copy + Into<Skill>>(&mut self, request: &InFlight<P>) {
+        if !request.purpose.into().kind.is_bulk() {
             return;
         }
         self.link.ended();

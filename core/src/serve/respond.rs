@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::state::{read, subtrees};
+use super::state::{newest, read, subtrees};
 use crate::ids::{Epoch, Height};
 use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES};
 use crate::ranges::HeightRange;
@@ -62,6 +62,10 @@ pub trait ChainReader {
     /// with nothing appended, where the first is not there or has more.
     fn bodies(&self, range: HeightRange, max_bytes: u32, out: &mut Vec<u8>) -> Result<bool, Self::Error>;
 
+    /// The newest state that this node has, and the tip message of the very block that left it, both of one moment: a tip
+    /// of another block would make the state look false. `None` where there is no state, or nothing proves its block.
+    fn newest_state(&self) -> Result<Option<(Bytes, Self::State)>, Self::Error>;
+
     /// The states that may hold subtrees which someone expects at the height `near`, the one there first. The others
     /// are worth a look because most of a state stays as it is for long.
     fn states(&self, near: Height) -> Result<Vec<Self::State>, Self::Error>;
@@ -78,6 +82,10 @@ pub fn respond<R: ChainReader>(request: &Request, reader: &R) -> Result<Bytes, S
             let states = reader.states(height).map_err(ServeError::Reader)?;
             read(&states, &root, &key_hash).map_err(ServeError::State)?
         }
+        Request::Read { key_hash } => match reader.newest_state().map_err(ServeError::Reader)? {
+            Some((tip, state)) => newest(&tip, &state, &key_hash).map_err(ServeError::State)?,
+            None => None,
+        },
         _ => blocks(request, reader).map_err(ServeError::Reader)?,
     };
     Ok(answer.map_or_else(|| encode_refusal(Refusal::NotAvailable), Bytes::from))
@@ -104,7 +112,11 @@ fn blocks<R: ChainReader>(request: &Request, reader: &R) -> Result<Option<Vec<u8
         Request::Bodies { range, max_bytes } => bodies(reader, range, max_bytes)?,
         Request::Follow { after, max_bytes, audit } => follow(reader, after, max_bytes, audit)?,
         // Addresses are the network's, and adverts the validator's: a host that has some answers before it comes here.
-        Request::State { .. } | Request::Proof { .. } | Request::Peers { .. } | Request::Advert { .. } => None,
+        Request::State { .. }
+        | Request::Proof { .. }
+        | Request::Read { .. }
+        | Request::Peers { .. }
+        | Request::Advert { .. } => None,
     };
     Ok(answer)
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::hash::Hash;
 use crate::limits::{MAX_STATE_BYTES, MAX_STATE_ITEMS, MIN_STATE_BYTES};
 use crate::state::{StateError, StateForm, StateItem, StateReader, Tree, encode_state};
-use crate::wire::{encode_answer, encode_read};
+use crate::wire::{encode_answer, encode_read, put_section};
 
 /// Bytes that an answer begins with room for; most need less than they may take.
 const FIRST_BYTES: usize = 64 << 10;
@@ -24,6 +24,29 @@ pub(super) fn subtrees<S: StateReader>(
     Ok(encode_state(states, form, items, max_bytes, &mut out)?.then_some(out))
 }
 
+/// The proof of a block, and a key's record with its proof from the state after that block.
+pub(super) fn newest<S: StateReader>(
+    tip: &[u8],
+    state: &S,
+    key_hash: &Hash,
+) -> Result<Option<Vec<u8>>, StateError<S::Error>> {
+    let mut out = encode_answer(0);
+    let read = put_section(&mut out, tip) && record(&mut Tree::load(state)?, state, key_hash, &mut out)?;
+    Ok(read.then_some(out))
+}
+
+/// Appends a key's record with its proof. False where that has no form on the wire.
+fn record<S: StateReader>(
+    tree: &mut Tree,
+    state: &S,
+    key_hash: &Hash,
+    out: &mut Vec<u8>,
+) -> Result<bool, StateError<S::Error>> {
+    let proof = tree.prove(state, key_hash)?;
+    let record = state.record(key_hash).map_err(StateError::Store)?;
+    Ok(encode_read(out, &proof, record.as_ref()))
+}
+
 /// A key's record with its proof, from the state whose root this is.
 pub(super) fn read<S: StateReader>(
     states: &[S],
@@ -35,10 +58,8 @@ pub(super) fn read<S: StateReader>(
         if tree.root() != *root {
             continue;
         }
-        let proof = tree.prove(state, key_hash)?;
-        let record = state.record(key_hash).map_err(StateError::Store)?;
         let mut out = encode_answer(0);
-        return Ok(encode_read(&mut out, &proof, record.as_ref()).then_some(out));
+        return Ok(record(&mut tree, state, key_hash, &mut out)?.then_some(out));
     }
     Ok(None)
 }

@@ -51,10 +51,15 @@ pub(crate) struct Epochs {
 impl Epochs {
     /// Starts from a trusted epoch and the stored handovers from its end on; `None` where they don't continue it.
     pub(crate) fn new(trusted: EpochRef, handovers: &[HandoverLink]) -> Option<Self> {
+        let mut epochs = Self::starting(trusted);
+        epochs.extend(handovers).then(|| Self { stored: epochs.newest().epoch(), ..epochs })
+    }
+
+    /// Starts from a trusted epoch.
+    pub(crate) fn starting(trusted: EpochRef) -> Self {
         let stored = trusted.epoch();
         let (links, waiting) = (BTreeMap::new(), BTreeMap::new());
-        let mut epochs = Self { known: VecDeque::from([trusted]), links, stored, waiting, check: None };
-        epochs.extend(handovers).then(|| Self { stored: epochs.newest().epoch(), ..epochs })
+        Self { known: VecDeque::from([trusted]), links, stored, waiting, check: None }
     }
 
     /// The newest verified epoch.

@@ -98,6 +98,7 @@ mod tests {
     use crate::hash::Hash;
     use crate::ids::{Epoch, Height};
     use crate::ranges::HeightRange;
+    use crate::time::UnixMillis;
 
     fn link(number: u64) -> HandoverLink {
         let next = HeightRange::single(Height::new(number + 1));
@@ -105,6 +106,7 @@ mod tests {
             ended: Epoch::new(number),
             boundary: Height::new(number),
             boundary_id: Hash::ZERO,
+            boundary_time: UnixMillis::default(),
             epoch: EpochRef::trusted(Epoch::new(number + 1), next, Bytes::new()),
             bytes: Bytes::new(),
         }

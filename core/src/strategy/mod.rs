@@ -1,6 +1,7 @@
 //! Strategies: what is wanted next, computed from what is there. No strategy sends anything: the machine asks them and
 //! acts.
 
+mod base;
 mod blocks;
 mod cell;
 mod epochs;
@@ -8,6 +9,7 @@ mod handover_check;
 mod select;
 mod walk;
 
+pub(crate) use base::base_claim;
 pub(crate) use blocks::{Blocks, Broken, Want};
 pub(crate) use cell::{Cell, Source};
 pub(crate) use epochs::{Epochs, Waiting};

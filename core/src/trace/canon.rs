@@ -202,5 +202,21 @@ fn put_job(out: &mut Vec<u8>, job: &Job) {
             put_count(out, links.len());
             links.iter().for_each(|link| put_link(out, link));
         }
+        Task::Skip { from, to, bytes } => {
+            put(out, &(9u8, to));
+            put_epoch(out, from);
+            put_mark(out, bytes);
+        }
+        Task::Read { epoch, key, bytes } => {
+            put(out, &10u8);
+            put_epoch(out, epoch);
+            put_mark(out, key);
+            put_mark(out, bytes);
+        }
+        Task::Proof { root, key, bytes } => {
+            put(out, &(11u8, root));
+            put_mark(out, key);
+            put_mark(out, bytes);
+        }
     }
 }

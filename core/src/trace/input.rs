@@ -1,5 +1,6 @@
 //! Inputs as a trace has them, on the way in and on the way out.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -334,6 +335,19 @@ pub enum TraceOutcome {
     Conflict(Blob),
     /// Signatures of linked handovers.
     HandoverPart(u32, Option<Fault>),
+    /// An epoch further up.
+    Skip(Option<TraceSkip>),
+    /// A key's value after a tip.
+    Read(TipCheck, Blob, Option<Blob>),
+    /// A key's value in a known state.
+    Proof(Option<Blob>),
+}
+
+/// An epoch further up and the handover at its end. See [`Outcome::Skip`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceSkip {
+    epoch: TraceEpoch,
+    link: TraceLink,
 }
 
 impl TraceOutcome {
@@ -351,6 +365,16 @@ impl TraceOutcome {
             Outcome::Base { segment, header } => Self::Base(TraceSegment::new(segment), *header),
             // An event carries it out, and whoever replays may want it.
             Outcome::Conflict(evidence) => Self::Conflict(Blob::whole(evidence)),
+            Outcome::Skip(found) => Self::Skip(
+                found
+                    .as_deref()
+                    .map(|(epoch, link)| TraceSkip { epoch: TraceEpoch::new(epoch), link: TraceLink::new(link) }),
+            ),
+            // Values are what was asked for.
+            Outcome::Read { tip, bytes, value } => {
+                Self::Read(*tip, Blob::whole(bytes), value.as_ref().map(|value| Blob::whole(value)))
+            }
+            Outcome::Proof(value) => Self::Proof(value.as_ref().map(|value| Blob::whole(value))),
         }
     }
 
@@ -377,8 +401,24 @@ impl TraceOutcome {
             }
             Self::Base(segment, header) => Outcome::Base { segment: segment.stand_in(memory)?, header },
             Self::Conflict(evidence) => Outcome::Conflict(evidence.stand_in(memory)?),
+            Self::Skip(None) => Outcome::Skip(None),
+            Self::Skip(Some(TraceSkip { epoch, link })) => {
+                Outcome::Skip(Some(Box::new((epoch.stand_in(memory)?, link.stand_in(memory)?))))
+            }
+            Self::Read(tip, bytes, value) => {
+                Outcome::Read { tip, bytes: bytes.stand_in(memory)?, value: optional(value, memory)? }
+            }
+            Self::Proof(value) => Outcome::Proof(optional(value, memory)?),
         })
     }
+}
+
+/// A value, if there is one. `None` where that takes too much memory.
+fn optional(value: Option<Blob>, memory: &mut Memory) -> Option<Option<Bytes>> {
+    Some(match value {
+        Some(value) => Some(value.stand_in(memory)?),
+        None => None,
+    })
 }
 
 /// A handover. See [`HandoverLink`].
@@ -387,6 +427,7 @@ pub struct TraceLink {
     ended: Epoch,
     boundary: Height,
     boundary_id: Hash,
+    boundary_time: UnixMillis,
     epoch: TraceEpoch,
     bytes: Blob,
 }
@@ -397,6 +438,7 @@ impl TraceLink {
             ended: link.ended,
             boundary: link.boundary,
             boundary_id: link.boundary_id,
+            boundary_time: link.boundary_time,
             epoch: TraceEpoch::new(&link.epoch),
             bytes: Blob::ends(&link.bytes),
         }
@@ -407,6 +449,7 @@ impl TraceLink {
             ended: self.ended,
             boundary: self.boundary,
             boundary_id: self.boundary_id,
+            boundary_time: self.boundary_time,
             epoch: self.epoch.stand_in(memory)?,
             bytes: self.bytes.stand_in(memory)?,
         })

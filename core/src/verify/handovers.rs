@@ -99,6 +99,7 @@ fn next_link<C: Chain>(
         ended: before.epoch(),
         boundary: before.range().last(),
         boundary_id: facts.boundary_id,
+        boundary_time: facts.boundary_time,
         epoch: EpochRef::linked(facts),
         bytes,
     })

@@ -1,5 +1,6 @@
 //! Work for any thread: prove that bytes from a peer are what they should be.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -7,13 +8,15 @@ use bytes::Bytes;
 use super::handovers::{prove_ahead, run_handover_part, run_handovers};
 use super::verdict::{Claim, HandoverLink, Outcome, Verdict};
 use crate::chain::{
-    Chain, CheckError, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
+    Chain, CheckError, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, Skipped,
+    TipCheck, TipFacts,
 };
 use crate::hash::Hash;
-use crate::ids::{Height, JobId};
+use crate::ids::{Epoch, Height, JobId};
+use crate::limits::MAX_HANDOVER_BYTES;
 use crate::ranges::HeightRange;
-use crate::state::{PLACEHOLDER, Prefix, StateForm, StateItem, decode_state};
-use crate::wire::{BodyFrame, Sections, decode_bodies, split_payloads};
+use crate::state::{PLACEHOLDER, Prefix, StateForm, StateItem, decode_state, key_hash};
+use crate::wire::{BodyFrame, Sections, decode_bodies, split_payloads, verify_read};
 
 /// One verification: self-contained, of bounded work, and `Send`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -110,6 +113,33 @@ pub enum Task {
         /// The other.
         other: Finalized,
     },
+    /// An epoch further up, without the handovers between: for light clients, within the trusting period.
+    Skip {
+        /// The trusted epoch, whose age was checked.
+        from: EpochRef,
+        /// The epoch to prove, above that one.
+        to: Epoch,
+        /// The answer: two length-prefixed handovers, the one that names the epoch and the one that ends it.
+        bytes: Bytes,
+    },
+    /// A key's value in the newest state that the peer has, with the proof that its block is final.
+    Read {
+        /// The newest trusted epoch.
+        epoch: EpochRef,
+        /// The key.
+        key: Bytes,
+        /// The answer: a tip, then as for a proof.
+        bytes: Bytes,
+    },
+    /// A key's value in a state whose root was proven.
+    Proof {
+        /// The root.
+        root: Hash,
+        /// The key.
+        key: Bytes,
+        /// The answer, as [`verify_read`] takes it.
+        bytes: Bytes,
+    },
 }
 
 impl Task {
@@ -159,6 +189,9 @@ impl Job {
                 Claim::Base { epoch: epoch.epoch(), claim: *claim, height: *height }
             }
             Task::Conflict { epoch, .. } => Claim::Conflict { epoch: epoch.epoch() },
+            Task::Skip { from, to, .. } => Claim::Skip { from: from.epoch(), to: *to },
+            Task::Read { epoch, key, .. } => Claim::Read { epoch: epoch.epoch(), key_hash: key_hash(key) },
+            Task::Proof { root, key, .. } => Claim::Proof { root: *root, key_hash: key_hash(key) },
         }
     }
 
@@ -170,7 +203,13 @@ impl Job {
             Task::Handovers { from, .. } | Task::HandoverPart { from, .. } => from.range().first(),
             Task::Segment { claim, .. } | Task::Follow { claim, .. } => claim.range.first(),
             Task::Bodies { range, .. } => range.first(),
-            Task::Tip { .. } | Task::State { .. } | Task::Base { .. } | Task::Conflict { .. } => Height::ZERO,
+            Task::Tip { .. }
+            | Task::State { .. }
+            | Task::Base { .. }
+            | Task::Conflict { .. }
+            | Task::Skip { .. }
+            | Task::Read { .. }
+            | Task::Proof { .. } => Height::ZERO,
         }
     }
 
@@ -183,7 +222,10 @@ impl Job {
             | Task::Bodies { bytes, .. }
             | Task::Follow { bytes, .. }
             | Task::State { bytes, .. }
-            | Task::Base { bytes, .. } => bytes.len(),
+            | Task::Base { bytes, .. }
+            | Task::Skip { bytes, .. }
+            | Task::Read { bytes, .. }
+            | Task::Proof { bytes, .. } => bytes.len(),
             Task::HandoverPart { links, .. } => {
                 links.iter().map(|link| link.bytes.len()).fold(0, usize::saturating_add)
             }
@@ -215,6 +257,12 @@ impl Job {
                 let evidence = epoch.decoded(chain).and_then(|epoch| chain.evidence(epoch, one, other));
                 (evidence.map(Outcome::Conflict), 2)
             }
+            Task::Skip { from, to, bytes } => run_skip(chain, from, *to, bytes),
+            Task::Read { epoch, key, bytes } => (run_read(chain, epoch, key, bytes), 1),
+            Task::Proof { root, key, bytes } => {
+                let value = verify_read(root, key, bytes.clone());
+                (value.map(Outcome::Proof).map_err(CheckError::False), 0)
+            }
         };
         Verdict::new(self.id, self.claim(), outcome, quorum_checks)
     }
@@ -226,6 +274,61 @@ fn counted(result: Result<(Outcome, u32), CheckError>) -> (Result<Outcome, Check
         Ok((outcome, checks)) => (Ok(outcome), checks),
         Err(fault) => (Err(fault), 1),
     }
+}
+
+/// Certificates of a skip and of the handover behind it: the same one, checked as a skip's and as a handover's.
+const SKIP_CHECKS: u32 = 2;
+
+fn run_skip<C: Chain>(chain: &C, from: &EpochRef, to: Epoch, bytes: &Bytes) -> (Result<Outcome, CheckError>, u32) {
+    match skip(chain, from, to, bytes) {
+        Ok(Some(found)) => (Ok(Outcome::Skip(Some(Box::new(found)))), SKIP_CHECKS),
+        // Counted on keys' bytes: nothing was checked against a quorum.
+        Ok(None) => (Ok(Outcome::Skip(None)), 0),
+        Err(fault) => (Err(fault), 1),
+    }
+}
+
+fn skip<C: Chain>(
+    chain: &C,
+    from: &EpochRef,
+    to: Epoch,
+    bytes: &Bytes,
+) -> Result<Option<(EpochRef, HandoverLink)>, CheckError> {
+    let mut sections = Sections::new(bytes.clone());
+    let begins = sections.take().ok_or(Fault::Malformed)?;
+    let above = sections.clone().rest();
+    let ends = sections.take().ok_or(Fault::Malformed)?;
+    if !sections.is_empty() || begins.len().max(ends.len()) > MAX_HANDOVER_BYTES as usize {
+        return Err(Fault::Oversize.into());
+    }
+    let Skipped::To(decoded, facts) = chain.verify_skip(from.decoded(chain)?, &begins, &ends)? else { return Ok(None) };
+    let fits = facts.epoch == to
+        && to > from.epoch()
+        && facts.range.first() > from.range().last()
+        && facts.last.epoch == to
+        && facts.last.height == facts.range.last();
+    if !fits {
+        return Err(Fault::BadEpoch.into());
+    }
+    let epoch = EpochRef::skipped(facts, decoded);
+    match run_handovers(chain, &epoch, &above).0? {
+        Outcome::Handovers { links, fault: None, .. } => Ok(links.into_iter().next().map(|link| (epoch, link))),
+        Outcome::Handovers { fault: Some(fault), .. } => Err(fault.into()),
+        _ => Ok(None),
+    }
+}
+
+fn run_read<C: Chain>(chain: &C, epoch: &EpochRef, key: &[u8], bytes: &Bytes) -> Result<Outcome, CheckError> {
+    let mut sections = Sections::new(bytes.clone());
+    let bytes = sections.take().ok_or(Fault::Malformed)?;
+    let tip = run_tip(chain, epoch, &bytes)?;
+    let value = match tip {
+        TipCheck::Final(TipFacts { state_root: Some(root), .. }) => verify_read(&root, key, sections.rest())?,
+        // Nothing can be read from a chain whose blocks name no state.
+        TipCheck::Final(_) => return Err(Fault::WrongState.into()),
+        TipCheck::OtherEpoch(_) => None,
+    };
+    Ok(Outcome::Read { tip, bytes, value })
 }
 
 fn run_tip<C: Chain>(chain: &C, epoch: &EpochRef, bytes: &Bytes) -> Result<TipCheck, CheckError> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::*;
 use crate::chain::{
     AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts,
-    SegmentClaim, SegmentEnd, SegmentFacts, TipCheck, TipFacts,
+    SegmentClaim, SegmentEnd, SegmentFacts, SkipFacts, Skipped, TipCheck, TipFacts,
 };
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
@@ -49,7 +49,8 @@ impl Chain for Toy {
         let &[_, begins, first, last, ..] = handover else { return Err(Fault::Malformed.into()) };
         let range = heights(first, last)?;
         let boundary_id = id(range.first().prev().unwrap_or_default());
-        Ok(HandoverFacts { boundary_id, epoch: Epoch::new(begins.into()), range, bytes: vec![begins].into() })
+        let (epoch, bytes) = (Epoch::new(begins.into()), vec![begins].into());
+        Ok(HandoverFacts { boundary_id, boundary_time: UnixMillis::default(), epoch, range, bytes })
     }
 
     fn verify_handover(&self, epoch: &u8, handover: &[u8]) -> Result<(u8, HandoverFacts), CheckError> {
@@ -59,7 +60,19 @@ impl Chain for Toy {
         }
         let range = heights(first, last)?;
         let boundary_id = id(range.first().prev().unwrap_or_default());
-        Ok((begins, HandoverFacts { boundary_id, epoch: Epoch::new(begins.into()), range, bytes: vec![begins].into() }))
+        let (epoch, bytes) = (Epoch::new(begins.into()), vec![begins].into());
+        Ok((begins, HandoverFacts { boundary_id, boundary_time: UnixMillis::default(), epoch, range, bytes }))
+    }
+
+    fn verify_skip(&self, _: &u8, begins: &[u8], ends: &[u8]) -> Result<Skipped<u8>, CheckError> {
+        let (&[_, epoch, first, last], &[ended, ..]) = (begins, ends) else {
+            return Err(Fault::Malformed.into());
+        };
+        let range = heights(first, last)?;
+        let (height, timestamp) = (range.last(), UnixMillis::default());
+        let number = Epoch::new(epoch.into());
+        let last = TipFacts { height, id: id(height), epoch: Epoch::new(ended.into()), timestamp, state_root: None };
+        Ok(Skipped::To(epoch, SkipFacts { epoch: number, range, bytes: vec![epoch].into(), last }))
     }
 
     fn verify_tip(&self, epoch: &u8, tip: &[u8]) -> Result<TipCheck, CheckError> {
@@ -68,7 +81,8 @@ impl Chain for Toy {
             [epoch, height] => {
                 let height = Height::new(height.into());
                 let epoch = Epoch::new(epoch.into());
-                Ok(TipCheck::Final(TipFacts { height, id: id(height), epoch, timestamp: UnixMillis::default() }))
+                let (timestamp, state_root) = (UnixMillis::default(), None);
+                Ok(TipCheck::Final(TipFacts { height, id: id(height), epoch, timestamp, state_root }))
             }
             _ => Err(Fault::Malformed.into()),
         }
@@ -210,7 +224,7 @@ fn handovers_prove_one_epoch_after_the_other() {
     let (links, fault, checks) = run(&[&[0, 1, 101, 110], &[1, 2, 111, 120]], &[]);
     let links = links.unwrap();
     assert_eq!((links.len(), fault, checks), (2, None, 2));
-    let HandoverLink { ended, boundary, boundary_id, epoch, bytes } = &links[1];
+    let HandoverLink { ended, boundary, boundary_id, epoch, bytes, .. } = &links[1];
     assert_eq!((*ended, *boundary, *boundary_id), (Epoch::new(1), Height::new(110), id(Height::new(110))));
     assert_eq!((epoch.epoch(), epoch.range(), &bytes[..]), (Epoch::new(2), range(111, 120), &[1, 2, 111, 120][..]));
 

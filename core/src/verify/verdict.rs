@@ -1,5 +1,6 @@
 //! What a job found.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
 use crate::ranges::HeightRange;
 use crate::state::{StateAnswer, StateForm, StateItem};
+use crate::time::UnixMillis;
 use crate::wire::BodyFrame;
 
 /// The result of one job, bound to what the job was asked to prove.
@@ -121,6 +123,27 @@ pub enum Claim {
         /// The epoch.
         epoch: Epoch,
     },
+    /// An epoch further up.
+    Skip {
+        /// The trusted epoch.
+        from: Epoch,
+        /// The epoch to prove.
+        to: Epoch,
+    },
+    /// A key of the newest state that the peer has.
+    Read {
+        /// The newest trusted epoch.
+        epoch: Epoch,
+        /// Hash of the key.
+        key_hash: Hash,
+    },
+    /// A key of a known state.
+    Proof {
+        /// The state's root.
+        root: Hash,
+        /// Hash of the key.
+        key_hash: Hash,
+    },
 }
 
 /// What a job proved.
@@ -172,6 +195,21 @@ pub enum Outcome {
     },
     /// Both proofs hold: evidence that validators broke their promise.
     Conflict(Bytes),
+    /// An epoch further up; with it the handover at its end, which proves the one after it too. `None` where too few of
+    /// the trusted validators vouch for it: nothing was proven, and nobody is to blame.
+    Skip(Option<Box<(EpochRef, HandoverLink)>>),
+    /// A tip, or the news that it belongs to another epoch, and the bytes that say so; and where it is final, the value
+    /// that the key has after that block.
+    Read {
+        /// What the tip proves.
+        tip: TipCheck,
+        /// The tip.
+        bytes: Bytes,
+        /// The key's value, `None` where it has none.
+        value: Option<Bytes>,
+    },
+    /// The value that the key has in the known state, `None` where it has none.
+    Proof(Option<Bytes>),
 }
 
 /// A handover, proven or at least linked by hash to one that is.
@@ -183,6 +221,8 @@ pub struct HandoverLink {
     pub boundary: Height,
     /// The block there.
     pub boundary_id: Hash,
+    /// Its time; zero where the chain has no time. The set of the epoch that begins is trusted from then on.
+    pub boundary_time: UnixMillis,
     /// The epoch that begins.
     pub epoch: EpochRef,
     /// The handover as it came, to store and serve.

@@ -98,6 +98,12 @@ pub enum Request {
         /// Comes back under the signature, so that the asker knows that it was given after it asked.
         challenge: Hash,
     },
+    /// A key's value, or that it has none, in the newest state that the peer has: with the proof that its block is final
+    /// and that this is its state, all of one moment.
+    Read {
+        /// Hash of the key.
+        key_hash: Hash,
+    },
 }
 
 /// A request that can't be read.
@@ -162,6 +168,7 @@ impl Request {
             Self::Proof { .. } => MAX_READ_BYTES,
             Self::Peers { .. } => MAX_PEERS_BYTES,
             Self::Advert { .. } => MAX_ADVERT_BYTES,
+            Self::Read { .. } => MAX_TIP_BYTES.saturating_add(MAX_READ_BYTES),
         };
         content.saturating_add(OVERHEAD)
     }

@@ -34,6 +34,18 @@ pub struct SnapshotClaim {
     pub bytes: u64,
 }
 
+/// Room for a peer's claims as they are encoded: a hash, a tag, and seven numbers of at most ten bytes each.
+const MAX_STATUS_BYTES: usize = 128;
+
+impl PeerStatus {
+    /// Reads claims in their one canonical form; `None` for anything else.
+    pub fn decode(data: &[u8]) -> Option<Self> {
+        let status: Self = postcard::from_bytes(data).ok()?;
+        let mut again = [0; MAX_STATUS_BYTES];
+        postcard::to_slice(&status, &mut again).is_ok_and(|again| *again == *data).then_some(status)
+    }
+}
+
 impl SnapshotClaim {
     /// Whether a state at `height` is among them, by what the peer says.
     pub fn holds(&self, height: Height) -> bool {

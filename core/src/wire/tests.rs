@@ -117,6 +117,7 @@ fn requests_have_one_encoding() {
         state(StateForm::Leaves, MAX_STATE_ITEMS),
         state(StateForm::Tree { depth: MAX_TREE_DEPTH }, 1),
         Request::Proof { height: Height::MAX, root: PLACEHOLDER, key_hash: key_hash(b"k") },
+        Request::Read { key_hash: key_hash(b"k") },
         Request::Advert { challenge: PLACEHOLDER },
     ];
     for request in requests {

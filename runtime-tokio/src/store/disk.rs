@@ -31,7 +31,7 @@ use super::db::{Db, Space};
 use super::db_files::require_file;
 use super::failure::{OpenError, StoreFailure};
 use super::load::{check_files, load_view, read_identity, read_record};
-use super::records::{self, EpochRecord, FORMAT, StoreRecord, key};
+use super::records::{self, EpochRecord, FORMAT, Follows, StoreRecord, key};
 use super::segment_file::SegmentDir;
 use super::snapshots::Snapshots;
 use super::steps::Steps;
@@ -242,9 +242,18 @@ impl<C: Chain> DiskStore<C> {
             let (record, ended) = (self.epoch_record(epoch)?, epoch.prev().unwrap_or_default());
             let bytes = self.db.get(Space::Index, &key::epoch(key::HANDOVERS, ended))?;
             let missing = || StoreFailure::damaged(self.db.path(), format!("the handover to epoch {epoch} is missing"));
-            let (Some(boundary_id), Some(bytes)) = (record.follows, bytes) else { return Err(missing()) };
+            let (Some(Follows { id: boundary_id, time: boundary_time }), Some(bytes)) = (record.follows, bytes) else {
+                return Err(missing());
+            };
             let boundary = std::mem::replace(&mut range, next).last();
-            handovers.push(HandoverLink { ended, boundary, boundary_id, epoch: record.into_ref(), bytes });
+            handovers.push(HandoverLink {
+                ended,
+                boundary,
+                boundary_id,
+                boundary_time,
+                epoch: record.into_ref(),
+                bytes,
+            });
         }
         Ok((trusted, handovers))
     }

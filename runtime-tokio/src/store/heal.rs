@@ -95,7 +95,7 @@ impl<C: Chain> DiskStore<C> {
         let next = view.epoch_of(height.next()).filter(|(_, range)| range.first() == height.next());
         let Some((epoch, _)) = next else { return Ok(None) };
         let record: Option<EpochRecord> = read_record(&self.db, &key::epoch(key::EPOCHS, epoch))?;
-        Ok(record.and_then(|record| record.follows))
+        Ok(record.and_then(|record| record.follows).map(|follows| follows.id))
     }
 
     /// Puts `segment`, which was verified for a [`LostSegment`], and `frames`, which are all of its bodies or none, in the

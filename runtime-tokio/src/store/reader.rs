@@ -76,6 +76,12 @@ impl<C: Chain> ChainReader for DiskStore<C> {
         Ok(out.len() > start)
     }
 
+    fn newest_state(&self) -> Result<Option<(Bytes, BoxedState)>, StoreFailure> {
+        let state = self.live_state()?;
+        let tip = self.on_view(|view| self.tip_at(view, state.height()))?;
+        Ok(tip.map(|tip| (tip, Box::new(state) as BoxedState)))
+    }
+
     fn states(&self, near: Height) -> Result<Vec<BoxedState>, StoreFailure> {
         Ok(self.views_near(near)?.into_iter().map(|view| Box::new(view) as BoxedState).collect())
     }
@@ -96,6 +102,16 @@ impl<C: Chain> DiskStore<C> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The tip message of the block at `height`: that of the served tip, or one that a proof further up makes. `None` where
+    /// the next such proof lies too far above.
+    fn tip_at(&self, view: &View, height: Height) -> Result<Option<Bytes>, StoreFailure> {
+        if view.tip.height == height {
+            return Ok((!view.tip.bytes.is_empty()).then(|| view.tip.bytes.clone()));
+        }
+        let segment = self.segment_in(view, HeightRange::single(height), true, false)?;
+        Ok(segment.and_then(|stored| self.chain.tip_of(&stored.segment)))
     }
 
     /// Reads from the current view, and again from a newer one where rows changed or went meanwhile. What can't be read

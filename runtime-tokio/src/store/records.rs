@@ -16,7 +16,7 @@ use hotstuff2_sync::wire::BodyFrame;
 use serde::{Deserialize, Serialize};
 
 /// Version of the directory layout and of all records in it.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 static CHECK: Context = Context::new("hotstuff2-sync store v1 checksum");
 
@@ -136,11 +136,18 @@ pub(super) struct EpochRecord {
     pub(super) range: HeightRange,
     pub(super) bytes: Vec<u8>,
     /// The block that its first one follows, where a handover told.
-    pub(super) follows: Option<Hash>,
+    pub(super) follows: Option<Follows>,
+}
+
+/// The last block of the epoch before.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Follows {
+    pub(super) id: Hash,
+    pub(super) time: UnixMillis,
 }
 
 impl EpochRecord {
-    pub(super) fn of(epoch: &EpochRef, follows: Option<Hash>) -> Self {
+    pub(super) fn of(epoch: &EpochRef, follows: Option<Follows>) -> Self {
         Self { epoch: epoch.epoch(), range: epoch.range(), bytes: epoch.bytes().to_vec(), follows }
     }
 

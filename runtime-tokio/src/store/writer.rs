@@ -19,7 +19,7 @@ use super::db::{Space, Write};
 use super::disk::DiskStore;
 use super::draft::{Draft, Plan, Sections, plan};
 use super::failure::StoreFailure;
-use super::records::{EpochRecord, PieceRecord, TipRecord, encode, key};
+use super::records::{EpochRecord, Follows, PieceRecord, TipRecord, encode, key};
 use super::segment_file::{FileJob, SegmentFile, file_foot, file_head, frames_end};
 use super::steps::Step;
 use super::stored::{Place, Stored};
@@ -160,7 +160,7 @@ impl<C: Chain> DiskStore<C> {
                 let what = format!("a handover from epoch {} doesn't continue epoch {newest} ({range})", link.ended);
                 return Err(StoreFailure::Refused { path: self.dir.clone(), first: link.boundary, what });
             }
-            let epoch = EpochRecord::of(&link.epoch, Some(link.boundary_id));
+            let epoch = EpochRecord::of(&link.epoch, Some(Follows { id: link.boundary_id, time: link.boundary_time }));
             writes.push((Space::Index, key::epoch(key::HANDOVERS, link.ended), Some(link.bytes.clone())));
             writes.push((Space::Index, key::epoch(key::EPOCHS, epoch.epoch), Some(encode(&epoch))));
             epochs.push((epoch.epoch, epoch.range));

@@ -279,6 +279,10 @@ impl<C: Chain> ChainReader for MemoryStore<C> {
         Ok(out.len() > before)
     }
 
+    fn newest_state(&self) -> Result<Option<(Bytes, BoxedState)>, StoreFailure> {
+        Ok(None)
+    }
+
     fn states(&self, _: Height) -> Result<Vec<BoxedState>, StoreFailure> {
         Ok(Vec::new())
     }

@@ -62,6 +62,7 @@ impl TestChain {
             ended: ending.header.epoch,
             boundary: ending.header.height,
             boundary_id: ending.header.id(),
+            boundary_time: ending.header.timestamp,
             epoch: next.info().to_ref(),
             bytes: ending.encode().into(),
         });

@@ -110,7 +110,7 @@ impl ChainGenerator {
     /// Where no such chain exists.
     pub fn new(spec: ChainSpec, payloads: Box<dyn Payloads + Send>) -> Result<Self, SpecError> {
         spec.check()?;
-        let roster = Roster::new(spec.seed, spec.validators);
+        let roster = Roster::of(&spec);
         let epoch = roster.epoch(Epoch::ZERO, spec.epoch_range(Epoch::ZERO))?;
         let next_epoch = roster.epoch(Epoch::new(1), spec.epoch_range(Epoch::new(1)))?;
         let genesis = GenesisDocument {
@@ -289,6 +289,7 @@ impl ChainGenerator {
             ended: self.epoch.info().epoch(),
             boundary: self.parent.0.height,
             boundary_id: self.parent.1,
+            boundary_time: self.parent.0.timestamp,
             epoch: info.to_ref(),
             bytes: Handover::new(self.parent.0.clone(), proof, info).encode().into(),
         }));

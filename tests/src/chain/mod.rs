@@ -18,7 +18,7 @@ pub use generator::{Blocks, ChainGenerator, GenerateError, HeaderHook, Piece};
 pub use ledger_payload::LedgerPayloads;
 pub use payload::{FilePayloads, Payloads, RandomPayloads, constant_root};
 pub use roster::{Roster, SigningEpoch};
-pub use spec::{ChainSpec, SNAPSHOT_INTERVAL, SpecError};
+pub use spec::{ChainSpec, SNAPSHOT_INTERVAL, SpecError, Turnover};
 pub use test_chain::{ChainView, TestChain, TestChainError, signing_epoch};
 
 #[cfg(test)]

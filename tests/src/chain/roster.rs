@@ -11,6 +11,8 @@ use hotstuff2_sync::ids::Epoch;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
 
+use super::spec::{ChainSpec, Turnover};
+
 static SECRET: Context = Context::new("hotstuff2-sync testkit v1 validator secret");
 static POWER: Context = Context::new("hotstuff2-sync testkit v1 validator power");
 
@@ -18,27 +20,24 @@ static POWER: Context = Context::new("hotstuff2-sync testkit v1 validator power"
 /// power, and equal enough that no few validators decide alone.
 const LEAST_POWER: u64 = 100;
 
-/// One validator in so many is replaced at each change of epoch, at least one.
-const STAYING_PER_LEAVING: u64 = 7;
-
 /// The validators of all epochs.
 #[derive(Clone, Debug)]
 pub struct Roster {
     seed: u64,
     validators: u64,
+    turnover: Turnover,
 }
 
 impl Roster {
-    /// `validators` in each epoch.
-    pub const fn new(seed: u64, validators: u64) -> Self {
-        Self { seed, validators }
+    /// Those of a chain of `spec`.
+    pub const fn of(spec: &ChainSpec) -> Self {
+        Self { seed: spec.seed, validators: spec.validators, turnover: spec.turnover }
     }
 
-    /// The validators of `epoch`, which decides the heights in `range`. Some of those of the epoch before are gone, as
-    /// many are new, and those that stayed have other powers.
+    /// The validators of `epoch`, which decides the heights in `range`. Some of those of the epoch before may be gone, as
+    /// many are new then, and those that stayed have other powers.
     pub fn epoch(&self, epoch: Epoch, range: HeightRange) -> Result<SigningEpoch, ValidatorSetError> {
-        let replaced = self.validators.div_ceil(STAYING_PER_LEAVING);
-        let first = epoch.get().saturating_mul(replaced);
+        let first = self.turnover.before(epoch, self.validators);
         let mut keys: Vec<SigningKey> =
             (first..first.saturating_add(self.validators)).map(|member| self.secret(member)).collect();
         keys.sort_by_cached_key(|key| ValidatorKey::from(key));
@@ -123,9 +122,26 @@ mod tests {
     use super::*;
     use hotstuff2_sync::ids::Height;
 
-    fn epoch(number: u64, validators: u64) -> SigningEpoch {
+    fn epoch_of(spec: &ChainSpec, number: u64) -> SigningEpoch {
         let range = HeightRange::new(Height::new(number * 10), Height::new(number * 10 + 9)).unwrap();
-        Roster::new(7, validators).epoch(Epoch::new(number), range).unwrap()
+        Roster::of(spec).epoch(Epoch::new(number), range).unwrap()
+    }
+
+    #[test]
+    fn a_set_changes_as_often_as_its_chain_says() {
+        let turnover = Turnover::Some { replaced: 2, epochs: 10 };
+        let spec = ChainSpec { validators: 20, turnover, ..ChainSpec::default() };
+        let first = epoch_of(&spec, 0);
+        let stayed = |number| {
+            let set = epoch_of(&spec, number);
+            let keys = set.info().validators().validators();
+            keys.iter().filter(|validator| first.info().validators().index_of(&validator.key).is_some()).count()
+        };
+        assert_eq!([0, 9, 10, 19, 20, 95].map(stayed), [20, 20, 18, 18, 16, 2]);
+    }
+
+    fn epoch(number: u64, validators: u64) -> SigningEpoch {
+        epoch_of(&ChainSpec { seed: 7, validators, ..ChainSpec::default() }, number)
     }
 
     #[test]

@@ -31,6 +31,32 @@ pub struct ChainSpec {
     pub last_timestamp: UnixMillis,
     /// Blocks between the heights at which nodes offer their state.
     pub snapshot_interval: u64,
+    /// How many validators change, and how often.
+    pub turnover: Turnover,
+}
+
+/// How a validator set changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turnover {
+    /// One in seven, at least one, is replaced at each change of epoch.
+    Seventh,
+    /// So many are replaced at once, each so many epochs.
+    Some {
+        /// Validators.
+        replaced: u64,
+        /// Epochs; 0 counts as 1.
+        epochs: u64,
+    },
+}
+
+impl Turnover {
+    /// How many of `validators` have been replaced before `epoch`.
+    pub(crate) fn before(self, epoch: Epoch, validators: u64) -> u64 {
+        match self {
+            Self::Seventh => epoch.get().saturating_mul(validators.div_ceil(7)),
+            Self::Some { replaced, epochs } => (epoch.get() / epochs.max(1)).saturating_mul(replaced),
+        }
+    }
 }
 
 /// A chain that can't be generated.
@@ -73,6 +99,7 @@ impl Default for ChainSpec {
             certify_every: 0,
             last_timestamp: UnixMillis::new(1_700_000_000_000),
             snapshot_interval: SNAPSHOT_INTERVAL,
+            turnover: Turnover::Seventh,
         }
     }
 }

@@ -89,6 +89,11 @@ impl States {
         Some(SnapshotClaim { oldest, newest, keys: kept.keys, bytes: kept.bytes })
     }
 
+    /// The newest state in `range`.
+    pub(super) fn newest(&self, range: HeightRange) -> Option<(Height, &MemoryStateStore)> {
+        self.kept.range(range.first()..=range.last()).next_back().map(|(&height, kept)| (height, &kept.state))
+    }
+
     /// The states in `range`: the one at `near` first, then from the newest down.
     pub(super) fn near(&self, near: Height, range: HeightRange) -> Vec<&MemoryStateStore> {
         let others = self.kept.range(range.first()..=range.last()).rev().filter(|(height, _)| **height != near);

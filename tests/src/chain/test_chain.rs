@@ -481,6 +481,11 @@ impl<'a> ChainReader for ChainView<'a> {
         Ok(any)
     }
 
+    fn newest_state(&self) -> Result<Option<(Bytes, &'a MemoryStateStore)>, Infallible> {
+        let newest = self.states.and_then(|range| self.chain.states.newest(range));
+        Ok(newest.and_then(|(height, state)| Some((self.chain.tip(height)?, state))))
+    }
+
     fn states(&self, near: Height) -> Result<Vec<&'a MemoryStateStore>, Infallible> {
         Ok(self.states.map_or_else(Vec::new, |range| self.chain.states.near(near, range)))
     }
@@ -491,5 +496,5 @@ impl<'a> ChainReader for ChainView<'a> {
 /// # Errors
 /// Where they don't form a set.
 pub fn signing_epoch(spec: &ChainSpec, epoch: Epoch) -> Result<SigningEpoch, SpecError> {
-    Ok(Roster::new(spec.seed, spec.validators).epoch(epoch, spec.epoch_range(epoch))?)
+    Ok(Roster::of(spec).epoch(epoch, spec.epoch_range(epoch))?)
 }

@@ -7,22 +7,37 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::chain::{Chain as _, SegmentClaim, SegmentEnd, SegmentRef, TipCheck};
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::state::{Prefix, StateAnswer, StateForm, StateItem};
+use hotstuff2_sync::state::{
+    MemoryStateStore, Prefix, Record, StateAnswer, StateForm, StateItem, StateReader, key_hash,
+};
 use hotstuff2_sync::verify::{Outcome, Task};
 use hotstuff2_sync::wire::{Answer, BodyFrame, Request};
 
 use super::input::Input;
 use crate::chain::{ChainSpec, TestChain};
 
-/// A small chain with all that can be asked for: two epochs, and a state.
+/// A small chain with all that can be asked for: two epochs and their ends, and a state.
 pub(super) static CHAIN: LazyLock<TestChain> = LazyLock::new(|| {
-    let spec = ChainSpec { blocks: 12, epochs: 2, snapshot_interval: 5, ..ChainSpec::default() };
+    let spec = ChainSpec { blocks: 12, epochs: 2, ends_epoch: true, snapshot_interval: 5, ..ChainSpec::default() };
     TestChain::with_ledger(spec, 20, 100).expect("a chain")
 });
 
 /// Tasks with their honest answers.
 static TASKS: LazyLock<Vec<(Task, Bytes)>> = LazyLock::new(tasks);
 static NATIVE: LazyLock<NativeChain> = LazyLock::new(|| CHAIN.chain());
+
+/// A key that the state has.
+static KEY: LazyLock<Bytes> = LazyLock::new(|| {
+    let records = CHAIN.state(Height::new(5)).into_iter().flat_map(MemoryStateStore::records);
+    let key = records.last().and_then(|(_, record)| Some(Record::decode(record.clone()).ok()?.key().to_vec()));
+    key.expect("a record").into()
+});
+
+/// The value that it has after the block at `height`.
+fn value_at(height: Height) -> Option<Bytes> {
+    let record = StateReader::record(CHAIN.state(height)?, &key_hash(&KEY)).ok()??;
+    Some(Record::decode(record).ok()?.into_value())
+}
 
 /// How many tasks there are.
 pub(super) fn count() -> usize {
@@ -82,6 +97,18 @@ fn tasks() -> Vec<(Task, Bytes)> {
         ),
         state(StateForm::Leaves),
         state(StateForm::Tree { depth: 4 }),
+        (
+            Task::Skip { from: epoch(0), to: Epoch::new(1), bytes: none() },
+            data(&Request::Handovers { from: Epoch::ZERO, max: 2 }),
+        ),
+        (
+            Task::Read { epoch: epoch(1), key: KEY.clone(), bytes: none() },
+            data(&Request::Read { key_hash: key_hash(&KEY) }),
+        ),
+        (
+            Task::Proof { root, key: KEY.clone(), bytes: none() },
+            data(&Request::Proof { height: base, root, key_hash: key_hash(&KEY) }),
+        ),
     ]
 }
 
@@ -93,7 +120,10 @@ fn with(task: &Task, new: Bytes) -> Task {
     | Task::Bodies { bytes, .. }
     | Task::Follow { bytes, .. }
     | Task::State { bytes, .. }
-    | Task::Base { bytes, .. } = &mut task
+    | Task::Base { bytes, .. }
+    | Task::Skip { bytes, .. }
+    | Task::Read { bytes, .. }
+    | Task::Proof { bytes, .. } = &mut task
     {
         *bytes = new;
     }
@@ -150,6 +180,21 @@ fn check(outcome: &Outcome) {
                 }
             }
         }
+        Outcome::Skip(None) => panic!("the sets change by a validator"),
+        Outcome::Skip(Some(found)) => {
+            let (epoch, link) = &**found;
+            assert_eq!(Some(epoch), CHAIN.epoch_ref(Epoch::new(1)).as_ref());
+            assert_eq!(
+                (link.boundary_id, &link.epoch),
+                (CHAIN.handovers()[1].boundary_id, &CHAIN.handovers()[1].epoch)
+            );
+        }
+        Outcome::Read { tip: TipCheck::OtherEpoch(_), .. } => {}
+        Outcome::Read { tip: TipCheck::Final(facts), value, .. } => {
+            assert_eq!(CHAIN.id(facts.height), Some(facts.id));
+            assert_eq!(*value, value_at(facts.height));
+        }
+        Outcome::Proof(value) => assert_eq!(*value, value_at(Height::new(5))),
         Outcome::Conflict(_) | Outcome::HandoverPart { .. } => panic!("nobody asked for that"),
     }
 }

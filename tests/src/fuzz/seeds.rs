@@ -16,7 +16,7 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
                 .collect()
         }
         "respond" => {
-            let mut seeds: Vec<Vec<u8>> = (0..8).map(|kind| vec![1, 3, 5, 0, 1, kind, 1, 0, 13, 0]).collect();
+            let mut seeds: Vec<Vec<u8>> = (0..9).map(|kind| vec![1, 3, 5, 0, 1, kind, 1, 0, 13, 0]).collect();
             seeds.push([&[0], Request::Tip.encode().as_slice()].concat());
             seeds
         }

@@ -40,7 +40,7 @@ fn made(input: &mut Input<'_>) -> Request {
     let range = HeightRange::new(one.min(other), one.max(other)).unwrap_or(HeightRange::single(one));
     let max_bytes = if input.byte() == 0 { u32::MAX } else { input.number() as u32 };
     let flag = input.byte();
-    match input.byte() % 8 {
+    match input.byte() % 9 {
         0 => Request::Status,
         1 => Request::Handovers { from: Epoch::new(one.get()), max: max_bytes },
         2 => Request::Tip,
@@ -52,6 +52,7 @@ fn made(input: &mut Input<'_>) -> Request {
             let form = if flag & 1 == 1 { StateForm::Leaves } else { StateForm::Tree { depth: 1 + flag % 10 } };
             Request::State { height: one, form, items: vec![StateItem { prefix: Prefix::ROOT, hash: root }], max_bytes }
         }
+        7 => Request::Read { key_hash: Hash::from_bytes([flag; 32]) },
         _ => {
             let root = CHAIN.header(one).map_or(Hash::ZERO, |header| header.state_root);
             Request::Proof { height: one, root, key_hash: Hash::from_bytes([flag; 32]) }

@@ -25,7 +25,7 @@ impl Committee {
     /// Where there is no such chain.
     pub fn new(spec: ChainSpec) -> Result<Self, SpecError> {
         spec.check()?;
-        let roster = Roster::new(spec.seed, spec.validators);
+        let roster = Roster::of(&spec);
         let mut epochs = (0..spec.epochs)
             .map(|number| roster.epoch(Epoch::new(number), spec.epoch_range(Epoch::new(number))))
             .collect::<Result<Vec<_>, ValidatorSetError>>()?;

@@ -396,6 +396,10 @@ impl ChainReader for Shelf {
         Ok(out.len() > start)
     }
 
+    fn newest_state(&self) -> Result<Option<(Bytes, MemoryStateStore)>, Infallible> {
+        Ok(None)
+    }
+
     fn states(&self, _: Height) -> Result<Vec<MemoryStateStore>, Infallible> {
         Ok(Vec::new())
     }

@@ -75,7 +75,7 @@ pub struct AnchorFacts {
 }
 
 /// Why an anchor is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AnchorError {
     /// The checkpoint breaks a rule, or its epoch isn't the one that it names.
     #[error("the checkpoint does not fit the genesis document or its own epoch ({0}): get it again from its source")]
@@ -140,7 +140,16 @@ impl TrustAnchor {
 /// Checks that a block that this node trusts is young enough at `now`, by the host's clock, to prove others from: an
 /// anchor, or the head of a store that was left alone for a while. Any age will do on a chain without a trusting period.
 pub fn check_age(genesis: &Genesis, anchor: UnixMillis, now: UnixMillis) -> Result<(), AnchorError> {
-    let Some(trusting_period_ms) = genesis.document().trusting_period_ms else { return Ok(()) };
+    check_age_within(genesis.document().trusting_period_ms, anchor, now)
+}
+
+/// The same by a trusting period in milliseconds; any age will do where there is none.
+pub fn check_age_within(
+    trusting_period_ms: Option<u64>,
+    anchor: UnixMillis,
+    now: UnixMillis,
+) -> Result<(), AnchorError> {
+    let Some(trusting_period_ms) = trusting_period_ms else { return Ok(()) };
     let ahead_ms = anchor.get().saturating_sub(now.get());
     if ahead_ms > MAX_CLOCK_ERROR_MS {
         return Err(AnchorError::ClockBehind { ahead_ms });

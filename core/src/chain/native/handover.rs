@@ -66,7 +66,8 @@ impl Handover {
             return Err(Fault::BadEpoch);
         }
         let boundary_id = self.header.id();
-        Ok(HandoverFacts { boundary_id, epoch: next.epoch, range: next.range, bytes: self.next.into() })
+        let boundary_time = self.header.timestamp;
+        Ok(HandoverFacts { boundary_id, boundary_time, epoch: next.epoch, range: next.range, bytes: self.next.into() })
     }
 
     /// Checks that `epoch` ended with this header and that the set which it names comes next, and returns that epoch
@@ -84,6 +85,7 @@ impl Handover {
         }
         let facts = HandoverFacts {
             boundary_id: self.header.id(),
+            boundary_time: self.header.timestamp,
             epoch: next.epoch,
             range: next.range,
             bytes: self.next.clone().into(),

@@ -69,6 +69,7 @@ mod vote;
 pub use advert::{ADVERT_TAG, Advert, AdvertClaim, MAX_ADVERT_BYTES};
 pub use anchor::{
     AnchorError, AnchorFacts, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_CLOCK_ERROR_MS, TrustAnchor, check_age,
+    check_age_within,
 };
 pub use block::{Block, BlockHeader};
 pub use certificate::{CertificateError, QuorumCertificate};

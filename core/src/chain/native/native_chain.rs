@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::advert::Advert;
 use super::anchor::{AnchorFacts, AnchorPoint};
 use super::assemble::assemble;
+use super::codec::Version;
 use super::epoch::{ClaimedEpoch, EpochInfo};
 use super::evidence::ConflictEvidence;
 use super::genesis::Genesis;
@@ -12,10 +13,11 @@ use super::handover::Handover;
 use super::header::payload_hash;
 use super::rules::EpochContext;
 use super::segment::Segment;
+use super::skip::{Skip, SkipCheck};
 use super::tip::FinalizedHeader;
 use crate::chain::{
     AdvertFacts, CertifiedSuffix, Chain, CheckError, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
-    SegmentEnd, SegmentFacts, TipCheck,
+    SegmentEnd, SegmentFacts, SkipFacts, Skipped, TipCheck,
 };
 use crate::hash::Hash;
 use crate::ids::Height;
@@ -76,6 +78,24 @@ impl Chain for NativeChain {
             return Err(Fault::WrongAnchor.into());
         }
         Ok((next, facts))
+    }
+
+    fn verify_skip(
+        &self,
+        trusted: &EpochContext,
+        begins: &[u8],
+        ends: &[u8],
+    ) -> Result<Skipped<EpochContext>, CheckError> {
+        let epoch = Handover::decode(begins)?.next;
+        let Handover { header, proof, .. } = Handover::decode(ends)?;
+        let bytes = epoch.clone().into();
+        match (Skip { version: Version, header, proof, epoch }).verify(trusted)? {
+            SkipCheck::TooFar => Ok(Skipped::TooFar),
+            SkipCheck::Proven(last, own) => {
+                let facts = SkipFacts { epoch: own.epoch(), range: own.range(), bytes, last };
+                Ok(Skipped::To(*own, facts))
+            }
+        }
     }
 
     fn verify_tip(&self, epoch: &EpochContext, tip: &[u8]) -> Result<TipCheck, CheckError> {

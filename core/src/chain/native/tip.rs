@@ -52,6 +52,7 @@ impl FinalizedHeader {
             id: self.header.id(),
             epoch: self.header.epoch,
             timestamp: self.header.timestamp,
+            state_root: Some(self.header.state_root),
         }))
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{
     AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, Memo,
-    SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, TipCheck,
+    SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, Skipped, TipCheck,
 };
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};
@@ -74,6 +74,10 @@ impl Chain for ToyChain {
     }
 
     fn verify_handover(&self, _: &(), _: &[u8]) -> Result<((), HandoverFacts), CheckError> {
+        Err(Fault::Host(0).into())
+    }
+
+    fn verify_skip(&self, _: &(), _: &[u8], _: &[u8]) -> Result<Skipped<()>, CheckError> {
         Err(Fault::Host(0).into())
     }
 
@@ -211,6 +215,7 @@ impl Toy {
             ended: Epoch::new(number as u64),
             boundary: self.epochs[number].last(),
             boundary_id: self.point(self.epochs[number].last().get()).id,
+            boundary_time: UnixMillis::new(self.epochs[number].last().get()),
             epoch: self.epoch(number + 1),
             bytes: format!("handover {number}").into(),
         };

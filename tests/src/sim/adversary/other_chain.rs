@@ -60,7 +60,8 @@ impl Adversary for Minority {
     }
 
     fn bend(&mut self, ask: &mut Ask<'_>, answering: &mut Answering) {
-        if matches!(ask.request, Request::Status | Request::State { .. } | Request::Proof { .. }) {
+        if matches!(ask.request, Request::Status | Request::State { .. } | Request::Proof { .. } | Request::Read { .. })
+        {
             return;
         }
         let Some(fork) = self.0.test_chain() else { return };
