@@ -16,6 +16,7 @@ mod fence;
 pub mod genesis_file;
 pub mod heal;
 mod key_value;
+pub mod light;
 mod light_read;
 pub mod manager;
 pub mod monitor;
@@ -40,6 +41,7 @@ pub use driver::{StartError, StateSync, StateSyncError, SyncBuilder, SyncEnd, Sy
 pub use executor::Executor;
 pub use heal::{HealError, HealEvent, Healer};
 pub use key_value::{BlockState, KeyValueApplication};
+pub use light::LightNode;
 pub use light_read::{ReadError, read_state};
 pub use manager::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncStatus, TokioSyncManager};
 pub use monitor::{MetricsCollector, PeerFailureType, SyncErrorType, SyncPerformanceMonitor};
