@@ -6,8 +6,9 @@ use crate::args::{ConfigArgs, DemoArgs, GenArgs, InspectArgs, PeersArgs, RepairA
 use crate::attack::args::{BesiegeArgs, PartArgs};
 use crate::bench::args::{BenchArgs, CrowdArgs};
 use crate::error::CliError;
+use crate::light::LightArgs;
 use crate::snapshot_args::SnapshotCommand;
-use crate::{attack, bench, config, demo, generate, inspect, peers, repair, replay, serve, snapshot, sync};
+use crate::{attack, bench, config, demo, generate, inspect, light, peers, repair, replay, serve, snapshot, sync};
 
 /// Brings a node that is behind to where a HotStuff-2 network is, from peers that nobody trusts.
 #[derive(Debug, Parser)]
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     /// Measure how long each strategy takes, for states of several sizes and gaps of several lengths
     Bench(BenchArgs),
+    /// Prove the chain's tip, and read values of its state, without a store: from peers that nobody trusts
+    Light(LightArgs),
     /// Check a store and say what it holds
     Inspect(InspectArgs),
     /// Fetch again from peers what can't be read in a store of a node that is stopped
@@ -81,6 +84,7 @@ impl Command {
             Self::Peers(args) => peers::run(&args),
             Self::Config(args) => config::run(&args),
             Self::Inspect(args) => inspect::run(&args),
+            Self::Light(args) => light::run(&args),
             Self::Repair(args) => repair::run(&args),
             Self::Replay(args) => replay::run(&args),
             Self::Snapshot(command) => snapshot::run(&command),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use hotstuff2_sync::chain::native::AnchorError;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::light::{LightError, NewLightError};
 use hotstuff2_sync::trace::{Difference, TraceError};
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
 use hotstuff2_sync_tokio::discovery::BookError;
@@ -123,6 +124,18 @@ pub(crate) enum CliError {
     /// No snapshot file can be made.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// The light client can't be started.
+    #[error(transparent)]
+    Light(#[from] NewLightError),
+    /// The light client has no tip to show.
+    #[error("{0}; name more peers with --peer, or have fewer witnesses with --witnesses")]
+    NoLightTip(String),
+    /// The light client has no answer.
+    #[error(transparent)]
+    LightAnswer(#[from] LightError),
+    /// The file is no checkpoint.
+    #[error("{path} is no checkpoint; name a file that `light checkpoint` wrote", path = .0.display())]
+    NoCheckpoint(PathBuf),
     /// The snapshot file can't be read or believed.
     #[error(transparent)]
     SnapshotFile(#[from] SnapshotFileError),

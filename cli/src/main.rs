@@ -17,6 +17,7 @@ mod demo;
 mod error;
 mod generate;
 mod inspect;
+mod light;
 mod node;
 mod peers;
 mod repair;

@@ -6,6 +6,7 @@ mod demo;
 mod folders;
 mod full_disk;
 mod kill_nine;
+mod light;
 mod metrics;
 mod passed_on;
 mod peers;

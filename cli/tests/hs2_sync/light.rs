@@ -1,0 +1,41 @@
+//! The light client as a command.
+
+use crate::common::{World, complaint, report};
+
+#[test]
+fn a_light_client_reads_a_balance_from_nodes_that_it_does_not_trust() {
+    let world = World::new(&["--blocks", "300", "--app", "ledger", "--snapshot-interval", "100"]);
+    let servers = [world.server("one"), world.server("two")];
+    let genesis = world.genesis();
+    let light = |more: &[&str]| {
+        let own = ["light", "--genesis", &genesis, "--peer", &servers[0].peer, "--peer", &servers[1].peer];
+        // Both are on this machine, and so of one group.
+        let arguments = [&own[..], &["--witnesses", "0"], more].concat();
+        arguments.iter().map(|&text| text.to_owned()).collect::<Vec<String>>()
+    };
+    let run = |more: &[&str]| {
+        let mut arguments = light(more);
+        // Options of the command come before what it is to do.
+        let place = arguments.iter().position(|text| text == "--witnesses").unwrap();
+        arguments.splice(place..place, ["--json".to_owned(), "-".to_owned()]);
+        let output = crate::common::hs2_sync(&crate::common::strs(&arguments)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let tip = run(&[]);
+    let head = report(&["inspect", "--dir", &world.text("chain")])["head"].clone();
+    assert_eq!(tip["tip"], head);
+
+    let account = run(&["get", "0x6100000005"]);
+    assert_eq!(account["read"]["value"].as_str().map(str::len), Some(16), "{account}");
+    let snapshot = run(&["get", "0x6100000005", "--at", "snapshot"]);
+    assert_eq!(snapshot["read"]["block"]["height"], 300);
+    assert_eq!(snapshot["read"]["value"], account["read"]["value"]);
+    assert_eq!(run(&["get", "nobody"])["read"]["value"], serde_json::Value::Null);
+
+    let file = world.text("tip.checkpoint");
+    run(&["checkpoint", "--out", &file]);
+    assert_eq!(run(&["--checkpoint", &file])["tip"], head);
+    let wrong = complaint(&crate::common::strs(&light(&["--checkpoint", &genesis])));
+    assert!(wrong.contains("is no checkpoint"), "{wrong}");
+}
