@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use hotstuff2_sync::chain::native::{EpochContext, Genesis, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::serve::Admission;
+use hotstuff2_sync::session::Session;
 
 use crate::failure::Failure;
 use crate::status::Status;
@@ -20,6 +21,7 @@ pub(crate) enum Kind {
     Epoch,
     Chain,
     Admission,
+    Session,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Epoch => "epoch",
             Self::Chain => "chain",
             Self::Admission => "admission",
+            Self::Session => "session",
         }
     }
 }
@@ -78,4 +81,11 @@ pub(crate) type Admissions = Exclusive<Admission>;
 
 impl Object for Admissions {
     const KIND: Kind = Kind::Admission;
+}
+
+/// One end of a session.
+pub(crate) type Sessions = Exclusive<Session>;
+
+impl Object for Sessions {
+    const KIND: Kind = Kind::Session;
 }

@@ -59,6 +59,7 @@ statuses! {
     14 HostFailed "HOST_FAILED" "a function of the host's table failed, or gave back what it must not"
     15 TooMany "TOO_MANY" "there are too many objects or bytes"
     16 Refused "REFUSED" "the parts don't fit together"
+    17 SessionOver "SESSION_OVER" "the session is over: write what is left, then close the connection"
 }
 
 impl Status {

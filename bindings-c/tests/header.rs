@@ -9,8 +9,18 @@ use common::{header, include, package, prototypes};
 use hs2sync::Status;
 
 /// The files with functions, in the order of the manual.
-const EXPORTS: [&str; 9] =
-    ["basics", "buffers", "configs", "genesis", "epochs", "headers", "certificates", "respond", "admission"];
+const EXPORTS: [&str; 10] = [
+    "basics",
+    "buffers",
+    "configs",
+    "genesis",
+    "epochs",
+    "headers",
+    "certificates",
+    "respond",
+    "admission",
+    "sessions",
+];
 
 const INTRODUCTION: &str = "\
 /*

@@ -93,6 +93,8 @@ one_honest_of_twenty_shows_the_tip_and_nobody_else_anything an_eclipse_by_one_gr
 a_value_of_long_ago_is_not_one_of_now a_false_value_costs_its_giver_a_ban
 in_any_world_the_light_client_tells_the_truth
 connections_that_cost_too_much_count_as_handshakes_of_their_network a_node_ends_in_time_whatever_peers_throw_at_it
+a_released_handle_never_leads_to_the_next_object a_panic_becomes_a_status_and_poisons_the_object
+misuse_is_a_status_and_never_undefined misuse_loses_no_byte_and_reads_none_that_is_not_there
 ";
 
 fn root() -> PathBuf {
@@ -114,7 +116,7 @@ fn tests() -> BTreeMap<String, Vec<String>> {
         }
     }
     let mut found = BTreeMap::new();
-    for member in ["cli", "core", "runtime-tokio", "tests"] {
+    for member in ["bindings-c", "cli", "core", "runtime-tokio", "tests"] {
         visit(&root().join(member), &root(), &mut found);
     }
     found

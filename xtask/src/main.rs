@@ -5,10 +5,12 @@
 //! Standard library only, so that the first line of output comes seconds after a fresh clone.
 
 mod bare_metal;
+mod c;
 mod command;
 mod fuzz;
 #[cfg(test)]
 mod guards;
+mod install;
 mod mutants;
 mod mutated;
 mod no_std;
@@ -38,6 +40,9 @@ fn main() -> ExitCode {
             finish(Workspace::find().and_then(|workspace| simulate::run(&workspace, name, &options)))
         }
         Ok(Request::Fuzz(plan)) => finish(Workspace::find().and_then(|workspace| fuzz::run(&workspace, &plan))),
+        Ok(Request::Install(prefix)) => {
+            finish(Workspace::find().and_then(|workspace| install::run(&workspace, &prefix)))
+        }
         Ok(Request::Mutants(plan)) => finish(Workspace::find().and_then(|workspace| mutants::run(&workspace, &plan))),
         Ok(Request::Wan(arguments)) => finish(Workspace::find().and_then(|workspace| wan::run(&workspace, &arguments))),
         Err(message) => {
@@ -65,6 +70,8 @@ enum Request {
     Simulate(&'static str, Vec<String>),
     Fuzz(fuzz::Plan),
     Mutants(mutants::Plan),
+    /// Below which folder.
+    Install(std::path::PathBuf),
     /// With what goes on to the program.
     Wan(Vec<String>),
 }
@@ -76,6 +83,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         Some("test") => {}
         Some("fuzz") => return fuzz::parse(words).map(Request::Fuzz),
         Some("mutants") => return mutants::parse(&workspace::root()?, words).map(Request::Mutants),
+        Some("install") => return install::parse(words).map(Request::Install),
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => {
             let Some(name) = simulate::COMMANDS.into_iter().find(|name| *name == other) else {
@@ -125,7 +133,9 @@ fn help() -> String {
          \x20      cargo xtask trace [--seed S]\n\n\
          Prints the known traces anew, or the one of any world.\n\n\
          \x20      cargo xtask scale [--only ROW]\n\n\
-         Measures how a sync grows with the gap, the epochs and the peers.\n",
+         Measures how a sync grows with the gap, the epochs and the peers.\n\n\
+         \x20      cargo xtask install --prefix DIR\n\n\
+         Builds libhs2sync for C and installs it: headers, libraries, pkg-config, CMake.\n",
     );
     text
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::tools::Component;
 use crate::workspace::Workspace;
-use crate::{bare_metal, command, fuzz, no_std, packages, wan};
+use crate::{bare_metal, c, command, fuzz, no_std, packages, wan};
 
 /// One step; `ALL` is the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(crate) enum Step {
     Clippy,
     Doc,
     Test,
+    C,
     Package,
     NoStd,
     BareMetal,
@@ -23,12 +24,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Format,
         Self::Guards,
         Self::Clippy,
         Self::Doc,
         Self::Test,
+        Self::C,
         Self::Package,
         Self::NoStd,
         Self::BareMetal,
@@ -43,6 +45,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Doc => "doc",
             Self::Test => "test",
+            Self::C => "c",
             Self::Package => "package",
             Self::NoStd => "no-std",
             Self::BareMetal => "bare-metal",
@@ -58,6 +61,7 @@ impl Step {
             Self::Clippy => "no warning from clippy, on all targets with all features",
             Self::Doc => "the documentation builds without a warning",
             Self::Test => "unit, integration and documentation tests of the workspace",
+            Self::C => "the C interface, with gcc, clang, sanitizers and valgrind",
             Self::Package => "the packages that are published, each built from its archive",
             Self::NoStd => "the core against a sysroot that has no `std`",
             Self::BareMetal => "the core built for a Cortex-M4F, which has no operating system",
@@ -98,16 +102,19 @@ impl Step {
                     .env("RUSTDOCFLAGS", "-D warnings"),
             ),
             // Without `--all-targets`, which would leave the documentation tests out. The tests of
-            // xtask are the step `guards`.
+            // xtask are the step `guards`, those of the C interface the step `c`.
             Self::Test => command::run(workspace.cargo().args([
                 "test",
                 "--workspace",
                 "--exclude",
                 "xtask",
+                "--exclude",
+                "hotstuff2-sync-c",
                 "--all-features",
                 "--no-fail-fast",
             ])),
             Self::Package => packages::check(workspace),
+            Self::C => c::check(workspace),
             Self::Wan => wan::check(workspace),
             Self::NoStd => no_std::check(workspace),
             Self::BareMetal => bare_metal::build(workspace),

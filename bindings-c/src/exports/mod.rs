@@ -10,6 +10,7 @@ mod epochs;
 mod genesis;
 mod headers;
 mod respond;
+mod sessions;
 
 pub use admission::*;
 pub use basics::*;
@@ -20,6 +21,7 @@ pub use epochs::*;
 pub use genesis::*;
 pub use headers::*;
 pub use respond::*;
+pub use sessions::*;
 
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::PeerId;

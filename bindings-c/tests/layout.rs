@@ -1,0 +1,73 @@
+//! Plain values have the same size and places in Rust and in C.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::mem::{offset_of, size_of};
+
+use common::{compile, compilers, header};
+use hs2sync::*;
+
+macro_rules! layouts {
+    ($($name:ident { $($field:ident)+ })+) => {
+        /// Name, size, and fields with their places.
+        fn layouts() -> Vec<(&'static str, usize, Vec<(&'static str, usize)>)> {
+            vec![$((
+                stringify!($name),
+                size_of::<$name>(),
+                vec![$((stringify!($field), offset_of!($name, $field))),+],
+            )),+]
+        }
+    };
+}
+
+layouts! {
+    hs2_slice { data len }
+    hs2_id { bytes }
+    hs2_validator { key power }
+    hs2_signature { key bytes }
+    hs2_genesis_info {
+        chain_id block_id state_root timestamp_ms last_height trusting_period_ms snapshot_interval
+    }
+    hs2_proposal { view timestamp_ms payload state_root next_epoch proposer }
+    hs2_header_info {
+        id chain_id parent payload_hash state_root epoch_hash height view justify_view epoch timestamp_ms payload_len
+        proposer ends_epoch
+    }
+    hs2_tip { height id epoch timestamp_ms }
+    hs2_turn { kind retry_after_ms ticket deadline_us }
+    hs2_peer_status { earliest tip epoch }
+    hs2_stored_segment { first last epoch certified segment audit }
+    hs2_reader { context status handover tip segment payload }
+    hs2_session_event { kind id code role object peer chain_id }
+}
+
+#[test]
+fn plain_values_have_the_same_layout_in_c() {
+    let mut text = String::from("#include \"hs2sync.h\"\n#define SAME(name, yes) typedef char name[(yes) ? 1 : -1]\n");
+    for (name, size, fields) in layouts() {
+        let _ = writeln!(text, "SAME(size_{name}, sizeof({name}) == {size});");
+        for (field, place) in fields {
+            let _ = writeln!(text, "SAME(at_{name}_{field}, offsetof({name}, {field}) == {place});");
+        }
+    }
+    text.push_str("int main(void) { return hs2_abi() == HS2_ABI ? 0 : 1; }\n");
+    let folder = tempfile::tempdir().unwrap();
+    for (cpp, file) in [(false, "layout.c"), (true, "layout.cpp")] {
+        let source = folder.path().join(file);
+        std::fs::write(&source, &text).unwrap();
+        for compiler in compilers(cpp) {
+            let program = folder.path().join("layout");
+            compile(&compiler, &source, &program, &[]);
+            common::run(&mut std::process::Command::new(&program));
+        }
+    }
+}
+
+#[test]
+fn every_struct_of_the_header_is_compared() {
+    let header = header();
+    let named = header.lines().filter_map(|line| line.strip_prefix("typedef struct ")?.strip_suffix(" {"));
+    let missing: Vec<&str> = named.filter(|name| layouts().iter().all(|(known, ..)| known != name)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not compared: name them and all of their fields in `layouts!`");
+}
