@@ -62,6 +62,127 @@
 #define HS2_TOO_MANY 15
 /** The parts don't fit together. */
 #define HS2_REFUSED 16
+/** The session is over: write what is left, then close the connection. */
+#define HS2_SESSION_OVER 17
+
+/* What the machine says: numbers never change their meaning; hs2_code_name has the names. */
+#define HS2_OUTPUT_REQUEST 0x0101u
+#define HS2_OUTPUT_CANCEL_REQUEST 0x0102u
+#define HS2_OUTPUT_VERIFY 0x0103u
+#define HS2_OUTPUT_CANCEL_JOB 0x0104u
+#define HS2_OUTPUT_CALL 0x0105u
+#define HS2_OUTPUT_PENALIZE 0x0106u
+#define HS2_OUTPUT_EVENT 0x0107u
+#define HS2_OUTPUT_WAIT 0x0108u
+#define HS2_HOST_WORK_APPLY 0x0201u
+#define HS2_HOST_WORK_REPLAY 0x0202u
+#define HS2_HOST_WORK_STORE_HANDOVERS 0x0203u
+#define HS2_HOST_WORK_SURVEY 0x0204u
+#define HS2_HOST_WORK_STAGE 0x0205u
+#define HS2_HOST_WORK_ACTIVATE 0x0206u
+#define HS2_HOST_WORK_ADD_HISTORY 0x0207u
+#define HS2_HOST_REPLY_APPLIED 0x0301u
+#define HS2_HOST_REPLY_HANDOVERS_STORED 0x0302u
+#define HS2_HOST_REPLY_SURVEYED 0x0303u
+#define HS2_HOST_REPLY_STAGED 0x0304u
+#define HS2_HOST_REPLY_ACTIVATED 0x0305u
+#define HS2_HOST_REPLY_ROOT_MISMATCH 0x0306u
+#define HS2_HOST_REPLY_HISTORY_ADDED 0x0307u
+#define HS2_HOST_ERROR_TRANSIENT 0x0401u
+#define HS2_HOST_ERROR_PERMANENT 0x0402u
+#define HS2_HOST_ERROR_STATE_MISMATCH 0x0403u
+#define HS2_HOST_ERROR_NO_SPACE 0x0404u
+#define HS2_HOLDING_HELD 0x0501u
+#define HS2_HOLDING_DIFFERS 0x0502u
+#define HS2_HOLDING_ABSENT 0x0503u
+#define HS2_PEER_EVENT_CONNECTED 0x0601u
+#define HS2_PEER_EVENT_DISCONNECTED 0x0602u
+#define HS2_PEER_EVENT_EXCLUDED 0x0603u
+#define HS2_PEER_EVENT_PARDONED 0x0604u
+#define HS2_REQUEST_FAILURE_OVERSIZE 0x0701u
+#define HS2_REQUEST_FAILURE_BROKEN 0x0702u
+#define HS2_PENALTY_BAN 0x0801u
+#define HS2_PENALTY_EXCLUDE 0x0802u
+#define HS2_PENALTY_LIFT 0x0803u
+#define HS2_BLACKLIST_REASON_PROVEN 0x0901u
+#define HS2_BLACKLIST_REASON_UNRELIABLE 0x0902u
+#define HS2_BLACKLIST_REASON_BY_HAND 0x0903u
+#define HS2_PEER_HEALTH_UNKNOWN 0x0a01u
+#define HS2_PEER_HEALTH_DISCONNECTED 0x0a02u
+#define HS2_PEER_HEALTH_HEALTHY 0x0a03u
+#define HS2_PEER_HEALTH_STANDING_BY 0x0a04u
+#define HS2_PEER_HEALTH_SUSPECTED 0x0a05u
+#define HS2_PEER_HEALTH_BUSY 0x0a06u
+#define HS2_PEER_HEALTH_BANNED 0x0a07u
+#define HS2_PEER_HEALTH_UNSUPPORTED 0x0a08u
+#define HS2_EVENT_TARGET 0x0b01u
+#define HS2_EVENT_STRATEGY 0x0b02u
+#define HS2_EVENT_STATE_TARGET 0x0b03u
+#define HS2_EVENT_STATE_LOST 0x0b04u
+#define HS2_EVENT_STATE_MISMATCH 0x0b05u
+#define HS2_EVENT_STATE_ACTIVE 0x0b06u
+#define HS2_EVENT_HISTORY_COMPLETE 0x0b07u
+#define HS2_EVENT_REACHED 0x0b08u
+#define HS2_EVENT_STALLED 0x0b09u
+#define HS2_EVENT_RESUMED 0x0b0au
+#define HS2_EVENT_BANNED 0x0b0bu
+#define HS2_EVENT_SUSPECT_SELF 0x0b0cu
+#define HS2_EVENT_HALTED 0x0b0du
+#define HS2_HALT_REASON_CONFLICTING_FINALITY 0x0c01u
+#define HS2_HALT_REASON_APPLY 0x0c02u
+#define HS2_HALT_REASON_STATE_ROOT 0x0c03u
+#define HS2_HALT_REASON_STORE 0x0c04u
+#define HS2_STALL_REASON_NO_PEERS 0x0d01u
+#define HS2_STALL_REASON_NO_TARGET 0x0d02u
+#define HS2_STALL_REASON_HANDOVER_MISSING 0x0d03u
+#define HS2_STALL_REASON_BLOCKS_MISSING 0x0d04u
+#define HS2_STALL_REASON_HISTORY_MISSING 0x0d05u
+#define HS2_STALL_REASON_NO_SNAPSHOT 0x0d06u
+#define HS2_STALL_REASON_STATE_MISSING 0x0d07u
+#define HS2_STALL_REASON_PEERS_SLOW 0x0d08u
+#define HS2_STALL_REASON_VERIFY_LATE 0x0d09u
+#define HS2_STALL_REASON_HOST_LATE 0x0d0au
+#define HS2_STALL_REASON_HOST_BUSY 0x0d0bu
+#define HS2_STALL_REASON_DISK_FULL 0x0d0cu
+#define HS2_STALL_REASON_VERIFYING 0x0d0du
+#define HS2_STALL_REASON_VERIFY_FAILS 0x0d0eu
+#define HS2_STALL_STEP_AWAIT_PEER 0x0e01u
+#define HS2_STALL_STEP_ASK_PEERS 0x0e02u
+#define HS2_STALL_STEP_ASK_OTHERS 0x0e03u
+#define HS2_STALL_STEP_VERIFY_AGAIN 0x0e04u
+#define HS2_STALL_STEP_CALL_AGAIN 0x0e05u
+#define HS2_BOTTLENECK_NETWORK 0x0f01u
+#define HS2_BOTTLENECK_VERIFY 0x0f02u
+#define HS2_BOTTLENECK_APPLY 0x0f03u
+#define HS2_BOTTLENECK_PEERS 0x0f04u
+#define HS2_SYNC_STRATEGY_TYPE_AUTO 0x1001u
+#define HS2_SYNC_STRATEGY_TYPE_PARALLEL 0x1002u
+#define HS2_SYNC_STRATEGY_TYPE_INCREMENTAL 0x1003u
+#define HS2_SYNC_STRATEGY_TYPE_FAST 0x1004u
+#define HS2_FAULT_MALFORMED 0x1101u
+#define HS2_FAULT_NON_CANONICAL 0x1102u
+#define HS2_FAULT_OVERSIZE 0x1103u
+#define HS2_FAULT_WRONG_RANGE 0x1104u
+#define HS2_FAULT_WRONG_CHAIN 0x1105u
+#define HS2_FAULT_BROKEN_LINK 0x1106u
+#define HS2_FAULT_WRONG_ANCHOR 0x1107u
+#define HS2_FAULT_WRONG_PARENT 0x1108u
+#define HS2_FAULT_BAD_CERTIFICATE 0x1109u
+#define HS2_FAULT_NOT_FINAL 0x110au
+#define HS2_FAULT_BAD_EPOCH 0x110bu
+#define HS2_FAULT_BAD_VALIDATOR_SET 0x110cu
+#define HS2_FAULT_BAD_PAYLOAD 0x110du
+#define HS2_FAULT_BAD_FRAME 0x110eu
+#define HS2_FAULT_WRONG_STATE 0x110fu
+#define HS2_FAULT_NO_CONFLICT 0x1110u
+#define HS2_FAULT_HOST 0x1111u
+#define HS2_CHECK_ERROR_FALSE 0x1401u
+#define HS2_CHECK_ERROR_UNABLE 0x1402u
+#define HS2_NEW_MACHINE_ERROR_CONFIG 0x1201u
+#define HS2_NEW_MACHINE_ERROR_EPOCHS 0x1202u
+#define HS2_NEW_MACHINE_ERROR_NO_STAGING 0x1203u
+#define HS2_NEW_MACHINE_ERROR_APPLICATION_AHEAD 0x1204u
+#define HS2_CONFIG_ERROR_CONFIG 0x1301u
 
 
 /**
@@ -120,21 +241,134 @@
 #define HS2_ABI 1
 
 /**
+ * A side of a session that asks, and answers if it serves.
+ */
+#define HS2_ROLE_NODE 1
+
+/**
+ * A side of a session that asks and never answers.
+ */
+#define HS2_ROLE_PAGE 2
+
+/**
+ * No event.
+ */
+#define HS2_SESSION_NONE 0
+
+/**
+ * The peer has proven its key. From now on questions may be put.
+ */
+#define HS2_SESSION_OPEN 1
+
+/**
+ * The peer asks: `hs2_session_answer` or `hs2_session_give_up` must follow.
+ */
+#define HS2_SESSION_ASKED 2
+
+/**
+ * The peer has no more use for an answer.
+ */
+#define HS2_SESSION_CANCELLED 3
+
+/**
+ * The last byte of an answer of this side was handed out to be written.
+ */
+#define HS2_SESSION_SENT 4
+
+/**
+ * An answer of the peer is whole.
+ */
+#define HS2_SESSION_ANSWER 5
+
+/**
+ * The peer sent more than it was asked for, which is its fault.
+ */
+#define HS2_SESSION_OVERSIZE 6
+
+/**
+ * The peer gave up on a question.
+ */
+#define HS2_SESSION_RESET 7
+
+/**
+ * The asker no longer wants the answer.
+ */
+#define HS2_STREAM_CANCELLED 1
+
+/**
+ * The request or answer is longer than allowed.
+ */
+#define HS2_STREAM_OVERSIZE 2
+
+/**
+ * The node does not serve.
+ */
+#define HS2_STREAM_NOT_SERVING 3
+
+/**
+ * The other side was too slow.
+ */
+#define HS2_STREAM_TOO_SLOW 4
+
+/**
+ * Something failed that is not the other side's fault.
+ */
+#define HS2_STREAM_FAILED 5
+
+/**
+ * A segment ends where asked, and proves its last block final.
+ */
+#define HS2_END_CERTIFIED 1
+
+/**
+ * A segment ends at or below the height asked for, and proves its last block final.
+ */
+#define HS2_END_CERTIFIED_UP_TO 2
+
+/**
+ * A segment ends with a block that was proven before.
+ */
+#define HS2_END_ANCHORED 3
+
+/**
+ * Cast no vote any more and make no proposal.
+ */
+#define HS2_GATE_PAUSE 1
+
+/**
+ * Take part.
+ */
+#define HS2_GATE_RESUME 2
+
+/**
+ * Ask every validator that can be reached for its word.
+ */
+#define HS2_GATE_ASK 3
+
+/**
+ * Nothing now.
+ */
+#define HS2_GATE_WAIT 4
+
+/**
+ * This key has never voted on this chain.
+ */
+#define HS2_VOTES_NEVER 1
+
+/**
+ * The highest view that it voted in or gave up on is known.
+ */
+#define HS2_VOTES_LAST 2
+
+/**
+ * The record of votes is gone, damaged or from a backup.
+ */
+#define HS2_VOTES_LOST 3
+
+/**
  * What every function returns: 0 where it did what it says, else why it did nothing.
  */
 typedef int32_t hs2_status;
-
-/**
- * A handle to an object of the library; 0 is none. The kinds below are all of this type: a handle of the wrong kind, or
- * one that was released, is a status and never undefined behaviour. Each handle that a function gives out has one
- * reference, which the host gives back with `hs2_release`; handing a handle to a function takes nothing away.
- */
-typedef uint64_t hs2_handle;
-
-/**
- * Bytes: memory to be filled, then final and shared.
- */
-typedef hs2_handle hs2_buffer;
 
 /**
  * Bytes that belong to somebody else. Each function says for how long they are there. `data` may be null where `len` is 0.
@@ -149,6 +383,18 @@ typedef struct hs2_slice {
    */
   size_t len;
 } hs2_slice;
+
+/**
+ * A handle to an object of the library; 0 is none. The kinds below are all of this type: a handle of the wrong kind, or
+ * one that was released, is a status and never undefined behaviour. Each handle that a function gives out has one
+ * reference, which the host gives back with `hs2_release`; handing a handle to a function takes nothing away.
+ */
+typedef uint64_t hs2_handle;
+
+/**
+ * Bytes: memory to be filled, then final and shared.
+ */
+typedef hs2_handle hs2_buffer;
 
 /**
  * Settings of a machine.
@@ -224,9 +470,640 @@ typedef struct hs2_genesis_info {
 typedef hs2_handle hs2_chain;
 
 /**
+ * Where a host stands when its machine is made.
+ */
+typedef hs2_handle hs2_start;
+
+/**
+ * A proven handover, as a host stores it and gives it back at the next start.
+ */
+typedef struct hs2_link {
+  /**
+   * The epoch that ended.
+   */
+  uint64_t ended;
+  /**
+   * Its last height.
+   */
+  uint64_t boundary;
+  /**
+   * The block there.
+   */
+  struct hs2_id boundary_id;
+  /**
+   * The epoch that begins.
+   */
+  uint64_t epoch;
+  /**
+   * Its first height.
+   */
+  uint64_t first;
+  /**
+   * Its last height.
+   */
+  uint64_t last;
+  /**
+   * That epoch, as the chain encodes it.
+   */
+  struct hs2_slice encoded_epoch;
+  /**
+   * The handover as it came, to store and serve.
+   */
+  struct hs2_slice handover;
+} hs2_link;
+
+/**
+ * A machine: the synchronization of one node.
+ */
+typedef hs2_handle hs2_machine;
+
+/**
+ * What a verification came to. Immutable.
+ */
+typedef hs2_handle hs2_verdict;
+
+/**
+ * The next thing to do. Which fields mean something depends on `kind`; the others are 0.
+ */
+typedef struct hs2_output {
+  /**
+   * `HS2_OUTPUT_…`.
+   */
+  uint32_t kind;
+  /**
+   * `HS2_OUTPUT_CALL`: `HS2_HOST_WORK_…`. `HS2_OUTPUT_PENALIZE`: `HS2_PENALTY_…`. `HS2_OUTPUT_EVENT`: `HS2_EVENT_…`.
+   */
+  uint32_t code;
+  /**
+   * Why: the fault of a ban (`HS2_FAULT_…`) or the reason of an exclusion (`HS2_BLACKLIST_REASON_…`); of an event its
+   * fault, its strategy, its stall's reason or its halt's reason.
+   */
+  uint32_t detail;
+  /**
+   * Of no meaning.
+   */
+  uint32_t reserved;
+  /**
+   * Of a request, a job or a call, as the answer must name it.
+   */
+  uint64_t id;
+  /**
+   * One reference to what there is to do: `HS2_OUTPUT_REQUEST`, an `hs2_buffer` with the bytes to send;
+   * `HS2_OUTPUT_VERIFY`, an `hs2_job`; `HS2_OUTPUT_CALL`, an `hs2_call`; `HS2_OUTPUT_EVENT`, an `hs2_buffer` with
+   * words for people. Else 0.
+   */
+  hs2_handle object;
+  /**
+   * Whom to ask, or who is penalized, or whom an event is about.
+   */
+  struct hs2_id peer;
+  /**
+   * `HS2_OUTPUT_REQUEST`: bytes of an answer after which to stop reading and say `HS2_REQUEST_FAILURE_OVERSIZE`.
+   */
+  uint64_t max_response_bytes;
+  /**
+   * `HS2_OUTPUT_WAIT`: when to say that time has passed, `HS2_NEVER` for never. `HS2_OUTPUT_PENALIZE`: when the peer
+   * may come back. In microseconds of the host's clock.
+   */
+  uint64_t deadline_us;
+  /**
+   * The height that an event is about; of a job, from which on blocks wait for it: the lowest are to be run first.
+   */
+  uint64_t height;
+} hs2_output;
+
+/**
+ * How far a synchronization is.
+ */
+typedef struct hs2_progress {
+  /**
+   * Height at the start.
+   */
+  uint64_t start;
+  /**
+   * Height that is stored and executed.
+   */
+  uint64_t current;
+  /**
+   * Highest proven height; the current one where nothing is proven above it.
+   */
+  uint64_t target;
+  /**
+   * Highest height that a usable peer claims, which proves nothing; 0 where none does.
+   */
+  uint64_t claimed;
+  /**
+   * Time in the header of the target, in milliseconds since 1970; 0 where it is not known.
+   */
+  uint64_t tip_time_ms;
+  /**
+   * Blocks a second, over the last seconds in which there was something to do.
+   */
+  uint64_t blocks_per_second;
+  /**
+   * Time that is likely left, in microseconds; `HS2_NEVER` while that can't be said.
+   */
+  uint64_t remaining_us;
+  /**
+   * Payload bytes applied.
+   */
+  uint64_t payload_bytes;
+  /**
+   * Bytes of answers that were accepted, each piece once.
+   */
+  uint64_t useful_bytes;
+  /**
+   * Bytes of answers that came although the same had been accepted already.
+   */
+  uint64_t duplicate_bytes;
+  /**
+   * Certificates that were checked against a quorum.
+   */
+  uint64_t quorum_checks;
+  /**
+   * Bytes of the memory budget in use.
+   */
+  uint64_t buffered_bytes;
+  /**
+   * Answers and verdicts that came too late, twice or for nothing.
+   */
+  uint64_t strays;
+  /**
+   * `HS2_SYNC_STRATEGY_TYPE_…` in use.
+   */
+  uint32_t strategy;
+  /**
+   * `HS2_BOTTLENECK_…`: what it waits for most.
+   */
+  uint32_t bottleneck;
+  /**
+   * `HS2_STALL_REASON_…`: why nothing moves; 0 while something does.
+   */
+  uint32_t stall;
+  /**
+   * 1 once it has stopped for good, else 0.
+   */
+  uint32_t halted;
+} hs2_progress;
+
+/**
+ * One verification, for any thread. Immutable.
+ */
+typedef hs2_handle hs2_job;
+
+/**
+ * A block that was proven final.
+ */
+typedef struct hs2_tip {
+  /**
+   * Its height.
+   */
+  uint64_t height;
+  /**
+   * Its id.
+   */
+  struct hs2_id id;
+  /**
+   * Its epoch.
+   */
+  uint64_t epoch;
+  /**
+   * When it was proposed, in milliseconds since 1970.
+   */
+  uint64_t timestamp_ms;
+} hs2_tip;
+
+/**
+ * What a segment must be, for `hs2_chain_table`.
+ */
+typedef struct hs2_claim {
+  /**
+   * The first height asked for.
+   */
+  uint64_t first;
+  /**
+   * The last.
+   */
+  uint64_t last;
+  /**
+   * `HS2_END_CERTIFIED`: it ends at `last` and proves that block final. `HS2_END_CERTIFIED_UP_TO`: it ends at or below
+   * `last`, and proves its end final. `HS2_END_ANCHORED`: it ends at `last` with the block `anchor`, which was proven.
+   */
+  uint32_t end;
+  /**
+   * 1 where every block comes with a certificate of its own, in the audit.
+   */
+  uint32_t audit;
+  /**
+   * 1 where `parent` is known.
+   */
+  uint64_t has_parent;
+  /**
+   * The id that the parent of the first header must have, if `has_parent` is 1.
+   */
+  struct hs2_id parent;
+  /**
+   * The id of the last block, with `HS2_END_ANCHORED`.
+   */
+  struct hs2_id anchor;
+} hs2_claim;
+
+/**
+ * What a host's chain says of a header.
+ */
+typedef struct hs2_header_facts {
+  /**
+   * The block's id.
+   */
+  struct hs2_id id;
+  /**
+   * Root of the state after it; zeros for a chain without.
+   */
+  struct hs2_id state_root;
+  /**
+   * When it was proposed, in milliseconds since 1970; 0 for a chain without time.
+   */
+  uint64_t timestamp_ms;
+  /**
+   * Length of the payload in bytes, at most 4 MiB.
+   */
+  uint32_t payload_len;
+  /**
+   * Of no meaning.
+   */
+  uint32_t reserved;
+} hs2_header_facts;
+
+/**
+ * What a host's chain says of a segment that it proved, or decodes from the host's store.
+ */
+typedef struct hs2_segment_facts {
+  /**
+   * Places for headers, in order from the first on; set before the call.
+   */
+  struct hs2_header_facts *headers;
+  /**
+   * How many places there are: 1,024, the most headers that a segment has; set before the call.
+   */
+  size_t capacity;
+  /**
+   * How many were written: at least one.
+   */
+  size_t count;
+  /**
+   * Height of the first.
+   */
+  uint64_t first;
+  /**
+   * Id of the block below the first.
+   */
+  struct hs2_id parent_id;
+  /**
+   * How many certificates were checked against a quorum.
+   */
+  uint32_t quorum_checks;
+  /**
+   * Of no meaning.
+   */
+  uint32_t reserved;
+} hs2_segment_facts;
+
+/**
+ * A chain of the host's own: its blocks, certificates and validator sets. The functions are called inside of
+ * `hs2_job_run_own` and the other functions that take the table, on the calling thread, on any number of threads at a
+ * time, and are not kept. What they are shown comes from peers that nobody trusts, unless a function says otherwise; it is
+ * there until they return, and what they point to in their results must stay until the next function of the table is
+ * called or the library's returns. A function must not throw, nor jump out, must bound its work by the length of its
+ * input, and depend on its arguments alone.
+ *
+ * Results: `HS2_HOST_OK`, proven and written. A positive number above `HS2_HOST_NONE`: provably false, and whoever gave
+ * the bytes is banned; `HS2_FAULT_…` or a number of the host's own. A negative number: could not be checked here, nobody
+ * is to blame, and the same is checked again after a pause.
+ */
+typedef struct hs2_chain_table {
+  /**
+   * Handed to each function.
+   */
+  void *context;
+  /**
+   * Looks whether a validator set, named by a verified handover or trusted, can be read.
+   */
+  int32_t (*epoch)(void *context, struct hs2_slice epoch);
+  /**
+   * Reads which epoch a handover begins, and checks by hashes and numbers alone that it ends `epoch` and brings along the
+   * set that it names, so that a made-up one costs nothing. `epoch` may not be proven yet. Writes of `link` as below.
+   */
+  int32_t (*link)(void *context, struct hs2_slice epoch, struct hs2_slice handover, struct hs2_link *link);
+  /**
+   * Proves that `epoch` ended as `handover` says, signatures and all. Writes of `link`: `boundary_id`, `epoch`, `first`, `last` and
+   * `encoded_epoch`.
+   */
+  int32_t (*handover)(void *context, struct hs2_slice epoch, struct hs2_slice handover, struct hs2_link *link);
+  /**
+   * Proves that the block in `tip` is final, if it belongs to `epoch`. Where it says that it belongs to another one:
+   * `HS2_HOST_NONE`, with that number in `facts->epoch`.
+   */
+  int32_t (*tip)(void *context, struct hs2_slice epoch, struct hs2_slice tip, struct hs2_tip *facts);
+  /**
+   * Proves that a segment is the final headers that `claim` asks for.
+   */
+  int32_t (*segment)(void *context,
+                     struct hs2_slice epoch,
+                     const struct hs2_claim *claim,
+                     struct hs2_slice segment,
+                     struct hs2_slice audit,
+                     struct hs2_segment_facts *facts);
+  /**
+   * Decodes a segment that was verified before and comes from the host's own store.
+   */
+  int32_t (*stored)(void *context, struct hs2_slice segment, struct hs2_segment_facts *facts);
+  /**
+   * Proves that `payload` is the one that the header at `height` of a verified segment names.
+   */
+  int32_t (*payload)(void *context, struct hs2_slice segment, uint64_t height, struct hs2_slice payload);
+  /**
+   * Cuts or joins verified segments, consecutive and in order, to the one that `claim` asks for (without its parent);
+   * `HS2_HOST_NONE` where they don't prove its end. For serving.
+   */
+  int32_t (*assemble)(void *context,
+                      const struct hs2_slice *parts,
+                      size_t part_count,
+                      const struct hs2_claim *claim,
+                      struct hs2_slice *segment);
+  /**
+   * The tip message that the end of a certified segment makes; `HS2_HOST_NONE` for an anchored one. For serving.
+   */
+  int32_t (*tip_of)(void *context, struct hs2_slice segment, struct hs2_slice *tip);
+} hs2_chain_table;
+
+/**
+ * A call of the machine into the host: blocks or handovers to store. Immutable: a host may hold it as long as it likes.
+ */
+typedef hs2_handle hs2_call;
+
+/**
+ * What a call asks for.
+ */
+typedef struct hs2_call_info {
+  /**
+   * The call, as the answer must name it.
+   */
+  uint64_t id;
+  /**
+   * `HS2_HOST_WORK_…`.
+   */
+  uint32_t work;
+  /**
+   * Of no meaning.
+   */
+  uint32_t reserved;
+  /**
+   * Of blocks to apply or replay: the lowest height.
+   */
+  uint64_t first;
+  /**
+   * The highest.
+   */
+  uint64_t last;
+  /**
+   * Payload bytes of the blocks to apply.
+   */
+  uint64_t payload_bytes;
+  /**
+   * Segments that the blocks to apply come from, for `hs2_call_segment`.
+   */
+  size_t segment_count;
+  /**
+   * Handovers to store, for `hs2_call_handover`.
+   */
+  size_t handover_count;
+  /**
+   * The message that proves the last block to apply final, where its segment doesn't; else empty.
+   */
+  struct hs2_slice tip;
+} hs2_call_info;
+
+/**
+ * A block to store and execute: final and verified.
+ */
+typedef struct hs2_block {
+  /**
+   * Its height.
+   */
+  uint64_t height;
+  /**
+   * When it was proposed, in milliseconds since 1970.
+   */
+  uint64_t timestamp_ms;
+  /**
+   * Its id.
+   */
+  struct hs2_id id;
+  /**
+   * Root of the state after it: executing it must give this.
+   */
+  struct hs2_id state_root;
+  /**
+   * Its payload.
+   */
+  struct hs2_slice payload;
+} hs2_block;
+
+/**
+ * A segment of headers as the host stored it.
+ */
+typedef struct hs2_stored_segment {
+  /**
+   * The lowest height that it holds.
+   */
+  uint64_t first;
+  /**
+   * The highest.
+   */
+  uint64_t last;
+  /**
+   * The epoch of all of them.
+   */
+  uint64_t epoch;
+  /**
+   * 1 where it proves its last block final by itself, 0 where it was anchored to a block above.
+   */
+  uint64_t certified;
+  /**
+   * The segment, as it was given to the host.
+   */
+  struct hs2_slice segment;
+  /**
+   * The certificates of the single blocks, if they came with it.
+   */
+  struct hs2_slice audit;
+} hs2_stored_segment;
+
+/**
+ * One end of a session over a stream of bytes.
+ */
+typedef hs2_handle hs2_session;
+
+/**
+ * What the bytes that came into a session mean.
+ */
+typedef struct hs2_session_event {
+  /**
+   * `HS2_SESSION_…`.
+   */
+  uint32_t kind;
+  /**
+   * The question.
+   */
+  uint32_t id;
+  /**
+   * `HS2_SESSION_RESET`: why, `HS2_STREAM_…`. `HS2_SESSION_OPEN`: how many questions the peer takes at a time.
+   */
+  uint32_t code;
+  /**
+   * `HS2_SESSION_OPEN`: `HS2_ROLE_…`. A page is not told to a machine as a peer.
+   */
+  uint32_t role;
+  /**
+   * One reference to an `hs2_buffer`: the request with `HS2_SESSION_ASKED`, the answer with `HS2_SESSION_ANSWER`. Else
+   * 0.
+   */
+  hs2_handle object;
+  /**
+   * `HS2_SESSION_OPEN`: the peer's key, proven.
+   */
+  struct hs2_id peer;
+  /**
+   * `HS2_SESSION_OPEN`: its chain, which is this side's.
+   */
+  struct hs2_id chain_id;
+} hs2_session_event;
+
+/**
+ * What a node that serves holds.
+ */
+typedef struct hs2_peer_status {
+  /**
+   * Lowest height whose header and payload are there.
+   */
+  uint64_t earliest;
+  /**
+   * Highest height that is final here.
+   */
+  uint64_t tip;
+  /**
+   * The epoch of that block.
+   */
+  uint64_t epoch;
+} hs2_peer_status;
+
+/**
+ * What `hs2_respond` reads from: the host's store. Functions are called while `hs2_respond` runs, on its thread, and not
+ * kept. Each returns `HS2_HOST_OK` and has written its result; `HS2_HOST_NONE` where there is no such thing; or any other
+ * number, a failure of the host's own, which `hs2_respond` reports. Bytes that a function points to must stay until the
+ * next function of the table is called or `hs2_respond` returns. A function must not throw, nor jump out.
+ */
+typedef struct hs2_reader {
+  /**
+   * Handed to each function.
+   */
+  void *context;
+  /**
+   * What this node holds.
+   */
+  int32_t (*status)(void *context, struct hs2_peer_status *out);
+  /**
+   * The handover that ends an epoch.
+   */
+  int32_t (*handover)(void *context, uint64_t epoch, struct hs2_slice *out);
+  /**
+   * The newest proof of finality.
+   */
+  int32_t (*tip)(void *context, struct hs2_slice *out);
+  /**
+   * The stored segment that holds the header at this height.
+   */
+  int32_t (*segment)(void *context, uint64_t height, struct hs2_stored_segment *out);
+  /**
+   * The payload of the block at this height.
+   */
+  int32_t (*payload)(void *context, uint64_t height, struct hs2_slice *out);
+} hs2_reader;
+
+/**
+ * The decision who is served when.
+ */
+typedef hs2_handle hs2_admission;
+
+/**
+ * What admission says next.
+ */
+typedef struct hs2_turn {
+  /**
+   * `HS2_TURN_SERVE`, `HS2_TURN_REFUSE` or `HS2_TURN_WAIT`.
+   */
+  uint32_t kind;
+  /**
+   * For a refusal: milliseconds after which the peer may ask again.
+   */
+  uint32_t retry_after_ms;
+  /**
+   * The request's ticket; 0 with `HS2_TURN_WAIT`. After a refusal it is void.
+   */
+  uint64_t ticket;
+  /**
+   * With `HS2_TURN_WAIT`: when to poll again though nothing happened, in microseconds of the host's clock;
+   * `HS2_NEVER` where that is not needed.
+   */
+  uint64_t deadline_us;
+} hs2_turn;
+
+/**
+ * The gate between a synchronization and consensus.
+ */
+typedef hs2_handle hs2_gate;
+
+/**
  * A trusted epoch of a native chain. Immutable.
  */
 typedef hs2_handle hs2_epoch;
+
+/**
+ * An order of a gate.
+ */
+typedef struct hs2_gate_output {
+  /**
+   * `HS2_GATE_…`.
+   */
+  uint32_t kind;
+  /**
+   * `HS2_GATE_PAUSE`: 1 too far behind, 2 the host asked, 3 the record of votes is lost. `HS2_GATE_WAIT`: 0 there is a
+   * permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip is the network's, 3 the record of votes is
+   * lost, 4 the host has not brought it.
+   */
+  uint32_t reason;
+  /**
+   * `HS2_GATE_RESUME`: one reference to an `hs2_permit`. Else 0.
+   */
+  hs2_handle object;
+  /**
+   * `HS2_GATE_RESUME`: the height of the final block that is executed.
+   */
+  uint64_t height;
+  /**
+   * `HS2_GATE_RESUME`: votes and proposals may be made in views above this one only.
+   */
+  uint64_t vote_above;
+  /**
+   * `HS2_GATE_RESUME`: that block's id. `HS2_GATE_ASK`: the challenge.
+   */
+  struct hs2_id id;
+} hs2_gate_output;
+
+/**
+ * Leave to take part in consensus. Immutable.
+ */
+typedef hs2_handle hs2_permit;
 
 /**
  * What a proposer chooses of a header.
@@ -321,28 +1198,6 @@ typedef struct hs2_header_info {
 } hs2_header_info;
 
 /**
- * A block that was proven final.
- */
-typedef struct hs2_tip {
-  /**
-   * Its height.
-   */
-  uint64_t height;
-  /**
-   * Its id.
-   */
-  struct hs2_id id;
-  /**
-   * Its epoch.
-   */
-  uint64_t epoch;
-  /**
-   * When it was proposed, in milliseconds since 1970.
-   */
-  uint64_t timestamp_ms;
-} hs2_tip;
-
-/**
  * A validator's signature on a vote.
  */
 typedef struct hs2_signature {
@@ -355,115 +1210,6 @@ typedef struct hs2_signature {
    */
   uint8_t bytes[64];
 } hs2_signature;
-
-/**
- * What a node that serves holds.
- */
-typedef struct hs2_peer_status {
-  /**
-   * Lowest height whose header and payload are there.
-   */
-  uint64_t earliest;
-  /**
-   * Highest height that is final here.
-   */
-  uint64_t tip;
-  /**
-   * The epoch of that block.
-   */
-  uint64_t epoch;
-} hs2_peer_status;
-
-/**
- * A segment of headers as the host stored it.
- */
-typedef struct hs2_stored_segment {
-  /**
-   * The lowest height that it holds.
-   */
-  uint64_t first;
-  /**
-   * The highest.
-   */
-  uint64_t last;
-  /**
-   * The epoch of all of them.
-   */
-  uint64_t epoch;
-  /**
-   * 1 where it proves its last block final by itself, 0 where it was anchored to a block above.
-   */
-  uint64_t certified;
-  /**
-   * The segment, as it was given to the host.
-   */
-  struct hs2_slice segment;
-  /**
-   * The certificates of the single blocks, if they came with it.
-   */
-  struct hs2_slice audit;
-} hs2_stored_segment;
-
-/**
- * What `hs2_respond` reads from: the host's store. Functions are called while `hs2_respond` runs, on its thread, and not
- * kept. Each returns `HS2_HOST_OK` and has written its result; `HS2_HOST_NONE` where there is no such thing; or any other
- * number, a failure of the host's own, which `hs2_respond` reports. Bytes that a function points to must stay until the
- * next function of the table is called or `hs2_respond` returns. A function must not throw, nor jump out.
- */
-typedef struct hs2_reader {
-  /**
-   * Handed to each function.
-   */
-  void *context;
-  /**
-   * What this node holds.
-   */
-  int32_t (*status)(void *context, struct hs2_peer_status *out);
-  /**
-   * The handover that ends an epoch.
-   */
-  int32_t (*handover)(void *context, uint64_t epoch, struct hs2_slice *out);
-  /**
-   * The newest proof of finality.
-   */
-  int32_t (*tip)(void *context, struct hs2_slice *out);
-  /**
-   * The stored segment that holds the header at this height.
-   */
-  int32_t (*segment)(void *context, uint64_t height, struct hs2_stored_segment *out);
-  /**
-   * The payload of the block at this height.
-   */
-  int32_t (*payload)(void *context, uint64_t height, struct hs2_slice *out);
-} hs2_reader;
-
-/**
- * The decision who is served when.
- */
-typedef hs2_handle hs2_admission;
-
-/**
- * What admission says next.
- */
-typedef struct hs2_turn {
-  /**
-   * `HS2_TURN_SERVE`, `HS2_TURN_REFUSE` or `HS2_TURN_WAIT`.
-   */
-  uint32_t kind;
-  /**
-   * For a refusal: milliseconds after which the peer may ask again.
-   */
-  uint32_t retry_after_ms;
-  /**
-   * The request's ticket; 0 with `HS2_TURN_WAIT`. After a refusal it is void.
-   */
-  uint64_t ticket;
-  /**
-   * With `HS2_TURN_WAIT`: when to poll again though nothing happened, in microseconds of the host's clock;
-   * `HS2_NEVER` where that is not needed.
-   */
-  uint64_t deadline_us;
-} hs2_turn;
 
 #ifdef __cplusplus
 extern "C" {
@@ -487,6 +1233,14 @@ uint32_t hs2_abi(void);
  * Threads: any. Errors: none.
  */
 const char *hs2_status_words(hs2_status status);
+
+/**
+ * The name of a number that the machine says (`HS2_OUTPUT_…`, `HS2_EVENT_…`, `HS2_FAULT_…`, and so on), as `broken_link`.
+ * Ownership: the library's, for ever; no zero byte is behind it. Threads: any.
+ * Errors: `HS2_NOT_FOUND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_code_name(uint32_t code,
+                         struct hs2_slice *name);
 
 /**
  * What exactly was wrong with the last call on this thread that failed, in English; empty before the first. Calls that
@@ -655,6 +1409,645 @@ hs2_status hs2_chain_from_checkpoint(hs2_genesis genesis,
                                      uint64_t wall_ms,
                                      int32_t accept_long_range,
                                      hs2_chain *chain);
+
+/* ==== Where a host stands: from its genesis on, or from what it stored itself. ==== */
+
+/**
+ * A new node: it trusts the genesis block and has stored nothing. Ownership: one reference to `start`. Threads: any.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_start_new(hs2_genesis genesis,
+                         hs2_start *start);
+
+/**
+ * A node that trusts a checkpoint and has stored nothing. `wall_ms` and `accept_long_range` are as for
+ * `hs2_chain_from_checkpoint`, which makes the chain that belongs to it. Ownership: one reference to `start`.
+ * Threads: any. Errors: `HS2_MALFORMED`, `HS2_REFUSED` where the checkpoint is too old or does not fit,
+ * `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_start_from_checkpoint(hs2_genesis genesis,
+                                     struct hs2_slice checkpoint,
+                                     uint64_t wall_ms,
+                                     int32_t accept_long_range,
+                                     hs2_start *start);
+
+/**
+ * A node of a chain of the host's own: it trusts the block `id` at `height`, which belongs to the epoch `number` with the
+ * heights from `first` to `last`, encoded as the host's chain reads it. Ownership: one reference to `start`. Threads: any.
+ * Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_start_own(const struct hs2_id *chain_id,
+                         uint64_t height,
+                         const struct hs2_id *id,
+                         uint64_t number,
+                         uint64_t first,
+                         uint64_t last,
+                         struct hs2_slice epoch,
+                         hs2_start *start);
+
+/**
+ * The highest block that is stored durably: its height, id and time (0 where that is not known), and, if it was kept, the
+ * tip message that proves it (else empty), which is needed only as evidence against a network that contradicts it. All
+ * blocks up to here count as executed too, unless `hs2_start_applied` says less after this. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_start_stored(hs2_start start,
+                            uint64_t height,
+                            const struct hs2_id *id,
+                            uint64_t timestamp_ms,
+                            struct hs2_slice tip);
+
+/**
+ * The height that the application has executed durably: blocks above it are replayed from the host's store first
+ * (`HS2_HOST_WORK_REPLAY`). Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_start_applied(hs2_start start,
+                             uint64_t height);
+
+/**
+ * The next stored handover of a native chain, in order from the trusted epoch on, as `hs2_call_handover` gave it. The
+ * host is believed. Threads: one at a time.
+ * Errors: `HS2_MALFORMED`, `HS2_REFUSED` where it does not continue the one before, `HS2_TOO_MANY`, `HS2_STALE_HANDLE`,
+ * `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_start_handover(hs2_start start,
+                              struct hs2_slice handover);
+
+/**
+ * The same for a chain of the host's own, with all that `hs2_call_handover` said of it. Threads: one at a time.
+ * Errors: `HS2_REFUSED` where it does not continue the one before, `HS2_TOO_MANY`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_start_link(hs2_start start,
+                          const struct hs2_link *link);
+
+/* ==== The machine: facts in, work out. After every input call `hs2_machine_poll` until it says `HS2_OUTPUT_WAIT`. ==== */
+
+/**
+ * A machine with these settings, at this start, not started yet. `seed` feeds its choices: random bytes, so that nobody
+ * can tell them before. Settings and start are copied. Ownership: one reference to `machine`. Threads: any.
+ * Errors: `HS2_REFUSED` where settings and start do not fit together, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_new(hs2_config config,
+                           hs2_start start,
+                           uint64_t seed,
+                           uint64_t now_us,
+                           hs2_machine *machine);
+
+/**
+ * Start, or go on after `hs2_machine_stop`. With a height, downloads end with the first proven segment that holds it;
+ * `HS2_NEVER` follows the network for ever. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_machine_start(hs2_machine machine,
+                             uint64_t now_us,
+                             uint64_t until);
+
+/**
+ * Stop: requests and jobs are cancelled. Calls that are out are still to be answered. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_machine_stop(hs2_machine machine, uint64_t now_us);
+
+/**
+ * Catch up with another strategy (`HS2_SYNC_STRATEGY_TYPE_…`) from here on. Threads: one at a time.
+ * Errors: `HS2_INVALID_ARGUMENT` for a number that is none, `HS2_REFUSED` for one that this host can't do,
+ * `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_machine_strategy(hs2_machine machine, uint64_t now_us, uint32_t strategy);
+
+/**
+ * Time has passed: to be called at the deadline of `HS2_OUTPUT_WAIT`. Early or for nothing it does no harm.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_machine_handle_timeout(hs2_machine machine, uint64_t now_us);
+
+/**
+ * A connection to a peer stands. `group` is what it shares with peers that may be one operator, an address prefix for
+ * example: peers with the same number count as one where independence matters. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_connected(hs2_machine machine,
+                                        uint64_t now_us,
+                                        const struct hs2_id *peer,
+                                        uint64_t group);
+
+/**
+ * The connection to a peer is gone. Its requests are asked elsewhere at once. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_disconnected(hs2_machine machine, uint64_t now_us, const struct hs2_id *peer);
+
+/**
+ * The host leaves a peer out, connected or not, for the setting `ban_duration`. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_excluded(hs2_machine machine, uint64_t now_us, const struct hs2_id *peer);
+
+/**
+ * The host lifts a ban, whatever it is for. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_pardoned(hs2_machine machine, uint64_t now_us, const struct hs2_id *peer);
+
+/**
+ * A request was answered: with the bytes of a frozen buffer, which the machine shares and does not copy. An answer to a
+ * request that the machine has forgotten is counted and ignored. Threads: one at a time.
+ * Errors: `HS2_WRONG_STATE` for a buffer that is not frozen, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_response(hs2_machine machine,
+                                       uint64_t now_us,
+                                       uint64_t request,
+                                       hs2_buffer answer);
+
+/**
+ * A request won't be answered: `failure` is `HS2_REQUEST_FAILURE_OVERSIZE` where more bytes came than `hs2_output` said,
+ * which is provably false, or `HS2_REQUEST_FAILURE_BROKEN` where the connection or its stream broke.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_failure(hs2_machine machine,
+                                      uint64_t now_us,
+                                      uint64_t request,
+                                      uint32_t failure);
+
+/**
+ * A thread begins to run this job (`hs2_job_id`, or the output's `id`): from now on its time counts, not from when it was
+ * given out. Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_machine_handle_begun(hs2_machine machine,
+                                    uint64_t now_us,
+                                    uint64_t job);
+
+/**
+ * A job is done. Verdicts of jobs that the machine has forgotten are counted and ignored. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_verdict(hs2_machine machine,
+                                      uint64_t now_us,
+                                      hs2_verdict verdict);
+
+/**
+ * Blocks of an `HS2_HOST_WORK_APPLY` or `HS2_HOST_WORK_REPLAY` are stored and executed durably, up to the height
+ * `through`. `error` is 0, or an `HS2_HOST_ERROR_…` that says why it is not the last height of the call; for
+ * `HS2_HOST_ERROR_STATE_MISMATCH`, `error_height` is the block whose state has another root. A transient error makes the
+ * call come again after a pause. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_applied(hs2_machine machine,
+                                      uint64_t now_us,
+                                      uint64_t call,
+                                      uint64_t through,
+                                      uint32_t error,
+                                      uint64_t error_height);
+
+/**
+ * Handovers of an `HS2_HOST_WORK_STORE_HANDOVERS` are stored durably, or, with an `HS2_HOST_ERROR_…`, are not. With an
+ * error it also answers any other call, of which nothing has come then. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_stored(hs2_machine machine,
+                                     uint64_t now_us,
+                                     uint64_t call,
+                                     uint32_t error);
+
+/**
+ * The next thing to do; `HS2_OUTPUT_WAIT` comes last, and then there is nothing until the next input or the deadline.
+ * Ownership: one reference to `output->object`, where it is not 0. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_poll(hs2_machine machine,
+                            struct hs2_output *output);
+
+/**
+ * How far the synchronization is. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_progress(hs2_machine machine, struct hs2_progress *progress);
+
+/**
+ * The evidence of `HS2_HALT_REASON_CONFLICTING_FINALITY`: both proofs, which anyone can check. Keep it.
+ * Ownership: one reference to `evidence`. Threads: one at a time.
+ * Errors: `HS2_NOT_FOUND` where there is none, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_evidence(hs2_machine machine, hs2_buffer *evidence);
+
+/* ==== Jobs: verifications, to be run on any thread. ==== */
+
+/**
+ * Does the work of a job. What it comes to, proven or false, is in the verdict, for `hs2_machine_handle_verdict`.
+ * Ownership: one reference to `verdict`. Threads: any.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_job_run(hs2_job job,
+                       hs2_chain chain,
+                       hs2_verdict *verdict);
+
+/**
+ * The same for a chain of the host's own. Where one of its functions could not check, nobody is blamed, and the machine
+ * gives the job out again after a pause. Ownership: one reference to `verdict`. Threads: any; the functions of `chain` are
+ * called on this one, and only while this runs.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`, also where a function of the table is null.
+ */
+hs2_status hs2_job_run_own(hs2_job job,
+                           const struct hs2_chain_table *chain,
+                           hs2_verdict *verdict);
+
+/**
+ * The number of a job, which `HS2_OUTPUT_CANCEL_JOB` names. Threads: any.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_job_id(hs2_job job, uint64_t *id);
+
+/* ==== Calls of the machine into the host: what to store and execute. Answered when it survives a crash, and not before. ==== */
+
+/**
+ * What a call asks for. Ownership: bytes are borrowed from the call. Threads: any.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_call_read(hs2_call call, struct hs2_call_info *info);
+
+/**
+ * The blocks of a call to apply, from the height `first` on, as many as `capacity` has room for; `count` says how many
+ * were written. `chain` is the one that the jobs ran with. Ownership: payloads are borrowed from the call. Threads: any.
+ * Errors: `HS2_NOT_FOUND` where the call has no block at `first`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_call_blocks(hs2_call call,
+                           hs2_chain chain,
+                           uint64_t first,
+                           struct hs2_block *blocks,
+                           size_t capacity,
+                           size_t *count);
+
+/**
+ * The same for a chain of the host's own. Ownership: payloads are borrowed from the call. Threads: any; the functions of
+ * `chain` are called on this one, if at all. Errors: as for `hs2_call_blocks`, and `HS2_HOST_FAILED`.
+ */
+hs2_status hs2_call_blocks_own(hs2_call call,
+                               const struct hs2_chain_table *chain,
+                               uint64_t first,
+                               struct hs2_block *blocks,
+                               size_t capacity,
+                               size_t *count);
+
+/**
+ * A segment whose blocks are among those to apply, to be stored beside them and served from (`hs2_reader`): the whole of
+ * it, of which the call may bring the payloads of some blocks only. Segments of one call are numbered from 0 on.
+ * Ownership: bytes are borrowed from the call. Threads: any.
+ * Errors: `HS2_NOT_FOUND`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_call_segment(hs2_call call,
+                            hs2_chain chain,
+                            size_t index,
+                            struct hs2_stored_segment *segment);
+
+/**
+ * The same for a chain of the host's own. Ownership: bytes are borrowed from the call. Threads: any; the functions of
+ * `chain` are called on this one. Errors: `HS2_NOT_FOUND`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_call_segment_own(hs2_call call,
+                                const struct hs2_chain_table *chain,
+                                size_t index,
+                                struct hs2_stored_segment *segment);
+
+/**
+ * A handover to store, to be given back at the next start (`hs2_start_handover`) and served. Those of one call are
+ * numbered from 0 on. Ownership: bytes are borrowed from the call. Threads: any.
+ * Errors: `HS2_NOT_FOUND`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_call_handover(hs2_call call,
+                             size_t index,
+                             struct hs2_link *link);
+
+/* ==== Sessions: requests and answers over one stream of bytes, so that a host writes `read` and `write` and nothing else. ==== */
+
+/**
+ * The end that has opened the connection. `secret` is the node's Ed25519 secret key of 32 bytes; `expected` the key that
+ * must answer, or null for any; `chain_id` the chain, as the genesis document says it; `role` `HS2_ROLE_NODE`, or
+ * `HS2_ROLE_PAGE` for a client that never answers; `max_asks` how many questions the peer may have open; `seed` 32 fresh
+ * random bytes, for this session alone. Ownership: one reference to `session`. Threads: any.
+ * Errors: `HS2_SESSION_OVER`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_dial(const struct hs2_id *secret,
+                            const struct hs2_id *expected,
+                            const struct hs2_id *chain_id,
+                            uint32_t role,
+                            uint16_t max_asks,
+                            const struct hs2_id *seed,
+                            hs2_session *session);
+
+/**
+ * The end that a connection was opened to; see `hs2_session_dial`. Ownership: one reference to `session`. Threads: any.
+ * Errors: `HS2_SESSION_OVER`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_accept(const struct hs2_id *secret,
+                              const struct hs2_id *chain_id,
+                              uint16_t max_asks,
+                              const struct hs2_id *seed,
+                              hs2_session *session);
+
+/**
+ * Bytes were read from the connection, as many or few as there were. Then ask for events, and for what is to be written.
+ * Threads: one at a time.
+ * Errors: `HS2_SESSION_OVER` from the moment on at which it is (`hs2_session_end` says why): write what is left, then
+ * close the connection. `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_read(hs2_session session,
+                            struct hs2_slice incoming);
+
+/**
+ * What is to be written to the connection next, all of it and in order. Ownership: one reference to `outgoing`.
+ * Threads: one at a time.
+ * Errors: `HS2_NOT_FOUND` where there is nothing, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_write(hs2_session session,
+                             hs2_buffer *outgoing);
+
+/**
+ * What the bytes that came in mean: the next event, with `HS2_SESSION_NONE` where there is none.
+ * Ownership: one reference to `event->object`, where it is not 0. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_poll(hs2_session session, struct hs2_session_event *event);
+
+/**
+ * Puts a question. Its answer comes as an event; one of more bytes than `max_response_bytes` does not. Threads: one at a
+ * time.
+ * Errors: `HS2_WRONG_STATE` where it can't be put now (`hs2_last_error` says why), `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_ask(hs2_session session,
+                           struct hs2_slice request,
+                           uint64_t max_response_bytes,
+                           uint32_t *id);
+
+/**
+ * How many more questions may be put now. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_room(hs2_session session, size_t *room);
+
+/**
+ * The answer to a question of this side is not wanted any more. Unknown questions are let pass. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_session_cancel(hs2_session session,
+                              uint32_t id);
+
+/**
+ * Answers a question of the peer's, with a frozen buffer, which the session shares and does not copy. Threads: one at a
+ * time. Errors: `HS2_NOT_FOUND` where the question is not open any more, `HS2_WRONG_STATE` for a buffer that is not
+ * frozen, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_answer(hs2_session session,
+                              uint32_t id,
+                              hs2_buffer answer);
+
+/**
+ * Gives up on a question of the peer's: `code` is `HS2_STREAM_…`. Threads: one at a time.
+ * Errors: `HS2_NOT_FOUND` where the question is not open any more, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_session_give_up(hs2_session session,
+                               uint32_t id,
+                               uint32_t code);
+
+/**
+ * Sends a sign of life, which the peer returns. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_session_ping(hs2_session session);
+
+/**
+ * Ends the session, and tells the peer why in a few words: write what is left, then close the connection. Threads: one at
+ * a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_bye(hs2_session session,
+                           const char *reason);
+
+/**
+ * Whether and why a session is over: `code` is 0 while it is not, and `fault` 1 where the peer is to blame by bytes that
+ * only it can have sent (exclude it), else 0. `words` says it for people. Ownership: one reference to `words`, which is 0
+ * while the session is not over. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_session_end(hs2_session session,
+                           uint32_t *code,
+                           int32_t *fault,
+                           hs2_buffer *words);
+
+/* ==== Answering requests from a host's store. ==== */
+
+/**
+ * Answers a peer's request from the host's store, with bounded work, whatever is asked. What the store doesn't hold, and
+ * states, are answered with "not available". Ownership: one reference to `answer`. Threads: any; the functions of
+ * `reader` are called on this one, and only while this runs.
+ * Errors: `HS2_HOST_FAILED` where a function failed or gave back what can't be (answer with
+ * `hs2_refusal_not_available`), `HS2_MALFORMED` for a request that can't be read, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_INVALID_ARGUMENT`, also where a function of the table is null.
+ */
+hs2_status hs2_respond(hs2_chain chain,
+                       const struct hs2_reader *reader,
+                       struct hs2_slice request,
+                       hs2_buffer *answer);
+
+/**
+ * The same for a chain of the host's own, whose id is `chain_id`. Ownership: one reference to `answer`. Threads: any; the
+ * functions of `chain` and `reader` are called on this one, and only while this runs.
+ * Errors: as for `hs2_respond`: `HS2_HOST_FAILED`, `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_respond_own(const struct hs2_chain_table *chain,
+                           const struct hs2_id *chain_id,
+                           const struct hs2_reader *reader,
+                           struct hs2_slice request,
+                           hs2_buffer *answer);
+
+/* ==== Admission: who is answered now, who waits, who is told to come back later. ==== */
+
+/**
+ * Decides who is served, spending at most `work_us` microseconds of CPU time a second on it: 1,000,000 for each core that
+ * is given to serving; 0 for the default, half a core. Ownership: one reference to `admission`. Threads: any.
+ * Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_admission_new(uint64_t work_us,
+                             hs2_admission *admission);
+
+/**
+ * A request came in, from a peer of a group (a number for its network: an IPv4 /16, say). Its cost is estimated here. It
+ * gets a ticket and waits for its turn, or it gets ticket 0: then the peer is told that the node is busy
+ * (`hs2_refusal_busy`) for `retry_after_ms`. `now_us` is the host's monotonic time. Threads: one at a time.
+ * Errors: `HS2_MALFORMED` for a request that can't be read (answer with `hs2_refusal_unsupported`, or disconnect),
+ * `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_admission_ask(hs2_admission admission,
+                             uint64_t now_us,
+                             const struct hs2_id *peer,
+                             uint64_t group,
+                             struct hs2_slice request,
+                             uint64_t *ticket,
+                             uint32_t *retry_after_ms);
+
+/**
+ * What to do next: call it after everything that happens, and again until it says `HS2_TURN_WAIT`. Threads: one at a
+ * time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_admission_poll(hs2_admission admission,
+                              uint64_t now_us,
+                              struct hs2_turn *turn);
+
+/**
+ * An answer is made and goes out: so many bytes, so many microseconds of work. Unknown tickets are let pass.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_admission_made(hs2_admission admission,
+                              uint64_t now_us,
+                              uint64_t ticket,
+                              uint64_t answer_bytes,
+                              uint64_t work_us);
+
+/**
+ * An answer was received, or its request was given up. Unknown tickets are let pass. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_admission_end(hs2_admission admission, uint64_t now_us, uint64_t ticket);
+
+/**
+ * For how many microseconds not to read further requests of a peer, because it goes on asking though it was told to
+ * wait. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_admission_pause(hs2_admission admission,
+                               uint64_t now_us,
+                               const struct hs2_id *peer,
+                               uint64_t *pause_us);
+
+/**
+ * Somebody of `group` wants to connect; `proven` is not 0 where it has proven that its address is its own, as TCP does.
+ * `begin` is 1 where the handshake may begin, else 0: leave it, it tries again by itself. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_admission_handshake(hs2_admission admission,
+                                   uint64_t now_us,
+                                   uint64_t group,
+                                   int32_t proven,
+                                   int32_t *begin);
+
+/**
+ * The answer that there is no such thing here. Ownership: one reference to `answer`. Threads: any.
+ * Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_refusal_not_available(hs2_buffer *answer);
+
+/**
+ * The answer that this node is busy, and that the peer may ask again after so many milliseconds.
+ * Ownership: one reference to `answer`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_refusal_busy(uint32_t retry_after_ms, hs2_buffer *answer);
+
+/**
+ * The answer that this node doesn't know such a request, or its version. Ownership: one reference to `answer`.
+ * Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_refusal_unsupported(hs2_buffer *answer);
+
+/* ==== The participation gate: when a validator may take part in consensus, and with what. ==== */
+
+/**
+ * A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none. `challenge` is
+ * 32 fresh random bytes, new at each start. `max_behind` is how many proven blocks may be ahead of this node before it
+ * leaves consensus, and `fresh_tip_ms` up to which age a proven tip shows by itself that nothing newer is withheld; 0 for
+ * the defaults, 64 and 10,000. Ownership: one reference to `gate`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_gate_new(const struct hs2_id *own,
+                        uint64_t power,
+                        const struct hs2_id *challenge,
+                        uint64_t max_behind,
+                        uint64_t fresh_tip_ms,
+                        hs2_gate *gate);
+
+/**
+ * What the host knows of its own votes, read back from its disk; again before every return to consensus. `record` is
+ * `HS2_VOTES_NEVER`, `HS2_VOTES_LAST` with the highest view that it voted in or gave up on, or `HS2_VOTES_LOST`, after
+ * which there is no permit. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_gate_votes(hs2_gate gate,
+                          uint32_t record,
+                          uint64_t view);
+
+/**
+ * Where the machine stands now, at `wall_ms` by the host's time of day. To be told after each drain of the machine.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_gate_sync(hs2_gate gate,
+                         uint64_t wall_ms,
+                         hs2_machine machine,
+                         hs2_chain chain);
+
+/**
+ * A validator's signed word (`hs2_advert_sign`), checked here under the epoch that is in force. Threads: one at a time.
+ * Errors: `HS2_FALSE`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_gate_advert(hs2_gate gate,
+                           uint64_t wall_ms,
+                           hs2_epoch epoch,
+                           struct hs2_slice advert);
+
+/**
+ * Time has passed. Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_gate_time(hs2_gate gate, uint64_t wall_ms);
+
+/**
+ * Consensus has verified that the network stands at `height` or above and misses what leads there: the permit is withdrawn
+ * where that is too far. Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_gate_behind(hs2_gate gate,
+                           uint64_t height);
+
+/**
+ * The next order: `HS2_GATE_PAUSE` (cast no vote any more), `HS2_GATE_RESUME` (take part, with the permit in `object`),
+ * `HS2_GATE_ASK` (ask every validator for its word, with the challenge in `id`), and `HS2_GATE_WAIT` last.
+ * Ownership: one reference to `output->object`, where it is not 0. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_gate_poll(hs2_gate gate,
+                         struct hs2_gate_output *output);
+
+/**
+ * What is certified above the permit's block: the header at `index`, from 0 on, encoded. Ownership: borrowed from the
+ * permit. Threads: any.
+ * Errors: `HS2_NOT_FOUND` behind the last, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_permit_header(hs2_permit permit,
+                             size_t index,
+                             struct hs2_slice *header);
+
+/**
+ * The certificate for the last of those headers, or for the permit's block where there are none: the high certificate and
+ * the lock that consensus begins with. Ownership: borrowed from the permit. Threads: any.
+ * Errors: `HS2_NOT_FOUND` where nothing was shown, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_permit_certificate(hs2_permit permit,
+                                  struct hs2_slice *certificate);
+
+/**
+ * This validator's signed word on where it stands, for a peer's gate: its highest final block, the view that it is in by a
+ * record that survives a crash, the time now, and the challenge of whoever asked. Ownership: one reference to `advert`.
+ * Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_advert_sign(const struct hs2_id *secret,
+                           const struct hs2_id *chain_id,
+                           uint64_t height,
+                           const struct hs2_id *block,
+                           uint64_t view,
+                           uint64_t wall_ms,
+                           const struct hs2_id *challenge,
+                           hs2_buffer *advert);
 
 /* ==== Epochs of a native chain: a validator set and the heights at which it decides. ==== */
 
@@ -843,109 +2236,6 @@ hs2_status hs2_certificate_check(struct hs2_slice certificate,
                                  struct hs2_slice header,
                                  uint32_t phase,
                                  hs2_epoch epoch);
-
-/* ==== Answering requests from a host's store. ==== */
-
-/**
- * Answers a peer's request from the host's store, with bounded work, whatever is asked. What the store doesn't hold, and
- * states, are answered with "not available". Ownership: one reference to `answer`. Threads: any; the functions of
- * `reader` are called on this one, and only while this runs.
- * Errors: `HS2_HOST_FAILED` where a function failed or gave back what can't be (answer with
- * `hs2_refusal_not_available`), `HS2_MALFORMED` for a request that can't be read, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
- * `HS2_INVALID_ARGUMENT`, also where a function of the table is null.
- */
-hs2_status hs2_respond(hs2_chain chain,
-                       const struct hs2_reader *reader,
-                       struct hs2_slice request,
-                       hs2_buffer *answer);
-
-/* ==== Admission: who is answered now, who waits, who is told to come back later. ==== */
-
-/**
- * Decides who is served, spending at most `work_us` microseconds of CPU time a second on it: 1,000,000 for each core that
- * is given to serving; 0 for the default, half a core. Ownership: one reference to `admission`. Threads: any.
- * Errors: `HS2_INVALID_ARGUMENT`.
- */
-hs2_status hs2_admission_new(uint64_t work_us,
-                             hs2_admission *admission);
-
-/**
- * A request came in, from a peer of a group (a number for its network: an IPv4 /16, say). Its cost is estimated here. It
- * gets a ticket and waits for its turn, or it gets ticket 0: then the peer is told that the node is busy
- * (`hs2_refusal_busy`) for `retry_after_ms`. `now_us` is the host's monotonic time. Threads: one at a time.
- * Errors: `HS2_MALFORMED` for a request that can't be read (answer with `hs2_refusal_unsupported`, or disconnect),
- * `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
- */
-hs2_status hs2_admission_ask(hs2_admission admission,
-                             uint64_t now_us,
-                             const struct hs2_id *peer,
-                             uint64_t group,
-                             struct hs2_slice request,
-                             uint64_t *ticket,
-                             uint32_t *retry_after_ms);
-
-/**
- * What to do next: call it after everything that happens, and again until it says `HS2_TURN_WAIT`. Threads: one at a
- * time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
- */
-hs2_status hs2_admission_poll(hs2_admission admission,
-                              uint64_t now_us,
-                              struct hs2_turn *turn);
-
-/**
- * An answer is made and goes out: so many bytes, so many microseconds of work. Unknown tickets are let pass.
- * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
- */
-hs2_status hs2_admission_made(hs2_admission admission,
-                              uint64_t now_us,
-                              uint64_t ticket,
-                              uint64_t answer_bytes,
-                              uint64_t work_us);
-
-/**
- * An answer was received, or its request was given up. Unknown tickets are let pass. Threads: one at a time.
- * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
- */
-hs2_status hs2_admission_end(hs2_admission admission, uint64_t now_us, uint64_t ticket);
-
-/**
- * For how many microseconds not to read further requests of a peer, because it goes on asking though it was told to
- * wait. Threads: one at a time.
- * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
- */
-hs2_status hs2_admission_pause(hs2_admission admission,
-                               uint64_t now_us,
-                               const struct hs2_id *peer,
-                               uint64_t *pause_us);
-
-/**
- * Somebody of `group` wants to connect; `proven` is not 0 where it has proven that its address is its own, as TCP does.
- * `begin` is 1 where the handshake may begin, else 0: leave it, it tries again by itself. Threads: one at a time.
- * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
- */
-hs2_status hs2_admission_handshake(hs2_admission admission,
-                                   uint64_t now_us,
-                                   uint64_t group,
-                                   int32_t proven,
-                                   int32_t *begin);
-
-/**
- * The answer that there is no such thing here. Ownership: one reference to `answer`. Threads: any.
- * Errors: `HS2_INVALID_ARGUMENT`.
- */
-hs2_status hs2_refusal_not_available(hs2_buffer *answer);
-
-/**
- * The answer that this node is busy, and that the peer may ask again after so many milliseconds.
- * Ownership: one reference to `answer`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
- */
-hs2_status hs2_refusal_busy(uint32_t retry_after_ms, hs2_buffer *answer);
-
-/**
- * The answer that this node doesn't know such a request, or its version. Ownership: one reference to `answer`.
- * Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
- */
-hs2_status hs2_refusal_unsupported(hs2_buffer *answer);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use hotstuff2_sync::chain::native::{EpochContext, Genesis, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::participation::{ParticipationGate, Permit};
 use hotstuff2_sync::serve::Admission;
 use hotstuff2_sync::session::Session;
 
@@ -22,6 +23,13 @@ pub(crate) enum Kind {
     Chain,
     Admission,
     Session,
+    Start,
+    Machine,
+    Job,
+    Verdict,
+    Call,
+    Gate,
+    Permit,
 }
 
 impl Kind {
@@ -34,6 +42,13 @@ impl Kind {
             Self::Chain => "chain",
             Self::Admission => "admission",
             Self::Session => "session",
+            Self::Start => "start",
+            Self::Machine => "machine",
+            Self::Job => "job",
+            Self::Verdict => "verdict",
+            Self::Call => "call",
+            Self::Gate => "gate",
+            Self::Permit => "permit",
         }
     }
 }
@@ -88,4 +103,15 @@ pub(crate) type Sessions = Exclusive<Session>;
 
 impl Object for Sessions {
     const KIND: Kind = Kind::Session;
+}
+
+/// The gate between a synchronization and consensus.
+pub(crate) type Gates = Exclusive<ParticipationGate>;
+
+impl Object for Gates {
+    const KIND: Kind = Kind::Gate;
+}
+
+impl Object for Permit {
+    const KIND: Kind = Kind::Permit;
 }

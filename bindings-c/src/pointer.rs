@@ -66,6 +66,20 @@ pub(crate) unsafe fn bytes<'a>(slice: hs2_slice, name: &str) -> Result<&'a [u8],
     unsafe { array(slice.data, slice.len, name) }
 }
 
+/// Writes results one after the other.
+///
+/// # Safety
+/// If `first` is neither null nor misaligned, as many values of type `T` can be written there until the call ends.
+pub(crate) unsafe fn fill<T: Copy>(first: *mut T, values: &[T], name: &str) -> Result<(), Failure> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let first = checked(first, name)?;
+    // SAFETY: not null, aligned, and writable for so many, as the caller promises; a host's memory is none of ours.
+    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), first.as_ptr(), values.len()) };
+    Ok(())
+}
+
 /// A text that the host shows, in UTF-8.
 ///
 /// # Safety

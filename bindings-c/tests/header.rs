@@ -6,20 +6,26 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use common::{header, include, package, prototypes};
+use hotstuff2_sync::codes::TABLE;
 use hs2sync::Status;
 
 /// The files with functions, in the order of the manual.
-const EXPORTS: [&str; 10] = [
+const EXPORTS: [&str; 15] = [
     "basics",
     "buffers",
     "configs",
     "genesis",
+    "starts",
+    "machines",
+    "jobs",
+    "calls",
+    "sessions",
+    "respond",
+    "admission",
+    "gates",
     "epochs",
     "headers",
     "certificates",
-    "respond",
-    "admission",
-    "sessions",
 ];
 
 const INTRODUCTION: &str = "\
@@ -52,6 +58,24 @@ fn tables() -> String {
     for status in Status::ALL {
         let _ =
             writeln!(text, "/** {}. */\n#define HS2_{} {}", sentence(status.words()), status.name(), status.number());
+    }
+    text.push_str("\n/* What the machine says: numbers never change their meaning; hs2_code_name has the names. */\n");
+    for (kind, codes) in TABLE {
+        for (number, name) in *codes {
+            let _ = writeln!(text, "#define HS2_{}_{} {number:#06x}u", screaming(kind), name.to_uppercase());
+        }
+    }
+    text
+}
+
+/// `StallReason` as `STALL_REASON`.
+fn screaming(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_uppercase());
     }
     text
 }

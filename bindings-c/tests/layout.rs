@@ -39,6 +39,19 @@ layouts! {
     hs2_peer_status { earliest tip epoch }
     hs2_stored_segment { first last epoch certified segment audit }
     hs2_reader { context status handover tip segment payload }
+    hs2_output { kind code detail reserved id object peer max_response_bytes deadline_us height }
+    hs2_progress {
+        start current target claimed tip_time_ms blocks_per_second remaining_us payload_bytes useful_bytes duplicate_bytes
+        quorum_checks buffered_bytes strays strategy bottleneck stall halted
+    }
+    hs2_call_info { id work reserved first last payload_bytes segment_count handover_count tip }
+    hs2_block { height timestamp_ms id state_root payload }
+    hs2_link { ended boundary boundary_id epoch first last encoded_epoch handover }
+    hs2_claim { first last end audit has_parent parent anchor }
+    hs2_header_facts { id state_root timestamp_ms payload_len reserved }
+    hs2_segment_facts { headers capacity count first parent_id quorum_checks reserved }
+    hs2_chain_table { context epoch link handover tip segment stored payload assemble tip_of }
+    hs2_gate_output { kind reason object height vote_above id }
     hs2_session_event { kind id code role object peer chain_id }
 }
 

@@ -23,6 +23,10 @@ fn argument(header: &str, index: usize, kind: &str, name: &str) -> (String, Opti
     match kind {
         "const char *" => ("any_text()".into(), None),
         "const hs2_slice *" => ("any_slices()".into(), None),
+        "const hs2_chain_table *" => ("any_chain()".into(), None),
+        "hs2_block *" => ("any_blocks()".into(), None),
+        "const hs2_proposal *" => ("any_proposal()".into(), None),
+        "const hs2_link *" => ("any_link()".into(), None),
         "const hs2_reader *" => ("any_reader()".into(), None),
         "hs2_slice" => ("any_slice()".into(), None),
         "uint16_t" | "uint32_t" | "uint64_t" | "int32_t" | "hs2_status" => (format!("({kind})any_number()"), None),
@@ -49,6 +53,13 @@ fn call(header: &str, function: &Prototype) -> String {
         return format!("static hs2_status call_{}(void) {{\n{body}}}\n", function.name);
     }
     let _ = write!(body, "    hs2_status status = {expression};\n    looked_at(\"{}\", status);\n", function.name);
+    for (of, keep) in
+        [("hs2_output *", "keep_output"), ("hs2_session_event *", "keep_event"), ("hs2_gate_output *", "keep_order")]
+    {
+        if let Some(at) = function.params.iter().position(|(kind, _)| kind == of) {
+            let _ = writeln!(body, "    if (status == HS2_OK) {keep}(out[{at}]);");
+        }
+    }
     for place in places.iter().flatten() {
         let _ = writeln!(body, "    if (status == HS2_OK) keep(*(hs2_handle *){place});");
     }

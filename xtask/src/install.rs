@@ -34,7 +34,9 @@ impl Files {
     fn install(&self, built: &Path) -> Result<(), String> {
         let version = env!("CARGO_PKG_VERSION");
         let soversion = soversion(version);
-        self.copy(&self.root.join("include/hs2sync.h"), "include/hs2sync.h")?;
+        for header in ["hs2sync.h", "hs2sync.hpp"] {
+            self.copy(&self.root.join("include").join(header), &format!("include/{header}"))?;
+        }
         self.copy(&built.join("libhs2sync.a"), "lib/libhs2sync.a")?;
         let real = format!("libhs2sync.so.{version}");
         self.copy(&built.join("libhs2sync.so"), &format!("lib/{real}"))?;

@@ -3,12 +3,14 @@
 
 use std::ffi::c_char;
 
-use crate::failure::last_text;
+use hotstuff2_sync::codes::TABLE;
+
+use crate::failure::{Failure, last_text};
 use crate::fence::fence;
 use crate::pointer::Out;
 use crate::status::{Status, hs2_status};
 use crate::table;
-use crate::types::{HS2_ABI, hs2_handle};
+use crate::types::{HS2_ABI, hs2_handle, hs2_slice};
 
 /// The library's version, as `0.1.0`. Ownership: the library's, for ever. Threads: any. Errors: none.
 #[unsafe(no_mangle)]
@@ -29,6 +31,21 @@ pub extern "C" fn hs2_abi() -> u32 {
 pub extern "C" fn hs2_status_words(status: hs2_status) -> *const c_char {
     let found = Status::ALL.iter().find(|one| one.number() == status);
     found.map_or(c"no status of this library", |status| status.c_words()).as_ptr()
+}
+
+/// The name of a number that the machine says (`HS2_OUTPUT_…`, `HS2_EVENT_…`, `HS2_FAULT_…`, and so on), as `broken_link`.
+/// Ownership: the library's, for ever; no zero byte is behind it. Threads: any.
+/// Errors: `HS2_NOT_FOUND`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_code_name(code: u32, name: *mut hs2_slice) -> hs2_status {
+    fence(0, || {
+        // SAFETY: writable, as the header asks for.
+        let name = unsafe { Out::new(name, "name") }?;
+        let found = TABLE.iter().flat_map(|(_, codes)| codes.iter()).find(|(number, _)| u32::from(*number) == code);
+        let (_, word) = found.ok_or_else(|| Failure::new(Status::NotFound, "nothing has this number"))?;
+        name.set(hs2_slice::of(word.as_bytes()));
+        Ok(())
+    })
 }
 
 /// What exactly was wrong with the last call on this thread that failed, in English; empty before the first. Calls that

@@ -4,24 +4,34 @@
 mod admission;
 mod basics;
 mod buffers;
+mod calls;
 mod certificates;
 mod configs;
 mod epochs;
+mod gates;
 mod genesis;
 mod headers;
+mod jobs;
+mod machines;
 mod respond;
 mod sessions;
+mod starts;
 
 pub use admission::*;
 pub use basics::*;
 pub use buffers::*;
+pub use calls::*;
 pub use certificates::*;
 pub use configs::*;
 pub use epochs::*;
+pub use gates::*;
 pub use genesis::*;
 pub use headers::*;
+pub use jobs::*;
+pub use machines::*;
 pub use respond::*;
 pub use sessions::*;
+pub use starts::*;
 
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::PeerId;

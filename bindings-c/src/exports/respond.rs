@@ -1,18 +1,22 @@
 //! Answering requests from a host's store.
 #![allow(unsafe_code)]
 
+use bytes::Bytes;
+use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::serve::ServeError;
 
 use super::admission::request_of;
 use crate::buffer::give;
 use crate::failure::Failure;
 use crate::fence::fence;
+use crate::own_chain::OwnChain;
 use crate::pointer::{Out, bytes, read};
 use crate::reader::HostReader;
 use crate::status::{Status, hs2_status};
 use crate::table;
-use crate::types::{hs2_buffer, hs2_chain, hs2_reader, hs2_slice};
+use crate::types::{hs2_buffer, hs2_chain, hs2_chain_table, hs2_id, hs2_reader, hs2_slice};
 
 /// Answers a peer's request from the host's store, with bounded work, whatever is asked. What the store doesn't hold, and
 /// states, are answered with "not available". Ownership: one reference to `answer`. Threads: any; the functions of
@@ -33,21 +37,43 @@ pub unsafe extern "C" fn hs2_respond(
         let (reader, request, answer) =
             unsafe { (read(reader, "reader")?, bytes(request, "request")?, Out::new(answer, "answer")?) };
         let chain = table::get::<NativeChain>(chain)?;
-        let request = request_of(request)?;
-        let host = HostReader::new(&reader, &*chain, chain.chain_id())?;
-        let made = hotstuff2_sync::serve::respond(&request, &host);
-        let failed = host.failure();
-        match made {
-            Ok(made) if failed.is_none() => answer.set(give(made)?),
-            Err(ServeError::Reader(error)) => return Err(Failure::new(Status::HostFailed, error.to_string())),
-            // There are no states to read.
-            Ok(_) | Err(ServeError::State(_)) => {
-                return Err(Failure::new(
-                    Status::HostFailed,
-                    failed.map_or_else(String::new, |error| error.to_string()),
-                ));
-            }
-        }
+        answer.set(give(made(&*chain, chain.chain_id(), &reader, request)?)?);
         Ok(())
     })
+}
+
+/// The same for a chain of the host's own, whose id is `chain_id`. Ownership: one reference to `answer`. Threads: any; the
+/// functions of `chain` and `reader` are called on this one, and only while this runs.
+/// Errors: as for `hs2_respond`: `HS2_HOST_FAILED`, `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_respond_own(
+    chain: *const hs2_chain_table,
+    chain_id: *const hs2_id,
+    reader: *const hs2_reader,
+    request: hs2_slice,
+    answer: *mut hs2_buffer,
+) -> hs2_status {
+    fence(0, || {
+        // SAFETY: readable and writable, as the header asks for; the functions keep what their table's docs say.
+        let (chain, chain_id, reader, request, answer) = unsafe {
+            let (chain, chain_id) = (read(chain, "chain")?, read(chain_id, "chain_id")?);
+            (chain, chain_id, read(reader, "reader")?, bytes(request, "request")?, Out::new(answer, "answer")?)
+        };
+        answer.set(give(made(&OwnChain::new(&chain)?, chain_id.into(), &reader, request)?)?);
+        Ok(())
+    })
+}
+
+fn made<C: Chain>(chain: &C, chain_id: Hash, reader: &hs2_reader, request: &[u8]) -> Result<Bytes, Failure> {
+    let request = request_of(request)?;
+    let host = HostReader::new(reader, chain, chain_id)?;
+    let made = hotstuff2_sync::serve::respond(&request, &host);
+    let failed = host.failure().map(|error| Failure::new(Status::HostFailed, error.to_string()));
+    match (made, failed) {
+        (Ok(made), None) => Ok(made),
+        (Err(ServeError::Reader(error)), _) => Err(Failure::new(Status::HostFailed, error.to_string())),
+        // There are no states to read, and none that could fail.
+        (Err(ServeError::State(error)), _) => Err(Failure::new(Status::HostFailed, error.to_string())),
+        (_, Some(failed)) => Err(failed),
+    }
 }

@@ -49,9 +49,28 @@ static void keep(hs2_handle handle) {
     } else {
         size_t at = (size_t)(next() % POOL);
         released[next() % POOL] = pool[at];
-        if (hs2_release(pool[at]) != HS2_OK) abort();
+        (void)hs2_release(pool[at]);
         pool[at] = handle;
     }
+}
+
+/* The reference that an output or an event brings. */
+static void keep_output(const void *place) {
+    hs2_output output;
+    memcpy(&output, place, sizeof output);
+    if (output.object != 0) keep(output.object);
+}
+
+static void keep_event(const void *place) {
+    hs2_session_event event;
+    memcpy(&event, place, sizeof event);
+    if (event.object != 0) keep(event.object);
+}
+
+static void keep_order(const void *place) {
+    hs2_gate_output order;
+    memcpy(&order, place, sizeof order);
+    if (order.object != 0) keep(order.object);
 }
 
 static hs2_handle any_handle(void) {
@@ -144,6 +163,96 @@ static const hs2_reader *any_reader(void) {
     default: break;
     }
     return &reader;
+}
+
+/* A chain of the host's own that says anything. */
+static int32_t some_result(void) {
+    static const int32_t some[] = { 0, 0, 0, 0, HS2_HOST_NONE, HS2_FAULT_BAD_CERTIFICATE, 77, -5 };
+    return some[next() % (sizeof some / sizeof *some)];
+}
+static int32_t own_epoch(void *context, hs2_slice epoch) { (void)context, (void)epoch; return some_result(); }
+static int32_t own_handover(void *context, hs2_slice epoch, hs2_slice handover, hs2_link *link) {
+    (void)context, (void)epoch, (void)handover;
+    link->epoch = next() % 3;
+    link->first = next() % 100;
+    link->last = next() % 200;
+    link->encoded_epoch = any_slice();
+    return some_result();
+}
+static int32_t own_tip(void *context, hs2_slice epoch, hs2_slice tip, hs2_tip *facts) {
+    (void)context, (void)epoch, (void)tip;
+    facts->height = next() % 100;
+    return some_result();
+}
+static int32_t own_headers(hs2_segment_facts *facts) {
+    facts->count = next() % 8 ? (size_t)(next() % 100) : (size_t)next();
+    for (size_t i = 0; i < facts->count && i < facts->capacity; i++) facts->headers[i].payload_len = (uint32_t)next() % 5000;
+    facts->first = any_number();
+    return some_result();
+}
+static int32_t own_segment(void *context, hs2_slice epoch, const hs2_claim *claim, hs2_slice segment, hs2_slice audit,
+                           hs2_segment_facts *facts) {
+    (void)context, (void)epoch, (void)claim, (void)segment, (void)audit;
+    return own_headers(facts);
+}
+static int32_t own_stored(void *context, hs2_slice segment, hs2_segment_facts *facts) {
+    (void)context, (void)segment;
+    return own_headers(facts);
+}
+static int32_t own_payload(void *context, hs2_slice segment, uint64_t height, hs2_slice payload) {
+    (void)context, (void)segment, (void)height, (void)payload;
+    return some_result();
+}
+static int32_t own_assemble(void *context, const hs2_slice *parts, size_t count, const hs2_claim *claim, hs2_slice *out_segment) {
+    (void)context, (void)parts, (void)count, (void)claim;
+    *out_segment = any_slice();
+    return some_result();
+}
+static int32_t own_tip_of(void *context, hs2_slice segment, hs2_slice *tip) {
+    (void)context, (void)segment;
+    *tip = any_slice();
+    return some_result();
+}
+
+static const hs2_chain_table *any_chain(void) {
+    static hs2_chain_table chain;
+    hs2_chain_table whole = { NULL, own_epoch, own_handover, own_handover, own_tip, own_segment, own_stored,
+                              own_payload, own_assemble, own_tip_of };
+    chain = whole;
+    switch (next() % 8) {
+    case 0: return NULL;
+    case 1: chain.tip_of = NULL; break;
+    case 2: chain.link = NULL; break;
+    default: break;
+    }
+    return &chain;
+}
+
+/* Structs with slices in them: those lead somewhere. */
+static const hs2_proposal *any_proposal(void) {
+    static hs2_proposal proposal;
+    memset(&proposal, (int)(next() % 3), sizeof proposal);
+    proposal.payload = any_slice();
+    proposal.next_epoch = any_handle();
+    return next() % 8 ? &proposal : NULL;
+}
+
+static const hs2_link *any_link(void) {
+    static hs2_link link;
+    memset(&link, 0, sizeof link);
+    link.ended = next() % 3;
+    link.boundary = any_number();
+    link.epoch = link.ended + next() % 2;
+    link.first = link.boundary + 1;
+    link.last = any_number();
+    link.encoded_epoch = any_slice();
+    link.handover = any_slice();
+    return next() % 8 ? &link : NULL;
+}
+
+static hs2_block *any_blocks(void) {
+    static hs2_block blocks[ARRAY];
+    return array_is_null ? NULL : blocks;
 }
 
 static size_t given[64];

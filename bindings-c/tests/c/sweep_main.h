@@ -23,6 +23,14 @@ static void plant(void) {
     if (hs2_epoch_first(genesis, &epoch) != HS2_OK || hs2_chain_new(genesis, &chain) != HS2_OK) abort();
     if (hs2_genesis_header(genesis, &header) != HS2_OK) abort();
     sample_of(header);
+    hs2_config config;
+    hs2_start start;
+    hs2_machine machine;
+    if (hs2_config_new(&config) != HS2_OK || hs2_start_new(genesis, &start) != HS2_OK) abort();
+    if (hs2_machine_new(config, start, next(), 0, &machine) != HS2_OK) abort();
+    if (hs2_machine_handle_connected(machine, 0, &member.key, 1) != HS2_OK) abort();
+    if (hs2_machine_start(machine, 0, HS2_NEVER) != HS2_OK) abort();
+    keep(config), keep(start), keep(machine);
     keep(genesis), keep(epoch), keep(chain), keep(header);
 }
 

@@ -10,7 +10,8 @@ const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
 const UNSAFE_MEMBER: &str = "bindings-c/Cargo.toml";
 
 /// Where in that member's source `unsafe` may stand: pointers, the host's tables of functions, and exported functions.
-const UNSAFE_FILES: [&str; 3] = ["bindings-c/src/pointer.rs", "bindings-c/src/reader.rs", "bindings-c/src/exports/"];
+const UNSAFE_FILES: [&str; 4] =
+    ["bindings-c/src/pointer.rs", "bindings-c/src/reader.rs", "bindings-c/src/own_chain.rs", "bindings-c/src/exports/"];
 
 /// The `key = value` lines of one section of a manifest.
 pub(super) fn section<'a>(manifest: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {

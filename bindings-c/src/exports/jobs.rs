@@ -1,0 +1,57 @@
+//! Jobs: verifications, to be run on any thread.
+#![allow(unsafe_code)]
+
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::verify::Job;
+
+use crate::fence::fence;
+use crate::own_chain::OwnChain;
+use crate::pointer::{Out, read};
+use crate::status::hs2_status;
+use crate::table;
+use crate::types::{hs2_chain, hs2_chain_table, hs2_job, hs2_verdict};
+
+/// Does the work of a job. What it comes to, proven or false, is in the verdict, for `hs2_machine_handle_verdict`.
+/// Ownership: one reference to `verdict`. Threads: any.
+/// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_job_run(job: hs2_job, chain: hs2_chain, verdict: *mut hs2_verdict) -> hs2_status {
+    fence(job, || {
+        // SAFETY: writable, as the header asks for.
+        let verdict = unsafe { Out::new(verdict, "verdict") }?;
+        let (job, chain) = (table::get::<Job>(job)?, table::get::<NativeChain>(chain)?);
+        verdict.set(table::insert(job.run(&*chain))?);
+        Ok(())
+    })
+}
+
+/// The same for a chain of the host's own. Where one of its functions could not check, nobody is blamed, and the machine
+/// gives the job out again after a pause. Ownership: one reference to `verdict`. Threads: any; the functions of `chain` are
+/// called on this one, and only while this runs.
+/// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`, also where a function of the table is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_job_run_own(
+    job: hs2_job,
+    chain: *const hs2_chain_table,
+    verdict: *mut hs2_verdict,
+) -> hs2_status {
+    fence(job, || {
+        // SAFETY: readable and writable, as the header asks for; the functions keep what their table's docs say.
+        let (chain, verdict) = unsafe { (read(chain, "chain")?, Out::new(verdict, "verdict")?) };
+        let job = table::get::<Job>(job)?;
+        verdict.set(table::insert(job.run(&OwnChain::new(&chain)?))?);
+        Ok(())
+    })
+}
+
+/// The number of a job, which `HS2_OUTPUT_CANCEL_JOB` names. Threads: any.
+/// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_job_id(job: hs2_job, id: *mut u64) -> hs2_status {
+    fence(job, || {
+        // SAFETY: writable, as the header asks for.
+        let id = unsafe { Out::new(id, "id") }?;
+        id.set(table::get::<Job>(job)?.id().get());
+        Ok(())
+    })
+}
