@@ -175,7 +175,8 @@ fn by_c(chain: &TestChain, answers: &mut HashMap<Vec<u8>, hs2_buffer>) -> (Durat
             now += STEP_US;
             must(match told.pop_front() {
                 Some(Told::Connected(name)) => {
-                    hs2_machine_handle_connected(machine, now, &raw const *&hs2_id { bytes: [name; 32] }, name.into())
+                    let peer = hs2_id { bytes: [name; 32] };
+                    hs2_machine_handle_connected(machine, now, &raw const peer, name.into())
                 }
                 Some(Told::Start) => hs2_machine_start(machine, now, HS2_NEVER),
                 Some(Told::Response(id, buffer)) => hs2_machine_handle_response(machine, now, id, buffer),

@@ -7,13 +7,14 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use hotstuff2_sync::chain::{
     AdvertFacts, CertifiedSuffix, Chain, CheckError, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
-    SegmentEnd, SegmentFacts, TipCheck, TipFacts,
+    SegmentEnd, SegmentFacts, Skipped, TipCheck, TipFacts,
 };
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
 use hotstuff2_sync::limits::{GRID, MAX_PAYLOAD_BYTES};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::wire::put_section;
 
 use crate::failure::Failure;
 use crate::pointer::bytes;
@@ -79,6 +80,7 @@ impl OwnChain {
             epoch: 0,
             first: 0,
             last: 0,
+            boundary_time_ms: 0,
             encoded_epoch: none,
             handover: none,
         };
@@ -88,6 +90,7 @@ impl OwnChain {
         let range = HeightRange::new(Height::new(link.first), Height::new(link.last));
         Ok(HandoverFacts {
             boundary_id: link.boundary_id.into(),
+            boundary_time: UnixMillis::new(link.boundary_time_ms),
             epoch: Epoch::new(link.epoch),
             range: range.ok_or(CheckError::Unable(IMPOSSIBLE))?,
             bytes: copied(link.encoded_epoch)?,
@@ -208,6 +211,11 @@ impl Chain for OwnChain {
         Ok((facts.bytes.clone(), facts))
     }
 
+    /// Light clients of such a chain go epoch by epoch.
+    fn verify_skip(&self, _: &Bytes, _: &[u8], _: &[u8]) -> Result<Skipped<Bytes>, CheckError> {
+        Err(Fault::BadEpoch.into())
+    }
+
     fn verify_tip(&self, epoch: &Bytes, tip: &[u8]) -> Result<TipCheck, CheckError> {
         let check = self.0.tip.ok_or_else(missing)?;
         let mut facts = hs2_tip { height: 0, id: ZERO, epoch: 0, timestamp_ms: 0 };
@@ -222,6 +230,7 @@ impl Chain for OwnChain {
             id: facts.id.into(),
             epoch: Epoch::new(facts.epoch),
             timestamp: UnixMillis::new(facts.timestamp_ms),
+            state_root: None,
         }))
     }
 
@@ -315,7 +324,7 @@ impl Chain for OwnChain {
         };
         let mut both = Vec::new();
         for proof in [bytes_of(one), bytes_of(other)] {
-            if !hotstuff2_sync::wire::put_section(&mut both, &proof) {
+            if !put_section(&mut both, &proof) {
                 return Err(Fault::Oversize.into());
             }
         }

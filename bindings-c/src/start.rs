@@ -112,6 +112,7 @@ pub(crate) fn native_link(bytes: &[u8]) -> Result<HandoverLink, Failure> {
         ended: handover.header.epoch,
         boundary: handover.header.height,
         boundary_id: handover.header.id(),
+        boundary_time: handover.header.timestamp,
         epoch: next.to_ref(),
         bytes: bytes.to_vec().into(),
     })

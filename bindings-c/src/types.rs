@@ -449,6 +449,8 @@ pub struct hs2_link {
     pub first: u64,
     /// Its last height.
     pub last: u64,
+    /// Milliseconds since 1970 in the header of the block at `boundary`; 0 where the chain has no time.
+    pub boundary_time_ms: u64,
     /// That epoch, as the chain encodes it.
     pub encoded_epoch: hs2_slice,
     /// The handover as it came, to store and serve.

@@ -46,7 +46,7 @@ layouts! {
     }
     hs2_call_info { id work reserved first last payload_bytes segment_count handover_count tip }
     hs2_block { height timestamp_ms id state_root payload }
-    hs2_link { ended boundary boundary_id epoch first last encoded_epoch handover }
+    hs2_link { ended boundary boundary_id epoch first last boundary_time_ms encoded_epoch handover }
     hs2_claim { first last end audit has_parent parent anchor }
     hs2_header_facts { id state_root timestamp_ms payload_len reserved }
     hs2_segment_facts { headers capacity count first parent_id quorum_checks reserved }

@@ -205,6 +205,7 @@ pub unsafe extern "C" fn hs2_call_handover(call: hs2_call, index: usize, link: *
             epoch: found.epoch.epoch().get(),
             first: found.epoch.range().first().get(),
             last: found.epoch.range().last().get(),
+            boundary_time_ms: found.boundary_time.get(),
             encoded_epoch: hs2_slice::of(found.epoch.bytes()),
             handover: hs2_slice::of(&found.bytes),
         });

@@ -160,6 +160,7 @@ pub unsafe extern "C" fn hs2_start_link(start: hs2_start, link: *const hs2_link)
             ended: Epoch::new(link.ended),
             boundary: Height::new(link.boundary),
             boundary_id: link.boundary_id.into(),
+            boundary_time: UnixMillis::new(link.boundary_time_ms),
             epoch: trusted(link.epoch, link.first, link.last, epoch)?,
             bytes: Bytes::copy_from_slice(handover),
         })

@@ -10,6 +10,10 @@ use crate::time::{Instant, UnixMillis};
 use crate::verify::Verdict;
 
 /// One input of the light client.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "an input is moved once, and a box would be an allocation for each verdict"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LightInput {
     /// News of a peer.

@@ -12,7 +12,7 @@ use super::input::{At, Query};
 use super::output::{LightAnswer, LightBlock, LightError, LightOutput};
 use super::requests::{Purpose, Timer};
 use super::witnesses::Shown;
-use crate::chain::{Finalized, HeaderFacts, SegmentClaim, SegmentEnd, SegmentRef, TipCheck, TipFacts};
+use crate::chain::{EpochRef, Finalized, HeaderFacts, SegmentClaim, SegmentEnd, SegmentRef, TipCheck, TipFacts};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId, QueryId};
 use crate::limits::MAX_BODIES_BYTES;
@@ -292,7 +292,7 @@ impl LightClient {
 
     /// Asks for the headers from `height` up to where they are proven.
     fn ask_for_base(&mut self, id: QueryId, height: Height, told: &TipFacts, eligible: impl Fn(&Peer) -> bool) {
-        let Some(epoch) = self.epochs.of_height(height).map(|epoch| epoch.range()) else { return };
+        let Some(epoch) = self.epochs.of_height(height).map(EpochRef::range) else { return };
         let Some(claim) = base_claim(epoch, told.height, Some(told.id), height) else { return };
         let reaches = |peer: &Peer| {
             let claimed = peer.claim.is_some_and(|claimed| claim.range.last() <= claimed.tip);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::client::LightClient;
 use super::output::LightHalt;
 use super::requests::Purpose;
-use crate::chain::{CheckError, Finalized, SegmentClaim, SegmentEnd, SegmentRef};
+use crate::chain::{CheckError, EpochRef, Finalized, SegmentClaim, SegmentEnd, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
 use crate::requests::Kind;
@@ -122,7 +122,7 @@ impl LightClient {
     }
 
     fn ask_witnesses(&mut self, height: Height) {
-        let Some(epoch) = self.epochs.of_height(height).map(|epoch| epoch.range()) else { return };
+        let Some(epoch) = self.epochs.of_height(height).map(EpochRef::range) else { return };
         let Some(open) = self.confirmations.open.get(&height) else { return };
         let missing = self.config.witnesses.saturating_sub(open.groups.len());
         if missing == 0 {

@@ -30,6 +30,10 @@ const EVENTS: usize = 256;
 const WALL_EVERY: Duration = Duration::from_secs(10);
 
 /// Anything that reaches the client.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "verdicts are most of what comes, and a box would be an allocation for each"
+)]
 enum Input {
     Client(LightInput),
     Ask(Query, oneshot::Sender<Result<LightAnswer, LightError>>),
