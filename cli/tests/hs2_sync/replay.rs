@@ -33,7 +33,7 @@ fn a_sync_in_the_field_replays_to_the_same_outputs() {
         assert!(answered > 6, "{replayed}");
         let lines = replayed["timeline"].as_array().unwrap();
         let says = |text: &str| lines.iter().any(|line| line["text"].as_str().unwrap().contains(text));
-        assert!(says("connected") && says("caught up at block 6000"), "{replayed}");
+        assert!(says("connected") && says("caught up at height 6000"), "{replayed}");
         // What was downloaded is not in it, but for a state's trees.
         let size = fs::metadata(world.path("trace")).unwrap().len();
         assert!(size < if synced["state"].is_null() { 100_000 } else { 4_000_000 }, "{size}");

@@ -29,7 +29,7 @@ fn rows() -> Vec<(String, String)> {
 }
 
 /// The files with names.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     include_str!("net.rs"),
     include_str!("node.rs"),
     include_str!("validation.rs"),
@@ -38,6 +38,8 @@ const FILES: [&str; 8] = [
     include_str!("coordination.rs"),
     include_str!("progress.rs"),
     include_str!("testing.rs"),
+    // An engine, with what it is told.
+    include_str!("../../src/no_engine.rs"),
 ];
 
 /// The names in these files, and what is left of the files without them.

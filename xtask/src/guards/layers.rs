@@ -25,7 +25,7 @@ const COMMAND: Layers = &[
     &["settings", "error"],
     &["report"],
     &["node"],
-    &["config", "generate", "inspect", "peers", "repair", "replay", "serve", "snapshot", "sync", "watch"],
+    &["config", "generate", "inspect", "light", "peers", "repair", "replay", "serve", "snapshot", "sync", "watch"],
     &["attack", "cluster"],
     &["bench", "demo"],
     &["cli"],
