@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p hotstuff2-sync --example run_loop`
 
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a host has a clock and may wait")]
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Instant as Clock;
