@@ -5,7 +5,7 @@
 //!
 //! The rooms, from below: [`report`] has what commands say, [`node`] what `serve`, `sync` and `repair` share; the
 //! commands take from those alone. [`attack`] (peers that lie or do harm), [`cluster`] (processes of this program),
-//! [`bench`] and [`demo`] are tools: they take from the commands, and no command takes from them.
+//! [`mod@bench`] and [`demo`] are tools: they take from the commands, and no command takes from them.
 
 mod args;
 mod attack;

@@ -14,8 +14,8 @@
 //! * Same inputs, same outputs. The machine is `Clone + Eq + Hash`, so that it can be explored and replayed.
 //!
 //! # What it trusts
-//! The host's [`Start`], the verdicts of jobs, and the host's answers to its calls. Nothing that a peer says: a peer's
-//! claims only choose whom to ask, and only proof moves the target.
+//! The host's [`Start`](crate::calls::Start), the verdicts of jobs, and the host's answers to its calls. Nothing that a
+//! peer says: a peer's claims only choose whom to ask, and only proof moves the target.
 
 mod answers;
 mod conflict;
