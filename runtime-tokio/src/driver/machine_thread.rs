@@ -287,8 +287,9 @@ impl MachineThread {
                     if let Some(monitor) = &self.monitor {
                         observe::event(monitor, &event);
                     }
-                    // Whoever hears of it finds the progress that belongs to it.
+                    // Whoever hears of it finds the position and the progress that belong to it.
                     if matches!(event, Event::Reached(_) | Event::Halted(_) | Event::Stalled { .. } | Event::Resumed) {
+                        self.publish_position();
                         self.publish();
                     }
                     self.events.send(SyncEvent::Machine(event));
