@@ -201,19 +201,20 @@ impl<C: Chain> Task<C> {
 
     /// Says where the client stands, if that has changed.
     fn publish(&self) {
-        let position = self.client.position();
-        self.position.send_if_modified(|known| {
-            let changed = *known != position;
-            if changed {
-                *known = position;
-            }
-            changed
-        });
+        // The checkpoint first: whoever hears of a new tip may ask for it at once.
         let checkpoint = self.client.checkpoint();
         self.checkpoint.send_if_modified(|known| {
             let changed = *known != checkpoint;
             if changed {
                 *known = checkpoint;
+            }
+            changed
+        });
+        let position = self.client.position();
+        self.position.send_if_modified(|known| {
+            let changed = *known != position;
+            if changed {
+                *known = position;
             }
             changed
         });
