@@ -23,7 +23,7 @@ const BEHIND_REST: Duration = Duration::from_secs(5);
 
 impl LightClient {
     /// A peer came or went.
-    pub fn handle_peer(&mut self, now: Instant, event: PeerEvent) {
+    pub(super) fn handle_peer(&mut self, now: Instant, event: PeerEvent) {
         self.advance(now);
         match event {
             PeerEvent::Connected { peer, group } => {
@@ -222,12 +222,8 @@ impl LightClient {
 
     /// Bans a peer for a provably false answer, or sets it aside where this client suspects itself.
     pub(super) fn accuse(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
-        self.peers.note_false(peer);
-        let decided = |standing| matches!(standing, Standing::Banned(..) | Standing::SetAside(_));
-        if self.peers.get(peer).is_some_and(|peer| decided(peer.standing)) {
-            return;
-        }
-        match self.peers.accuse(peer, kind, fault, self.now) {
+        let Some(consequence) = self.peers.on_fault(peer, kind, fault, self.now) else { return };
+        match consequence {
             Consequence::Ban => self.ban(peer, fault),
             Consequence::SetAside { peers, banned, until, raised } => {
                 for peer in banned {
@@ -270,11 +266,7 @@ impl LightClient {
     }
 
     fn penalize(&mut self, peer: PeerId, reason: BlacklistReason, until: Instant) {
-        let penalty = match reason.fault() {
-            Some(fault) => Penalty::Ban { fault, until },
-            None => Penalty::Exclude { reason, until },
-        };
-        self.outputs.push_back(LightOutput::Penalize { peer, penalty });
+        self.outputs.push_back(LightOutput::Penalize { peer, penalty: Penalty::of(reason, until) });
     }
 
     /// A rest of a peer is over; others may not be.

@@ -316,14 +316,9 @@ impl Machine {
 
     /// Bans a peer for a provably false answer, or sets it aside where this node suspects itself.
     pub(super) fn accuse(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
-        self.peers.note_false(peer);
-        // Further answers of a banned peer may have been on their way to a verdict.
-        let decided = |standing| matches!(standing, Standing::Banned(..) | Standing::SetAside(_));
-        if self.peers.get(peer).is_some_and(|peer| decided(peer.standing)) {
-            return;
-        }
+        let Some(consequence) = self.peers.on_fault(peer, kind, fault, self.now) else { return };
         self.claims_changed = true;
-        match self.peers.accuse(peer, kind, fault, self.now) {
+        match consequence {
             Consequence::Ban => self.ban(peer, fault),
             Consequence::SetAside { peers, banned, until, raised } => {
                 if let Some(groups) = raised {
@@ -364,11 +359,7 @@ impl Machine {
     }
 
     fn penalize(&mut self, peer: PeerId, reason: BlacklistReason, until: Instant) {
-        let penalty = match reason.fault() {
-            Some(fault) => Penalty::Ban { fault, until },
-            None => Penalty::Exclude { reason, until },
-        };
-        self.outputs.push_back(Output::Penalize { peer, penalty });
+        self.outputs.push_back(Output::Penalize { peer, penalty: Penalty::of(reason, until) });
     }
 
     /// Lets a peer that was banned come back.

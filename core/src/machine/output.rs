@@ -80,6 +80,16 @@ pub enum Penalty {
     Lift,
 }
 
+impl Penalty {
+    /// The consequence of being left out for `reason` until then.
+    pub(crate) const fn of(reason: BlacklistReason, until: Instant) -> Self {
+        match reason.fault() {
+            Some(fault) => Self::Ban { fault, until },
+            None => Self::Exclude { reason, until },
+        }
+    }
+}
+
 impl fmt::Display for Penalty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -106,7 +106,7 @@ impl SyncPeerManager {
     }
 
     /// A peer gave a provably false answer.
-    pub(crate) fn note_false(&mut self, id: PeerId) {
+    pub(super) fn note_false(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.false_answers = peer.false_answers.saturating_add(1);
         }
