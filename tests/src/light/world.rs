@@ -17,7 +17,7 @@ use hotstuff2_sync::verify::Job;
 use hotstuff2_sync::wire::Request;
 
 use crate::chain::TestChain;
-use crate::world::{Behaviour, Reply};
+use crate::world::Behaviour;
 
 /// Feeds the client's choices.
 const SEED: u64 = 7;
@@ -111,7 +111,7 @@ impl LightWorld {
         seed: u64,
     ) -> Result<Self, NewLightError> {
         let mut client = LightClient::new(config, start, seed, Instant::ZERO, wall)?;
-        client.start(Instant::ZERO);
+        client.handle(Instant::ZERO, LightInput::Start);
         Ok(Self {
             client,
             chain: source.chain(),
@@ -281,12 +281,8 @@ impl LightWorld {
                 self.requests.push((self.now, peer, request.clone()));
                 self.open.insert(id);
                 let Some(behaviour) = self.peers.get_mut(&peer) else { return };
-                let (after, answer) = match behaviour.reply_at(self.now, &request, &self.source) {
-                    Reply::After(after, bytes) if bytes.len() as u64 <= max_response_bytes => (after, Ok(bytes)),
-                    Reply::After(after, _) | Reply::Oversize(after) => (after, Err(RequestFailure::Oversize)),
-                    Reply::Broken(after) => (after, Err(RequestFailure::Broken)),
-                    Reply::Never => return,
-                };
+                let reply = behaviour.reply_at(self.now, &request, &self.source);
+                let Some((after, answer)) = reply.received(max_response_bytes) else { return };
                 self.later(self.now.after(after), Happening::Response(id, answer));
             }
             LightOutput::CancelRequest(id) => {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::machine::RequestFailure;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::{PeerStatus, Request};
@@ -23,6 +24,18 @@ pub enum Reply {
     Oversize(Duration),
     /// The stream breaks.
     Broken(Duration),
+}
+
+impl Reply {
+    /// The answer that an asker gets who reads so many bytes at most, and after which time; `None` where none comes.
+    pub fn received(self, max_bytes: u64) -> Option<(Duration, Result<Bytes, RequestFailure>)> {
+        match self {
+            Self::After(after, bytes) if bytes.len() as u64 <= max_bytes => Some((after, Ok(bytes))),
+            Self::After(after, _) | Self::Oversize(after) => Some((after, Err(RequestFailure::Oversize))),
+            Self::Broken(after) => Some((after, Err(RequestFailure::Broken))),
+            Self::Never => None,
+        }
+    }
 }
 
 /// What a peer says of itself that claims all blocks up to `tip`, which is of `epoch`, and no state.

@@ -17,7 +17,7 @@ use hotstuff2_sync::trace::TraceHeader;
 use hotstuff2_sync::verify::{HandoverLink, Job, Verdict};
 use hotstuff2_sync::wire::Request;
 
-use super::behaviour::{Behaviour, Reply};
+use super::behaviour::Behaviour;
 use super::recording::Recording;
 use crate::chain::TestChain;
 
@@ -389,12 +389,8 @@ impl World {
                 self.requests.push((self.now, peer, request.clone()));
                 self.open.insert(id);
                 let Some(behaviour) = self.peers.get_mut(&peer) else { return };
-                let (after, answer) = match behaviour.reply_at(self.now, &request, &self.source) {
-                    Reply::After(after, bytes) if bytes.len() as u64 <= max_response_bytes => (after, Ok(bytes)),
-                    Reply::After(after, _) | Reply::Oversize(after) => (after, Err(RequestFailure::Oversize)),
-                    Reply::Broken(after) => (after, Err(RequestFailure::Broken)),
-                    Reply::Never => return,
-                };
+                let reply = behaviour.reply_at(self.now, &request, &self.source);
+                let Some((after, answer)) = reply.received(max_response_bytes) else { return };
                 self.later(self.now.after(after), Happening::Response(id, answer));
             }
             Output::CancelRequest(id) => {
