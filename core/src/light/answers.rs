@@ -23,7 +23,7 @@ pub(super) fn size_of(data: &Bytes) -> u64 {
 
 impl LightClient {
     /// A request was answered, or won't be. An answer to a request that the client has forgotten is ignored.
-    pub fn handle_response(&mut self, now: Instant, id: RequestId, answer: Result<Bytes, RequestFailure>) {
+    pub(super) fn handle_response(&mut self, now: Instant, id: RequestId, answer: Result<Bytes, RequestFailure>) {
         self.advance(now);
         if let Some(request) = self.take_request(id) {
             self.take_answer(&request, answer);
@@ -69,7 +69,7 @@ impl LightClient {
     }
 
     /// A job is done. A verdict of a job that the client has forgotten, or one that answers another question, is ignored.
-    pub fn handle_verdict(&mut self, now: Instant, verdict: Verdict) {
+    pub(super) fn handle_verdict(&mut self, now: Instant, verdict: Verdict) {
         self.advance(now);
         self.unplanned = true;
         let id = verdict.job();

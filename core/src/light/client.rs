@@ -174,20 +174,20 @@ impl LightClient {
     }
 
     /// The host says what time of day it is.
-    pub fn handle_wall(&mut self, now: Instant, wall: UnixMillis) {
+    pub(super) fn handle_wall(&mut self, now: Instant, wall: UnixMillis) {
         self.advance(now);
         self.wall = (self.now, wall);
         self.unplanned = true;
     }
 
     /// Time has passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
         self.unplanned = true;
     }
 
-    /// Starts, or goes on after [`stop`](Self::stop).
-    pub fn start(&mut self, now: Instant) {
+    /// Starts, or goes on after a stop.
+    pub(super) fn start(&mut self, now: Instant) {
         self.advance(now);
         if self.phase == Phase::Stopped {
             self.phase = Phase::Running;
@@ -199,7 +199,7 @@ impl LightClient {
 
     /// Stops: requests and jobs are cancelled, questions of the user are answered with
     /// [`Stopped`](super::LightError::Stopped). What is proven stays.
-    pub fn stop(&mut self, now: Instant) {
+    pub(super) fn stop(&mut self, now: Instant) {
         self.advance(now);
         if self.phase == Phase::Running {
             self.phase = Phase::Stopped;

@@ -118,7 +118,7 @@ impl LightClient {
     }
 
     /// Nobody waits for this question any more. It is not answered.
-    pub fn drop_query(&mut self, now: Instant, id: QueryId) {
+    pub(super) fn drop_query(&mut self, now: Instant, id: QueryId) {
         self.advance(now);
         self.take_query(id);
         self.unplanned = true;

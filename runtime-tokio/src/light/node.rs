@@ -67,7 +67,7 @@ impl LightNode {
         peers: Vec<BootstrapPeer>,
     ) -> Result<Self, NewLightError> {
         let mut client = LightClient::new(config, start, seed, Instant::ZERO, wall_clock())?;
-        client.start(Instant::ZERO);
+        client.handle(Instant::ZERO, LightInput::Start);
         let (inputs, work) = mpsc::unbounded_channel();
         let (position_in, position) = watch::channel(client.position());
         let (checkpoint_in, checkpoint) = watch::channel(client.checkpoint());
@@ -121,6 +121,17 @@ impl Drop for LightNode {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Tells whoever watches, if there is something new.
+fn tell<T: PartialEq>(watched: &watch::Sender<T>, now: T) {
+    watched.send_if_modified(|known| {
+        let changed = *known != now;
+        if changed {
+            *known = now;
+        }
+        changed
+    });
 }
 
 /// Brings the network's events to the client.
@@ -184,7 +195,7 @@ impl<C: Chain> Task<C> {
                     self.asked.iter().filter(|(_, sender)| sender.is_closed()).map(|(&id, _)| id).collect();
                 for id in gone {
                     self.asked.remove(&id);
-                    self.client.drop_query(now, id);
+                    self.client.handle(now, LightInput::Drop(id));
                 }
                 let id = self.client.ask(now, query);
                 self.asked.insert(id, sender);
@@ -202,22 +213,8 @@ impl<C: Chain> Task<C> {
     /// Says where the client stands, if that has changed.
     fn publish(&self) {
         // The checkpoint first: whoever hears of a new tip may ask for it at once.
-        let checkpoint = self.client.checkpoint();
-        self.checkpoint.send_if_modified(|known| {
-            let changed = *known != checkpoint;
-            if changed {
-                *known = checkpoint;
-            }
-            changed
-        });
-        let position = self.client.position();
-        self.position.send_if_modified(|known| {
-            let changed = *known != position;
-            if changed {
-                *known = position;
-            }
-            changed
-        });
+        tell(&self.checkpoint, self.client.checkpoint());
+        tell(&self.position, self.client.position());
     }
 
     /// Carries out what the client asks for. Returns the deadline.

@@ -58,19 +58,21 @@ fn verdicts_that_come_after_the_trusting_period_count_for_nothing() {
     let start = LightWorld::genesis(&source, Some(Duration::from_secs(3600)));
     let (wall, peer) = (LightWorld::wall_of(&source), PeerId::from_bytes([1; 32]));
     let mut client = LightClient::new(LightConfig::default(), start, 1, Instant::ZERO, wall).unwrap();
-    client.start(Instant::ZERO);
+    client.handle(Instant::ZERO, LightInput::Start);
     client.handle(Instant::ZERO, LightInput::Peer(PeerEvent::Connected { peer, group: 1 }));
     // The first handover is asked for, given and proven in time; its verdict comes after two hours.
     let mut late = Instant::ZERO;
     loop {
         match client.poll_output() {
-            LightOutput::Request { id, request, .. } => client.handle_response(late, id, Ok(source.respond(&request))),
+            LightOutput::Request { id, request, .. } => {
+                client.handle(late, LightInput::Response(id, Ok(source.respond(&request))));
+            }
             LightOutput::Verify(job) => {
                 assert!(matches!(job.task(), Task::Handovers { .. }));
                 let verdict = job.run(&source.chain());
                 assert!(verdict.outcome().is_ok());
                 late = Instant::from_micros(2 * 3_600_000_000);
-                client.handle_verdict(late, verdict);
+                client.handle(late, LightInput::Verdict(verdict));
             }
             LightOutput::Event(LightEvent::Halted(LightHalt::TrustExpired(_))) => break,
             LightOutput::Wait(_) => panic!("the period is over"),
