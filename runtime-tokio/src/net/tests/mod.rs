@@ -8,7 +8,8 @@ mod talk;
 mod tcp;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,6 +92,39 @@ impl Handler for Waits {
             let _guard = OnDrop(self.dropped.clone());
             let _ = self.started.send(());
             std::future::pending::<()>().await;
+        })
+    }
+
+    fn cost(&self, _request: &Bytes) -> Cost {
+        Cost::default()
+    }
+
+    fn busy(&self, retry_after_ms: u32) -> Bytes {
+        encode_refusal(Refusal::Busy { retry_after_ms })
+    }
+
+    fn handle(&self, _peer: PeerId, request: Bytes) -> Bytes {
+        request
+    }
+}
+
+/// Counts how many requests are answered at the same time.
+#[derive(Default)]
+struct Counts {
+    now: AtomicUsize,
+    most: Arc<Mutex<usize>>,
+}
+
+impl Handler for Counts {
+    fn ready(&self, _peer: PeerId, _request: &Bytes) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+            {
+                let mut most = self.most.lock().unwrap();
+                *most = now.max(*most);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.now.fetch_sub(1, Ordering::SeqCst);
         })
     }
 

@@ -1,7 +1,5 @@
 //! Honest nodes talking to each other.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::super::{BindError, ConnectError, DisconnectReason, MAX_REQUEST_BYTES, PeerLink, ResponseError, StreamCode};
@@ -143,38 +141,9 @@ async fn cancelled_answers_are_counted_and_leak_no_streams() {
 
 #[tokio::test]
 async fn requests_beyond_the_limit_of_streams_wait_and_are_answered() {
-    struct Counts {
-        now: AtomicUsize,
-        most: Arc<Mutex<usize>>,
-    }
-    impl Handler for Counts {
-        fn ready(&self, _peer: PeerId, _request: &Bytes) -> BoxFuture<'_, ()> {
-            Box::pin(async {
-                let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-                {
-                    let mut most = self.most.lock().unwrap();
-                    *most = now.max(*most);
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                self.now.fetch_sub(1, Ordering::SeqCst);
-            })
-        }
-
-        fn cost(&self, _request: &Bytes) -> Cost {
-            Cost::default()
-        }
-
-        fn busy(&self, retry_after_ms: u32) -> Bytes {
-            encode_refusal(Refusal::Busy { retry_after_ms })
-        }
-
-        fn handle(&self, _peer: PeerId, request: Bytes) -> Bytes {
-            request
-        }
-    }
     let most = Arc::new(Mutex::new(0));
     let limits = QuicLimits { max_streams_per_connection: 4, ..QuicLimits::default() };
-    let handler = Counts { now: AtomicUsize::new(0), most: Arc::clone(&most) };
+    let handler = Counts { most: Arc::clone(&most), ..Counts::default() };
     let (mut server, mut client) = (Node::new(limits, Some(Arc::new(handler))), Node::asking());
     client.meet(&mut server).await;
     let requests: Vec<_> = (0..40u8)

@@ -1,6 +1,3 @@
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use hotstuff2_sync::limits::MAX_REQUEST_BYTES;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,43 +44,11 @@ async fn limits_hold_over_tcp() {
     assert_eq!(silent, Err(ResponseError::Reset { peer: client.peer, code: StreamCode::NotServing }));
 }
 
-/// Counts how many requests are answered at the same time.
-struct Counts {
-    now: AtomicUsize,
-    most: Arc<Mutex<usize>>,
-}
-
-impl Handler for Counts {
-    fn ready(&self, _peer: PeerId, _request: &Bytes) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-            {
-                let mut most = self.most.lock().unwrap();
-                *most = now.max(*most);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            self.now.fetch_sub(1, Ordering::SeqCst);
-        })
-    }
-
-    fn cost(&self, _request: &Bytes) -> Cost {
-        Cost::default()
-    }
-
-    fn busy(&self, retry_after_ms: u32) -> Bytes {
-        encode_refusal(Refusal::Busy { retry_after_ms })
-    }
-
-    fn handle(&self, _peer: PeerId, request: Bytes) -> Bytes {
-        request
-    }
-}
-
 #[tokio::test]
 async fn questions_wait_until_the_peer_takes_more() {
     let most = Arc::new(Mutex::new(0));
     let limits = QuicLimits { max_streams_per_connection: 4, ..QuicLimits::default() };
-    let handler = Counts { now: AtomicUsize::new(0), most: Arc::clone(&most) };
+    let handler = Counts { most: Arc::clone(&most), ..Counts::default() };
     let (mut server, mut client) = (TcpNode::new(limits, Some(Arc::new(handler))), Node::asking());
     meet(&mut client, &mut server).await;
     let requests: Vec<_> = (0..40u8)
