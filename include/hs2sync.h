@@ -399,7 +399,7 @@
 #define HS2_VOTES_LOST 3
 
 /**
- * What every function returns: 0 where it did what it says, else why it did nothing.
+ * The status that every function returns: 0 where it did what it says, else why it did nothing.
  */
 typedef int32_t hs2_status;
 
@@ -464,7 +464,7 @@ typedef struct hs2_validator {
 typedef hs2_handle hs2_genesis;
 
 /**
- * What a genesis document says, and what follows from it.
+ * The fields of a genesis document, and what follows from them.
  */
 typedef struct hs2_genesis_info {
   /**
@@ -555,7 +555,7 @@ typedef struct hs2_link {
 typedef hs2_handle hs2_machine;
 
 /**
- * What a verification came to. Immutable.
+ * The result of a verification. Immutable.
  */
 typedef hs2_handle hs2_verdict;
 
@@ -711,7 +711,7 @@ typedef struct hs2_tip {
 } hs2_tip;
 
 /**
- * What a segment must be, for `hs2_chain_table`.
+ * The terms that a segment must keep, for `hs2_chain_table`.
  */
 typedef struct hs2_claim {
   /**
@@ -746,7 +746,7 @@ typedef struct hs2_claim {
 } hs2_claim;
 
 /**
- * What a host's chain says of a header.
+ * The facts that a host's chain gives of a header.
  */
 typedef struct hs2_header_facts {
   /**
@@ -772,7 +772,7 @@ typedef struct hs2_header_facts {
 } hs2_header_facts;
 
 /**
- * What a host's chain says of a segment that it proved, or decodes from the host's store.
+ * The facts that a host's chain gives of a segment that it proved, or decodes from the host's store.
  */
 typedef struct hs2_segment_facts {
   /**
@@ -879,7 +879,7 @@ typedef struct hs2_chain_table {
 typedef hs2_handle hs2_call;
 
 /**
- * What a call asks for.
+ * The work that a call asks for.
  */
 typedef struct hs2_call_info {
   /**
@@ -982,7 +982,7 @@ typedef struct hs2_stored_segment {
 typedef hs2_handle hs2_session;
 
 /**
- * What the bytes that came into a session mean.
+ * An event of a session: the meaning of bytes that came in.
  */
 typedef struct hs2_session_event {
   /**
@@ -1017,7 +1017,7 @@ typedef struct hs2_session_event {
 } hs2_session_event;
 
 /**
- * What a node that serves holds.
+ * The blocks and states that a serving node holds.
  */
 typedef struct hs2_peer_status {
   /**
@@ -1035,7 +1035,7 @@ typedef struct hs2_peer_status {
 } hs2_peer_status;
 
 /**
- * What `hs2_respond` reads from: the host's store. Functions are called while `hs2_respond` runs, on its thread, and not
+ * The host's store, which `hs2_respond` reads from. Functions are called while `hs2_respond` runs, on its thread, and not
  * kept. Each returns `HS2_HOST_OK` and has written its result; `HS2_HOST_NONE` where there is no such thing; or any other
  * number, a failure of the host's own, which `hs2_respond` reports. Bytes that a function points to must stay until the
  * next function of the table is called or `hs2_respond` returns. A function must not throw, nor jump out.
@@ -1046,7 +1046,7 @@ typedef struct hs2_reader {
    */
   void *context;
   /**
-   * What this node holds.
+   * The blocks and states that this node holds.
    */
   int32_t (*status)(void *context, struct hs2_peer_status *out);
   /**
@@ -1073,7 +1073,7 @@ typedef struct hs2_reader {
 typedef hs2_handle hs2_admission;
 
 /**
- * What admission says next.
+ * The next word of admission.
  */
 typedef struct hs2_turn {
   /**
@@ -1143,7 +1143,7 @@ typedef struct hs2_gate_output {
 typedef hs2_handle hs2_permit;
 
 /**
- * What a proposer chooses of a header.
+ * The part of a header that its proposer chooses.
  */
 typedef struct hs2_proposal {
   /**
@@ -1173,7 +1173,7 @@ typedef struct hs2_proposal {
 } hs2_proposal;
 
 /**
- * What a header says.
+ * The fields of a header.
  */
 typedef struct hs2_header_info {
   /**
@@ -1239,7 +1239,7 @@ typedef struct hs2_header_info {
  */
 typedef struct hs2_signature {
   /**
-   * Who signed.
+   * The signer's key.
    */
   struct hs2_id key;
   /**
@@ -1280,7 +1280,7 @@ hs2_status hs2_code_name(uint32_t code,
                          struct hs2_slice *name);
 
 /**
- * What exactly was wrong with the last call on this thread that failed, in English; empty before the first. Calls that
+ * The exact fault of the last call on this thread that failed, in English; empty before the first. Calls that
  * succeed leave it as it is. Ownership: the library's; it reads the same until the next failure on this thread, and is
  * there until the thread ends. Threads: each has its own. Errors: none.
  */
@@ -1422,7 +1422,7 @@ hs2_status hs2_genesis_header(hs2_genesis genesis,
                               hs2_buffer *header);
 
 /**
- * What a genesis document says. Threads: any. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ * Reads a genesis document. Threads: any. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
  */
 hs2_status hs2_genesis_read(hs2_genesis genesis,
                             struct hs2_genesis_info *info);
@@ -1702,7 +1702,7 @@ hs2_status hs2_job_id(hs2_job job, uint64_t *id);
 /* ==== Calls of the machine into the host: what to store and execute. Answered when it survives a crash, and not before. ==== */
 
 /**
- * What a call asks for. Ownership: bytes are borrowed from the call. Threads: any.
+ * Reads the work that a call asks for. Ownership: bytes are borrowed from the call. Threads: any.
  * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
  */
 hs2_status hs2_call_read(hs2_call call, struct hs2_call_info *info);
@@ -1797,7 +1797,7 @@ hs2_status hs2_session_read(hs2_session session,
                             struct hs2_slice incoming);
 
 /**
- * What is to be written to the connection next, all of it and in order. Ownership: one reference to `outgoing`.
+ * Takes out the bytes to be written to the connection next, all of it and in order. Ownership: one reference to `outgoing`.
  * Threads: one at a time.
  * Errors: `HS2_NOT_FOUND` where there is nothing, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`,
  * `HS2_INVALID_ARGUMENT`.
@@ -1806,7 +1806,7 @@ hs2_status hs2_session_write(hs2_session session,
                              hs2_buffer *outgoing);
 
 /**
- * What the bytes that came in mean: the next event, with `HS2_SESSION_NONE` where there is none.
+ * Takes out the next event that the bytes which came in mean, with `HS2_SESSION_NONE` where there is none.
  * Ownership: one reference to `event->object`, where it is not 0. Threads: one at a time.
  * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
  */
@@ -1929,8 +1929,8 @@ hs2_status hs2_admission_ask(hs2_admission admission,
                              uint32_t *retry_after_ms);
 
 /**
- * What to do next: call it after everything that happens, and again until it says `HS2_TURN_WAIT`. Threads: one at a
- * time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ * Writes the next thing to do: call it after everything that happens, and again until it says `HS2_TURN_WAIT`.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
  */
 hs2_status hs2_admission_poll(hs2_admission admission,
                               uint64_t now_us,
@@ -2007,7 +2007,7 @@ hs2_status hs2_gate_new(const struct hs2_id *own,
                         hs2_gate *gate);
 
 /**
- * What the host knows of its own votes, read back from its disk; again before every return to consensus. `record` is
+ * Takes the host's record of its own votes, read back from its disk; again before every return to consensus. `record` is
  * `HS2_VOTES_NEVER`, `HS2_VOTES_LAST` with the highest view that it voted in or gave up on, or `HS2_VOTES_LOST`, after
  * which there is no permit. Threads: one at a time.
  * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
@@ -2056,13 +2056,11 @@ hs2_status hs2_gate_poll(hs2_gate gate,
                          struct hs2_gate_output *output);
 
 /**
- * What is certified above the permit's block: the header at `index`, from 0 on, encoded. Ownership: borrowed from the
- * permit. Threads: any.
+ * Reads a header that is certified above the permit's block: the one at `index`, from 0 on, encoded.
+ * Ownership: borrowed from the permit. Threads: any.
  * Errors: `HS2_NOT_FOUND` behind the last, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
  */
-hs2_status hs2_permit_header(hs2_permit permit,
-                             size_t index,
-                             struct hs2_slice *header);
+hs2_status hs2_permit_header(hs2_permit permit, size_t index, struct hs2_slice *header);
 
 /**
  * The certificate for the last of those headers, or for the permit's block where there are none: the high certificate and
@@ -2163,7 +2161,7 @@ hs2_status hs2_header_closing(struct hs2_slice parent,
                               hs2_buffer *header);
 
 /**
- * What a header says. It is not checked. Threads: any. Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+ * Reads a header. It is not checked. Threads: any. Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
  */
 hs2_status hs2_header_read(struct hs2_slice header, struct hs2_header_info *info);
 

@@ -1,4 +1,4 @@
-//! What handles lead to.
+//! The objects that handles lead to.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 

@@ -25,7 +25,7 @@ use crate::types::{
 
 type HandoverFn = unsafe extern "C" fn(*mut c_void, hs2_slice, hs2_slice, *mut hs2_link) -> i32;
 
-/// What "could not be checked" is reported with where a function wrote what can't be.
+/// The number of "could not be checked" where a function wrote what can't be.
 const IMPOSSIBLE: u32 = 0;
 
 /// A host's chain, for one call.
@@ -70,7 +70,7 @@ impl OwnChain {
         }
     }
 
-    /// What one of the two functions for handovers wrote.
+    /// The facts that one of the two functions for handovers wrote.
     fn handover_facts(&self, check: HandoverFn, epoch: &[u8], handover: &[u8]) -> Result<HandoverFacts, CheckError> {
         let none = hs2_slice::of(&[]);
         let mut link = hs2_link {
@@ -97,7 +97,7 @@ impl OwnChain {
         })
     }
 
-    /// What a function says of a segment's headers: first height, parent, quorum checks, headers.
+    /// The facts that a function gives of a segment's headers: first height, parent, quorum checks, headers.
     fn facts(
         call: impl FnOnce(*mut hs2_segment_facts) -> i32,
     ) -> Result<(Height, Hash, u32, Vec<hs2_header_facts>), CheckError> {
@@ -123,7 +123,7 @@ impl OwnChain {
     }
 }
 
-/// What a result means, where there is nothing between true and false.
+/// The meaning of a result, where there is nothing between true and false.
 fn proven(result: i32) -> Result<(), CheckError> {
     match result {
         HS2_HOST_OK => Ok(()),

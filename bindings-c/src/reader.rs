@@ -81,7 +81,7 @@ impl<'a, C: Chain> HostReader<'a, C> {
         Ok(Self { functions, chain, chain_id, failed: Cell::new(None) })
     }
 
-    /// What failed although the answer could be made without it.
+    /// The failure of a call without which the answer could be made all the same.
     pub(crate) fn failure(&self) -> Option<HostError> {
         self.failed.get()
     }

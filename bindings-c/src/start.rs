@@ -17,7 +17,7 @@ use crate::table::Object;
 /// Most handovers that a start is given: at 8 KB each they are a gigabyte.
 const MAX_HANDOVERS: usize = 1 << 17;
 
-/// What is known so far.
+/// A start as far as it was told.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     chain_id: Hash,

@@ -1,11 +1,11 @@
 //! [`Status`]: the one table of what functions return. The header's constants and the words are made from it.
 
-/// What every function returns: 0 where it did what it says, else why it did nothing.
+/// The status that every function returns: 0 where it did what it says, else why it did nothing.
 pub type hs2_status = i32;
 
 macro_rules! statuses {
     ($($number:literal $name:ident $upper:literal $words:literal)+) => {
-        /// What a function returns. Append only: a number never changes its meaning.
+        /// The status that a function returns. Append only: a number never changes its meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(i32)]
         pub enum Status {
@@ -23,7 +23,7 @@ macro_rules! statuses {
                 }
             }
 
-            /// What it means.
+            /// The meaning in words.
             pub const fn words(self) -> &'static str {
                 match self {
                     $(Self::$name => $words,)+

@@ -64,13 +64,13 @@ pub struct hs2_validator {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_signature {
-    /// Who signed.
+    /// The signer's key.
     pub key: hs2_id,
     /// The Ed25519 signature: R and s.
     pub bytes: [u8; 64],
 }
 
-/// What a genesis document says, and what follows from it.
+/// The fields of a genesis document, and what follows from them.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_genesis_info {
@@ -90,7 +90,7 @@ pub struct hs2_genesis_info {
     pub snapshot_interval: u64,
 }
 
-/// What a proposer chooses of a header.
+/// The part of a header that its proposer chooses.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_proposal {
@@ -108,7 +108,7 @@ pub struct hs2_proposal {
     pub proposer: u16,
 }
 
-/// What a header says.
+/// The fields of a header.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_header_info {
@@ -156,7 +156,7 @@ pub struct hs2_tip {
     pub timestamp_ms: u64,
 }
 
-/// What admission says next.
+/// The next word of admission.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_turn {
@@ -171,7 +171,7 @@ pub struct hs2_turn {
     pub deadline_us: u64,
 }
 
-/// What a node that serves holds.
+/// The blocks and states that a serving node holds.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct hs2_peer_status {
@@ -201,7 +201,7 @@ pub struct hs2_stored_segment {
     pub audit: hs2_slice,
 }
 
-/// What `hs2_respond` reads from: the host's store. Functions are called while `hs2_respond` runs, on its thread, and not
+/// The host's store, which `hs2_respond` reads from. Functions are called while `hs2_respond` runs, on its thread, and not
 /// kept. Each returns `HS2_HOST_OK` and has written its result; `HS2_HOST_NONE` where there is no such thing; or any other
 /// number, a failure of the host's own, which `hs2_respond` reports. Bytes that a function points to must stay until the
 /// next function of the table is called or `hs2_respond` returns. A function must not throw, nor jump out.
@@ -210,7 +210,7 @@ pub struct hs2_stored_segment {
 pub struct hs2_reader {
     /// Handed to each function.
     pub context: *mut c_void,
-    /// What this node holds.
+    /// The blocks and states that this node holds.
     pub status: Option<unsafe extern "C" fn(context: *mut c_void, out: *mut hs2_peer_status) -> i32>,
     /// The handover that ends an epoch.
     pub handover: Option<unsafe extern "C" fn(context: *mut c_void, epoch: u64, out: *mut hs2_slice) -> i32>,
@@ -254,7 +254,7 @@ pub const HS2_ABI: u32 = 1;
 /// One end of a session over a stream of bytes.
 pub type hs2_session = hs2_handle;
 
-/// What the bytes that came into a session mean.
+/// An event of a session: the meaning of bytes that came in.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_session_event {
@@ -317,7 +317,7 @@ pub type hs2_machine = hs2_handle;
 /// One verification, for any thread. Immutable.
 pub type hs2_job = hs2_handle;
 
-/// What a verification came to. Immutable.
+/// The result of a verification. Immutable.
 pub type hs2_verdict = hs2_handle;
 
 /// A call of the machine into the host: blocks or handovers to store. Immutable: a host may hold it as long as it likes.
@@ -393,7 +393,7 @@ pub struct hs2_progress {
     pub halted: u32,
 }
 
-/// What a call asks for.
+/// The work that a call asks for.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_call_info {
@@ -457,7 +457,7 @@ pub struct hs2_link {
     pub handover: hs2_slice,
 }
 
-/// What a segment must be, for `hs2_chain_table`.
+/// The terms that a segment must keep, for `hs2_chain_table`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_claim {
@@ -478,7 +478,7 @@ pub struct hs2_claim {
     pub anchor: hs2_id,
 }
 
-/// What a host's chain says of a header.
+/// The facts that a host's chain gives of a header.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_header_facts {
@@ -494,7 +494,7 @@ pub struct hs2_header_facts {
     pub reserved: u32,
 }
 
-/// What a host's chain says of a segment that it proved, or decodes from the host's store.
+/// The facts that a host's chain gives of a segment that it proved, or decodes from the host's store.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_segment_facts {

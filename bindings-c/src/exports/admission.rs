@@ -73,8 +73,8 @@ pub unsafe extern "C" fn hs2_admission_ask(
     })
 }
 
-/// What to do next: call it after everything that happens, and again until it says `HS2_TURN_WAIT`. Threads: one at a
-/// time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+/// Writes the next thing to do: call it after everything that happens, and again until it says `HS2_TURN_WAIT`.
+/// Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hs2_admission_poll(admission: hs2_admission, now_us: u64, turn: *mut hs2_turn) -> hs2_status {
     fence(admission, || {

@@ -48,7 +48,7 @@ pub unsafe extern "C" fn hs2_code_name(code: u32, name: *mut hs2_slice) -> hs2_s
     })
 }
 
-/// What exactly was wrong with the last call on this thread that failed, in English; empty before the first. Calls that
+/// The exact fault of the last call on this thread that failed, in English; empty before the first. Calls that
 /// succeed leave it as it is. Ownership: the library's; it reads the same until the next failure on this thread, and is
 /// there until the thread ends. Threads: each has its own. Errors: none.
 #[unsafe(no_mangle)]

@@ -16,7 +16,7 @@ use crate::types::{
     hs2_block, hs2_call, hs2_call_info, hs2_chain, hs2_chain_table, hs2_link, hs2_slice, hs2_stored_segment,
 };
 
-/// What a call asks for. Ownership: bytes are borrowed from the call. Threads: any.
+/// Reads the work that a call asks for. Ownership: bytes are borrowed from the call. Threads: any.
 /// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hs2_call_read(call: hs2_call, info: *mut hs2_call_info) -> hs2_status {

@@ -55,7 +55,7 @@ pub unsafe extern "C" fn hs2_gate_new(
     })
 }
 
-/// What the host knows of its own votes, read back from its disk; again before every return to consensus. `record` is
+/// Takes the host's record of its own votes, read back from its disk; again before every return to consensus. `record` is
 /// `HS2_VOTES_NEVER`, `HS2_VOTES_LAST` with the highest view that it voted in or gave up on, or `HS2_VOTES_LOST`, after
 /// which there is no permit. Threads: one at a time.
 /// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
@@ -183,8 +183,8 @@ pub unsafe extern "C" fn hs2_gate_poll(gate: hs2_gate, output: *mut hs2_gate_out
     })
 }
 
-/// What is certified above the permit's block: the header at `index`, from 0 on, encoded. Ownership: borrowed from the
-/// permit. Threads: any.
+/// Reads a header that is certified above the permit's block: the one at `index`, from 0 on, encoded.
+/// Ownership: borrowed from the permit. Threads: any.
 /// Errors: `HS2_NOT_FOUND` behind the last, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hs2_permit_header(permit: hs2_permit, index: usize, header: *mut hs2_slice) -> hs2_status {

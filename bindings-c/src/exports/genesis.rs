@@ -96,7 +96,7 @@ pub unsafe extern "C" fn hs2_genesis_header(genesis: hs2_genesis, header: *mut h
     })
 }
 
-/// What a genesis document says. Threads: any. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+/// Reads a genesis document. Threads: any. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hs2_genesis_read(genesis: hs2_genesis, info: *mut hs2_genesis_info) -> hs2_status {
     fence(genesis, || {

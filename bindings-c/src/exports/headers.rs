@@ -105,7 +105,7 @@ pub unsafe extern "C" fn hs2_header_closing(
     })
 }
 
-/// What a header says. It is not checked. Threads: any. Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+/// Reads a header. It is not checked. Threads: any. Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hs2_header_read(header: hs2_slice, info: *mut hs2_header_info) -> hs2_status {
     fence(0, || {

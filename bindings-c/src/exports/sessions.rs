@@ -99,7 +99,7 @@ pub unsafe extern "C" fn hs2_session_read(session: hs2_session, incoming: hs2_sl
     })
 }
 
-/// What is to be written to the connection next, all of it and in order. Ownership: one reference to `outgoing`.
+/// Takes out the bytes to be written to the connection next, all of it and in order. Ownership: one reference to `outgoing`.
 /// Threads: one at a time.
 /// Errors: `HS2_NOT_FOUND` where there is nothing, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`,
 /// `HS2_INVALID_ARGUMENT`.
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn hs2_session_write(session: hs2_session, outgoing: *mut 
     })
 }
 
-/// What the bytes that came in mean: the next event, with `HS2_SESSION_NONE` where there is none.
+/// Takes out the next event that the bytes which came in mean, with `HS2_SESSION_NONE` where there is none.
 /// Ownership: one reference to `event->object`, where it is not 0. Threads: one at a time.
 /// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
