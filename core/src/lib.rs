@@ -111,6 +111,7 @@ pub mod serve;
 pub mod session;
 pub mod state;
 mod strategy;
+mod table;
 pub mod time;
 mod timers;
 pub mod trace;

@@ -4,16 +4,16 @@
 //! parts of the recent past would give. A goal that moves away is taken into account: what counts is how fast the gap
 //! closes, and where it doesn't, there is no estimate rather than a wrong one.
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::config::STALL_AFTER;
 use crate::ids::Height;
 use crate::time::{Instant, UnixMillis, micros};
 
-/// Samples that a rate is taken from.
+/// Most samples that a rate is taken from.
 const SAMPLES: usize = 32;
 /// Time between two samples, at first. It doubles when there are too many, so that a long run has a long memory.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -95,7 +95,8 @@ impl Rates {
 /// Counts over time, and the rates between them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RateWindow {
-    samples: VecDeque<(Instant, u64)>,
+    /// The oldest first.
+    samples: Vec<(Instant, u64), { SAMPLES + 1 }>,
     interval: Duration,
 }
 
@@ -108,22 +109,21 @@ impl Default for RateWindow {
 impl RateWindow {
     /// No samples yet.
     pub const fn new() -> Self {
-        Self { samples: VecDeque::new(), interval: INTERVAL }
+        Self { samples: Vec::new(), interval: INTERVAL }
     }
 
     /// Notes that the count stands at `count`. A count that fell begins anew: it is another one.
     pub fn note(&mut self, now: Instant, count: u64) {
-        match self.samples.back() {
+        match self.samples.last() {
             Some(&(_, before)) if count < before => *self = Self::new(),
             Some(&(at, _)) if now.since(at) < self.interval => return,
             _ => {}
         }
-        self.samples.push_back((now, count));
-        while self.samples.front().is_some_and(|&(at, _)| now.since(at) > MEMORY) {
-            self.samples.pop_front();
-        }
-        if self.samples.len() > SAMPLES {
-            // Every other one goes, of the last ones none that would be missed.
+        // There is room: whatever fills the window thins it out below.
+        let _ = self.samples.push((now, count));
+        self.samples.retain(|&(at, _)| now.since(at) <= MEMORY);
+        if self.samples.is_full() {
+            // Every other one goes; the newest stays.
             let mut keep = false;
             self.samples.retain(|_| {
                 keep = !keep;
@@ -135,7 +135,7 @@ impl RateWindow {
 
     /// The rates up to now, where the count stands at `count`. `None` before anything was counted over any time.
     pub fn rates(&self, now: Instant, count: u64) -> Option<Rates> {
-        let &(since, first) = self.samples.front()?;
+        let &(since, first) = self.samples.first()?;
         let elapsed = now.since(since);
         let mean = rate_of(count.saturating_sub(first), elapsed);
         if elapsed.is_zero() || count <= first {
@@ -161,7 +161,7 @@ impl RateWindow {
 
     /// The rates of the older half and of the newer half.
     fn halves(&self, now: Instant, count: u64) -> Option<(MicroRate, MicroRate)> {
-        let &(since, first) = self.samples.front()?;
+        let &(since, first) = self.samples.first()?;
         let &(middle, between) = self.samples.get(self.samples.len() / 2)?;
         let (older, newer) = (middle.since(since), now.since(middle));
         if self.samples.len() < PART || older.is_zero() || newer.is_zero() {
@@ -174,16 +174,18 @@ impl RateWindow {
 /// How fast the goal moves away: of the heights that were proven, and of the times in their blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct GoalPace {
-    raises: VecDeque<(Instant, Height, UnixMillis)>,
+    /// The oldest first.
+    raises: Vec<(Instant, Height, UnixMillis), SAMPLES>,
 }
 
 impl GoalPace {
     /// The goal was raised to a block of this height and time; [`UnixMillis::default`] where the time isn't known.
     pub fn note(&mut self, now: Instant, height: Height, timestamp: UnixMillis) {
-        self.raises.push_back((now, height, timestamp));
-        while self.raises.len() > SAMPLES {
-            self.raises.pop_front();
+        if self.raises.is_full() {
+            self.raises.remove(0);
         }
+        // There is room now.
+        let _ = self.raises.push((now, height, timestamp));
     }
 
     /// The goal's pace, zero where it was not watched long enough.
@@ -191,7 +193,7 @@ impl GoalPace {
     /// A goal that is found in steps (first an old tip, then a newer one) only seems to grow by them; so where the blocks
     /// say their times, it grows no faster than they were made.
     pub fn growth(&self, now: Instant) -> MicroRate {
-        let Some(&(_, last, made)) = self.raises.back() else { return 0 };
+        let Some(&(_, last, made)) = self.raises.last() else { return 0 };
         let recent = |&&(at, _, _): &&(Instant, Height, UnixMillis)| now.since(at) <= MEMORY;
         let Some(&(since, first, begun)) = self.raises.iter().find(recent) else { return 0 };
         let watched = now.since(since);

@@ -10,7 +10,7 @@
 //! refuses a call only what the host does counts, since the rest has to wait for it. Events, progress, metrics, estimates
 //! and the patience of programs all go by this one judge ([`Machine::stall`]).
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use crate::calls::{APPLIES, HostWork};
@@ -51,7 +51,7 @@ pub(super) struct Watch {
     /// What the time until the next input is spent on.
     waiting_for: Bottleneck,
     /// Applied heights in [`Machine::working_time`].
-    samples: VecDeque<(Instant, Height)>,
+    samples: heapless::Vec<(Instant, Height), RATE_SAMPLES>,
 }
 
 impl Watch {
@@ -64,7 +64,7 @@ impl Watch {
             idle: Duration::ZERO,
             waits: BTreeMap::new(),
             waiting_for: Bottleneck::Peers,
-            samples: VecDeque::new(),
+            samples: heapless::Vec::new(),
         }
     }
 
@@ -123,18 +123,19 @@ impl Machine {
     /// Notes how many blocks are applied now, for the rate that is shown.
     fn sample(&mut self) {
         let (now, samples) = (self.working_time(), &mut self.watch.samples);
-        let due = samples.back().is_none_or(|&(at, _)| now.since(at) >= RATE_INTERVAL);
+        let due = samples.last().is_none_or(|&(at, _)| now.since(at) >= RATE_INTERVAL);
         if due {
-            samples.push_back((now, self.applied));
-            if samples.len() > RATE_SAMPLES {
-                samples.pop_front();
+            if samples.is_full() {
+                samples.remove(0);
             }
+            // There is room now.
+            let _ = samples.push((now, self.applied));
         }
     }
 
     /// Blocks a second over the last samples.
     pub(super) fn blocks_per_second(&self) -> u64 {
-        let Some(&(since, from)) = self.watch.samples.front() else { return 0 };
+        let Some(&(since, from)) = self.watch.samples.first() else { return 0 };
         let blocks = self.applied.above(from).saturating_mul(1_000_000);
         blocks.checked_div(micros(self.working_time().since(since))).unwrap_or(0)
     }

@@ -31,6 +31,7 @@ use super::account::{Allowance, Group, Peer, Standing};
 use super::bucket::Bucket;
 use super::limits::{Cost, ServeLimits, ServeRates};
 use crate::ids::PeerId;
+use crate::table::Table;
 use crate::time::{Instant, micros};
 
 /// Shortest time that a peer is told to wait: less isn't worth a message.
@@ -128,7 +129,7 @@ struct Open {
 }
 
 /// The decision who is served, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     limits: ServeLimits,
     percent: u64,
@@ -137,7 +138,7 @@ pub struct Admission {
     handshakes: Bucket,
     groups: BTreeMap<u64, Group>,
     peers: BTreeMap<PeerId, Peer>,
-    open: BTreeMap<Ticket, Open>,
+    open: Table<Ticket, Open>,
     /// Tickets that wait; the first has waited longest.
     waiting: BTreeSet<Ticket>,
     /// Groups that get turns, by what was spent on each.
@@ -162,7 +163,7 @@ impl Admission {
             handshakes: Bucket::default(),
             groups: BTreeMap::new(),
             peers: BTreeMap::new(),
-            open: BTreeMap::new(),
+            open: Table::default(),
             waiting: BTreeSet::new(),
             ready: BTreeSet::new(),
             resting: BTreeSet::new(),

@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::table::Table;
+
 /// Requests that are remembered as asked once. An answer is kept when it is asked for again: a download that asks for
 /// everything once leaves no trace.
 const ASKED: u16 = 1024;
@@ -41,7 +43,7 @@ pub struct AnswerCache {
     most_bytes: usize,
     bytes: usize,
     version: u64,
-    entries: BTreeMap<Bytes, Entry>,
+    entries: Table<Bytes, Entry>,
     by_use: BTreeMap<u64, Bytes>,
     uses: u64,
     asked: Vec<u64>,
@@ -55,7 +57,7 @@ impl AnswerCache {
             most_bytes,
             bytes: 0,
             version: 0,
-            entries: BTreeMap::new(),
+            entries: Table::default(),
             by_use: BTreeMap::new(),
             uses: 0,
             asked: vec![0; usize::from(ASKED)],

@@ -2,8 +2,10 @@
 //! changes stay in memory until they are taken. Records from the store are checked for the key that was asked for; pages
 //! for their hashes.
 
-use alloc::collections::{BTreeMap, btree_map::Entry};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+
+use hashbrown::hash_map::Entry;
 
 use super::digest::{key_hash, value_hash};
 use super::prefix::Prefix;
@@ -12,6 +14,7 @@ use super::record::{Record, RecordError};
 use super::store::{StateReader, StateWrites};
 use super::tree::{Tree, TreeError};
 use crate::hash::Hash;
+use crate::table::Table;
 
 /// About what a cached record takes beside its bytes.
 const RECORD_OVERHEAD: usize = 150;
@@ -26,7 +29,7 @@ const FREED_SHARE: usize = 8;
 pub struct KeyValueState<R> {
     store: R,
     tree: Tree,
-    cache: BTreeMap<Hash, Cached>,
+    cache: Table<Hash, Cached>,
     cached_bytes: usize,
     /// Keys of the cache that are newer than the last writes that were taken, each once.
     dirty: Vec<Hash>,
@@ -83,7 +86,7 @@ impl<R: StateReader> KeyValueState<R> {
     /// The state that `store` holds. The caller compares [`root`](Self::root) with the root that it expects there.
     pub fn load(store: R) -> Result<Self, StateError<R::Error>> {
         let tree = Tree::load(&store)?;
-        let cache = BTreeMap::new();
+        let cache = Table::default();
         Ok(Self { store, tree, cache, cached_bytes: 0, dirty: Vec::new(), dirty_bytes: 0, settled: 0 })
     }
 
@@ -232,8 +235,13 @@ impl<R: StateReader> KeyValueState<R> {
 
     /// Forgets the records that the store has as well, but for those that `keep` says.
     fn forget_records(&mut self, mut keep: impl FnMut(&mut Cached) -> bool) {
-        self.cache.retain(|_, cached| keep(cached) || cached.dirty);
-        self.cached_bytes = self.cache.values().map(Cached::bytes).sum();
+        let mut left = 0usize;
+        self.cache.retain(|cached| {
+            let stays = keep(cached) || cached.dirty;
+            left = left.saturating_add(if stays { cached.bytes() } else { 0 });
+            stays
+        });
+        self.cached_bytes = left;
     }
 }
 
