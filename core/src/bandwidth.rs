@@ -29,7 +29,7 @@ pub struct BandwidthAllocator {
     /// Millionths of bytes; negative while in debt.
     tokens: i128,
     filled: Instant,
-    /// What each peer delivers, in bytes a second, and all of them.
+    /// Rate of each peer in bytes a second, and their sum.
     weights: BTreeMap<PeerId, u64>,
     total: u64,
 }
@@ -85,7 +85,7 @@ impl BandwidthAllocator {
     pub fn settle(&mut self, now: Instant, charged: u64, received: u64) {
         if self.limit > 0 {
             self.fill(now);
-            // What was charged too much comes back whole: it was taken from the bucket before it could fill.
+            // Overcharged bytes come back whole: they were taken from the bucket before it could fill.
             self.tokens = self.tokens.saturating_add(scaled(charged)).saturating_sub(scaled(received));
         }
     }
@@ -210,7 +210,7 @@ mod tests {
         bucket.set_weight(fast, u64::MAX);
         bucket.set_weight(hopeless, 1);
         assert!(bucket.has_share(hopeless, 0) && !bucket.has_share(hopeless, 1));
-        // Who is gone takes no part, not even one of nothing.
+        // A peer that is gone takes no part, not even one of nothing.
         bucket.set_weight(fast, 0);
         bucket.set_weight(hopeless, 0);
         let new = PeerId::from_bytes([3; 32]);

@@ -1,4 +1,4 @@
-//! What the machine asks of the host, what it is told of it, and where the host stands at the start.
+//! Work that the machine asks of the host, the host's replies, and where the host stands at the start.
 //!
 //! Durable before acknowledged: a call is answered only when what it asked for survives a crash. The machine advances on
 //! answers alone.
@@ -66,7 +66,7 @@ pub struct Start {
 pub struct HostCall {
     /// The call, as the answer must name it.
     pub id: CallId,
-    /// What to do.
+    /// The work.
     pub work: HostWork,
 }
 
@@ -90,7 +90,7 @@ pub(crate) const ACTIVATIONS: usize = 1;
 /// The same of [`HostWork::AddHistory`].
 pub(crate) const HISTORY_PIECES: usize = 1;
 
-/// What a call asks for.
+/// Work of the host, and its order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HostWork {
@@ -274,7 +274,7 @@ pub struct HistoryGap {
     pub epoch: EpochRef,
 }
 
-/// What the staging area holds of a subtree.
+/// The staging area's part of a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holding {
@@ -295,7 +295,7 @@ pub enum Holding {
 pub struct CallDone {
     /// The call.
     pub id: CallId,
-    /// What came of it. An error says that nothing is known to have come of it.
+    /// Its outcome. An error says that nothing is known to have come of it.
     pub result: Result<HostReply, HostError>,
 }
 
@@ -306,8 +306,8 @@ impl CallDone {
     }
 }
 
-/// What came of a [`HostCall`]. One that doesn't fit the call is counted as a stray and moves nothing: the call is still
-/// out.
+/// Outcome of a [`HostCall`]. One that doesn't fit the call is counted as a stray and moves nothing: the call is
+/// still out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HostReply {
@@ -326,7 +326,8 @@ pub enum HostReply {
     Staged,
     /// To [`HostWork::Activate`]: the state is live.
     Activated {
-        /// What is missing below the stored blocks now; `None` where nothing is, or where the host adds no history.
+        /// The highest gap below the stored blocks now; `None` where nothing is missing, or where the host adds no
+        /// history.
         history_gap: Option<HistoryGap>,
     },
     /// To [`HostWork::Activate`]: the staged state has another root, though every part of it was verified: what the
@@ -337,7 +338,7 @@ pub enum HostReply {
     },
     /// To [`HostWork::AddHistory`]: the piece is stored.
     HistoryAdded {
-        /// What is missing below it; `None` where nothing is.
+        /// The highest gap below it; `None` where nothing is missing.
         history_gap: Option<HistoryGap>,
     },
 }
@@ -347,10 +348,10 @@ pub enum HostReply {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HostError {
-    /// It may work later (a busy disk): tried again, with growing pauses.
+    /// The work may succeed later (a busy disk): it is tried again, with growing pauses.
     #[error("the store or the application can't do it now")]
     Transient,
-    /// It will not work without help.
+    /// The work will not succeed without help.
     #[error("the store or the application refuses")]
     Permanent,
     /// The application's state root differs from the one in a proven header: no peer is to blame.

@@ -35,7 +35,7 @@ impl core::fmt::Display for SyncStrategyType {
     }
 }
 
-/// What is fetched of the blocks below a fetched state, once the tip is reached.
+/// Blocks below a fetched state that are fetched too, once the tip is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncHistory {
@@ -102,7 +102,8 @@ documented! {
 pub struct SyncConfig {
     /// How to catch up.
     pub default_strategy: SyncStrategyType,
-    /// What is fetched of the blocks below a fetched state. Blocks need a memory budget of at least 16 MiB.
+    /// Blocks below a fetched state that are fetched too, once the tip is reached. They need a memory budget of at
+    /// least 16 MiB.
     pub history: SyncHistory,
     /// Time to the tip with blocks alone from which on `Auto` looks for a shorter way by state. At most 24 h. Half a minute:
     /// a node that fetches a state has no older blocks to serve, and that is not worth a few seconds.
@@ -207,7 +208,7 @@ impl Default for SyncConfig {
 pub struct ConfigError {
     /// The field.
     pub field: &'static str,
-    /// What it may be.
+    /// Range of its values.
     pub range: &'static str,
 }
 
@@ -220,7 +221,7 @@ impl SyncConfig {
         }
     }
 
-    /// What a field may be; `None` where there is no field of this name.
+    /// Range of a field's values; `None` where there is no field of this name.
     pub fn range_of(field: &str) -> Option<&'static str> {
         Self::default().checks().iter().find(|(name, _, _)| *name == field).map(|&(_, range, _)| range)
     }

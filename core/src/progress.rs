@@ -220,7 +220,7 @@ pub enum ProgressTrend {
     Done,
     /// Nothing moves.
     Stalled,
-    /// It moves, and the target moves away as fast or faster.
+    /// Applied heights move, and the target moves away as fast or faster.
     FallingBehind,
     /// Faster than before.
     Accelerating,

@@ -1,4 +1,4 @@
-//! What is asked of peers, by purpose and kind, and a request in flight.
+//! Requests by purpose and kind, and a request in flight.
 
 use crate::ids::{Epoch, Height, PeerId};
 use crate::ranges::HeightRange;
@@ -8,7 +8,7 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BatchId(pub(crate) u64);
 
-/// What a request is for.
+/// Purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Purpose {
     /// The peer's claims.
@@ -21,7 +21,7 @@ pub(crate) enum Purpose {
     Segment { first: Height, bodies: u32 },
     /// Payloads of this range.
     Bodies(HeightRange),
-    /// What follows this height.
+    /// The block after this height.
     Follow(Height),
     /// The peer's own proof of its block at this height, which differs from the one that was proven before.
     Contest(Height),
@@ -60,7 +60,7 @@ pub enum RequestKind {
     Segment,
     /// Payloads.
     Bodies,
-    /// What follows the tip.
+    /// The block after the tip.
     Follow,
     /// Subtrees of a state.
     State,
@@ -70,8 +70,8 @@ pub enum RequestKind {
 
 pub(crate) use RequestKind as Kind;
 
-/// What a true answer proves that a peer gives: the kind, and whether payloads came behind headers. A peer may be honest in
-/// one and lie in another.
+/// Skill that a true answer proves of a peer: the kind, and whether payloads came behind headers. A peer may be
+/// honest in one and lie in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Skill {
     pub(crate) kind: RequestKind,

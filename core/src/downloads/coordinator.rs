@@ -117,7 +117,7 @@ impl DownloadCoordinator {
         Some(Duration::from_micros(micros))
     }
 
-    /// What became of downloads so far.
+    /// Totals of downloads so far.
     pub const fn get_download_statistics(&self) -> DownloadStatistics {
         self.statistics
     }

@@ -1,4 +1,4 @@
-//! What the coordinator tells of downloads.
+//! Reports of the coordinator on downloads.
 
 use core::time::Duration;
 
@@ -18,9 +18,9 @@ pub type TaskId = RequestId;
 pub struct DownloadTask {
     /// Its name.
     pub id: TaskId,
-    /// Who was asked.
+    /// The peer that was asked.
     pub peer: PeerId,
-    /// What was asked for.
+    /// Kind of the request.
     pub kind: RequestKind,
     /// The blocks; `None` for headers of a whole cell, and for states.
     pub range: Option<BlockRange>,
@@ -49,7 +49,7 @@ pub struct DownloadProgress {
     pub bytes_per_second: u64,
 }
 
-/// What became of downloads, since the machine was made.
+/// Totals of downloads, since the machine was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DownloadStatistics {
     /// Downloads that were asked for.

@@ -129,7 +129,7 @@ impl LightClient {
         let newest = self.epochs.newest().epoch();
         let is_skip = |purpose| matches!(purpose, Purpose::Skip(_));
         let mut room = self.room(self.climb.guides(), is_skip);
-        // Whoever is on the way goes on before somebody else begins.
+        // The peer that is on the way goes on before another begins.
         for begun in [true, false] {
             while room > 0 {
                 let eligible = |id, peer: &crate::peers::Peer| {

@@ -76,7 +76,7 @@ impl LightClient {
             LightInput::Timeout => self.handle_timeout(now),
             LightInput::Start => self.start(now),
             LightInput::Stop => self.stop(now),
-            // Whoever needs the id at once asks by name.
+            // A host that needs the id at once asks by name.
             LightInput::Ask(query) => drop(self.ask(now, query)),
             LightInput::Drop(id) => self.drop_query(now, id),
         }

@@ -138,7 +138,7 @@ pub enum LightError {
     /// Nobody gave it in time.
     #[error("no peer gave it in time: connect to more peers, or ask again")]
     NoAnswer,
-    /// It was proven, but too few peers of other groups confirmed its block in time.
+    /// The tip was proven, but too few peers of other groups confirmed its block in time.
     #[error("only {have} of {need} witnesses confirmed the block: connect to peers of other operators, or ask again")]
     Unconfirmed {
         /// Groups that confirmed it.

@@ -106,7 +106,8 @@ impl LightClient {
         }
         self.peers.note_true(Kind::Status, self.now);
         self.ban_exposed();
-        // Whoever is far behind can neither show nor confirm anything new, and gives its place to others for a while.
+        // A peer that is far behind can neither show nor confirm anything new, and gives its place to others for a
+        // while.
         let known = self.tips.best().map(|best| best.facts.height).max(self.told().map(|told| told.height));
         if known.is_some_and(|known| known.above(status.tip) > FAR_BEHIND) {
             self.pause(id, Kind::Tip, BEHIND_REST);

@@ -70,7 +70,7 @@ struct Base {
 enum Ground {
     /// The told tip stands on it.
     Told,
-    /// It has a proof of its own, and needs witnesses.
+    /// The block has a proof of its own, and needs witnesses.
     Shown(Shown),
 }
 
@@ -381,7 +381,7 @@ impl LightClient {
     ) {
         let height = claim.range.first();
         let ground = match claim.end {
-            // It was asked for with the id of a told block.
+            // The block was asked for with the id of a told block.
             SegmentEnd::Anchored(_) => Ground::Told,
             SegmentEnd::Certified | SegmentEnd::CertifiedUpTo => {
                 let proof = Finalized::Segment(segment.bytes().clone(), height);

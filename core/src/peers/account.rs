@@ -1,4 +1,4 @@
-//! What is known of a peer's answers to one kind of request, in integers.
+//! Measured history of a peer's answers to one kind of request, in integers.
 
 use core::time::Duration;
 
@@ -54,8 +54,8 @@ impl Account {
         self.verify_micros_per_mib = smooth(self.verify_micros_per_mib, per_mib.max(1));
     }
 
-    /// What a wait of so many microseconds for `bytes` becomes with the time to check them and with how often such waits
-    /// are in vain.
+    /// Expected cost of a wait, in microseconds: the wait and the time to check `bytes`, divided by the share of such
+    /// waits that were not in vain.
     pub(super) fn weighted(&self, micros: u64, bytes: u64) -> u64 {
         let verify = self.verify_micros_per_mib.saturating_mul(bytes) >> 20;
         let whole = micros.saturating_add(verify);

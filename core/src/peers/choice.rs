@@ -56,7 +56,7 @@ impl SyncPeerManager {
         let mut best: Option<(u64, PeerId)> = None;
         let mut soonest = u64::MAX;
         for (id, peer) in candidates() {
-            // Who is late may be as late again, or never answer.
+            // A late peer may be as late again, or never answer.
             let expected = peer.expected_micros(kind, ask.bytes(peer)).saturating_add(peer.late_micros(now));
             // Of who is on trial too little is known to wait for it.
             if !peer.awaits_judgement(kind) {

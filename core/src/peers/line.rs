@@ -5,7 +5,8 @@ use core::time::Duration;
 use super::peer::TARGET_TIME;
 use crate::time::{Instant, micros};
 
-/// What is assumed of a peer that has delivered nothing yet: enough to be tried, not enough to be preferred.
+/// Rate that is assumed of a peer that has delivered nothing yet, in bytes a second: enough to be tried, not enough
+/// to be preferred.
 const ASSUMED_BYTES_PER_SECOND: u64 = 1 << 20;
 /// See [`ASSUMED_BYTES_PER_SECOND`].
 const ASSUMED_LATENCY_MICROS: u64 = 50_000;

@@ -11,13 +11,13 @@ const MAX_WINDOW: u32 = 4096;
 /// The link is found full at most once in this time: many time-outs of one jam are one.
 const SETTLES: Duration = Duration::from_secs(1);
 
-/// Who answered on time lately: the last two of different peers are enough to know whether anyone but a given one did.
+/// The peers that answered on time last, and when: two of them are enough to know whether anyone but a given one did.
 type OnTime = [Option<(PeerId, Instant)>; 2];
 
 /// Our own link, as far as what comes over it tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OwnLink {
-    /// Who answered large questions on time, and who small ones.
+    /// The last answers on time to large questions, and those to small ones.
     on_time: (OnTime, OnTime),
     /// Large answers in flight, and how many may be before the link is full.
     in_flight: u32,
@@ -56,7 +56,7 @@ impl OwnLink {
         }
     }
 
-    /// Who has answered something of the kind on time since `sent`, and when, as far as that is kept.
+    /// The peers that have answered something of the kind on time since `sent`, and when, as far as that is kept.
     pub(super) fn on_time_since(&self, kind: Kind, sent: Instant) -> impl Iterator<Item = (PeerId, Instant)> {
         let (large, small) = &self.on_time;
         // Small answers pass where large ones don't.

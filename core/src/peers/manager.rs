@@ -19,7 +19,7 @@ use crate::time::Instant;
 /// Payload whose expected time stands for a peer's quality.
 const TYPICAL_BYTES: u64 = 256 << 10;
 
-/// What the manager goes by.
+/// Settings of the manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerSettings {
     /// Most peers that are asked at a time.
@@ -39,15 +39,15 @@ pub struct SyncPeerManager {
     pub(super) settings: PeerSettings,
     pub(super) peers: PeerTable,
     pub(super) places: Places,
-    /// Who was given a place since that was last asked for.
+    /// Peers that were given a place since that was last asked for.
     pub(super) placed: Vec<PeerId>,
     /// Peers that went away, in order.
     pub(super) gone: BTreeSet<(Instant, PeerId)>,
-    /// Who gave a provably false answer of a kind since the last true one.
+    /// Peers that gave a provably false answer of a kind since the last true one.
     pub(super) accused: BTreeMap<Kind, BTreeMap<PeerId, Accusation>>,
     /// Kinds of which this node can't tell what is true.
     pub(super) suspects: BTreeSet<Kind>,
-    /// Who lied while this node suspected itself, as is known now.
+    /// Peers that lied while this node suspected itself, as is known now.
     pub(super) exposed: Vec<(PeerId, Fault)>,
     /// When the last true answer of a kind came.
     pub(super) true_at: BTreeMap<Kind, Instant>,

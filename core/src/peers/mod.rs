@@ -1,4 +1,4 @@
-//! What the machine knows of each peer: its claims, what it delivered, and how it stands; and who is asked.
+//! The peers: their claims, their measured performance and their standing; and the choice of whom to ask.
 //!
 //! Four kinds of outcome are never mixed. A *proven* fault bans at once. A *suspected* one (slow, silent, needlessly small
 //! answers) makes the peer be used less and tried again later, unless everybody is slow at the same time: then it is our

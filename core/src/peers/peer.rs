@@ -82,7 +82,7 @@ impl Trial {
 /// One peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peer {
-    /// What it shares with others that may be one operator: given by the host, such as an address prefix.
+    /// Group of peers that may be one operator: given by the host, such as an address prefix.
     pub(crate) group: u64,
     pub(crate) connected: bool,
     /// When it went away, if it did.
@@ -91,7 +91,7 @@ pub(crate) struct Peer {
     pub(super) place: Place,
     /// Since when it has its place.
     pub(super) placed_at: Instant,
-    /// What it says that it holds; `None` until it said something.
+    /// The peer's own word on what it holds; `None` until it gave one.
     pub(crate) claim: Option<PeerStatus>,
     /// Whether it was asked for its status and failed to answer since it connected.
     pub(crate) mute: bool,
@@ -105,9 +105,9 @@ pub(crate) struct Peer {
     pub(super) asked_at: Instant,
     pub(crate) line: Line,
     pub(super) accounts: ByKind<Account>,
-    /// What it gave true answers of since it was last banned.
+    /// Skills in which the peer gave true answers since it was last banned.
     proven: Skills,
-    /// What it was asked for without having proven anything of the sort, until that is judged.
+    /// The one request of a kind in which the peer has proven nothing yet, until its answer is judged.
     trial: Option<Trial>,
     window: u32,
     pub(super) suspicions: u32,
@@ -243,7 +243,7 @@ impl Peer {
         skill.kind == Kind::Status || self.proven.contains(skill)
     }
 
-    /// It is asked for something, or what it answered is being checked.
+    /// Begins a trial: the peer was asked for something, or its answer is being checked.
     pub(super) fn begin_trial(&mut self, skill: Skill, answered: bool) {
         if !self.has_proven(skill) {
             self.trial = Some(Trial { skill, answered });
@@ -255,12 +255,12 @@ impl Peer {
         self.trial.take_if(|trial| trial.skill == skill).is_some()
     }
 
-    /// It gave a true answer of this sort.
+    /// Notes a true answer of this sort.
     pub(super) fn prove(&mut self, skill: Skill) {
         self.proven.insert(skill);
     }
 
-    /// What it has proven counts no more.
+    /// Forgets all that the peer has proven.
     pub(super) fn unprove(&mut self) {
         self.proven = Skills::default();
     }
@@ -325,8 +325,8 @@ impl Peer {
         *self.not_before.get_mut(kind) = at;
     }
 
-    /// It says that it doesn't have what it was asked for: whoever goes on saying so leaves room for others, be they slower.
-    /// Returns when it may be asked for `kind` again.
+    /// Notes that the peer doesn't have what was asked for: one that goes on saying so leaves room for others, be
+    /// they slower. Returns when it may be asked for `kind` again.
     pub(super) fn not_available(&mut self, kind: Kind, now: Instant) -> Instant {
         let account = self.accounts.get_mut(kind);
         let doublings = account.refused_in_a_row.min(NOT_AVAILABLE_DOUBLINGS);
@@ -336,7 +336,8 @@ impl Peer {
         until
     }
 
-    /// It says that it is busy until then. Returns until when it is left alone, and how often in a row it said so.
+    /// Notes that the peer is busy until then. Returns until when it is left alone, and how often in a row it said
+    /// so.
     pub(super) fn busy(&mut self, until: Instant, now: Instant) -> (Instant, u32) {
         let least = LEAST_BUSY.saturating_mul(1 << self.busy_in_a_row.min(BUSY_DOUBLINGS));
         self.busy_until = self.busy_until.max(until).max(now.after(least));
@@ -349,7 +350,8 @@ impl Peer {
         *self.not_before.get_mut(kind) = Instant::ZERO;
     }
 
-    /// What it claims, it did not prove. It is asked again after a pause: perhaps it can then. Returns when that is over.
+    /// Notes a claim that the peer did not prove. It is asked again after a pause: perhaps it can then. Returns when
+    /// the pause is over.
     pub(crate) fn failed_to_prove(&mut self, now: Instant) -> Instant {
         self.unproven = self.claim.map(|claim| claim.tip);
         let until = now.after(UNPROVEN_PAUSE);
@@ -362,8 +364,8 @@ impl Peer {
         self.claim.is_some() && self.unproven.is_none()
     }
 
-    /// It did not answer what it was asked at `sent`. `Some` where that was before its silence was noted: then it is the
-    /// same one, for which it rests from this kind as well.
+    /// Notes that a question of `sent` was not answered. `Some` where it was sent before the peer's silence was
+    /// noted: then it is the same silence, for which the peer rests from this kind as well.
     pub(super) fn is_still_silent(&mut self, kind: Kind, sent: Instant) -> Option<Instant> {
         let (noted, until) = self.silent;
         let same = sent < noted;

@@ -1,4 +1,4 @@
-//! What becomes of requests, and what follows from it for the peer that was asked.
+//! Outcomes of requests, and their consequences for the peer that was asked.
 
 use core::time::Duration;
 
@@ -63,7 +63,7 @@ impl SyncPeerManager {
                 if !blamed && kind.is_bulk() {
                     self.link.jammed(now);
                 }
-                // Whoever falls silent leaves all unanswered that was in flight to it: that counts once.
+                // A peer that falls silent leaves everything unanswered that was in flight to it: that counts once.
                 if let Some(until) = peer.is_still_silent(kind, sent) {
                     return Some(until);
                 }
@@ -86,7 +86,8 @@ impl SyncPeerManager {
         }
     }
 
-    /// What a peer answered waits to be checked: of what it has proven nothing in, it is asked for nothing else meanwhile.
+    /// Marks an answer of the peer as being checked: a peer that has proven nothing of the skill is asked for nothing
+    /// else meanwhile.
     pub(crate) fn under_check(&mut self, id: PeerId, skill: impl Into<Skill>) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.begin_trial(skill.into(), true);

@@ -1,4 +1,4 @@
-//! Who is asked and who stands by: places by group, so that those who are asked are of as many groups as there are.
+//! Places by group: the active peers are of as many groups as there are; all others stand by.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ const LOOKED_AT: usize = 64;
 /// Where a peer is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Place {
-    /// It can't be asked.
+    /// The peer can't be asked.
     #[default]
     Nowhere,
-    /// It is asked.
+    /// The peer is asked.
     Active,
-    /// It stands by, and may be asked from then on.
+    /// The peer stands by, and may be asked from then on.
     StandingBy(Instant),
 }
 
@@ -100,8 +100,8 @@ impl Places {
         }
     }
 
-    /// Who of those that stand by should be asked next: of the group with the fewest places, who has waited longest. Of
-    /// those who still rest, only if `resting` are welcome too.
+    /// The next peer to be asked of those that stand by: of the group with the fewest places, the one that has waited
+    /// longest. Peers that still rest count only if `resting` are welcome too.
     pub(super) fn next(&self, now: Instant, resting: bool) -> Option<PeerId> {
         let mut groups = self.order.iter().take(LOOKED_AT);
         let rested = groups.find(|(_, since, _)| *since <= now);

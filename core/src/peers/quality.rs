@@ -1,4 +1,4 @@
-//! What is told of a peer, and what it did, as values.
+//! Reports of a peer and of its requests, as values.
 
 use core::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::time::Instant;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BlacklistReason {
-    /// It gave a provably false answer.
+    /// The peer gave a provably false answer.
     #[error("{0}")]
     Proven(Fault),
     /// The host's own accounts say that it isn't worth asking.
@@ -24,7 +24,7 @@ pub enum BlacklistReason {
 }
 
 impl BlacklistReason {
-    /// What was provably false, if that is why.
+    /// The provable fault, if that is the reason.
     pub const fn fault(self) -> Option<Fault> {
         match self {
             Self::Proven(fault) => Some(fault),
@@ -67,17 +67,17 @@ pub enum PeerHealth {
     },
 }
 
-/// What became of one request, for [`record_peer_performance`](super::SyncPeerManager::record_peer_performance).
+/// Outcome of one request, for [`record_peer_performance`](super::SyncPeerManager::record_peer_performance).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerOutcome {
-    /// It was answered with data, which is still to be checked.
+    /// The request was answered with data, which is still to be checked.
     Delivered,
-    /// What it delivered was true; checking took so long.
+    /// The data was true; checking took so long.
     Verified {
         /// From the job to its verdict.
         took: Duration,
     },
-    /// It was not answered in time, or the connection or its stream broke.
+    /// The request was not answered in time, or the connection or its stream broke.
     NoAnswer,
     /// The answer was true and needlessly small.
     Sparing,
@@ -86,7 +86,7 @@ pub enum PeerOutcome {
 /// One thing that a peer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerPerformance {
-    /// What it was asked for.
+    /// Kind of the request.
     pub kind: RequestKind,
     /// When it was asked.
     pub sent: Instant,
@@ -94,7 +94,7 @@ pub struct PeerPerformance {
     pub due: Instant,
     /// Bytes of the answer, or those that it was expected to have where there is none.
     pub bytes: u64,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: PeerOutcome,
 }
 
@@ -125,7 +125,7 @@ pub struct PeerQuality {
 pub struct PeerInfo {
     /// The peer.
     pub id: PeerId,
-    /// What it shares with others that may be one operator.
+    /// Group of peers that may be one operator.
     pub group: u64,
     /// Whether it is connected.
     pub connected: bool,

@@ -1,4 +1,4 @@
-//! Who is asked and who stands by: peers come and go, take places and give them up.
+//! Peers come and go, take places and give them up.
 
 use alloc::vec::Vec;
 
@@ -144,7 +144,7 @@ impl SyncPeerManager {
         }
         let from = core::mem::replace(&mut peer.place, to);
         if to == Place::Active {
-            // What it failed to prove while others were asked instead, it may prove now.
+            // A claim that the peer failed to prove while others were asked instead may be proven now.
             peer.unproven = None;
         }
         self.places.shift(id, peer.group, from, to);
@@ -156,12 +156,12 @@ impl SyncPeerManager {
         !self.placed.is_empty()
     }
 
-    /// Who was given a place since this was last asked.
+    /// The peers that were given a place since this was last asked.
     pub(crate) fn take_placed(&mut self) -> Vec<PeerId> {
         core::mem::take(&mut self.placed)
     }
 
-    /// What is claimed by those that are asked: the highest tip that any of them may still prove.
+    /// The highest tip that an active peer claims and may still prove.
     pub(crate) fn highest_claim(&self) -> Option<Height> {
         self.active().filter(|(_, peer)| peer.may_prove()).filter_map(|(_, peer)| Some(peer.claim?.tip)).max()
     }

@@ -29,7 +29,7 @@ pub(super) struct Accusation {
     group: u64,
 }
 
-/// What follows from a provably false answer.
+/// Consequence of a provably false answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Consequence {
     /// The peer is banned.
@@ -60,7 +60,7 @@ impl SyncPeerManager {
         self.exposed.extend(liars);
     }
 
-    /// Who is to be banned for what it said while this node suspected itself, with the fault.
+    /// The peers to be banned for answers that they gave while this node suspected itself, with the fault.
     pub(crate) fn take_exposed(&mut self) -> Vec<(PeerId, Fault)> {
         core::mem::take(&mut self.exposed)
     }
@@ -150,7 +150,7 @@ impl SyncPeerManager {
         self.review(id, now);
     }
 
-    /// What a peer was accused of is over.
+    /// Ends the accusation of a peer.
     pub(super) fn forget_accusation(&mut self, id: PeerId) {
         self.accused.retain(|_, accused| {
             accused.remove(&id);

@@ -1,4 +1,4 @@
-//! What is kept account of for everyone, for a network of peers, and for a peer.
+//! Accounts of everyone together, of a network of peers, and of a peer.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use core::time::Duration;
@@ -71,9 +71,9 @@ pub(super) enum Standing {
     /// None of its peers waits for anything but its own unread answers.
     #[default]
     Idle,
-    /// It gets its turn.
+    /// The group gets its turn.
     Ready,
-    /// It has spent what it gets; it takes part again from then on.
+    /// The group has spent its allowance; it takes part again from then on.
     Resting(Instant),
     /// Its unread answers take all the memory that it gets.
     Full,
@@ -89,7 +89,7 @@ pub(super) struct Group {
     pub(super) spent: u128,
     /// Its peers that wait for a turn, by what was spent on each.
     pub(super) ready: BTreeSet<(u128, PeerId)>,
-    /// What was spent on the peer that had the last turn.
+    /// Spent on the peer that had the last turn.
     pub(super) level: u128,
     /// Bytes of its answers in memory.
     pub(super) held: u64,

@@ -6,7 +6,8 @@
 //! network's share, however many keys it has. Whoever goes on asking though it was told to wait is read from more slowly,
 //! and weighs less among those of its own network.
 //!
-//! It does no I/O and has no clock: the host says what happens and when, carries out the turns, and sleeps until the next.
+//! The decision does no I/O and has no clock: the host says what happens and when, carries out the turns, and sleeps
+//! until the next.
 //!
 //! ```
 //! # use hotstuff2_sync::{ids::PeerId, serve::{Admission, Cost, ServeLimits, Turn}, time::Instant};
@@ -67,7 +68,7 @@ pub struct Busy {
     pub retry_after_ms: u32,
 }
 
-/// What the host does next.
+/// The host's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Turn {
     /// Makes this answer now.
@@ -78,7 +79,7 @@ pub enum Turn {
     Wait(Option<Instant>),
 }
 
-/// What to do with somebody who wants to connect.
+/// The answer to somebody who wants to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Handshake {
     /// Begin the handshake.
@@ -89,14 +90,14 @@ pub enum Handshake {
     Ignore,
 }
 
-/// What was given and what was not.
+/// Totals of what was given and what was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ServeStats {
     /// Answers made.
     pub answers: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// What they took in CPU microseconds, sending included, with that of refusals.
+    /// Work of the answers in CPU microseconds, sending included, with that of refusals.
     pub work: u64,
     /// Requests that were told to come back later.
     pub refused: u64,
@@ -121,7 +122,7 @@ enum Stage {
 struct Open {
     peer: PeerId,
     group: u64,
-    /// What was taken for it: bytes, and work with all that comes with it.
+    /// Cost that was charged for it: bytes, and work with all that comes with it.
     spend: Cost,
     /// Bytes of memory that it has, or is going to have.
     memory: u64,
@@ -144,7 +145,7 @@ pub struct Admission {
     /// Groups that get turns, by what was spent on each.
     ready: BTreeSet<(u128, u64)>,
     resting: BTreeSet<(Instant, u64)>,
-    /// What was spent on the group that had the last turn.
+    /// Spent on the group that had the last turn.
     level: u128,
     running: usize,
     held: u64,
@@ -175,7 +176,7 @@ impl Admission {
         }
     }
 
-    /// What was given so far.
+    /// Totals so far.
     pub fn stats(&self) -> ServeStats {
         ServeStats { percent: u8::try_from(self.percent).unwrap_or(100), ..self.stats }
     }
@@ -204,7 +205,8 @@ impl Admission {
         if wait > Duration::ZERO {
             return Err(self.refuse(now, peer, wait));
         }
-        // What a group may have waiting shrinks as more groups wait, and so does what a peer may; one always fits in.
+        // The room that a group may have waiting shrinks as more groups wait, and so does a peer's; one request
+        // always fits in.
         let group_id = entry.group;
         let Some(group) = self.groups.get(&group_id) else { return Err(self.refuse(now, peer, limits.max_wait)) };
         let of_group = share(limits.max_waiting, waiting_groups);
@@ -250,7 +252,7 @@ impl Admission {
             if wait > Duration::ZERO {
                 return Turn::Wait(sooner(wait));
             }
-            // Who is first keeps its place until what is left to be received makes room.
+            // The first in line keeps its place until enough has been received to make room for it.
             if self.held > 0 && self.held.saturating_add(open.memory) > self.limits.memory {
                 return Turn::Wait(deadline);
             }
@@ -336,7 +338,7 @@ impl Admission {
         entry.refusals.refill(now, own);
         self.refusals.refill(now, all);
         let wait = entry.refusals.wait(1, own);
-        // Whoever wasn't refused lately has no part in it.
+        // A peer that wasn't refused lately has no part in it.
         if entry.refusals.is_full() { wait } else { wait.max(self.refusals.wait(1, all)) }
     }
 

@@ -250,7 +250,7 @@ fn whoever_goes_on_asking_is_read_from_more_slowly_and_weighs_less() {
     let cost = Cost { bytes: 0, work: 1000 };
     let got = flood(&mut admission, &[(1, 1), (2, 1)], cost, 1500, 4000);
     assert!(got[1] > got[0] * 3 / 2 && got[0] > 0, "{got:?}");
-    // It is forgotten.
+    // The record of asking too often is forgotten.
     let got = flood(&mut admission, &[(1, 1), (2, 1)], cost, 60_000, 4000);
     assert!(got[1] < got[0] * 11 / 10, "{got:?}");
 }
@@ -335,7 +335,7 @@ fn unread_answers_are_bounded_for_a_peer_a_network_and_everyone() {
     assert_eq!((served.len(), peak), (4, 8 << 20));
     let (none, _, mut admission) = unread(&[(9, 4)]);
     assert!(none.is_empty());
-    // What is received makes room, for the one that has nothing yet first.
+    // Received answers make room, for the one that has nothing yet first.
     admission.end(at(1), served[0]);
     let Turn::Serve(next) = admission.poll(at(1)) else { panic!("there is room") };
     assert_eq!(admission.open.get(&next).map(|open| open.peer), Some(peer(9)));
@@ -389,7 +389,7 @@ fn connections_that_cost_too_much_count_as_handshakes_of_their_network() {
     let begun = |admission: &mut Admission, now, group| {
         (0..100).filter(|_| admission.handshake(at(now), group, true) == Handshake::Begin).count()
     };
-    // Whoever may have forged an address makes others prove theirs, and shuts out nobody who does.
+    // An asker that may have forged an address makes others prove theirs, and shuts out nobody who does.
     admission.overspent(at(0), 1, false, 10_000_000);
     assert_eq!(admission.handshake(at(0), 1, false), Handshake::Prove);
     assert_eq!(begun(&mut admission, 0, 1), 4);
@@ -472,7 +472,7 @@ fn whatever_happens_the_books_are_balanced() {
                     Turn::Refuse(ticket, _) => waiting.retain(|other| *other != ticket),
                     Turn::Wait(at) => {
                         prop_assert!(at.is_none_or(|at| at > now));
-                        // Whoever waits is told in the end.
+                        // Every asker that waits is told in the end.
                         prop_assert!(waiting.is_empty() || at.is_some());
                         break;
                     }

@@ -17,7 +17,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// What comes back within `burst` can be taken at once.
+    /// A rate of so much a second, of which as much as comes back within `burst` can be taken at once.
     pub(super) fn over(per_second: u64, burst: Duration) -> Self {
         let parts = u128::from(per_second).saturating_mul(u128::from(micros(burst)));
         let burst = u64::try_from(parts / 1_000_000).unwrap_or(u64::MAX);
@@ -25,8 +25,8 @@ impl Rate {
     }
 }
 
-/// What is missing from a full bucket, so that a new one is full at any rate. It may owe more than it holds: what
-/// something really cost is known afterwards.
+/// Missing from a full bucket, so that a new one is full at any rate. A bucket may owe more than it holds: the real
+/// cost of something is known afterwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Bucket {
     missing: i128,
@@ -87,7 +87,7 @@ impl Bucket {
     }
 }
 
-/// What may be missing where `amount` can be taken.
+/// The most that may be missing where `amount` can be taken.
 fn room(amount: u64, rate: Rate) -> i128 {
     i128::from(rate.burst.saturating_sub(amount)).saturating_mul(PARTS)
 }

@@ -13,8 +13,8 @@ const CERTIFICATE_BYTES: u64 = 8 << 10;
 /// Bytes of a handover: mostly a validator set.
 const HANDOVER_BYTES: u64 = 32 << 10;
 
-/// What answering `request` may cost. An estimate: what it really costs is settled when it is known, so this only has to
-/// keep a flood of what is expensive from being let in as if it were cheap. Microseconds are for one core of a server,
+/// Estimated cost of answering `request`. The real cost is settled when it is known, so the estimate only has to keep
+/// a flood of expensive requests from being let in as if they were cheap. Microseconds are for one core of a server,
 /// rounded up.
 pub fn estimate(request: &Request) -> Cost {
     /// Reading, checking and copying takes a microsecond for each KiB.

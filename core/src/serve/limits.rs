@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::Rate;
 
-/// What a request costs the node that answers it.
+/// Cost of a request for the node that answers it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cost {
     /// Bytes of the answer.
@@ -15,7 +15,7 @@ pub struct Cost {
     pub work: u64,
 }
 
-/// What may be spent a second.
+/// Rates that may be spent, a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServeRates {
     /// Requests that are answered with data.
@@ -30,12 +30,13 @@ pub struct ServeRates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeLimits {
-    /// What everyone together gets.
+    /// Rates for everyone together.
     pub total: ServeRates,
-    /// What the peers of one network (an IPv4 /16, an IPv6 /32) get together: three quarters of the total by default,
-    /// since one network can be a single attacker, and also all of an honest testbed.
+    /// Rates for the peers of one network (an IPv4 /16, an IPv6 /32) together: three quarters of the total by
+    /// default, since one network can be a single attacker, and also all of an honest testbed.
     pub group: ServeRates,
-    /// What one peer gets: half of the total by default. Keys cost nothing, so this is for fairness among honest ones.
+    /// Rates for one peer: half of the total by default. Keys cost nothing, so this is for fairness among honest
+    /// ones.
     pub peer: ServeRates,
     /// How much of a rate can be taken at once, as the time in which it comes back. Range 100 ms..=1 min. A second
     /// lets requests come in batches.
@@ -82,7 +83,7 @@ impl Default for ServeLimits {
 pub struct ServeLimitsError {
     /// The field.
     pub field: &'static str,
-    /// What it may be.
+    /// Range of its values.
     pub range: &'static str,
 }
 

@@ -31,7 +31,7 @@ pub enum ServeError<E, S: core::error::Error + 'static> {
     State(StateError<S>),
 }
 
-/// What [`respond`] can fail with for a reader.
+/// Error of [`respond`] for a reader.
 pub type ServeErrorOf<R> = ServeError<<R as ChainReader>::Error, <<R as ChainReader>::State as StateReader>::Error>;
 
 /// Verified data, ready to be served. `Ok(None)` is "not available", which is no fault.
@@ -42,7 +42,7 @@ pub trait ChainReader {
     /// A view of the state at one height. What it reads doesn't change while it lives.
     type State: StateReader;
 
-    /// What this node holds.
+    /// The heights and states that this node holds.
     fn status(&self) -> PeerStatus;
 
     /// The handover that ends `epoch`.

@@ -20,7 +20,7 @@ pub(super) const SHORT_ANSWER_BYTES: usize = 64 << 10;
 enum Asked {
     /// The host has not answered yet.
     Waiting,
-    /// So much of the answer is left to be sent.
+    /// The rest of the answer, which is still to be sent.
     Sending(Bytes),
     /// Given up, which the peer has to be told.
     Reset(StreamCode),

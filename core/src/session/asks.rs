@@ -19,7 +19,7 @@ const FIRST_BUFFER_BYTES: usize = 4 << 10;
 enum Ask {
     /// Its answer is wanted, up to a limit.
     Wanted { limit: usize, answer: Vec<u8> },
-    /// It was cancelled; the peer may not know yet, and may send so many bytes more.
+    /// Cancelled: the peer may not know yet, and may send so many bytes more.
     Cancelled { left: usize },
 }
 

@@ -1,7 +1,7 @@
 //! [`Channel`]: the Noise handshake, and then frames that are encrypted, authenticated and in order.
 //!
-//! Whoever is on the way may bend, repeat, reflect, leave out and invent messages. All of that fails here, before anything
-//! is read out of it, and says nothing about the peer.
+//! Somebody on the way may bend, repeat, reflect, leave out and invent messages. All of that fails here, before
+//! anything is read out of it, and says nothing about the peer.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

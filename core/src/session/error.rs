@@ -1,4 +1,4 @@
-//! What ends a session or refuses a question, each with a number that never changes and words.
+//! Reasons that end a session or refuse a question, each with a number that never changes and words.
 
 use alloc::string::String;
 

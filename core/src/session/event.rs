@@ -1,4 +1,4 @@
-//! What a host says to a session before it begins, and what it hears of it.
+//! The host's part in a session: its settings, and the events that it hears.
 
 use bytes::Bytes;
 
@@ -24,12 +24,12 @@ impl AskId {
     }
 }
 
-/// What this side says of itself, and what it allows.
+/// Settings of one side: its identity towards the other, and its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionConfig {
     /// The chain: the hash of its genesis document. A peer of another chain is turned away.
     pub chain: Hash,
-    /// What this side is.
+    /// Role of this side.
     pub role: Role,
     /// Most questions that the peer may have open; a page takes none, whatever this says.
     pub max_asks: u16,
@@ -56,7 +56,7 @@ impl SessionConfig {
     }
 }
 
-/// What the bytes that came in mean.
+/// Meaning of the bytes that came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEvent {
@@ -64,7 +64,7 @@ pub enum SessionEvent {
     Open {
         /// Its key.
         peer: PeerId,
-        /// What it says of itself.
+        /// The peer's hello.
         hello: Hello,
     },
     /// The peer asks. One call of [`Session::answer`](super::Session::answer) or [`Session::give_up`](super::Session::give_up) must follow.

@@ -93,7 +93,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What a side of a session is.
+/// Role of a side of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A node: it asks, and answers if it serves. Machines know it as a peer.
@@ -102,10 +102,10 @@ pub enum Role {
     Page,
 }
 
-/// What a side says of itself first.
+/// First message of a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
-    /// What it is.
+    /// Its role.
     pub role: Role,
     /// Its chain: the hash of the genesis document.
     pub chain: Hash,

@@ -62,7 +62,7 @@ impl SessionIdentity {
         &self.secret
     }
 
-    /// What the other side is shown.
+    /// Proof of this side's identity, for the other side.
     pub(super) fn proof(&self) -> [u8; PROOF_BYTES] {
         let mut proof = [0; PROOF_BYTES];
         let (peer, signature) = proof.split_at_mut(32);

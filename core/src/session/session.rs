@@ -378,7 +378,7 @@ impl Session {
         }
     }
 
-    /// What is sent next.
+    /// The frame that is sent next.
     fn next_frame(&mut self) -> Option<(Kind, u32, Bytes)> {
         self.peer?;
         if self.over.is_some() {

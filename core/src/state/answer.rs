@@ -16,7 +16,7 @@ const TAG_TREE: u8 = 2;
 /// Bytes before a content: its tag, and its length.
 const HEAD_BYTES: usize = 5;
 
-/// What a proven answer says of a subtree.
+/// A subtree as a proven answer gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StateAnswer {
     /// All of its records. Also the answer for a tree where there is at most one.

@@ -18,7 +18,7 @@ pub fn key_hash(key: &[u8]) -> Hash {
     plain(key)
 }
 
-/// What a leaf commits to.
+/// Hash of a value, to which its leaf commits.
 pub fn value_hash(value: &[u8]) -> Hash {
     plain(value)
 }

@@ -94,7 +94,7 @@ fn chunk_of_another_height() {
         assert_eq!(answer(std::slice::from_ref(&later), form, &[root_item(root)], 4000), None);
         let other = answer(std::slice::from_ref(&later), form, &[root_item(later_root)], 4000).unwrap();
         assert_eq!(decode_state(form, &[root_item(root)], &other), Err(Fault::WrongState));
-        // What did not change between the two comes from either.
+        // Subtrees that did not change between the two come from either.
         let both = [later.clone(), store.clone()];
         let children = Prefix::ROOT.children().unwrap();
         let items =

@@ -1,5 +1,5 @@
-//! What the state walk asks for: subtrees by place and hash. Whoever holds a subtree with that hash at that place can
-//! give it, whatever height it stands at, and the answer proves itself.
+//! Items of the state walk: subtrees by place and hash. Any peer that holds a subtree with that hash at that place
+//! can give it, whatever height it stands at, and the answer proves itself.
 
 use alloc::vec::Vec;
 

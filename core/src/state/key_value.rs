@@ -33,9 +33,9 @@ pub struct KeyValueState<R> {
     cached_bytes: usize,
     /// Keys of the cache that are newer than the last writes that were taken, each once.
     dirty: Vec<Hash>,
-    /// What those take in the cache.
+    /// Bytes that those take in the cache.
     dirty_bytes: usize,
-    /// What the state took in memory when writes were taken last, or when it was evicted.
+    /// Memory that the state took when writes were taken last, or when it was evicted.
     settled: usize,
 }
 
@@ -44,7 +44,7 @@ struct Cached {
     /// `None`: the key has no value.
     record: Option<Record>,
     dirty: bool,
-    /// It was read or changed since the cache was last made smaller.
+    /// The record was read or changed since the cache was last made smaller.
     touched: bool,
 }
 
@@ -62,7 +62,7 @@ pub enum StateError<E: core::error::Error + 'static> {
     Corrupt {
         /// The hash of its key.
         key_hash: Hash,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: RecordError,
     },
     /// The record of another key is stored where this one's should be.
@@ -187,7 +187,7 @@ impl<R: StateReader> KeyValueState<R> {
         Ok(self.tree.prove(&self.store, &key_hash(key))?)
     }
 
-    /// What makes the store hold this state, to be written in one atomic batch, together with the height.
+    /// Takes the writes that make the store hold this state, for one atomic batch together with the height.
     pub fn take_writes(&mut self) -> StateWrites {
         let mut keys = core::mem::take(&mut self.dirty);
         self.dirty_bytes = 0;

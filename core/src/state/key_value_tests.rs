@@ -138,7 +138,7 @@ fn what_is_uncommitted_counts_changes_and_growth_until_it_is_taken() {
         assert_eq!(state.uncommitted(), 0, "it was taken");
         state.store_mut().write(writes);
     }
-    // What is only read makes it grow as well, until it is evicted.
+    // Reads make the state grow as well, until it is evicted.
     state.evict(0);
     assert_eq!(state.uncommitted(), 0);
     (0..500u32).for_each(|key| assert!(state.get(&key.to_le_bytes()).unwrap().is_some()));

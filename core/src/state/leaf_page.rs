@@ -25,19 +25,19 @@ pub(super) struct LeafPage {
     /// Of a hot page: the hash of each node with leaves on both sides, by the first leaf on its right, of the chain of
     /// nodes that leads to it from where it parts from others.
     node_hashes: Vec<Hash>,
-    /// It is newer than what was last handed out to be written.
+    /// The page is newer than when it was last handed out to be written.
     pub(super) dirty: bool,
-    /// It was read from the store, or handed out to be written to it.
+    /// The page was read from the store, or handed out to be written to it.
     pub(super) stored: bool,
     /// Changes since it was written, or since somebody looked whether there were any.
     changes: u8,
 }
 
-/// What became of a page by changes.
+/// Outcome of a change of a page.
 pub(super) enum Changed {
     /// Nothing differs.
     Same,
-    /// It has this hash now.
+    /// The page's hash from now on.
     Hash(Hash),
     /// These leaves make no such page any more.
     Outgrown(Vec<Leaf>),
@@ -123,7 +123,8 @@ impl LeafPage {
         part.rehash(depth, &mut self.leaf_hashes, &mut self.node_hashes)
     }
 
-    /// It is handed out to be written: what only a hot page needs is forgotten where it isn't one.
+    /// Marks the page as handed out to be written: hashes that only a hot page needs are forgotten where it isn't
+    /// one.
     pub(super) fn written(&mut self) {
         (self.dirty, self.stored) = (false, true);
         if self.changes < HOT_CHANGES {

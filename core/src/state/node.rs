@@ -50,7 +50,7 @@ pub(super) struct Internal {
 
 /// About what a leaf takes in memory as a node, with its share of the nodes above, in bytes.
 const LEAF_BYTES: usize = 250;
-/// What a leaf takes in a page of leaves, in bytes: two hashes.
+/// Memory of a leaf in a page of leaves, in bytes: two hashes.
 const PAGED_LEAF_BYTES: usize = 64;
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
@@ -122,7 +122,7 @@ impl Child {
         is_one
     }
 
-    /// What of the subtree is in memory, counted.
+    /// Counts of what is in memory of the subtree.
     pub(super) fn residence(&self) -> Residence {
         match &self.link {
             Link::Empty => Residence::default(),

@@ -139,24 +139,24 @@ fn encode_leaves(leaves: &[Leaf], depth: u16, bytes: &mut Vec<u8>) {
     }
 }
 
-/// What is wrong with the bytes of a page.
+/// A fault in the bytes of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     /// The bytes end within a node, or go on after the last.
     #[error("its length is wrong")]
     Length,
-    /// It was written by another version of this software.
+    /// The page was written by another version of this software.
     #[error("it has format {0}, this software reads format {VERSION}")]
     Version(u8),
     /// Its nodes don't form a tree that this software writes.
     #[error("its nodes are out of place")]
     Shape,
-    /// It is well-formed, but not the page that the rest of the tree refers to.
+    /// The page is well-formed, but not the one that the rest of the tree refers to.
     #[error("its hash is {found}, the tree has {expected}")]
     Hash {
-        /// What the page hashes to.
+        /// Hash of the page.
         found: Hash,
-        /// What the page above says, or the state root for the topmost page.
+        /// Hash that the page above names, or the state root for the topmost page.
         expected: Hash,
     },
 }

@@ -1,5 +1,6 @@
-//! What the state needs from a store: three kinds of reads, and one batch of writes that it hands out. The store is
-//! trusted to return what it was given or an error; pages are checked against the tree's hashes all the same.
+//! Reads and writes that the state needs from a store: three kinds of reads, and one batch of writes that it hands
+//! out. The store is trusted to return what it was given or an error; pages are checked against the tree's hashes all
+//! the same.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -45,7 +46,7 @@ impl<P: Deref<Target: StateReader>> StateReader for P {
     }
 }
 
-/// What must become durable in one atomic batch, each key once and in key order; `None` deletes.
+/// Writes that must become durable in one atomic batch, each key once and in key order; `None` deletes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateWrites {
     /// Pages of the tree.

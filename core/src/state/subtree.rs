@@ -68,12 +68,12 @@ fn open<R: StateReader>(reader: &R, child: Child, path: &Hash, depth: u16) -> Re
     Ok(top)
 }
 
-/// What became of a subtree in an answer.
+/// Outcome of putting a subtree into an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Put {
     Written,
     Missing,
-    /// It doesn't fit in.
+    /// No room for it.
     Full,
 }
 

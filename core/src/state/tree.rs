@@ -48,7 +48,7 @@ pub enum TreeError<E: core::error::Error + 'static> {
     Corrupt {
         /// The page.
         page: PageKey,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: PageError,
     },
 }
@@ -236,7 +236,7 @@ fn load<R: StateReader>(
     Ok(())
 }
 
-/// What a tree knows beside its nodes.
+/// Bookkeeping of a tree beside its nodes.
 struct Kept<'a> {
     stale: &'a mut BTreeSet<PageKey>,
     residence: &'a mut Residence,
@@ -316,7 +316,7 @@ fn apply_to_leaves(child: &mut Child, depth: u16, changes: &[Change], stale: &mu
             let stored = page.stored;
             *child = Child::build(&leaves, depth);
             match &mut child.link {
-                // It has pages below it now.
+                // The page has pages below it now.
                 Link::Internal(node) if is_page(depth, child.leaves) => node.stored = stored,
                 _ if stored => stale.extend(changes.first().map(|(key_hash, _)| PageKey::on_path(key_hash, depth))),
                 _ => {}

@@ -40,7 +40,7 @@ impl SnapshotId {
 /// A whole state that says which one it is.
 #[derive(Clone, Debug)]
 pub struct StateSnapshot<R> {
-    /// What it says.
+    /// The snapshot's id.
     pub id: SnapshotId,
     /// Where it is read from.
     pub state: R,
@@ -70,7 +70,7 @@ pub enum ValidationError<E: Error + 'static> {
     Record {
         /// The hash of its key.
         key_hash: Hash,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: RecordError,
     },
     /// A record is stored under the hash of another key.

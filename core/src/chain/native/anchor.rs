@@ -60,8 +60,8 @@ pub(super) struct AnchorPoint {
     pub(super) id: Hash,
 }
 
-/// What a sync starts from. Nothing at or below this height is ever taken on a certificate's word, only as an ancestor
-/// of this block.
+/// Trusted starting point of a sync. Nothing at or below this height is ever taken on a certificate's word, only as
+/// an ancestor of this block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchorFacts {
     /// The anchor's height.

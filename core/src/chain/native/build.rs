@@ -19,7 +19,7 @@ use crate::hash::Hash;
 use crate::ids::View;
 use crate::time::UnixMillis;
 
-/// What a proposer chooses.
+/// A proposer's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proposal<'a> {
     /// The view; above the parent's.

@@ -79,7 +79,7 @@ impl EpochInfo {
         self.range
     }
 
-    /// Who decides in it.
+    /// The validators that decide in the epoch.
     pub fn validators(&self) -> &ValidatorSet {
         &self.validators
     }

@@ -120,7 +120,7 @@ impl Chain for NativeChain {
         audit: &[u8],
         handover: &[u8],
     ) -> Result<(Segment, SegmentFacts), CheckError> {
-        // It was decoded when it was verified; should it not be now, it helps nothing.
+        // The handover was decoded when it was verified; should it not be now, it helps nothing.
         let handover = Handover::decode(handover).ok();
         Ok(Segment::verify(segment, audit, claim, epoch, self.anchor, handover.as_ref())?)
     }

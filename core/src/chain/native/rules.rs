@@ -36,10 +36,10 @@ pub(crate) enum Place {
 /// The rule that a header breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rule {
-    /// It belongs to another chain.
+    /// The header belongs to another chain.
     #[error("the header belongs to another chain")]
     ChainId,
-    /// It says that it is a genesis block, or that its parent is, and isn't the one of this chain.
+    /// The header says that it is a genesis block, or that its parent is, and isn't the one of this chain.
     #[error("the genesis block is another one")]
     Genesis,
     /// Its epoch isn't the one whose validators it is checked with.
@@ -51,7 +51,7 @@ pub enum Rule {
     /// The next epoch is named by another block than the epoch's last, or not by that.
     #[error("exactly the last block of an epoch names the next epoch")]
     NextEpoch,
-    /// It stands above the epoch's last block outside of a proof, or isn't empty there.
+    /// The header stands above the epoch's last block outside of a proof, or isn't empty there.
     #[error("above an epoch's last block there are only empty closing headers inside of proofs")]
     Closing,
     /// Its height isn't its parent's plus one.
@@ -66,7 +66,7 @@ pub enum Rule {
     /// The view that justifies it isn't its parent's.
     #[error("the justifying view is not the parent's view")]
     JustifyView,
-    /// It is older than its parent.
+    /// The header is older than its parent.
     #[error("the timestamp is before the parent's")]
     Timestamp,
     /// Its proposer isn't in the validator set.

@@ -5,9 +5,9 @@
 //! multiplication by the cofactor. Under these rules a batch accepts what single checks accept. Libraries that check
 //! without the cofactor can't promise that.
 //!
-//! What is refused, and where: a malleated `s` here; a key that has small order or a second encoding when its set is
-//! formed ([`super::ValidatorSet`]), since such a key can have signatures that hold for every message. An `R` of small
-//! order or with a second encoding is valid by the rules: it makes nothing valid that the key's holder didn't sign.
+//! Refused, and where: a malleated `s` here; a key that has small order or a second encoding when its set is formed
+//! ([`super::ValidatorSet`]), since such a key can have signatures that hold for every message. An `R` of small order
+//! or with a second encoding is valid by the rules: it makes nothing valid that the key's holder didn't sign.
 
 use core::fmt;
 use core::str::FromStr;

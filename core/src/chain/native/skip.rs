@@ -1,8 +1,9 @@
 //! Skipping: a tip many epochs ahead, proven without the handovers between. For light clients only.
 //!
-//! It rests on less than a handover does. Validators of the trusted epoch who hold more than a third of its power also
-//! signed the far tip, so with less than a third of it faulty an honest one did, and an honest one follows the chain. It
-//! is right only within the trusting period, which the caller must check: keys that were sold later sign anything.
+//! A skip rests on less than a handover does. Validators of the trusted epoch who hold more than a third of its power
+//! also signed the far tip, so with less than a third of it faulty an honest one did, and an honest one follows the
+//! chain. It is right only within the trusting period, which the caller must check: keys that were sold later sign
+//! anything.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

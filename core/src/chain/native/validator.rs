@@ -1,7 +1,8 @@
 //! [`BlockValidator`]: checks of whole blocks, one stage at a time or all at once, for whoever has blocks in hand. Every
 //! check is the one that segments, tips and handovers go through: this is a door to it and no second implementation.
 //!
-//! It trusts the epochs that it is made with, and nothing of the blocks. All checks are pure and of bounded work.
+//! The validator trusts the epochs that it is made with, and nothing of the blocks. All checks are pure and of
+//! bounded work.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -56,7 +57,7 @@ pub enum BlockError {
     Proof {
         /// The block.
         height: Height,
-        /// What is wrong.
+        /// The broken rule of a proof.
         fault: Fault,
     },
     /// The state after the block has another root than its header names.
@@ -83,14 +84,14 @@ fn epoch_of<'a>(epochs: &'a Epochs, header: &BlockHeader) -> Result<&'a EpochCon
 pub struct ConsensusValidator(Epochs);
 
 impl ConsensusValidator {
-    /// What the header must be by itself.
+    /// Checks the rules of a header by itself.
     pub fn validate_header(&self, header: &BlockHeader) -> Result<(), BlockError> {
         let broken = |rule| BlockError::Rule { height: header.height, rule };
         epoch_of(&self.0, header)?.check_header(header, Place::Chain).map_err(broken)
     }
 
-    /// What the header must be by itself, and as the child of `parent`, which is held against its own rules where its
-    /// epoch is trusted.
+    /// Checks the rules of a header by itself, and as the child of `parent`, which is held against its own rules
+    /// where its epoch is trusted.
     pub fn validate_child(&self, header: &BlockHeader, parent: &BlockHeader) -> Result<(), BlockError> {
         // The genesis block is known by its id, which the rules of its child ask for.
         if parent.height != Height::ZERO && self.0.contains_key(&parent.epoch) {
@@ -210,8 +211,8 @@ impl BlockValidator {
         self.consensus.validate_child(&block.header, &parent.header)
     }
 
-    /// What is cheap: the structure, and that a block which is known by its id has it. For blocks whose ids are proven
-    /// already; a certificate is not looked at.
+    /// Checks the structure, and that a block which is known by its id has it: the cheap part, for blocks whose ids
+    /// are proven already. A certificate is not looked at.
     pub fn fast_validate_block(&self, block: &Block) -> Result<(), BlockError> {
         self.validate_block_structure(block)?;
         match block.proof {

@@ -35,7 +35,7 @@ impl Phase {
     }
 }
 
-/// What a validator says by its signature.
+/// Statement that a validator signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vote {
     /// The chain.
@@ -48,7 +48,7 @@ pub struct Vote {
     pub height: Height,
     /// The block's id.
     pub block: Hash,
-    /// What the vote is for.
+    /// Phase that the vote is for.
     pub phase: Phase,
 }
 

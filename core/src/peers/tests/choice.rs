@@ -63,7 +63,7 @@ fn a_better_one_that_is_full_is_waited_for_within_reason() {
     let mut manager = lines(&[1_000_000, 320_000]);
     fill(&mut manager, 1, 3000);
     assert!(chosen(&manager, Ask::Whole(100_000), at(2000))[0] >= ROUNDS - ROUNDS / 16);
-    // Who is late is expected as much later, and who rests will not answer for a while.
+    // A late peer is expected as much later, and one that rests will not answer for a while.
     assert!(chosen(&manager, Ask::Whole(100_000), at(3001))[0] >= ROUNDS - ROUNDS / 16);
     assert_eq!(chosen(&manager, Ask::Whole(100_000), at(3010))[2], ROUNDS);
     // Of who is on trial too little is known to wait for it.

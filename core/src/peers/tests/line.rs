@@ -1,4 +1,4 @@
-//! What is measured of a line, and what is concluded from lateness.
+//! Measurements of a line, and conclusions from lateness.
 
 use super::*;
 use crate::peers::line::Line;
@@ -26,7 +26,7 @@ fn latency_explains_no_more_than_three_quarters_of_a_wait() {
     let mut line = measured();
     line.echoed(Duration::from_millis(100));
     for start in [1000, 2000] {
-        // What is left beside the latency is four milliseconds: a quarter of the wait is taken instead.
+        // Beside the latency four milliseconds are left: a quarter of the wait is taken instead.
         line.busy(at(start));
         line.delivered(at(start + 104), at(start), 52_000);
     }

@@ -1,4 +1,4 @@
-//! What follows from each outcome of a request.
+//! Consequences of each outcome of a request.
 
 use super::*;
 use crate::peers::peer::Peer;
@@ -209,7 +209,7 @@ fn what_is_in_flight_is_known() {
     manager.ended(&request(1, 200, 700));
     let one = peer(&manager, 1);
     assert_eq!((one.in_flight, one.queued_bytes, one.late_micros(at(9000))), (0, 0, 0));
-    // What was expected before counts no more.
+    // Earlier expectations count no more.
     manager.sent(id(1), RequestKind::Bodies, 100_000, at(600), at(500));
     assert_eq!(peer(&manager, 1).late_micros(at(601)), 1000);
 }

@@ -1,4 +1,4 @@
-//! Who takes a place, who gives one up, and what is forgotten on the way.
+//! Places are taken and given up, and peers forgotten on the way.
 
 use super::*;
 use crate::hash::Hash;
@@ -28,7 +28,7 @@ fn a_new_connection_begins_without_what_the_old_one_said() {
     peer.claim = Some(status(9));
     peer.mute = true;
     peer.unproven = Some(Height::new(9));
-    // It comes again before the host told that it went: from another address.
+    // The peer comes again before the host told that it went: from another address.
     manager.connected(at(1), id(1), 77);
     let peer = manager.get(id(1)).unwrap();
     assert_eq!((peer.claim, peer.mute, peer.unproven, peer.group), (None, false, None, 77));
@@ -186,7 +186,7 @@ fn who_claims_more_takes_the_place_of_the_idlest() {
     }
     manager.promote(id(4), at(1));
     assert_eq!(active(&manager), [id(1), id(3), id(4)], "it has nothing in flight and delivered least of those");
-    // Whoever has a place keeps it, and whoever can't be asked gets none.
+    // A peer with a place keeps it, and one that can't be asked gets none.
     manager.promote(id(4), at(2));
     manager.blacklist_unreliable_peer(at(3), &id(2), BlacklistReason::ByHand);
     manager.promote(id(2), at(3));

@@ -7,7 +7,7 @@ use crate::peers::Consequence;
 const KIND: RequestKind = RequestKind::Bodies;
 const FAULT: Fault = Fault::Malformed;
 
-/// What follows from a false answer: whether the peer is set aside, and the groups for which this node began to suspect
+/// Consequence of a false answer: whether the peer is set aside, and the groups for which this node began to suspect
 /// itself just now.
 fn accused_of(
     manager: &mut SyncPeerManager,
@@ -171,7 +171,7 @@ fn what_was_not_proven_is_tried_one_by_one() {
     assert!(!kinds.iter().any(|&kind| ready(&manager, kind)) && ready(&manager, RequestKind::Status));
     assert!(!manager.end_trial(id(1), KIND) && manager.end_trial(id(1), RequestKind::Tip));
     manager.prove(id(1), RequestKind::Tip);
-    // What it has proven waits for nothing, and holds nothing else up.
+    // Proven skills wait for nothing, and hold nothing else up.
     ask(&mut manager, RequestKind::Tip);
     assert!(kinds.iter().all(|&kind| ready(&manager, kind)));
     ask(&mut manager, RequestKind::State);

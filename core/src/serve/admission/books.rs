@@ -1,4 +1,4 @@
-//! Who is kept account of, and the memory that each has.
+//! Accounts of peers and groups, and the memory that each has.
 
 use super::super::account::{Group, Peer, Standing};
 use super::Admission;
@@ -32,7 +32,7 @@ impl Admission {
     pub(super) fn track(&mut self, now: Instant, id: PeerId, group_id: u64) -> bool {
         if let Some(peer) = self.peers.get(&id) {
             let (old, may_move) = (peer.group, peer.open == 0);
-            // It moved; what is open stays where it was asked for.
+            // The peer moved; its open requests stay where they were asked for.
             let moves = old != group_id && may_move && self.track_group(now, group_id);
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.seen = peer.seen.max(now);

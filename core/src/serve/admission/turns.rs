@@ -67,7 +67,7 @@ impl Admission {
         if peer.full || peer.queue.is_empty() || group.ready.contains(&(peer.spent, id)) {
             return;
         }
-        // Whoever did without for a while has no claim for that.
+        // A peer that did without for a while has no claim for that.
         peer.spent = peer.spent.max(group.level);
         group.ready.insert((peer.spent, id));
         if group.standing == Standing::Idle {

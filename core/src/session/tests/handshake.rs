@@ -110,7 +110,7 @@ fn a_replayed_or_reflected_handshake_ends_and_nobody_is_to_blame() {
     server.handle_bytes(&old[0]).unwrap();
     let second = said(&mut server);
     assert_eq!(over(&mut server, &second), SessionError::Handshake);
-    // What is over stays over.
+    // An ended session stays ended.
     assert_eq!(over(&mut server, b"more"), SessionError::Handshake);
     assert!(said(&mut server).is_empty());
 }
@@ -137,7 +137,7 @@ fn a_node_does_not_talk_to_itself() {
 fn nobody_passes_for_whose_key_it_has_not() {
     let (mine, theirs) = (public_key([5; 32]), identity(2));
     assert_eq!(proven_peer(&public_key(*theirs.secret()), &theirs.proof()), Ok(peer(2)));
-    // What a peer has shown once, with a key of one's own.
+    // A proof that a peer has shown once, with a key of one's own.
     assert_eq!(proven_peer(&mine, &theirs.proof()), Err(SessionError::KeyProof));
     let refused = SessionIdentity::with_signer(peer(2), [5; 32], |_| [0; 64]);
     assert_eq!(refused, Err(SessionError::KeyProof));

@@ -51,7 +51,7 @@ fn an_injected_byte_bans_no_honest_key() {
                 1 => bytes.insert(at, rng.below(256) as u8),
                 2 => drop(bytes.remove(at)),
                 3 => bytes.clear(),
-                // What was sent before, again; and what the other side sent.
+                // Bytes that were sent before, again; and bytes of the other side.
                 4 => bytes = [bytes.clone(), bytes].concat(),
                 _ => bytes = [&earlier, &bytes[at..]].concat(),
             }
@@ -107,7 +107,7 @@ fn a_length_that_was_made_up_costs_no_memory_and_blames_nobody() {
         assert_eq!(error, SessionError::FrameLength { bytes: length, limit: 8_213 });
         assert!(!error.is_fault());
         assert!(server.held() <= before + 4);
-        // Who waits for an answer takes longer frames.
+        // A side that waits for an answer takes longer frames.
         client.ask(filled(1), 1).unwrap();
         let limit = 65_535;
         let taken = client.handle_bytes(&length.to_le_bytes());

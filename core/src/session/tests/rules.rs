@@ -161,7 +161,7 @@ fn pages_ask_and_never_answer() {
     server.answer(id, "yes".into());
     settle(&mut page, &mut server);
     assert_eq!(events(&mut page), [SessionEvent::Answer { id, bytes: "yes".into() }]);
-    // Whoever asks one all the same breaks a rule.
+    // An asker that asks a page all the same breaks a rule.
     let mut page = accept(2, PAGE);
     let mut rogue = Rogue::greets(&mut page);
     breaks(rogue.sends(&mut page, Kind::Ask, 1, b"ask"), Violation::TooManyAsks);
