@@ -90,7 +90,7 @@ pub(crate) const ACTIVATIONS: usize = 1;
 /// The same of [`HostWork::AddHistory`].
 pub(crate) const HISTORY_PIECES: usize = 1;
 
-/// Work of the host, and its order.
+/// Work of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HostWork {
