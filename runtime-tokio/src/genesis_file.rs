@@ -1,6 +1,6 @@
 //! The genesis file: a genesis document in JSON, with the chain's id beside it, which tells a file that was changed.
 //!
-//! It is what a node trusts: get it from where the chain's operators publish it, and not from a peer.
+//! The file is what a node trusts: get it from where the chain's operators publish it, and not from a peer.
 
 use std::fs;
 use std::io;
@@ -19,15 +19,15 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Why a genesis file is refused, or can't be written.
 #[derive(Debug, thiserror::Error)]
 pub enum GenesisFileError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("genesis file {path} can't be read: {source}; name the file that `gen` wrote or the chain's operators publish", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// It isn't one.
+    /// The file is no genesis file.
     #[error("{path} is not a genesis file: {source}; get it again from where it was published", path = path.display())]
     Syntax {
         /// The file.
@@ -40,7 +40,7 @@ pub enum GenesisFileError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault in it.
         source: GenesisError,
     },
     /// The document isn't the one that the file says it is.
@@ -53,12 +53,12 @@ pub enum GenesisFileError {
         /// The chain of its document.
         is: Hash,
     },
-    /// It can't be written.
+    /// The file can't be written.
     #[error("{path} can't be written: {source}; check that the path is right, writable, and that its disk has room", path = path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! What is believed and who is told, over a network without sockets and on a paused clock.
+//! Belief in addresses and the telling of them, over a network without sockets and on a paused clock.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -56,7 +56,7 @@ async fn who_connects_is_told_of_others_and_where_it_says_to_be_is_only_heard() 
     assert_eq!(book.candidates().collect::<Vec<_>>(), [at(5, "9.9.9.9:9")]);
     assert_eq!(book.peers().map(|(id, _)| id).collect::<Vec<_>>(), [id(1)]);
 
-    // Who isn't connected any more can't be told what it can reach, and isn't heard.
+    // A peer that isn't connected any more can't be told what it can reach, and isn't heard.
     assert_eq!(ask(id(6)), encode_refusal(Refusal::NotAvailable));
     assert_eq!(discovery.snapshot().candidates().count(), 1);
 }

@@ -24,7 +24,7 @@ pub(super) const MAX_BANS: usize = 4096;
 /// Peers of the operator's that are remembered as they were named, 330 bytes each at most. Beyond it, the first are.
 pub(super) const MAX_NAMED: usize = 1024;
 
-/// What a node knows of its peers. It does nothing by itself: [`Discovery`](super::Discovery) asks and dials.
+/// A node's knowledge of its peers. It does nothing by itself: [`Discovery`](super::Discovery) asks and dials.
 #[derive(Clone, Debug)]
 pub struct AddressBook {
     pub(super) peers: BTreeMap<PeerId, BookEntry>,

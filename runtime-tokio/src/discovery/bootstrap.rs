@@ -78,7 +78,7 @@ impl BootstrapPeer {
 async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     let (sender, outcome) = oneshot::channel();
     std::thread::Builder::new().name("hs2-resolve".to_owned()).spawn(move || {
-        // Whoever asked may have given up.
+        // The asker may have given up.
         let _ = sender.send(work());
     })?;
     outcome.await.unwrap_or_else(|_| Err(io::Error::other("the thread that resolves it is gone")))
@@ -136,7 +136,7 @@ impl FromStr for BootstrapPeer {
 fn is_name(place: &str) -> bool {
     let Some((host, port)) = place.rsplit_once(':') else { return false };
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    // What ends in a number is a mistyped address (WHATWG URL, "ends in a number").
+    // A name that ends in a number is a mistyped address (WHATWG URL, "ends in a number").
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
     place.len() <= MAX_HOST_BYTES

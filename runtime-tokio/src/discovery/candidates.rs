@@ -45,7 +45,7 @@ pub(super) struct Candidate {
     pub(super) failures: u32,
 }
 
-/// Who said it.
+/// The peer that said it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Source {
     pub(super) peer: PeerId,

@@ -36,7 +36,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(10);
 /// How often a peer lets this node in and hangs up before the operator is told.
 const TOLD_AFTER: u32 = 3;
 
-/// What to tell the operator, in one line each.
+/// Receiver of words for the operator, one line each.
 type Tell = Box<dyn Fn(String) + Send + Sync>;
 
 pub(super) struct Dialer {
@@ -325,7 +325,7 @@ impl Dialer {
     }
 }
 
-/// What was found is kept when the task ends, however it ends.
+/// Addresses that were found are kept when the task ends, however it ends.
 impl Drop for Dialer {
     fn drop(&mut self) {
         if let Err(error) = self.shared.save() {

@@ -41,7 +41,7 @@ pub enum BookError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// There is a folder, a pipe or a device at the path.
@@ -55,7 +55,7 @@ pub enum BookError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault in it.
         what: &'static str,
     },
     /// The file can't be written.
@@ -63,7 +63,7 @@ pub enum BookError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
@@ -71,11 +71,11 @@ pub enum BookError {
 /// How an address book was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BookFound {
-    /// It was read.
+    /// The file was read.
     Whole,
     /// There was none.
     Missing,
-    /// It was damaged, and was moved here.
+    /// The file was damaged, and was moved here.
     PutAside(PathBuf),
 }
 

@@ -85,7 +85,7 @@ pub(super) struct Shared {
     file: Mutex<()>,
     /// The network, once the task has started. It may hold the handler below, so it isn't held here.
     network: Mutex<Option<Weak<dyn Network>>>,
-    /// What the operator has said since the task last looked, in order.
+    /// Orders of the operator since the task last looked, oldest first.
     pub(super) orders: Mutex<Vec<Order>>,
     pub(super) wake: Notify,
     /// How often somebody wanted everyone to be asked.
@@ -94,13 +94,13 @@ pub(super) struct Shared {
     pub(super) done: watch::Sender<(u64, bool)>,
 }
 
-/// What the operator says while it runs.
+/// An order of the operator to a running node.
 pub(super) enum Order {
     /// Keep a connection to this peer.
     Add(BootstrapPeer),
     /// Dial it no more, whoever names it.
     Leave(PeerId),
-    /// It may be dialled again.
+    /// The peer may be dialled again.
     Rejoin(PeerId),
 }
 
@@ -130,7 +130,7 @@ impl Discovery {
         }))
     }
 
-    /// What answers peers: requests for peers from the address book, all others with `inner`.
+    /// Handler for peers: requests for peers are answered from the address book, all others by `inner`.
     pub fn handler(&self, inner: Arc<dyn Handler>) -> DiscoveryHandler {
         DiscoveryHandler { inner, discovery: self.clone() }
     }
@@ -166,7 +166,7 @@ impl Discovery {
         let wanted = self.0.wanted.fetch_add(1, Ordering::Relaxed) + 1;
         self.wake();
         let mut done = self.0.done.subscribe();
-        // Whoever is late is found later.
+        // A peer that is late is found later.
         let waited = done.wait_for(|&(carried_out, busy)| carried_out >= wanted && !busy);
         let _ = tokio::time::timeout(DISCOVER_PATIENCE, waited).await;
         self.network().map_or_else(Vec::new, |network| network.links().iter().map(|link| link.peer).collect())
@@ -233,7 +233,7 @@ impl Discovery {
         self.0.network.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
     }
 
-    /// What `peer` is told that asks for `max` others and says that it can be connected to at `port`.
+    /// Answer to `peer`, which asks for `max` others and says that it can be connected to at `port`.
     fn answer(&self, peer: PeerId, max: u32, port: u16) -> Bytes {
         let links = self.network().map(|network| network.links()).unwrap_or_default();
         let Some(link) = links.iter().find(|link| link.peer == peer) else {

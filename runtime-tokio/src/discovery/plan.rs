@@ -52,11 +52,11 @@ pub(super) enum Dial {
     Bootstrap(usize),
     /// A peer whose key has answered there.
     Known(KnownPeer),
-    /// What was only heard of. Kept if it answers and room is left; else it is just known from then on.
+    /// An address that was only heard of. Kept if it answers and room is left; else it is just known from then on.
     Trial { peer: KnownPeer, keep: bool },
 }
 
-/// What was tried, and when.
+/// Record of the addresses that were tried, and when.
 pub(super) struct Plan {
     settings: DiscoverySettings,
     max_peers: usize,
@@ -76,7 +76,7 @@ pub(super) struct Plan {
 /// One of the operator's peers.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bootstrap {
-    /// Who must be there, or was there last.
+    /// The peer that must be there, or was there last.
     id: Option<PeerId>,
     tries: Tries,
 }
@@ -92,7 +92,7 @@ struct Tries {
     jitter: u64,
 }
 
-/// What one operator of a victim has: on this machine every port is another node.
+/// Machines that one operator of a victim has: on this machine every port is another node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Host {
     Here(SocketAddr),
@@ -232,7 +232,7 @@ impl Plan {
             Dial::Known(peer) | Dial::Trial { peer, keep: true } => {
                 self.tries.entry(peer).or_default().made(now, &mut self.rng);
             }
-            // It was there, which is all that was to be found out.
+            // The peer was there, which is all that was to be found out.
             Dial::Trial { peer, keep: false } => {
                 self.tries.remove(&peer);
             }

@@ -207,7 +207,7 @@ async fn who_can_not_be_reached_is_said_once_by_name() {
     assert!(node.said.try_recv().is_err());
 }
 
-// What follows is about the plan alone.
+// The tests below are about the plan alone.
 
 fn id(number: u32) -> PeerId {
     let mut bytes = [0; 32];
@@ -357,7 +357,7 @@ async fn nobody_is_flooded_through_this_node() {
         let [_, _, a, b] = number.to_be_bytes();
         book.hear(id(10_000 + number % 200), source, at(number, &format!("8.9.{a}.{b}:7")));
     }
-    // Whoever is connected may name more of them; with nobody there, it is somewhat faster.
+    // Connected peers may name more of them; with nobody there, dialling is somewhat faster.
     for (links, most) in [(&[link(at(2, "9.9.9.9:7"))][..], 20), (&[], 80)] {
         let mut many = plan(64, &[]);
         let (mut out, mut dials) = (Vec::new(), 0);

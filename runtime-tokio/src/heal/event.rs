@@ -1,4 +1,4 @@
-//! What a healer tells the operator, and why it can't heal yet.
+//! Words of a healer to the operator, and reasons why it can't heal yet.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,13 +31,13 @@ pub enum HealError {
     /// The store can't take it.
     #[error(transparent)]
     Store(#[from] StoreFailure),
-    /// It is written by this node alone.
+    /// The damaged part is written by this node alone.
     #[error("it can't be fetched in its place; move the data directory away and sync again")]
     NotInPlace,
-    /// It is the application's, which runs.
+    /// The damaged state is the application's, which runs.
     #[error("the state can't be exchanged while blocks are executed; stop this node and run `repair` on its folder")]
     InUse,
-    /// What was put together has another root than the block's header.
+    /// The state that was put together has another root than the block's header.
     #[error("what was put together is another state than the block's header says; it is tried again")]
     OtherState,
     /// A part of this program broke.
@@ -45,12 +45,12 @@ pub enum HealError {
     Broken,
 }
 
-/// What becomes of damage. Each is told once.
+/// Fate of a damaged part. Each is told once.
 #[derive(Debug)]
 pub enum HealEvent {
     /// Something can't be read.
     Found(Damage),
-    /// It is whole again.
+    /// The part is whole again.
     Mended {
         /// The part.
         part: StorePart,
@@ -59,7 +59,7 @@ pub enum HealEvent {
         /// The time since the attempt began.
         took: Duration,
     },
-    /// It can't be mended now. It is tried again.
+    /// The part can't be mended now. It is tried again.
     Waiting {
         /// The part.
         part: StorePart,

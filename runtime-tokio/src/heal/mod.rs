@@ -5,8 +5,8 @@
 //! time to time, at a pace that nobody notices. It needs a network and nothing of a sync: a node that only serves heals
 //! too.
 //!
-//! It trusts what the store knows of the damaged part from its surroundings, and of peers nothing: a segment is proven by
-//! its certificate or by the block above it.
+//! The healer trusts what the store knows of the damaged part from its surroundings, and of peers nothing: a segment
+//! is proven by its certificate or by the block above it.
 
 mod event;
 mod healer;

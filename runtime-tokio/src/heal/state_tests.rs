@@ -18,7 +18,7 @@ use crate::test_world::{HEIGHT, World};
 /// A snapshot below the live state, which stands at [`HEIGHT`].
 const KEPT: Height = Height::new(160);
 
-/// What makes the state `to` of the state `from`.
+/// The writes that make the state `to` of the state `from`.
 fn writes(from: &MemoryStateStore, to: &MemoryStateStore) -> Vec<StateWrite> {
     fn rows(state: &MemoryStateStore) -> std::collections::BTreeMap<(StateSpace, Bytes), Bytes> {
         let values = state

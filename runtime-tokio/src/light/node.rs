@@ -233,7 +233,7 @@ impl<C: Chain> Task<C> {
                 LightOutput::Penalize { peer, penalty } => self.penalize(peer, penalty),
                 LightOutput::Answer { query, result } => {
                     if let Some(sender) = self.asked.remove(&query) {
-                        // Whoever asked may be gone.
+                        // The asker may be gone.
                         let _ = sender.send(result);
                     }
                 }

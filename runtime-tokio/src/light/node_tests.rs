@@ -71,7 +71,7 @@ async fn a_light_node_reads_over_quic_and_goes_on_from_its_checkpoint() {
     drop(node);
     let next = start(&world, checkpoint.into_start(None), &servers[..1]);
     assert_eq!(tip(&next).await, world.chain.tip_height());
-    // What lies at and below the checkpoint is believed, and not proven again.
+    // Blocks at and below the checkpoint are believed, and not proven again.
     let below = next.ask(Query::Header(Height::new(290))).await;
     assert!(matches!(below, Err(LightError::OutOfReach { .. })), "{below:?}");
 }

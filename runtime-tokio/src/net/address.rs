@@ -1,4 +1,4 @@
-//! What addresses have to do with each other: who may be one operator, and from where an address can be reached.
+//! Relations of addresses: which may be one operator's, and from where one can be reached.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// What peers share that may be one operator's: the /16 of an IPv4 address, the /32 of an IPv6 address.
+/// Prefix that peers of one operator may share: the /16 of an IPv4 address, the /32 of an IPv6 address.
 pub(crate) fn group_of(address: SocketAddr) -> u64 {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => {
@@ -63,7 +63,7 @@ fn scope_of_v6(ip: Ipv6Addr) -> Option<Scope> {
         _ if ip == Ipv6Addr::LOCALHOST => Some(Scope::Loopback),
         0x2001 if second == 0xdb8 => None,
         0xfc00..=0xfdff => Some(Scope::Private),
-        // What is assigned today. Link-local addresses mean nothing without the link.
+        // The ranges that are assigned today. Link-local addresses mean nothing without the link.
         0x2000..=0x3fff => Some(Scope::Public),
         _ => None,
     }

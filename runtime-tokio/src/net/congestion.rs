@@ -67,11 +67,11 @@ pub struct Westwood {
     answered: Option<Instant>,
 }
 
-/// What happened in one round trip.
+/// Measurements of one round trip.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     began: Instant,
-    /// It ends when a later packet than this is acknowledged.
+    /// The round ends when a later packet than this is acknowledged.
     last: u64,
     acked: u64,
     lost: u64,
@@ -105,7 +105,7 @@ impl Westwood {
         self.shortest.iter().flatten().min().copied()
     }
 
-    /// What the line holds when its queue is empty.
+    /// Bytes that the line holds when its queue is empty.
     fn capacity(&self) -> Option<u64> {
         let rate = self.rates.iter().max().copied()?;
         let micros = u64::try_from(self.shortest()?.as_micros()).unwrap_or(u64::MAX);
@@ -151,7 +151,8 @@ impl Westwood {
     fn end_round(&mut self, now: Instant) {
         let took = u64::try_from(now.saturating_duration_since(self.round.began).as_micros()).unwrap_or(u64::MAX);
         let rate = self.round.acked.saturating_mul(1_000_000) / took.max(1);
-        // What was sent for want of data says nothing about the line, unless it is more than was known.
+        // A rate at which there was nothing more to send says nothing about the line, unless it is more than was
+        // known.
         if self.round.is_full || self.rates.iter().all(|&known| rate > known) {
             if self.rates.len() == RATE_ROUNDS {
                 self.rates.pop_front();

@@ -1,4 +1,4 @@
-//! What can go wrong on the network, one type for each operation.
+//! Failures of the network, one type for each operation.
 //!
 //! Reasons that peers give are their words: they are cut to a length, stripped of control characters, and never acted on.
 
@@ -32,7 +32,7 @@ pub enum BindError {
     Io {
         /// The address asked for.
         address: SocketAddr,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The identity can't be used for TLS.
@@ -138,7 +138,7 @@ pub enum ResponseError {
     Reset {
         /// The peer.
         peer: PeerId,
-        /// What it said.
+        /// Code that it gave.
         code: StreamCode,
     },
     /// The connection broke before the answer was whole.

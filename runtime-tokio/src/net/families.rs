@@ -102,7 +102,7 @@ mod tests {
         // A port that is taken is no lack of a family.
         let taken = |_| Err(io::ErrorKind::AddrInUse.into());
         assert_eq!(bind_with(at("[::]:0"), taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        // Whoever names an address gets that one.
+        // A named address is dialled alone.
         let never = |_| panic!("it is one address");
         assert_eq!(bind_with(at("127.0.0.1:0"), never).unwrap().local_addr().unwrap().ip(), Ipv4Addr::LOCALHOST);
     }

@@ -121,8 +121,8 @@ impl Identity {
         self.certificate.clone()
     }
 
-    /// What an endpoint needs to be recognized after a restart: the key under which this node, and nobody else, tells
-    /// peers that it has forgotten a connection, and the number by which it knows its own connection ids.
+    /// Secrets by which an endpoint is recognized after a restart: the key under which this node, and nobody else,
+    /// tells peers that it has forgotten a connection, and the number by which it knows its own connection ids.
     pub(super) fn endpoint_keys(&self) -> (hmac::Key, u64) {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_pkcs8_der());
         let reset = hmac::sign(&secret, b"hs2-sync/1 stateless reset");
@@ -164,7 +164,7 @@ pub enum IdentityError {
     Read {
         /// The key file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// There is a folder, a pipe or a device at the path.
@@ -186,7 +186,7 @@ pub enum IdentityError {
     Malformed {
         /// The key file.
         path: PathBuf,
-        /// What was wrong.
+        /// Error of the certificate library.
         source: rcgen::Error,
     },
     /// There is a key at the path already.
@@ -200,7 +200,7 @@ pub enum IdentityError {
     Write {
         /// The key file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }

@@ -81,7 +81,8 @@ impl Drop for Slot {
     }
 }
 
-/// What one operator is likely to have whole. `None` for this machine: whoever is on it needs no connections to harm it.
+/// Prefix that one operator is likely to have whole. `None` for this machine: somebody on it needs no connections to
+/// harm it.
 fn prefix_of(ip: IpAddr) -> Option<u64> {
     let scope = scope_of(ip);
     if scope == Some(Scope::Loopback) {

@@ -1,4 +1,4 @@
-//! What the datagrams of a connection cost: [`Meter`] measures it, and says when it is more than their bytes are worth.
+//! Cost of a connection's datagrams: [`Meter`] measures it, and says when it is more than their bytes are worth.
 //!
 //! Quinn handles the datagrams of a connection in a task of its own, under a lock that whoever uses the connection waits
 //! for. Some cost far more than others: pieces of streams with gaps between them, acknowledgements of single packets. No
@@ -109,7 +109,8 @@ fn worth(stats: &ConnectionStats) -> u64 {
     datagrams.saturating_mul(DATAGRAM_WORK).saturating_add(kib.saturating_mul(KIB_WORK))
 }
 
-/// What a connection may still cost. Not more than [`AHEAD`] is saved up, so that nobody is honest for an hour first.
+/// Cost that a connection may still cause. Not more than [`AHEAD`] is saved up, so that nobody is honest for an hour
+/// first.
 struct Account {
     left: u64,
     spent: u64,

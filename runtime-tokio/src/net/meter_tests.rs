@@ -62,7 +62,7 @@ async fn a_task_gets_a_few_datagrams_at_a_time_and_all_in_the_end() {
             assert!(got <= meter.at_once(), "{got}");
             all += got;
         }
-        // It ends with what feeds it.
+        // The meter ends with what feeds it.
         drop(send);
         while timeout(Duration::from_secs(20), each.recv()).await.unwrap().is_some() {}
     }

@@ -116,7 +116,7 @@ impl Drop for Call {
 /// Why a stream has no end.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// It is longer than the limit.
+    /// The answer is longer than the limit.
     TooLong,
     /// The other side gave up on it.
     ByPeer(StreamCode),

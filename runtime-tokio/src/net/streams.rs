@@ -18,7 +18,7 @@ use super::stream::{Broken, read_all};
 /// Answers up to this many bytes overtake longer ones: news of the tip must not wait behind a download.
 const SHORT_ANSWER_BYTES: usize = 64 * 1024;
 
-/// What a datagram without data takes, at most: it is no sign of an answer being received.
+/// Most bytes of a datagram without data: it is no sign of an answer being received.
 const ACKNOWLEDGEMENT_BYTES: u64 = 100;
 
 impl Service {
@@ -28,7 +28,7 @@ impl Service {
         // Dropped with the connection, and its tasks with it.
         let mut streams = JoinSet::new();
         let mut watch = Watch::new(&self.limits);
-        // Whoever goes on asking though it was told to wait is not read from: it can't open more streams then.
+        // An asker that goes on asking though it was told to wait is not read from: it can't open more streams then.
         let mut paused: Option<Clock> = None;
         loop {
             tokio::select! {

@@ -57,7 +57,7 @@ pub(super) fn client_config(identity: &Identity, key: Arc<ServerKey>) -> Result<
     QuicClientConfig::try_from(config).map_err(|error| Error::General(error.to_string()))
 }
 
-/// Who is at the other end of a connection whose handshake is done, if it speaks this protocol.
+/// The peer at the other end of a connection whose handshake is done, if it speaks this protocol.
 pub(super) fn peer_of(connection: &quinn::Connection) -> Option<PeerId> {
     let handshake = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
     let certificates = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
@@ -69,7 +69,7 @@ pub(super) fn peer_of(connection: &quinn::Connection) -> Option<PeerId> {
     }
 }
 
-/// What a dial expects of the server's key, and what it found.
+/// The key that a dial expects of the server, and the one that it found.
 #[derive(Debug)]
 pub(super) struct ServerKey {
     own: PeerId,

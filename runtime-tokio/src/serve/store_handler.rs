@@ -27,8 +27,8 @@ const MAX_TOLD: usize = 1024;
 
 /// Answers requests from a store. What is asked for again and again is kept until the store changes.
 ///
-/// What the store can't read is not available to the asker. The operator is told once of each damaged file, and every
-/// such read is counted.
+/// Blocks and states that the store can't read are not available to the asker. The operator is told once of each
+/// damaged file, and every such read is counted.
 pub struct StoreHandler<S> {
     store: S,
     cache: Mutex<AnswerCache>,
@@ -124,7 +124,7 @@ where
         match Request::decode(&request) {
             Ok(decoded) => match respond(&decoded, &*self.store) {
                 Ok(answer) => {
-                    // What is not there may be there the next moment.
+                    // An answer that is not there may be there the next moment.
                     if matches!(Answer::decode(answer.clone()), Ok(Answer::Data(_))) {
                         self.cache().put(version, &request, &answer);
                     }

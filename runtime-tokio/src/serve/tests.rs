@@ -1,4 +1,4 @@
-//! What a handler gives, from a store that changes.
+//! Answers of a handler, from a store that changes.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -192,7 +192,7 @@ fn a_server_that_cannot_read_tells_its_operator() {
     assert!(text.contains("\nhs2_sync_store_read_errors_total 5\n"), "{text}");
     let known = store.damage().borrow().clone();
     assert!(known.len() == 1 && known[0].what.contains(files[1].to_str().unwrap()), "{known:?}");
-    // It claims no more than it has, and gives what it has.
+    // The store claims no more than it has, and gives what it has.
     assert_eq!(status(&handler).earliest, cell.last().next());
     for range in [(1, 100), (201, 299)] {
         let range = HeightRange::new(Height::new(range.0), Height::new(range.1)).unwrap();

@@ -17,9 +17,9 @@ pub enum SnapshotFileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The chain's headers name no states that a file could be checked against.
@@ -55,7 +55,7 @@ pub enum SnapshotFileError {
         path: PathBuf,
         /// Where the part begins.
         offset: u64,
-        /// What is wrong with it.
+        /// The fault in it.
         what: String,
     },
     /// The file is of another chain.
@@ -87,7 +87,7 @@ pub enum SnapshotFileError {
         path: PathBuf,
         /// Where the proof is.
         offset: u64,
-        /// What it should prove.
+        /// The thing that it should prove.
         what: String,
         /// Why it doesn't.
         fault: Fault,
@@ -120,9 +120,9 @@ pub enum ExportError {
     File {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// Something has the file's name.
@@ -150,9 +150,9 @@ pub enum ExportError {
     /// The store keeps snapshots, but none at the asked height.
     #[error("the store keeps no snapshot at height {height}, only at {kept}; name one of these, or `newest`")]
     NoSnapshotAt {
-        /// What was asked for.
+        /// The height that was asked for.
         height: Height,
-        /// What there is.
+        /// The heights that there are.
         kept: String,
     },
     /// Nothing in the store proves the block yet.
@@ -199,7 +199,7 @@ pub enum ImportError {
         /// The snapshot.
         height: Height,
     },
-    /// What was staged doesn't come back from the disk.
+    /// Staged records don't come back from the disk.
     #[error("the disk returns another state than was written ({found}); check the disk, then import again")]
     Disk {
         /// The root of what came back.

@@ -22,19 +22,20 @@ use super::parts::{Base, End, Head, encode};
 use super::reader::SnapshotSummary;
 use crate::store::{BlockProof, BlockStore as _, DiskStore, StateView};
 
-/// What becomes of a file that is where an export goes.
+/// Fate of a file that is where an export goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// It stays, and the export is refused.
+    /// The file stays, and the export is refused.
     Keep,
-    /// It is replaced when the new one is whole and durable.
+    /// The file is replaced when the new one is whole and durable.
     Replace,
 }
 
 /// Writes the snapshot at `height`, or the newest, into the file at `out`: all of it, durably, or no file. `progress` is
 /// told the keys that were written and the keys that there are.
 ///
-/// It is written to `out` with `.part` at the end of its name. What an export that was killed left there is written over.
+/// The export is written to `out` with `.part` at the end of its name. What an export that was killed left there is
+/// written over.
 ///
 /// # Errors
 /// Where the store has no such snapshot or is damaged, where something is in the way, and what the operating system says.

@@ -34,7 +34,7 @@ const HEAD_BYTES: usize = 10;
 /// Bytes behind it.
 const CHECK_BYTES: usize = 8;
 
-/// What a frame holds.
+/// Kind of a frame's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {

@@ -14,10 +14,10 @@ use crate::store::{Activation, BlockStore as _, DiskStore, StateStaging as _, St
 /// Handovers that are stored at once: each store waits for the disk.
 const HANDOVERS_AT_ONCE: usize = 64;
 
-/// What came of an import.
+/// Result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// What the file proved to be.
+    /// The proven summary of the file.
     pub summary: SnapshotSummary,
     /// False where the store had this very state already.
     pub activated: bool,

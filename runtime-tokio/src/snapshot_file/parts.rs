@@ -1,4 +1,4 @@
-//! What is in the frames that are not records: numbers and hashes, and the headers with the tip.
+//! Contents of the frames that are not records: numbers and hashes, and the headers with the tip.
 
 use bytes::{Buf as _, Bytes};
 use hotstuff2_sync::calls::BlockPoint;
@@ -8,7 +8,7 @@ use hotstuff2_sync::wire::{Sections, put_section};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What the file says it is. Nothing of it counts until it is proven.
+/// The file's word on itself. Nothing of it counts until it is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) chain_id: Hash,
@@ -21,7 +21,7 @@ pub(super) struct Head {
     pub(super) keys: u64,
 }
 
-/// What must have come.
+/// Counts that must have come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct End {
     pub(super) keys: u64,

@@ -63,7 +63,7 @@ impl Places {
         let records = std::mem::take(&mut self.records);
         self.bytes = 0;
         let leaf = |(key_hash, record): &(Hash, Bytes)| {
-            // It was decoded when it was read.
+            // The record was decoded when it was read.
             let value = Record::decode(record.clone()).map(Record::into_value).unwrap_or_default();
             (*key_hash, value_hash(&value))
         };

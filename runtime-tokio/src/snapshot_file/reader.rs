@@ -19,7 +19,7 @@ use super::frame::{Frame, FrameReader, Kind};
 use super::parts::{Base, End, Head, decode};
 use crate::store::StoreAnchor;
 
-/// What a snapshot file proved to be.
+/// Proven summary of a snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotSummary {
     /// The chain: the hash of its genesis document.
@@ -177,7 +177,7 @@ impl SnapshotReader {
         Ok(records)
     }
 
-    /// What the file is, once [`next_records`](Self::next_records) has come to its end: all of it is proven.
+    /// The proven summary of the file, once [`next_records`](Self::next_records) has come to its end.
     pub fn finish(mut self) -> Result<(SnapshotSummary, SnapshotBase), SnapshotFileError> {
         let (read, file_bytes) = self.frames.position();
         let Some(found) = self.root else {

@@ -61,7 +61,7 @@ impl World {
         assert_eq!((store.stored().height, store.stored().id), (HEIGHT, exported.id));
         assert_eq!(subtree(&store.live_state().unwrap(), &Prefix::ROOT).unwrap(), (exported.state_root, exported.keys));
         assert!(!self.import(&store, &file).unwrap().activated);
-        // What was imported can be exported.
+        // An imported state can be exported.
         let again = export(&store, Some(HEIGHT), &self.path("again.snap"), Existing::Keep, &mut |_, _| {}).unwrap();
         assert_eq!(again, exported);
         file

@@ -1,5 +1,5 @@
-//! What proves a block and the root of its state to someone who trusts the handovers alone: for snapshot files, and for
-//! checks of the state against its header.
+//! Proof of a block and the root of its state for somebody who trusts the handovers alone: for snapshot files, and
+//! for checks of the state against its header.
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::BlockPoint;
@@ -33,7 +33,7 @@ pub struct BlockProof {
 }
 
 impl<C: Chain> DiskStore<C> {
-    /// What the header at `height` says; `None` where it isn't stored, and for the anchor, of which only the id is.
+    /// Facts of the header at `height`; `None` where it isn't stored, and for the anchor, of which only the id is.
     pub fn header_at(&self, height: Height) -> Result<Option<HeaderFacts>, StoreFailure> {
         if let Some(base) = self.base_record(height)? {
             return self.facts(&base.segment, height).map(Some);

@@ -14,7 +14,7 @@ const OPEN_FILES: usize = 64;
 /// Assembled segments, about 100 KiB each: several followers ask for the same one when the tip moves.
 const ANSWERS: usize = 16;
 
-/// What an assembled answer is for: the heights, and whether the end had to be certified.
+/// Key of an assembled answer: the heights, and whether the end had to be certified.
 pub(super) type AnswerKey = (HeightRange, bool);
 
 /// A few entries, the least recently used of which gives way. Looking through all of them is faster than a map.

@@ -11,7 +11,7 @@ use super::disk::DiskStore;
 use super::failure::StoreFailure;
 use super::view::View;
 
-/// What [`DiskStore::check`] read.
+/// Amounts that [`DiskStore::check`] read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {
     /// Blocks, with header and body.

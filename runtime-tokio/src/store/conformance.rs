@@ -38,7 +38,7 @@ pub struct StoreCase<'a, C> {
 pub struct BrokenRule {
     /// The rule.
     pub rule: &'static str,
-    /// What was seen.
+    /// Description of what was seen.
     pub what: String,
 }
 

@@ -25,10 +25,10 @@ const GENESIS_PART: &str = "genesis.part";
 /// Where a store is made. The genesis document is written last in it and moved out last, so while it is in there the
 /// rest is whole, there or in its place.
 const DRAFT_DIR: &str = "hs2-store.part";
-/// What every database begins with in its file `version`.
+/// First bytes of every database's file `version`.
 const DB_MAGIC: &[u8] = b"FJL";
 
-/// What is in a directory.
+/// Contents of a directory.
 pub(super) enum Found {
     /// No store, and nothing in the places of its files.
     Nothing,

@@ -21,7 +21,7 @@ pub enum StorePart {
     Segment(HeightRange),
     /// The application's state, with its snapshots.
     State,
-    /// What is not in sealed segments yet, or the database's index. It can't be fetched in its place.
+    /// Blocks that are not in sealed segments yet, or the database's index. Neither can be fetched in its place.
     Unsealed,
 }
 

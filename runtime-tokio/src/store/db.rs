@@ -230,7 +230,7 @@ fn open_staging(db: &Database, generation: u64) -> fjall::Result<Staging> {
     Ok(Staging { values: open("values")?, pages: open("pages")?, marks: open("marks")? })
 }
 
-/// What a table of the state is called in its generation.
+/// Name of a table of the state in its generation.
 fn name_of(table: &str, generation: u64) -> String {
     if generation == 0 { table.to_owned() } else { format!("{table}-{generation}") }
 }

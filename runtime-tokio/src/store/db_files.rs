@@ -17,7 +17,7 @@ use super::failure::StoreFailure;
 
 /// The folder of the table that lists the others.
 const LIST: &str = "0";
-/// What every database of a store has had since it was made.
+/// Tables that every database of a store has had since it was made.
 const NEEDED: [&str; 2] = ["index", "tail"];
 /// How often, and how long apart, a lock is tried.
 const LOCK_TRIES: u32 = 4;
@@ -37,7 +37,7 @@ pub(super) fn try_lock(file: &File) -> Result<(), TryLockError> {
 
 /// Runs what belongs to the database. `None` where it panicked: damage that it takes for a bug in itself.
 pub(super) fn fenced<T>(action: impl FnOnce() -> T) -> Option<T> {
-    // What it worked on is not looked at again: it is closed, or answers with errors as its locks are poisoned.
+    // The database is not looked at again: it is closed, or answers with errors as its locks are poisoned.
     std::panic::catch_unwind(AssertUnwindSafe(action)).ok()
 }
 

@@ -82,7 +82,7 @@ impl StoreAnchor {
 /// How [`DiskStore::open_or_create`] found a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreFound {
-    /// It was there.
+    /// The store was there.
     Whole,
     /// There was none.
     Missing,

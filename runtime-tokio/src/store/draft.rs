@@ -49,7 +49,7 @@ impl Draft {
     }
 }
 
-/// What a batch of blocks comes to.
+/// Changes that a batch of blocks comes to.
 pub(super) struct Plan {
     pub(super) drafts: Vec<Draft>,
     pub(super) head: BlockPoint,

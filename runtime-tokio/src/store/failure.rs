@@ -12,7 +12,7 @@ use hotstuff2_sync::calls::HostError;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 
-/// What [`StoreFailure::Io`] says was tried where a store's directory can't be made.
+/// Action of [`StoreFailure::Io`] where a store's directory can't be made.
 pub(super) const CREATE_DIRECTORY: &str = "create the directory";
 
 /// Why a read or a write of the store failed.
@@ -23,9 +23,9 @@ pub enum StoreFailure {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried.
+        /// The action that was tried.
         action: &'static str,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A file doesn't hold what was written into it.
@@ -33,7 +33,7 @@ pub enum StoreFailure {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         what: String,
     },
     /// The embedded database failed.
@@ -41,7 +41,7 @@ pub enum StoreFailure {
     Database {
         /// The database's directory.
         path: PathBuf,
-        /// What the database said.
+        /// Error of the database.
         source: DatabaseError,
     },
     /// A store of another kind failed: see [`StoreFailure::other`].
@@ -49,7 +49,7 @@ pub enum StoreFailure {
     Other {
         /// Whether trying again can help.
         kind: HostError,
-        /// What it said. Its message should name the thing and what to do.
+        /// Error of the store. Its message should name the thing and what to do.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The database failed before and could not be opened again yet.
@@ -72,7 +72,7 @@ pub enum StoreFailure {
         path: PathBuf,
         /// The first height of the refused blocks.
         first: Height,
-        /// What doesn't fit.
+        /// The part that doesn't fit.
         what: String,
     },
     /// The state doesn't go with what is stored. The caller's mistake: nothing was written.
@@ -80,7 +80,7 @@ pub enum StoreFailure {
     RefusedState {
         /// The data directory.
         path: PathBuf,
-        /// What doesn't fit.
+        /// The part that doesn't fit.
         what: String,
     },
 }
@@ -158,7 +158,7 @@ impl StoreFailure {
     }
 }
 
-/// What the embedded database said.
+/// Error of the embedded database.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct DatabaseError(Box<fjall::Error>);

@@ -43,7 +43,8 @@ pub struct LostSegment {
 pub type Frames<'a> = &'a mut dyn Iterator<Item = Result<BodyFrame, StoreFailure>>;
 
 impl<C: Chain> DiskStore<C> {
-    /// What is to be fetched for the sealed segment with the heights `range`; `None` where none such is stored.
+    /// The facts by which the sealed segment with the heights `range` is fetched again; `None` where none such is
+    /// stored.
     pub fn lost_segment(&self, range: HeightRange) -> Result<Option<LostSegment>, StoreFailure> {
         let view = self.view();
         let epoch = view.epoch_of(range.first()).map(|(epoch, _)| epoch);
@@ -121,7 +122,7 @@ impl<C: Chain> DiskStore<C> {
         self.put_in_place(&healing, range.first())?;
         healing.remove();
         self.caches.forget_file(range.first());
-        // Whoever reads the old file right now looks again.
+        // A reader of the old file looks again.
         self.publish(View::clone(&view));
         self.damages.clear(StorePart::Segment(range));
         Ok(())

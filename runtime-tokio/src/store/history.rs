@@ -18,7 +18,7 @@ use super::view::{Floor, View};
 
 /// Where older blocks are added to. All calls may wait for the disk.
 pub trait HistoryStore: Send + Sync + 'static {
-    /// What is missing right below the stored blocks; `None` where they reach down to the anchor.
+    /// The highest gap below the stored blocks; `None` where they reach down to the anchor.
     fn history_gap(&self) -> Result<Option<HistoryGap>, StoreFailure>;
 
     /// Adds verified headers, those of [`Self::history_gap`], and where `frames` are given, the bodies of all of them.

@@ -31,7 +31,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
 
     fn status(&self) -> PeerStatus {
         let view = self.view();
-        // What can't be read is not claimed, and nothing below it can be without it.
+        // Blocks that can't be read are not claimed, and nothing below them can be without them.
         let readable = self.damages.highest().map_or(Height::ZERO, |last| last.min(view.head.height).next());
         PeerStatus {
             chain_id: self.identity.chain_id,
@@ -88,7 +88,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
 }
 
 impl<C: Chain> DiskStore<C> {
-    /// What proves the stored head final: the tip that is served, or the segment whose bodies the head is among.
+    /// Proof that the stored head is final: the tip that is served, or the segment whose bodies the head is among.
     pub(super) fn proof_of_head(&self, view: &View) -> Result<Option<Finalized>, StoreFailure> {
         if view.head == view.base {
             return Ok(view.base_proof.clone());
@@ -147,7 +147,7 @@ impl<C: Chain> DiskStore<C> {
         read(&view)
     }
 
-    /// What holds the header at `height`.
+    /// The stored segment or piece with the header at `height`.
     pub(super) fn stored_at(&self, view: &View, height: Height) -> Result<Option<Arc<Stored>>, StoreFailure> {
         if let Some(piece) = view.unsealed_at(height) {
             return Ok(Some(piece.clone()));
@@ -162,7 +162,7 @@ impl<C: Chain> DiskStore<C> {
         Ok(Some(stored))
     }
 
-    /// What holds the headers of `range`, in order; `None` where not all are there.
+    /// The stored segments and pieces with the headers of `range`, in order; `None` where not all are there.
     fn parts_in(&self, view: &View, range: HeightRange) -> Result<Option<Parts>, StoreFailure> {
         let mut parts = Parts { base: self.base_header(view, range.first())?, stored: Vec::new() };
         let above = if parts.base.is_some() { range.first().next() } else { range.first() };
@@ -342,7 +342,7 @@ impl<C: Chain> DiskStore<C> {
     }
 }
 
-/// What holds some headers in a row.
+/// Stored segments and pieces with some headers in a row.
 struct Parts {
     /// The header of the base, which is not among the stored ones, as a segment of its own.
     base: Option<Bytes>,

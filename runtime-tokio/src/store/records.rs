@@ -1,4 +1,4 @@
-//! What the store writes down: the records of its database, and the one that ends a segment file.
+//! Records of the store: those of its database, and the one that ends a segment file.
 //!
 //! All are postcard. The database checksums its rows and a segment file its footer, so a record that doesn't decode
 //! means damage or a foreign format, never a half-written record.
@@ -31,7 +31,7 @@ pub(super) fn short_check_of(bytes: &[u8]) -> [u8; 8] {
     check.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
-/// What the store is for. Written once.
+/// Identity and settings of the store. Written once.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoreRecord {
     pub(super) format: u32,
@@ -72,7 +72,7 @@ impl StateSize {
     }
 }
 
-/// What is kept of the state at snapshot heights. Changes in the same batch as the state.
+/// Index of the snapshots of the state. Changes in the same batch as the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SnapshotsRecord {
     /// Of the live state.
@@ -85,8 +85,8 @@ pub(super) struct SnapshotsRecord {
     pub(super) next: u64,
 }
 
-/// What was put aside of the state at one snapshot height: rows as they were there, for the keys that changed between
-/// it and the height of the next layer, or since.
+/// Rows put aside of the state at one snapshot height: as they were there, for the keys that changed between it and
+/// the height of the next layer, or since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LayerRecord {
     pub(super) number: u64,
@@ -164,7 +164,7 @@ pub(super) struct TipRecord {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What verified headers said.
+/// Facts of verified headers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) epoch: Epoch,

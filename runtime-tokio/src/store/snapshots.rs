@@ -7,8 +7,8 @@
 //! A snapshot is dropped by not offering it any more. Its layer stays as long as lower snapshots read through it; what
 //! is below the lowest kept one is deleted with later commits, a bounded number of rows with each.
 //!
-//! It trusts that the state at a height is the same whoever commits it, and that heights don't fall. Where one does,
-//! all snapshots are dropped.
+//! The keeper trusts that the state at a height is the same whoever commits it, and that heights don't fall. Where
+//! one does, all snapshots are dropped.
 
 use std::num::NonZeroU64;
 use std::ops::Bound;
@@ -77,7 +77,7 @@ pub(super) struct Snapshots {
     version: AtomicU64,
 }
 
-/// What whoever changes the state holds while it does.
+/// Lock and index of the state, for the one who changes it.
 pub(super) struct Keeper {
     record: SnapshotsRecord,
     /// Set while the outcome of a commit is unknown: the database says what `record` is.
@@ -134,7 +134,7 @@ impl Snapshots {
         self.published.read().unwrap_or_else(PoisonError::into_inner).size.keys
     }
 
-    /// What is told to peers: from the newest snapshot down, as far as none is missing.
+    /// The claim that peers are told: from the newest snapshot down, as far as none is missing.
     pub(super) fn claim(&self) -> Option<SnapshotClaim> {
         let kept = self.kept();
         let newest = kept.last()?;
@@ -211,7 +211,7 @@ impl Keeper {
         self.retention = retention;
     }
 
-    /// What moves the state from `applied` to `height`.
+    /// The change that moves the state from `applied` to `height`.
     pub(super) fn plan_commit(
         &mut self,
         db: &Db,
@@ -238,7 +238,7 @@ impl Keeper {
         self.finish(db, change)
     }
 
-    /// What drops the snapshot at `height`; `None` where there is none.
+    /// The change that drops the snapshot at `height`; `None` where there is none.
     pub(super) fn plan_drop(&self, db: &Db, applied: Height, height: Height) -> Result<Option<Change>, StoreFailure> {
         let mut change = self.begin();
         let Some(layer) = change.record.layers.iter_mut().find(|layer| layer.height == height && layer.kept) else {
@@ -249,7 +249,8 @@ impl Keeper {
         self.finish(db, change).map(Some)
     }
 
-    /// What drops the snapshots that are too many or too old, and deletes some of what was put aside for them.
+    /// The change that drops the snapshots that are too many or too old, and deletes some of the rows that were put
+    /// aside for them.
     pub(super) fn plan_cleaning(&self, db: &Db, applied: Height) -> Result<Change, StoreFailure> {
         let mut change = self.begin();
         self.retention.apply(&mut change.record, applied);
@@ -313,7 +314,8 @@ impl Keeper {
         Ok(len)
     }
 
-    /// What lets a state of `size` at `height` take the live one's place, tables and all. The caller adds its rows.
+    /// The change that lets a state of `size` at `height` take the live one's place, tables and all. The caller adds
+    /// its rows.
     pub(super) fn plan_replacement(
         &mut self,
         db: &Db,
@@ -322,7 +324,7 @@ impl Keeper {
         size: StateSize,
     ) -> Result<Change, StoreFailure> {
         self.seen = Seen::default();
-        // What was put aside goes with its table.
+        // Rows that were put aside go with their table.
         let record = SnapshotsRecord { next: self.record.next, ..SnapshotsRecord::default() };
         let mut change = Change { rows: Vec::new(), record, deleted: None };
         keep(&mut change.record, interval, height);
@@ -331,8 +333,8 @@ impl Keeper {
         self.finish(db, change)
     }
 
-    /// What keeps the snapshot at `height` again, below all others: `rows` are what it has otherwise than the state above,
-    /// `sizes` the lengths of those records that are values, there and in the snapshot.
+    /// The change that keeps the snapshot at `height` again, below all others: `rows` are those in which it differs
+    /// from the state above, `sizes` the lengths of those records that are values, there and in the snapshot.
     pub(super) fn plan_restored(
         &self,
         db: &Db,
@@ -447,7 +449,7 @@ fn aside_row(old: Option<Bytes>) -> Bytes {
     }
 }
 
-/// What was there when the row was put aside; `None` where the row isn't one.
+/// The record that was there when the row was put aside; `None` where the row isn't one.
 pub(super) fn read_aside(row: &Bytes) -> Option<Option<Bytes>> {
     match row.split_first()? {
         (&ABSENT, []) => Some(None),

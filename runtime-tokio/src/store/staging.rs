@@ -1,9 +1,9 @@
 //! Staging: a state that is put together beside the live one, out of subtrees that were verified one by one.
 //!
-//! What was staged is found again by its place and hash. A small subtree is hashed from the staged values themselves; one
-//! that was staged in a single piece has a mark with its hash, so that it need not be read. A mark is deleted before
-//! anything under its place changes, and written in the same batch as the last of its values: it never vouches for
-//! values that are not there, whatever the moment at which the process dies.
+//! A staged subtree is found again by its place and hash. A small one is hashed from the staged values themselves;
+//! one that was staged in a single piece has a mark with its hash, so that it need not be read. A mark is deleted
+//! before anything under its place changes, and written in the same batch as the last of its values: it never vouches
+//! for values that are not there, whatever the moment at which the process dies.
 //!
 //! Batches are not forced to disk by themselves. They survive the process at once, and a power failure takes the newest
 //! of them away whole (see `db`), which only means that those subtrees are fetched again.
@@ -39,7 +39,7 @@ const WRITE_OVERHEAD: usize = 96;
 /// Stale values that are looked up at once.
 const KEYS_AT_ONCE: usize = 4096;
 
-/// What came of [`StateStaging::activate`].
+/// Outcome of [`StateStaging::activate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// The staged state is live, and the stored blocks begin above its block.
@@ -54,8 +54,8 @@ pub enum Activation {
 /// Where a state is put together beside the live one, to take its place. All calls may wait for the disk, and each may
 /// be made again when its answer was lost.
 pub trait StateStaging: Send + Sync + 'static {
-    /// What is staged of each of `items`. What the live state holds with the same hash is copied; an item with the
-    /// hash of an empty subtree has what was staged in its place deleted.
+    /// The staged part of each of `items`. Subtrees that the live state holds with the same hash are copied; an item
+    /// with the hash of an empty subtree has everything deleted that was staged in its place.
     fn survey(&self, items: &[StateItem]) -> Result<Vec<Holding>, StoreFailure>;
 
     /// Keeps `subtrees`, none of which covers another. Each takes the place of everything that was staged under its
@@ -162,7 +162,7 @@ impl<C: Chain> DiskStore<C> {
     }
 }
 
-/// What a place holds that has so many keys, and another hash than the one asked for.
+/// The answer for a place with so many keys, and another hash than the one asked for.
 fn holding_of(keys: u64) -> Holding {
     if keys == 0 { Holding::Absent } else { Holding::Differs { keys } }
 }

@@ -42,7 +42,7 @@ impl StateSpace {
 /// One write: the table, the key, and the value, `None` to delete it.
 pub type StateWrite = (StateSpace, Bytes, Option<Bytes>);
 
-/// What a [`StateStore`] is given to hold the state that `writes` belong to.
+/// Rows by which a [`StateStore`] holds the state that `writes` belong to.
 pub fn state_rows(writes: StateWrites) -> impl Iterator<Item = StateWrite> {
     let pages = writes.pages.into_iter();
     let pages = pages.map(|(key, page)| (StateSpace::Pages, key.to_bytes().into(), page.map(Bytes::from)));
@@ -121,7 +121,7 @@ impl<C: Chain> DiskStore<C> {
         loop {
             self.mend()?;
             let keeper = self.snapshots.lock(&self.db)?;
-            // Whoever was there before may have failed half-way through an exchange of the tables.
+            // The one before may have failed half-way through an exchange of the tables.
             if !self.db.is_broken() {
                 return Ok(keeper);
             }

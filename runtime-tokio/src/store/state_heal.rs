@@ -53,7 +53,7 @@ pub struct LostStates {
     pub kept: Vec<LostState>,
 }
 
-/// What a snapshot has otherwise than the state above: records by key hash, `None` where it has none.
+/// Records in which a snapshot differs from the state above, by key hash; `None` where it has none.
 pub type StateChanges = BTreeMap<Hash, Option<Bytes>>;
 
 /// A table file, and what it must hash to.
@@ -199,8 +199,8 @@ impl<C: Chain> DiskStore<C> {
         Ok(kept.into_iter().rev().find(|view| view.height() > height).unwrap_or(live))
     }
 
-    /// What the subtree `item` of a snapshot has otherwise than `above`, given its records; without them `None` where they
-    /// are needed.
+    /// Records in which the subtree `item` of a snapshot differs from `above`, given its records; without them `None`
+    /// where they are needed.
     pub fn state_changes(
         &self,
         above: &StateView,

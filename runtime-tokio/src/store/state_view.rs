@@ -30,7 +30,7 @@ const SCAN_BYTES: usize = 512 << 10;
 pub struct StateView {
     pin: Arc<Pin>,
     height: Height,
-    /// What was put aside from its height on, by layer, lowest first.
+    /// Rows put aside from its height on, by layer, lowest first.
     layers: Arc<[u64]>,
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-/// What the store is about to do.
+/// Next step of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     /// Create a segment file.

@@ -40,7 +40,7 @@ impl Floor {
     }
 }
 
-/// What the store holds.
+/// Contents of the store.
 #[derive(Clone)]
 pub(super) struct View {
     /// The block that the store was created with: no history goes below it.
@@ -56,8 +56,8 @@ pub(super) struct View {
     pub(super) tip: Tip,
     /// Trusted epochs, consecutive, from the anchor's on.
     pub(super) epochs: Arc<Vec<(Epoch, HeightRange)>>,
-    /// What isn't in sealed files, in order: pieces whose bodies are consecutive. Only the last one's headers may reach
-    /// beyond its bodies, and the last one ends at the head.
+    /// Pieces that aren't in sealed files, in order: their bodies are consecutive. Only the last one's headers may
+    /// reach beyond its bodies, and the last one ends at the head.
     pub(super) unsealed: Vec<Arc<Stored>>,
 }
 

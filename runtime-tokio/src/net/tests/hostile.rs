@@ -66,7 +66,7 @@ async fn an_endless_answer_is_cut_off_at_the_limit() {
         assert_eq!(error, ResponseError::Oversize { peer, limit: LIMIT });
         let more = client.network.wire_bytes_received() - received;
         received += more;
-        // What was in the window when it was stopped counts, and no more than that can have been.
+        // Bytes in the window when it was stopped count, and no more than those can have come.
         assert!(more > LIMIT as u64 && more <= LIMIT as u64 + (4 << 20), "{more}");
     }
 }
@@ -174,7 +174,7 @@ async fn who_reads_too_slowly_is_given_up_long_before_an_answer_must_be_there() 
     let mut unread = asked(&connection).await;
     let code = timeout(SOON, unread.received_reset()).await.unwrap().unwrap();
     assert_eq!(code, Some(super::super::StreamCode::TooSlow.to_wire().into()));
-    // Whoever asks again and reads is served over the same connection.
+    // An asker that asks again and reads is served over the same connection.
     assert_eq!(timeout(SOON, asked(&connection).await.read_to_end(2 << 20)).await.unwrap().unwrap().len(), 1 << 20);
     // Nobody is given up who isn't owed anything, whatever the time.
     tokio::time::sleep(3 * limits.slow_window).await;
@@ -376,7 +376,7 @@ async fn one_peer_has_a_few_connections_and_the_oldest_makes_room() {
     for (_, connection) in &there[1..] {
         assert_eq!(timeout(SOON, asked(connection).await.read_to_end(100)).await.unwrap().unwrap(), b"give");
     }
-    // It was there all the time.
+    // The server was there all the time.
     assert!(matches!(server.event().await, NetworkEvent::Connected { peer, .. } if peer == identity.peer_id()));
     assert!(server.events.try_recv().is_err());
 }

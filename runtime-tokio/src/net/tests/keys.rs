@@ -1,4 +1,4 @@
-//! Whoever connects proves an Ed25519 key, and no other way than by signing the handshake with it.
+//! A peer that connects proves an Ed25519 key, and in no other way than by signing the handshake with it.
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, ServerConfig};

@@ -8,7 +8,7 @@ use super::super::meter::thread_cpu;
 use super::super::{ConnectError, DisconnectReason};
 use super::*;
 
-/// What an Ethernet frame holds.
+/// Bytes of an Ethernet frame's UDP payload.
 const FRAME: usize = 1472;
 
 /// CPU time of this thread in milliseconds that `what` takes, and all else that is due meanwhile.
@@ -46,7 +46,7 @@ async fn one_datagram_costs_what_its_bytes_cost() {
         "{spent} ms for 20 datagrams of 60,000 bytes, and {alone} ms for an honest peer alone"
     );
 
-    // What fits in a frame is taken, and costs a hundred times what it should: that connection is closed.
+    // A datagram that fits in a frame is taken, and costs a hundred times what it should: that connection is closed.
     let mut maker = PieceMaker::client(1000).unwrap();
     let mut frames = maker.gaps(FRAME).unwrap();
     frames.extend((0..2000).map(|_| maker.repeated(FRAME).unwrap()));

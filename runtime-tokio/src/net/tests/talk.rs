@@ -164,7 +164,7 @@ async fn a_disconnect_is_reported_on_both_sides_with_its_reason() {
     assert_eq!(client.event().await, NetworkEvent::Disconnected { peer: server.peer, reason });
     let reason = DisconnectReason::ByPeer("enough for now".into());
     assert_eq!(server.event().await, NetworkEvent::Disconnected { peer: client.peer, reason });
-    // It is no ban.
+    // That is no ban.
     client.meet(&mut server).await;
 }
 
@@ -310,7 +310,7 @@ async fn both_families_are_reached() {
     other.network.connect(seen, Some(both.peer)).await.unwrap();
     assert_eq!(both.event().await, NetworkEvent::Connected { peer: other.peer, address: other.address });
 
-    // Whoever listens by IPv4 alone is told what to do about the other family.
+    // A node that listens by IPv4 alone is told what to do about the other family.
     let error = v4.network.connect("[::1]:7".parse().unwrap(), None).await.unwrap_err().to_string();
     assert!(error.contains("it is IPv6") && error.contains("listen at [::]"), "{error}");
     if std::net::UdpSocket::bind("[::1]:0").is_err() {

@@ -1,4 +1,4 @@
-//! What is stored, by bulk and near the tip, and what it looks like after a restart.
+//! Stored blocks, by bulk and near the tip, before and after a restart.
 
 use hotstuff2_sync::calls::ApplyPart;
 use hotstuff2_sync::hash::Hash;
@@ -105,7 +105,7 @@ fn headers_of_the_rest_of_a_cell_continue_its_file() {
     let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
     let store = create(dir.path(), &toy);
     store.append(&apply(vec![toy.part(range(1, 1023), range(1, 300), 100)])).unwrap();
-    // What is asked for after a crash begins at the head.
+    // After a crash the machine asks from the head on.
     store.append(&apply(vec![toy.part(range(301, 1023), range(301, 500), 100)])).unwrap();
     store.append(&apply(vec![toy.part(range(501, 700), range(501, 700), 100)])).unwrap();
     store.append(&apply(vec![toy.part(range(701, 1023), range(701, 1023), 100)])).unwrap();

@@ -67,7 +67,7 @@ fn kill_at_every_step_of_a_creation() {
     }
     for (number, (step, copied)) in copies.into_iter().enumerate() {
         let what = format!("killed before {step:?}, step {number}");
-        // Whoever only reads finds no store, or a whole one.
+        // A reader finds no store, or a whole one.
         match open(&copied) {
             Err(OpenError::Missing(_)) => assert_ne!(step, Step::Remove, "{what}"),
             opened => drop(opened.unwrap_or_else(|error| panic!("{what}: {error}"))),
@@ -160,7 +160,7 @@ fn what_is_not_ours_is_not_deleted() {
             assert!(lost.is_empty(), "{files:?}: {lost:?}");
         }
     }
-    // What is beside a store is nobody's to touch either, by its name alone.
+    // Files beside a store are nobody's to touch either, by their name alone.
     let dir = tempfile::tempdir().unwrap();
     append_all(&create(dir.path(), &toy), &bulk(&toy));
     let beside = ["segments/7.part", "segments/7.seg", "segments/notes.part", "segments/notes", "hs2-store.part"];

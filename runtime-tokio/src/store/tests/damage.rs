@@ -169,7 +169,7 @@ fn no_changed_byte_of_the_database_makes_it_panic() {
             bytes[at] ^= 0x41;
             fs::write(&target, bytes).unwrap();
             match open(&copy_dir) {
-                // It was noticed, or made no difference to what is served, or cost the newest blocks.
+                // The damage was noticed, or made no difference to what is served, or cost the newest blocks.
                 Err(OpenError::Store(_)) => refused += 1,
                 Err(error) => panic!("{}: {error}", file.display()),
                 Ok(store) => drop(store.check(|_| ())),

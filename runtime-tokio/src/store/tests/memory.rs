@@ -1,4 +1,4 @@
-//! What waits in memory for the disk is bounded, however busy the flusher is.
+//! Memory that waits for the disk is bounded, however busy the flusher is.
 
 use bytes::Bytes;
 

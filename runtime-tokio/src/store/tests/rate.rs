@@ -265,7 +265,7 @@ fn a_really_full_disk() {
     }
 }
 
-/// What snapshots cost a node that executes blocks: the demo ledger with all of its accounts, committed as its
+/// Cost of snapshots for a node that executes blocks: the demo ledger with all of its accounts, committed as its
 /// application does.
 #[test]
 #[ignore = "a measurement: cargo test -p hotstuff2-sync-tokio --lib state_commit_rate -- --ignored --nocapture"]

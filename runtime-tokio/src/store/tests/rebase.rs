@@ -83,7 +83,7 @@ fn the_blocks_begin_above_the_base() {
         assert_eq!(store.segment(range(1100, 1150), false, false).unwrap(), None);
         let status = store.status();
         assert_eq!((status.tip, status.epoch), (Height::new(1300), Epoch::new(0)));
-        // What proves the base is near enough to make a tip of it.
+        // The proof of the base is near enough to make a tip of it.
         let tip = postcard::to_allocvec(&(Height::new(1300), toy.point(1300).id)).unwrap();
         assert_eq!(store.tip().unwrap(), Some(tip.into()));
         let block = store.base().unwrap().unwrap();
@@ -213,7 +213,7 @@ fn a_proof_apart_from_the_headers_is_kept() {
     assert_eq!(store.stored_proof().unwrap(), Some(proof));
     for (first, last, earliest) in [(1301, 1350, 1401), (1351, 1399, 1401), (1400, 1400, 1301)] {
         let part = toy.part(range(first, last), range(first, last), 32);
-        // What is appended up to the tip may have a proof of its own, which is older.
+        // Blocks up to the tip may have a proof of their own, which is older.
         let own = (last < 1400).then(|| format!("tip of {last}").into());
         store.append(&hotstuff2_sync::calls::Apply { tip: own, ..apply(vec![part]) }).unwrap();
         if last < 1400 {
@@ -223,7 +223,7 @@ fn a_proof_apart_from_the_headers_is_kept() {
     assert_eq!((store.status().earliest, store.status().tip), (Height::new(1301), Height::new(1400)));
 }
 
-/// Whoever fetches the state that was fetched here must be able to prove it.
+/// A peer that fetches the state that was fetched here must be able to prove it.
 #[test]
 fn the_header_of_the_base_is_served_though_its_block_is_not() {
     let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
@@ -297,7 +297,7 @@ fn a_base_that_does_not_fit_is_refused() {
     check_served_above(&store, &toy, 1300, 2600);
 }
 
-/// What was served from the old blocks is forgotten: it must not be served from a cache.
+/// Answers from the old blocks are forgotten: they must not be served from a cache.
 #[test]
 fn nothing_old_is_served_from_a_cache() {
     let (dir, toy) = (tempfile::tempdir().unwrap(), toy());

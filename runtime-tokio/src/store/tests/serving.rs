@@ -1,4 +1,4 @@
-//! What peers and a local replay get: stored bytes where whole things are asked for, cut ones elsewhere.
+//! Answers for peers and for a local replay: stored bytes where whole things are asked for, cut ones elsewhere.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

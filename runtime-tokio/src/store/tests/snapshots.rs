@@ -275,7 +275,7 @@ fn keys_too_long_to_be_remembered_are_put_aside_once() {
     assert_eq!(aside.iter().map(|(_, row)| &row[1..]).collect::<Vec<_>>(), [b"at 100"; 2]);
 }
 
-/// What one of many keys overwritten costs is deleted in bounded batches, and a crash between them is made good.
+/// The rows that many overwritten keys cost are deleted in bounded batches, and a crash between them is made good.
 #[test]
 fn what_was_put_aside_is_deleted_in_bounded_batches() {
     let (dir, toy) = (tempfile::tempdir().unwrap(), toy());

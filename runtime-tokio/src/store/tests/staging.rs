@@ -66,7 +66,7 @@ impl Peer {
         StateLeaves { item: self.item(prefix), records }
     }
 
-    /// What the machine does with a new target: surveys from the top, asks for what is missing below, and fetches
+    /// Acts as the machine does with a new target: surveys from the top, asks for what is missing below, and fetches
     /// subtrees of at most `most` keys. Returns the places that were fetched.
     pub(super) fn fetch_into(&self, store: &Store, most: usize) -> Vec<Prefix> {
         let (mut frontier, mut fetched) = (vec![Prefix::ROOT], Vec::new());
@@ -156,7 +156,7 @@ fn a_staged_state_becomes_the_live_one_as_if_it_had_been_executed() {
         let store = open(dir.path()).unwrap();
         check_live(&store, &peer);
         assert_eq!(store.applied(), Height::new(1100));
-        // It goes on from there as any other state does.
+        // The state goes on from there as any other does.
         peer.set(0..3, "later");
         execute(&store, &peer, 1101);
         check_live(&store, &peer);
@@ -178,7 +178,7 @@ fn prefix_hash_returns() {
         store.stage(&[new.leaves(other)]).unwrap();
         let keys = old.leaves(at).records.len() as u64;
         assert_eq!(store.survey(&[old.item(at)]).unwrap(), [Holding::Differs { keys }], "{at} and {other}");
-        // It returns to its old hash, and is staged again.
+        // The subtree returns to its old hash, and is staged again.
         store.stage(&[old.leaves(at)]).unwrap();
         assert_eq!(store.survey(&[old.item(at)]).unwrap(), [Holding::Held]);
         store.survey(&[StateItem { prefix: Prefix::ROOT, hash: PLACEHOLDER }]).unwrap();

@@ -50,11 +50,11 @@ impl Call<'_> {
         }
     }
 
-    /// What is known to be staged after the call, given what was before.
+    /// Updates the items that are known to be staged after the call.
     fn acknowledge(&self, store: &Store, held: &mut Vec<StateItem>) {
         match self {
             Call::Survey(peer, places) | Call::Stage(peer, places) => {
-                // What was staged above or below is something else now.
+                // Subtrees that were staged above or below are something else now.
                 held.retain(|item| !places.iter().any(|place| place.covers(&item.prefix) || item.prefix.covers(place)));
                 held.extend(places.iter().map(|place| peer.item(*place)));
                 held.retain(|item| store.survey(&[*item]).unwrap() == [Holding::Held]);
@@ -103,7 +103,7 @@ fn kill_at_every_write(calls: &[Call<'_>], old: &Peer, target: &Peer) -> Vec<Ste
         for (step, copied) in copies.lock().unwrap().drain(..) {
             steps.push(step);
             let what = format!("call {index}, killed before {step:?}");
-            // What the call replaces may be gone or not.
+            // Items that the call replaces may be gone or not.
             let safe: Vec<_> = held.iter().filter(|item| after.contains(item)).copied().collect();
             check_copy(&copied, &safe, old, target, &toy, &what);
             std::fs::remove_dir_all(copied).unwrap();
