@@ -121,6 +121,8 @@ pub(crate) struct ServeArgs {
     /// Listen over TCP at ADDR as well, for nodes and pages that have no QUIC; port 0 takes any free one
     #[arg(long, value_name = "ADDR")]
     pub(crate) tcp: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) pages: PageArgs,
     /// File with this node's key; made where it is missing [default: DIR/identity.key]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
@@ -149,6 +151,34 @@ pub(crate) struct ServeArgs {
     /// Write address and peer id as one line of JSON to FILE ("-" is standard output) once it serves
     #[arg(long = "json", value_name = "FILE", value_parser = report_file)]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// What a node does for pages in browsers.
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Listen for WebSockets of light clients in browsers at ADDR; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) ws: Option<SocketAddr>,
+    /// Let pages of this origin alone in, such as https://wallet.example (repeatable) [default: of any]
+    #[arg(long = "ws-origin", value_name = "ORIGIN", requires = "ws")]
+    pub(crate) ws_origins: Vec<String>,
+    /// Address that the page names for WebSockets, as behind a TLS proxy: wss://node.example [default: that of --ws]
+    #[arg(long, value_name = "URL", requires = "web", value_parser = ws_url)]
+    pub(crate) ws_url: Option<String>,
+    /// Show the light client's page at http://ADDR; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", requires = "web_root")]
+    pub(crate) web: Option<SocketAddr>,
+    /// Folder with the files of the page, as the package `hotstuff2-sync` has it in `page`
+    #[arg(long, value_name = "DIR", requires = "web")]
+    pub(crate) web_root: Option<PathBuf>,
+}
+
+fn ws_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://")).unwrap_or_default();
+    if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
+        return Err("write ws:// or wss://, and the place behind it".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A peer as `--peer` names it.

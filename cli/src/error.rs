@@ -86,6 +86,12 @@ pub(crate) enum CliError {
     /// Metrics can't be shown.
     #[error("metrics can't be shown at {address}: {source}; name another address")]
     Metrics { address: std::net::SocketAddr, source: io::Error },
+    /// The page can't be shown.
+    #[error("the page can't be shown at {address}: {source}; name another address")]
+    Page { address: std::net::SocketAddr, source: io::Error },
+    /// The folder holds no page.
+    #[error("{path} has no index.html; name the folder `page` of the npm package hotstuff2-sync, or one like it", path = .0.display())]
+    NoPage(PathBuf),
     /// The operating system doesn't give what a program needs.
     #[error("{what}: {source}; close other programs, then try again")]
     System { what: &'static str, source: io::Error },

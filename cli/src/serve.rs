@@ -9,6 +9,7 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::serve::{ServeLimits, ServeRates};
 use hotstuff2_sync_tokio::Healer;
+use hotstuff2_sync_tokio::http::HttpServer;
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, SnapshotRetention};
 
@@ -16,7 +17,7 @@ use crate::args::ServeArgs;
 use crate::error::CliError;
 use crate::node::{
     IDENTITY_FILE, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, show_metrics,
-    stop_node, threads,
+    show_page, stop_node, threads,
 };
 use crate::report::{ServeReport, ServedReport, say, write_json};
 
@@ -72,6 +73,16 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     let (network, events) = QuicNetwork::bind(args.listen, identity, limits, Some(handler))?;
     say_families(&network, args.listen);
     let tcp = args.tcp.map(|at| network.listen_tcp(at, genesis.chain_id())).transpose()?;
+    let ws = args.pages.ws.map(|at| network.listen_ws(at, genesis.chain_id(), args.pages.ws_origins)).transpose()?;
+    let peer_id = network.local_peer().to_string();
+    let page = match (args.pages.web, args.pages.web_root) {
+        (Some(at), Some(root)) => {
+            let own = ws.map(|at| format!("ws://{at}"));
+            let url = args.pages.ws_url.or(own).ok_or(CliError::Options("a page needs WebSockets: name --ws too"))?;
+            Some(show_page(at, &root, &genesis, &url, &peer_id).await?)
+        }
+        _ => None,
+    };
     keep_tcp(&network, &args.peers, genesis.chain_id());
     let begin = Instant::now();
     let report = ServeReport {
@@ -79,7 +90,9 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
             .local_addr()
             .map_err(|source| CliError::System { what: "the listening address can't be read", source })?,
         tcp,
-        peer_id: network.local_peer().to_string(),
+        ws,
+        web: page.as_ref().map(HttpServer::local_addr),
+        peer_id,
         height,
         work_per_second: limits.serve.total.work,
         bytes_per_second: limits.serve.total.bytes,
@@ -89,8 +102,13 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     if !args.parent.until_stdin_closes {
         let ServeReport { address, peer_id, .. } = &report;
         let over_tcp = tcp.map(|at| format!(", and at tcp://{at}/{peer_id}")).unwrap_or_default();
+        let over_ws = ws.map(|at| format!(", for pages at ws://{at}")).unwrap_or_default();
+        let web = report.web.map(|at| format!(", the page at http://{at}")).unwrap_or_default();
         let json = args.json.as_deref();
-        say(json, format_args!("serving blocks up to {height} at {address}/{peer_id}{over_tcp}; Ctrl-C stops"));
+        say(
+            json,
+            format_args!("serving blocks up to {height} at {address}/{peer_id}{over_tcp}{over_ws}{web}; Ctrl-C stops"),
+        );
     }
     if let Some(path) = &args.json {
         write_json(&report, path)?;

@@ -90,19 +90,20 @@ pub fn read_genesis(path: &Path) -> Result<Genesis, GenesisFileError> {
     Ok(genesis)
 }
 
+/// The text of the genesis file.
+pub fn genesis_text(genesis: &Genesis) -> serde_json::Result<String> {
+    let file = GenesisFile { chain_id: genesis.chain_id().to_string(), document: genesis.document().clone() };
+    serde_json::to_string_pretty(&file).map(|text| text + "\n")
+}
+
 /// Writes the genesis file at `path`, whole or not at all.
 pub fn write_genesis(genesis: &Genesis, path: &Path) -> Result<(), GenesisFileError> {
     let failed = |source| GenesisFileError::Write { path: path.to_owned(), source };
-    let file = GenesisFile { chain_id: genesis.chain_id().to_string(), document: genesis.document().clone() };
-    match serde_json::to_string_pretty(&file) {
-        Ok(text) => {
-            let mut name = path.file_name().unwrap_or_default().to_owned();
-            name.push(".part");
-            let part = path.with_file_name(name);
-            fs::write(&part, text + "\n").and_then(|()| fs::rename(&part, path)).map_err(failed)
-        }
-        Err(error) => Err(failed(error.into())),
-    }
+    let text = genesis_text(genesis).map_err(|error| failed(error.into()))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    fs::write(&part, text).and_then(|()| fs::rename(&part, path)).map_err(failed)
 }
 
 #[cfg(test)]

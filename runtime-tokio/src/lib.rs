@@ -15,6 +15,7 @@ pub mod executor;
 mod fence;
 pub mod genesis_file;
 pub mod heal;
+pub mod http;
 mod key_value;
 pub mod light;
 mod light_read;

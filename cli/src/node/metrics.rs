@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync_tokio::StoreHandler;
-use hotstuff2_sync_tokio::monitor::{MeteredHandler, MetricsServer, PrometheusMetrics, serve_metrics};
+use hotstuff2_sync_tokio::http::HttpServer;
+use hotstuff2_sync_tokio::monitor::{MeteredHandler, PrometheusMetrics, serve_metrics};
 use hotstuff2_sync_tokio::net::Handler;
 use hotstuff2_sync_tokio::store::DiskStore;
 
 use crate::error::CliError;
 
 /// Figures, and where they are shown.
-pub(crate) type ShownMetrics = (Arc<PrometheusMetrics>, MetricsServer);
+pub(crate) type ShownMetrics = (Arc<PrometheusMetrics>, HttpServer);
 
 /// Shows figures at `address`, if there is one, and says where.
 pub(crate) async fn show_metrics(address: Option<SocketAddr>) -> Result<Option<ShownMetrics>, CliError> {

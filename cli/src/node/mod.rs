@@ -7,6 +7,7 @@ mod metrics;
 mod peers;
 mod stop;
 mod threads;
+mod web;
 
 pub(crate) use files::{
     IDENTITY_FILE, copy_store, head_of, header_at, open_or_create, open_store, require_empty, stored_genesis,
@@ -16,3 +17,4 @@ pub(crate) use metrics::{ShownMetrics, answering, counted, show_metrics};
 pub(crate) use peers::{beside_peers, discovery, keep_tcp, say_families};
 pub(crate) use stop::{stop_node, stop_signal};
 pub(crate) use threads::{one_thread, threads};
+pub(crate) use web::show_page;

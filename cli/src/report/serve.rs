@@ -10,6 +10,12 @@ pub(crate) struct ServeReport {
     /// Where it listens over TCP, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tcp: Option<std::net::SocketAddr>,
+    /// Where it listens for WebSockets, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ws: Option<std::net::SocketAddr>,
+    /// Where it shows the page, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) web: Option<std::net::SocketAddr>,
     pub(crate) peer_id: String,
     pub(crate) height: u64,
     /// Microseconds of CPU time a second that may be spent on serving.

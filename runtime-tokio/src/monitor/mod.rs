@@ -13,7 +13,7 @@ mod prometheus;
 mod serving;
 
 pub use collector::{MetricsCollector, PeerFailureType, SyncErrorType, SyncStage};
-pub use http::{MetricsServer, serve_metrics};
+pub use http::serve_metrics;
 pub use labels::{MAX_PEER_LABELS, OTHER_PEERS};
 pub use prometheus::PrometheusMetrics;
 pub use serving::MeteredHandler;

@@ -261,18 +261,19 @@ async fn metrics_are_served_and_nothing_else_is() {
 async fn who_says_nothing_takes_a_place_for_a_moment_only() {
     let metrics = Arc::new(PrometheusMetrics::new());
     let server = serve_metrics("127.0.0.1:0".parse().unwrap(), metrics).await.unwrap();
-    let silent: Vec<TcpStream> = (0..http::AT_ONCE).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
+    let silent: Vec<TcpStream> =
+        (0..http::BOUNDS.at_once).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
     let mut asks = TcpStream::connect(server.local_addr()).unwrap();
     asks.set_nonblocking(true).unwrap();
     asks.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
     let begin = tokio::time::Instant::now();
     let mut answer = [0; 12];
     while asks.read(&mut answer).is_err() {
-        assert!(begin.elapsed() < 2 * http::PATIENCE, "it waits for ever");
+        assert!(begin.elapsed() < 2 * http::BOUNDS.patience, "it waits for ever");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(&answer, b"HTTP/1.1 200");
-    assert!(begin.elapsed() >= http::PATIENCE, "there was room for more than {}", http::AT_ONCE);
+    assert!(begin.elapsed() >= http::BOUNDS.patience, "there was room for more than {}", http::BOUNDS.at_once);
     drop((silent, server));
 }
 

@@ -11,7 +11,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 use super::congestion::WestwoodConfig;
 use super::farewell::Heard;
 use super::identity::Identity;
-use super::tcp::{READ_BYTES, WRITE_BYTES};
+use super::tcp::{MAX_MESSAGE_BYTES, MAX_WAITING_BYTES, READ_BYTES, WRITE_BYTES};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::limits::{MAX_BODIES_BYTES, MAX_SEGMENT_BYTES};
 use hotstuff2_sync::serve::{ServeLimits, ServeLimitsError};
@@ -99,6 +99,9 @@ const STREAM_STATE_BYTES: u64 = 2 << 10;
 const WRITE_AHEAD_BYTES: usize = 17 << 10;
 /// State of a session's task and of its socket, beside the session: an estimate on the safe side, not a measurement.
 const SESSION_TASK_BYTES: u64 = 16 << 10;
+/// Most questions that a page may have open: it follows one chain and reads a few values. So the buffers of a WebSocket
+/// cost a node no more than a session over TCP.
+const MAX_PAGE_ASKS: u16 = 16;
 /// Largest answer that is made whole in memory, but for audits of very large validator sets.
 const LARGEST_ANSWER_BYTES: u64 = MAX_BODIES_BYTES as u64 + MAX_SEGMENT_BYTES as u64;
 
@@ -138,17 +141,30 @@ impl QuicLimits {
             .saturating_add(handshakes)
     }
 
-    /// The same of one session over TCP: what its [`SessionConfig`] says, its buffers beside the socket, and the tasks that
-    /// answer. What the kernel holds of the connection is the kernel's.
+    /// The same of one session over TCP or in a WebSocket: what its [`SessionConfig`] says, its buffers beside the socket, and
+    /// the tasks that answer. What the kernel holds of the connection is the kernel's.
     pub(super) fn session_bound(&self) -> u64 {
         const BUFFERS: u64 = (READ_BYTES + WRITE_BYTES + WRITE_AHEAD_BYTES) as u64;
-        let max_asks = u16::try_from(self.max_streams_per_connection).unwrap_or(u16::MAX);
-        let config = SessionConfig { chain: Hash::ZERO, role: Role::Node, max_asks };
-        config
-            .memory_bound()
-            .saturating_add(BUFFERS)
-            .saturating_add(SESSION_TASK_BYTES)
-            .saturating_add(u64::from(max_asks).saturating_mul(STREAM_STATE_BYTES))
+        // What is read ahead, a message in parts and whole, and what waits to be written.
+        const WEB_SOCKET: u64 = (READ_BYTES + 2 * MAX_MESSAGE_BYTES + MAX_WAITING_BYTES) as u64;
+        let bound = |max_asks: u16, buffers: u64| {
+            SessionConfig { chain: Hash::ZERO, role: Role::Node, max_asks }
+                .memory_bound()
+                .saturating_add(buffers)
+                .saturating_add(SESSION_TASK_BYTES)
+                .saturating_add(u64::from(max_asks).saturating_mul(STREAM_STATE_BYTES))
+        };
+        bound(self.session_asks(), BUFFERS).max(bound(self.page_asks(), BUFFERS.saturating_add(WEB_SOCKET)))
+    }
+
+    /// Questions that a node may have open in a session.
+    pub(super) fn session_asks(&self) -> u16 {
+        u16::try_from(self.max_streams_per_connection).unwrap_or(u16::MAX)
+    }
+
+    /// The same for a page.
+    pub(super) fn page_asks(&self) -> u16 {
+        self.session_asks().min(MAX_PAGE_ASKS)
     }
 
     /// The parameters of a connection that a peer opens. It takes large datagrams, where it is on this machine.

@@ -124,6 +124,16 @@ impl QuicNetwork {
         self.tcp.listen(address, chain)
     }
 
+    /// Listens for the same sessions in WebSockets, which is how pages in browsers connect. Pages of `origins` alone may, or
+    /// of all where there are none: an origin is what browsers say of a page, and nobody else has to. Whoever asks has the
+    /// limits of any peer. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the port is in use or not permitted, or the address is none of this machine's.
+    pub fn listen_ws(&self, address: SocketAddr, chain: Hash, origins: Vec<String>) -> Result<SocketAddr, BindError> {
+        self.tcp.listen_ws(address, chain, origins)
+    }
+
     /// Connects to a peer of `chain` that listens for sessions at `address`, and says who is there. Where `expected` is
     /// given, anyone else is an error, and one that is connected already is not dialled again.
     ///

@@ -10,7 +10,7 @@ use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::serve::Handshake;
 use hotstuff2_sync::session::{Hello, Role, Session, SessionConfig, SessionError, SessionEvent};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
@@ -22,9 +22,19 @@ use super::super::families;
 use super::super::inbound::Slot;
 use super::line::Line;
 use super::task;
+use super::websocket::{Origins, WebSocket};
 
 /// Pause after the system refused to accept a connection, as it does where there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The form in which a listener's sessions come.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    /// The session's bytes alone.
+    Plain,
+    /// In messages of a WebSocket, opened by pages of these origins.
+    WebSocket(Origins),
+}
 
 /// A listening socket at `address`.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -32,7 +42,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Lets peers in for ever.
-pub(super) async fn accept(common: Arc<Common>, listener: TcpListener, chain: Hash) {
+pub(super) async fn accept(common: Arc<Common>, listener: TcpListener, chain: Hash, form: Form) {
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -42,18 +52,40 @@ pub(super) async fn accept(common: Arc<Common>, listener: TcpListener, chain: Ha
                 continue;
             }
         };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone at once");
+            continue;
+        }
         // Dropped, a connection is closed. Who is here has proven its address, as TCP does.
         let address = canonical(address);
         let Some(slot) = common.inbound.take(address.ip()) else { continue };
         if common.service.handshake(group_of(address), true) != Handshake::Begin {
             continue;
         }
-        tokio::spawn(welcome(Arc::clone(&common), stream, address, chain, slot));
+        let common = Arc::clone(&common);
+        match &form {
+            Form::Plain => {
+                let (asks, opened) = (common.limits.session_asks(), async { Ok(stream) });
+                tokio::spawn(welcome(common, opened, address, (chain, asks), slot));
+            }
+            Form::WebSocket(origins) => {
+                let (asks, origins) = (common.limits.page_asks(), Arc::clone(origins));
+                let opened = async move { WebSocket::accept(stream, &origins).await };
+                tokio::spawn(welcome(common, opened, address, (chain, asks), slot));
+            }
+        }
     }
 }
 
-async fn welcome(common: Arc<Common>, stream: TcpStream, address: SocketAddr, chain: Hash, slot: Slot) {
-    let session = match config(&common, chain).and_then(|(config, seed)| {
+/// Serves the session in the stream that `opened` gives.
+async fn welcome<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    common: Arc<Common>,
+    opened: impl Future<Output = io::Result<S>>,
+    address: SocketAddr,
+    (chain, max_asks): (Hash, u16),
+    slot: Slot,
+) {
+    let session = match config(chain, max_asks).and_then(|(config, seed)| {
         let identity = common.identity.session()?;
         Session::accept(&identity, config, seed)
     }) {
@@ -63,7 +95,8 @@ async fn welcome(common: Arc<Common>, stream: TcpStream, address: SocketAddr, ch
             return;
         }
     };
-    match timeout(common.limits.connect_timeout, shake(stream, session)).await {
+    let shaken = async { shake(opened.await?, session).await };
+    match timeout(common.limits.connect_timeout, shaken).await {
         Ok(Ok(shaken)) => {
             if let Err(error) = establish(common, shaken, address, Some(slot)).await {
                 tracing::debug!(%error, "a peer was turned away");
@@ -87,11 +120,15 @@ pub(super) async fn connect(
         return Ok((peer, None));
     }
     let bad = |error: SessionError| ConnectError::BadAddress { address, reason: error.to_string() };
-    let (config, seed) = config(&common, chain).map_err(bad)?;
+    let (config, seed) = config(chain, common.limits.session_asks()).map_err(bad)?;
     let identity = common.identity.session().map_err(bad)?;
     let session = Session::dial(&identity, expected, config, seed).map_err(bad)?;
     let after = common.limits.connect_timeout;
-    let dial = async { shake(TcpStream::connect(address).await?, session).await };
+    let dial = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        shake(stream, session).await
+    };
     let refused = |reason| ConnectError::Refused { address, reason };
     let shaken = match timeout(after, dial).await {
         Err(_) => return Err(ConnectError::Timeout { address, after }),
@@ -113,17 +150,16 @@ pub(super) async fn connect(
 }
 
 /// What this node says of itself, and fresh randomness.
-fn config(common: &Common, chain: Hash) -> Result<(SessionConfig, [u8; 32]), SessionError> {
+fn config(chain: Hash, max_asks: u16) -> Result<(SessionConfig, [u8; 32]), SessionError> {
     let mut seed = [0; 32];
     // A system without randomness has no secrets.
     SystemRandom::new().fill(&mut seed).map_err(|_| SessionError::Handshake)?;
-    let max_asks = u16::try_from(common.limits.max_streams_per_connection).unwrap_or(u16::MAX);
     Ok((SessionConfig { chain, role: Role::Node, max_asks }, seed))
 }
 
 /// A connection whose peer is known.
-struct Shaken {
-    stream: TcpStream,
+struct Shaken<S> {
+    stream: S,
     session: Session,
     peer: PeerId,
     hello: Hello,
@@ -139,12 +175,12 @@ enum Failed {
 }
 
 /// Reads and writes until the peer has said who it is.
-async fn shake(mut stream: TcpStream, mut session: Session) -> Result<Shaken, Failed> {
-    stream.set_nodelay(true)?;
+async fn shake<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, mut session: Session) -> Result<Shaken<S>, Failed> {
     let (mut out, mut buffer) = (Vec::new(), vec![0; 4096]);
     loop {
         session.poll_bytes(&mut out, 1);
         stream.write_all(&out).await?;
+        stream.flush().await?;
         out.clear();
         if let Some(error) = session.over() {
             return Err(Failed::Session(error.clone()));
@@ -166,9 +202,9 @@ async fn shake(mut stream: TcpStream, mut session: Session) -> Result<Shaken, Fa
 }
 
 /// Enters a connection whose handshake is done, and serves it from then on.
-async fn establish(
+async fn establish<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     common: Arc<Common>,
-    shaken: Shaken,
+    shaken: Shaken<S>,
     address: SocketAddr,
     slot: Option<Slot>,
 ) -> Result<(PeerId, Arc<Line>), ConnectError> {

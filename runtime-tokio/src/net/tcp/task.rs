@@ -7,8 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::session::{AskId, SessionEvent};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -34,10 +33,10 @@ struct Serving {
 }
 
 /// Drives `line` over `stream` until it ends, and says why.
-pub(super) async fn run(
+pub(super) async fn run<S: AsyncRead + AsyncWrite>(
     common: &Common,
     line: &Arc<Line>,
-    stream: TcpStream,
+    stream: S,
     peer: PeerId,
     group: u64,
     first: Vec<SessionEvent>,
@@ -53,9 +52,11 @@ pub(super) async fn run(
         serving: HashMap::new(),
     };
     let limits = common.limits;
-    let (mut from, mut to) = stream.into_split();
+    let (mut from, mut to) = tokio::io::split(stream);
     let mut buffer = vec![0; READ_BYTES];
     let (mut out, mut written, mut sent) = (Vec::new(), 0, 0u64);
+    // A stream in messages holds the last one until it is flushed.
+    let mut flushed = true;
     let mut watch = Watch::new(&limits);
     let mut alive = Alive { frames: 0, since: Instant::now() };
     let mut ping_at = Instant::now() + limits.idle_timeout / 3;
@@ -94,9 +95,11 @@ pub(super) async fn run(
                     }
                 }
             },
-            wrote = to.write(out.get(written..).unwrap_or_default()), if written < out.len() => match wrote {
-                Ok(0) | Err(_) => break DisconnectReason::Broken,
+            wrote = write(&mut to, out.get(written..).unwrap_or_default()), if written < out.len() || !flushed => match wrote {
+                Err(_) => break DisconnectReason::Broken,
+                Ok(0) => flushed = true,
                 Ok(count) => {
+                    flushed = false;
                     written += count;
                     sent = sent.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
                 }
@@ -136,6 +139,7 @@ pub(super) async fn run(
         out.clear();
         line.lock().session.poll_bytes(&mut out, WRITE_BYTES);
         to.write_all(&out).await?;
+        to.flush().await?;
         to.shutdown().await?;
         // Closed with bytes unread, the connection would be reset, and the last word lost.
         while from.read(&mut buffer).await? > 0 {}
@@ -145,6 +149,17 @@ pub(super) async fn run(
     let _ = timeout(limits.close_timeout, last_word).await;
     line.finish();
     reason
+}
+
+/// Writes some of `bytes`, at least one; flushes where there are none.
+async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<usize> {
+    if bytes.is_empty() {
+        return to.flush().await.map(|()| 0);
+    }
+    match to.write(bytes).await? {
+        0 => Err(std::io::ErrorKind::WriteZero.into()),
+        count => Ok(count),
+    }
 }
 
 /// When the last whole frame of the peer was read. Single bytes are no sign of life.

@@ -1,7 +1,9 @@
-//! Sessions over real sockets on loopback: `talk` between honest nodes, `hostile` against peers that break the rules.
+//! Sessions over real sockets on loopback: `talk` between honest nodes, `hostile` against peers that break the rules,
+//! `websocket` with pages.
 
 mod hostile;
 mod talk;
+mod websocket;
 
 use super::*;
 use hotstuff2_sync::hash::Hash;
