@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 /// The targets; a test of the testkit holds the list against the programs.
 const TARGETS: [&str; 5] = ["decoders", "jobs", "respond", "machine", "session"];
 
-/// What to run.
+/// Targets to run, and for how long.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Plan {
     seconds: u32,
@@ -81,7 +81,7 @@ impl Fuzz<'_> {
 
     /// Runs `target` for `seconds`; its last figures, or the end of what it printed.
     fn run(&self, target: &str, seconds: u32) -> Result<String, String> {
-        // What the fuzzer finds goes into a folder of the target's; the corpus in the checkout stays small.
+        // Inputs that the fuzzer finds go into a folder of the target's; the corpus in the checkout stays small.
         let found = self.workspace.target.join("fuzz-corpus").join(target);
         std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
         let mut run = self.command("run");

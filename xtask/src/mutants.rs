@@ -18,7 +18,7 @@ use crate::workspace::Workspace;
 /// Most KiB of address space for a compiler or a test: some mutants take memory in an endless loop.
 const MAX_MEMORY_KIB: &str = "8388608";
 
-/// What to run.
+/// Groups to run.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Plan {
     /// Files; all that are mutated where none is named.

@@ -1,4 +1,4 @@
-//! What `cargo xtask mutants` changes, and which tests must notice.
+//! Code that `cargo xtask mutants` changes, and the tests that must notice.
 
 use std::path::Path;
 use std::{fs, io};
@@ -24,7 +24,7 @@ pub(crate) struct Group {
     pub(crate) timeout: &'static str,
 }
 
-/// What is mutated.
+/// The groups of mutated files.
 pub(crate) static GROUPS: [Group; 4] = [
     Group {
         package: "hotstuff2-sync",

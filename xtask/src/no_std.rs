@@ -11,7 +11,7 @@ use std::process::Stdio;
 use crate::command;
 use crate::workspace::{self, Workspace};
 
-/// What a `no_std` crate with a heap may link.
+/// Libraries that a `no_std` crate with a heap may link.
 const LIBRARIES: [&str; 3] = ["libcore-", "liballoc-", "libcompiler_builtins-"];
 
 /// Leaves dependencies and procedural macros unoptimized: nobody runs what the gates build, and the

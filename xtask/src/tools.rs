@@ -1,5 +1,5 @@
-//! What a fresh toolchain may lack: rustup's components, installed where rustup can, else named; and commands that cargo
-//! installs.
+//! Tools that a fresh toolchain may lack: rustup's components, installed where rustup can, else named; and commands
+//! that cargo installs.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -7,8 +7,8 @@ use std::time::Instant;
 use crate::command;
 use crate::workspace::Workspace;
 
-/// What holds on any machine, also on one that is busy: lines so slow that no processor is the bottleneck, and so lossy
-/// that a plain download soon is where its congestion control keeps it.
+/// Scenarios that hold on any machine, also on one that is busy: lines so slow that no processor is the bottleneck,
+/// and so lossy that a plain download soon is where its congestion control keeps it.
 const SHORT: [&str; 4] = [
     "paced --mbit 10 --loss-ppm 5000 --blocks 30000 --rounds 3",
     "capped --limits 20 --seconds 12",

@@ -14,7 +14,7 @@ pub const SNAPSHOT_INTERVAL: u64 = 10_000;
 pub struct ChainSpec {
     /// The chain's name, in its genesis document.
     pub name: String,
-    /// What keys, powers, quorums and view gaps follow from.
+    /// Seed of keys, powers, quorums and view gaps.
     pub seed: u64,
     /// How many blocks stand above genesis.
     pub blocks: u64,
@@ -40,7 +40,7 @@ pub struct ChainSpec {
 pub enum Turnover {
     /// One in seven, at least one, is replaced at each change of epoch.
     Seventh,
-    /// So many are replaced at once, each so many epochs.
+    /// So many validators are replaced at once, each so many epochs.
     Some {
         /// Validators.
         replaced: u64,

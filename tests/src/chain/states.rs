@@ -75,7 +75,7 @@ impl States {
         self.kept.retain(|height, _| keep(*height));
     }
 
-    /// What a server says that keeps those in `range`: the newest, and those before it without a gap.
+    /// Claim of a server that keeps those in `range`: the newest, and those before it without a gap.
     pub(super) fn claim(&self, range: HeightRange) -> Option<SnapshotClaim> {
         let mut run = self.kept.range(range.first()..=range.last()).rev();
         let (&newest, kept) = run.next()?;

@@ -18,7 +18,7 @@ pub use seeds::seeds;
 pub use serving::respond;
 pub use session::session;
 
-/// What a target does with some bytes: nothing that shows, or it panics.
+/// Body of a target for some bytes: nothing shows, or it panics.
 pub type Body = fn(&[u8]);
 
 /// Name and body of each target.

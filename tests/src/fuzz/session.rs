@@ -42,7 +42,7 @@ fn accept() -> Session {
     Session::accept(&SessionIdentity::from_secret(&[2; 32]), CONFIG, [4; 32]).expect("a fresh seed")
 }
 
-/// What is answered to question `id` of either side.
+/// Answer to question `id` of either side.
 fn answer(id: AskId) -> Bytes {
     let len = usize::try_from(id.get()).unwrap_or(0) * 9_000 % 150_000;
     vec![id.get().to_le_bytes()[0]; len].into()

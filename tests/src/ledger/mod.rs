@@ -1,7 +1,7 @@
 //! The demo application: accounts and a key-value map, moved by unsigned transactions.
 //!
-//! It stands for what a node executes: a block touches a few keys of many, and the state root after it is in its header.
-//! It trusts nothing about a payload but that consensus chose it.
+//! The ledger stands for what a node executes: a block touches a few keys of many, and the state root after it is in
+//! its header. It trusts nothing about a payload but that consensus chose it.
 //!
 //! **Every payload has one result**, since a block that is final can't be refused any more and all nodes must agree on
 //! its state root. A payload that is not a list of transactions does nothing at all; a transaction that can't be carried

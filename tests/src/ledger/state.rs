@@ -10,7 +10,7 @@ use super::transaction::{Transaction, decode};
 /// Accounts of a demo chain unless it is told otherwise.
 pub const DEFAULT_ACCOUNTS: u32 = 100_000;
 
-/// What every account has at genesis. A demo transfer is at most 100, so a random walk rarely gets to an overdraft.
+/// Balance of every account at genesis. A demo transfer is at most 100, so a random walk rarely gets to an overdraft.
 pub const START_BALANCE: u64 = 1_000_000;
 
 /// First byte of an account's key; its number follows, big-endian. Its value is the balance, eight bytes little-endian.
@@ -149,8 +149,8 @@ impl<R: StateReader> Ledger<R> {
         Ok((key, proof))
     }
 
-    /// What makes the store hold the state after the last executed block: to be written in one atomic batch, together
-    /// with that block's height.
+    /// Takes the writes that make the store hold the state after the last executed block: for one atomic batch,
+    /// together with that block's height.
     pub fn take_writes(&mut self) -> StateWrites {
         self.state.take_writes()
     }

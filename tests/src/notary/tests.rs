@@ -41,7 +41,7 @@ fn each_rule_of_a_segment_stands_alone() {
     assert_eq!((facts.range, facts.parent_id), (range(5, 20), notary.id(Height::new(4))));
     assert_eq!(facts.payload_lens, (5..=20).collect::<Vec<u32>>());
     assert!(verify(claim(range(5, 30), SegmentEnd::CertifiedUpTo), &signed, &[]).is_ok());
-    // What is asked for without a certificate may come with one.
+    // A segment that was asked for without a certificate may come with one.
     assert!(verify(anchored, &bare, &[]).is_ok() && verify(anchored, &signed, &[]).is_ok());
 
     assert_eq!(verify(certified, &bare, &[]), Err(CheckError::False(Fault::NotFinal)));

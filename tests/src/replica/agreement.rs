@@ -22,10 +22,10 @@ use crate::chain::{AgreedChain, SigningEpoch, TestChain, TestChainError};
 /// How long one division of the network lasts.
 const DIVISION: Duration = Duration::from_secs(3);
 
-/// What goes wrong until the network heals.
+/// Faults until the network heals.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// What all of it follows from.
+    /// Seed of all of it.
     pub seed: u64,
     /// When the network heals: from then on messages arrive in time, nobody crashes and nothing divides the network.
     /// Traitors and the dead stay what they are.
@@ -149,7 +149,7 @@ impl Agreement {
         &self.committee
     }
 
-    /// What was watched.
+    /// The watcher of all replicas.
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
@@ -259,7 +259,7 @@ impl Agreement {
         let above = top.and_then(|top| tree.path(top, tip)).unwrap_or_default();
         let ids: Vec<_> = blocks.iter().chain(above.iter().copied()).map(|block| block.id).collect();
         let made = |by_id: Vec<Option<&Arc<QuorumCertificate>>>, phase| {
-            // What ended an epoch may have come from another replica, with headers that this one never saw.
+            // The proof that ended an epoch may have come from another replica, with headers that this one never saw.
             let ends = endings.iter().filter_map(|ending| ending.proof.certificate()).filter(|qc| qc.phase == phase);
             by_id.into_iter().flatten().map(|qc| qc.as_ref().clone()).chain(ends.cloned()).collect()
         };
@@ -394,7 +394,7 @@ impl Agreement {
     }
 }
 
-/// Who lies and who is dead: together less than a third of every epoch's power.
+/// Liars and dead replicas: together less than a third of every epoch's power.
 fn choose(
     committee: &Committee,
     rng: &mut Rng,

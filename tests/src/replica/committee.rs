@@ -69,7 +69,7 @@ impl Committee {
         self.contexts.get(usize::try_from(epoch.get()).ok()?)
     }
 
-    /// Who proposes in `view` of `epoch`: the members take turns. The index in the set, and the key.
+    /// Proposer in `view` of `epoch`: the members take turns. The index in the set, and the key.
     pub fn leader(&self, epoch: &EpochContext, view: View) -> Option<(u16, ValidatorKey)> {
         let set = epoch.validators();
         let index = view.get().checked_rem(u64::try_from(set.count()).ok()?)?;

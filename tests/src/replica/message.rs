@@ -1,4 +1,4 @@
-//! What replicas say to each other.
+//! Messages between replicas.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,9 +34,9 @@ pub struct Block {
 /// A validator's vote for a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignedVote {
-    /// What is voted for.
+    /// The vote.
     pub vote: Vote,
-    /// Who votes.
+    /// Key of the voter.
     pub key: ValidatorKey,
     /// The signature over the vote's bytes.
     pub signature: Signature,
@@ -61,7 +61,7 @@ pub struct GiveUp {
     pub epoch: Epoch,
     /// The view.
     pub view: View,
-    /// Who gave up.
+    /// Key of the replica that gave up.
     pub key: ValidatorKey,
     /// The signature.
     pub signature: Signature,
@@ -86,7 +86,7 @@ pub struct TimeoutCertificate {
     pub epoch: Epoch,
     /// The view that was given up.
     pub view: View,
-    /// Who did.
+    /// Keys of those that did, with their signatures.
     pub signatures: BTreeMap<ValidatorKey, Signature>,
 }
 

@@ -1,9 +1,9 @@
 //! A reference replica: chained HotStuff-2 (Malkhi and Nayak, eprint 2023/397) over the types of the native chain.
 //!
-//! It exists so that the chains of the tests come out of real agreement: [`Replica`] keeps the promises that
-//! [`hotstuff2_sync::chain::native`] lists, [`Agreement`] lets many of them agree over a bad network in virtual time with
-//! some of them lying, and what they agree on becomes a [`TestChain`](crate::chain::TestChain) with the certificates that
-//! they really made. It is no node: execution is a constant and payloads are noise.
+//! The replica exists so that the chains of the tests come out of real agreement: [`Replica`] keeps the promises that
+//! [`hotstuff2_sync::chain::native`] lists, [`Agreement`] lets many of them agree over a bad network in virtual time
+//! with some of them lying, and what they agree on becomes a [`TestChain`](crate::chain::TestChain) with the
+//! certificates that they really made. It is no node: execution is a constant and payloads are noise.
 //!
 //! Sans-IO, with the names of the machine: `handle_*` in, `poll_output` out until [`Output::Wait`].
 //!

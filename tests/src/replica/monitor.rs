@@ -34,7 +34,7 @@ pub enum Violation {
     Unknown(View),
 }
 
-/// What was seen of all replicas.
+/// Watcher of all replicas.
 #[derive(Clone, Debug, Default)]
 pub struct Monitor {
     proposed: BTreeMap<Hash, Header>,
@@ -52,7 +52,7 @@ struct Seen {
 }
 
 impl Monitor {
-    /// What is final, by height.
+    /// Final blocks, by height.
     pub fn final_blocks(&self) -> &BTreeMap<Height, Hash> {
         &self.final_blocks
     }

@@ -1,6 +1,7 @@
 //! [`Replica`]: one validator, or an observer where its key is in no set.
 //!
-//! What survives a crash is all but its timers and what it collected of others: a replica writes down before it speaks.
+//! A crash costs a replica its timers and what it collected of others, and nothing else: it writes down before it
+//! speaks.
 
 mod deciding;
 mod giving_up;
@@ -36,7 +37,7 @@ pub struct Settings {
     pub patience: Duration,
     /// Whether certificates of phase two are made as well.
     pub phase_two: bool,
-    /// What payloads follow from.
+    /// Seed of the payloads.
     pub noise: u64,
     /// Most payload bytes.
     pub payload_bytes: u64,
@@ -60,7 +61,7 @@ impl Laws {
     pub const BROKEN: Self = Self { lock: false, once: false };
 }
 
-/// What a replica wants done.
+/// Work that a replica wants done.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// A message to everybody else.
@@ -99,7 +100,7 @@ pub struct Replica {
     entered_by: Option<Arc<TimeoutCertificate>>,
     votes: BTreeMap<(View, Hash, Phase), BTreeMap<ValidatorKey, Signature>>,
     quitters: BTreeMap<View, BTreeMap<ValidatorKey, Signature>>,
-    /// What waits for a block: the parent's id, or the certified one's.
+    /// Messages that wait for a block: the parent's id, or the certified one's.
     orphans: BTreeMap<Hash, Vec<Waiting>>,
     /// How the epoch ended, while the last block or its certificate is missing.
     ending: Option<Arc<Handover>>,
@@ -254,7 +255,7 @@ impl Replica {
         }
     }
 
-    /// What it wants done.
+    /// The next piece of work.
     pub fn poll_output(&mut self) -> Output {
         let wait = self.propose_at.map_or(self.deadline, |at| at.min(self.deadline));
         self.outputs.pop_front().unwrap_or(Output::Wait(wait))

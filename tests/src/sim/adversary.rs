@@ -29,7 +29,7 @@ pub struct Ask<'a> {
     pub now: Instant,
     /// The true chain.
     pub source: &'a dyn Source,
-    /// What the peer holds of it.
+    /// The peer's part of it.
     pub held: Holdings,
     /// The peer's own randomness.
     pub rng: &'a mut Rng,
@@ -37,7 +37,7 @@ pub struct Ask<'a> {
     pub asked: u64,
 }
 
-/// What is answered.
+/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Says {
     /// These bytes.
@@ -76,7 +76,7 @@ impl Answering {
 
 /// Bends answers.
 pub trait Adversary {
-    /// What it is called in a timeline.
+    /// Name in a timeline.
     fn name(&self) -> String;
 
     /// Changes an answer, which is honest or was bent already.
@@ -93,9 +93,9 @@ pub struct Kinds(u8);
 impl Kinds {
     /// Every kind.
     pub const ALL: Self = Self(0xff);
-    /// What proves finality: tips and handovers.
+    /// Requests for proofs of finality: tips and handovers.
     pub const PROOFS: Self = Self(0b0000_0110);
-    /// What carries payloads.
+    /// Requests for payloads.
     pub const BLOCKS: Self = Self(0b0011_1000);
     /// Subtrees of the state.
     pub const STATE: Self = Self(0b0100_0000);

@@ -7,7 +7,7 @@ use hotstuff2_sync::ids::Height;
 use super::source::{CachedChain, Source};
 use crate::chain::{ChainSpec, TestChain, TestChainError};
 
-/// What a chain is like.
+/// Shape of a chain.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     blocks: u64,

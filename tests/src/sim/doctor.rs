@@ -18,13 +18,13 @@ pub trait Doctor {
         start
     }
 
-    /// What a job is said to have found.
+    /// The verdict that the machine is given for a job.
     fn verdict(&mut self, job: &Job, verdict: Verdict) -> Verdict {
         let _ = job;
         verdict
     }
 
-    /// What the machine is said to want done; nothing where it is `None`, and in the place of a deadline none.
+    /// The output that the node is given; none where it is `None`, and in the place of a deadline no deadline.
     fn output(&mut self, output: Output) -> Option<Output> {
         Some(output)
     }

@@ -56,7 +56,7 @@ pub struct BenchmarkRow {
     pub report: ScenarioReport,
 }
 
-/// What [`SyncTestFramework::benchmark_sync_strategies`] measured.
+/// Measurements of [`SyncTestFramework::benchmark_sync_strategies`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BenchmarkResults {
     /// All measurements, by size and strategy.
@@ -83,9 +83,9 @@ pub enum FrameworkError {
     /// A peer that said nothing false was banned, or one that did was not found out although it was asked.
     #[error("banned were {banned:?}, and malicious {malicious:?}")]
     Blame {
-        /// Who was banned.
+        /// Peers that were banned.
         banned: Vec<PeerId>,
-        /// Who lied.
+        /// Peers that lied.
         malicious: Vec<PeerId>,
     },
 }

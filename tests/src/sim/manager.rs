@@ -58,18 +58,18 @@ pub enum TestSyncError {
     OtherSnapshot(Height),
 }
 
-/// What a [`TestSyncManager`] is doing.
+/// State of a [`TestSyncManager`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TestSyncStatus {
     /// Nothing: it was not started yet, or was stopped.
     Stopped,
-    /// It catches up.
+    /// The node catches up.
     Syncing,
-    /// It catches up, and nothing has moved for a while.
+    /// The node catches up, and nothing has moved for a while.
     Stalled(StallReason),
-    /// It has reached what can be proven, or what it was to reach, and follows from there.
+    /// The node has reached what can be proven, or what it was to reach, and follows from there.
     Reached(BlockPoint),
-    /// It has stopped for good.
+    /// The node has stopped for good.
     Halted(HaltReason),
 }
 
@@ -129,12 +129,12 @@ impl TestSyncManager {
         self.sim.step(Step::Pause(self.node));
     }
 
-    /// What it is doing.
+    /// The current state.
     pub fn get_sync_status(&self) -> TestSyncStatus {
         if !self.running {
             return TestSyncStatus::Stopped;
         }
-        // It goes on with what it did before it was stalled.
+        // After a stall the node goes on with what it did before.
         let mut resumed = false;
         let told = self.sim.told(self.node).iter().rev().find_map(|(_, event)| match event {
             Event::Halted(reason) => Some(TestSyncStatus::Halted(reason.clone())),

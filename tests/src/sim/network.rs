@@ -22,14 +22,14 @@ use super::queue::Queue;
 
 pub use line::{Line, Link};
 
-/// What a line carries of one transfer before it turns to the next. Small against what a response may be, so that a
-/// large one holds up nobody, and large against a packet, so that a simulation takes few steps.
+/// Bytes of one transfer that a line carries before it turns to the next. Small against what a response may be, so
+/// that a large one holds up nobody, and large against a packet, so that a simulation takes few steps.
 pub const CHUNK_BYTES: u64 = 64 << 10;
 
 /// Bytes of a packet, of which each may be lost.
 const PACKET_BYTES: u64 = 1200;
 
-/// What a lost packet costs a stream beside a round trip.
+/// Time that a lost packet costs a stream beside a round trip.
 const LOSS_PAUSE: Duration = Duration::from_millis(10);
 
 /// Millionths, in which probabilities are.
@@ -56,23 +56,23 @@ impl std::fmt::Display for NodeId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransferId(u64);
 
-/// What comes out of the network.
+/// Event of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening<M, E> {
     /// A message arrived.
     Message {
-        /// Who sent it.
+        /// The sender.
         from: NodeId,
-        /// Who gets it.
+        /// The receiver.
         to: NodeId,
         /// The message.
         message: M,
     },
     /// The stream that carried this message broke.
     Broken {
-        /// Who sent it.
+        /// The sender.
         from: NodeId,
-        /// Who would have got it.
+        /// The node that would have got it.
         to: NodeId,
         /// The message.
         message: M,
@@ -97,7 +97,7 @@ struct Node {
     line: Line,
     /// Nodes on different sides don't hear each other.
     side: u32,
-    /// What waits for the line.
+    /// Transfers that wait for the line.
     sending: VecDeque<TransferId>,
     line_busy: bool,
     down_free: Instant,
@@ -184,13 +184,13 @@ impl<M: Clone, E> VirtualNetwork<M, E> {
         self.nodes[node.index()].line = line;
     }
 
-    /// What lies between two nodes, in both directions.
+    /// Sets the way between two nodes, in both directions.
     pub fn set_link(&mut self, one: NodeId, other: NodeId, link: Link) {
         self.links.insert((one, other), link);
         self.links.insert((other, one), link);
     }
 
-    /// What lies between two nodes.
+    /// The way between two nodes.
     pub fn link(&self, from: NodeId, to: NodeId) -> Link {
         self.links.get(&(from, to)).copied().unwrap_or(self.default_link)
     }
@@ -255,7 +255,7 @@ impl<M: Clone, E> VirtualNetwork<M, E> {
         self.queue.rest_until(at);
     }
 
-    /// What happens next, up to `until`; moves time there.
+    /// The next event up to `until`; moves time there.
     pub fn poll(&mut self, until: Instant) -> Option<Happening<M, E>> {
         while self.queue.next().is_some_and(|at| at <= until) {
             match self.queue.pop()? {

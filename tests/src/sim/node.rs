@@ -22,9 +22,9 @@ use crate::world::Recording;
 pub struct ServerSpec {
     /// Its line.
     pub line: Line,
-    /// What it holds. Its tip is the network's where that is lower.
+    /// The node's part of the chain. Its tip is the network's where that is lower.
     pub held: Holdings,
-    /// What bends its answers, in this order. None: it is honest.
+    /// Adversaries that bend its answers, in this order. None: it is honest.
     pub adversaries: Vec<Box<dyn Adversary>>,
     /// Time that it takes for an answer.
     pub thinks: Duration,
@@ -62,7 +62,7 @@ pub struct JoinerSpec {
     pub lost_jobs_ppm: u32,
     /// Longest time that its disk takes for a call.
     pub disk: Duration,
-    /// What breaks it, where the oracles are on trial.
+    /// The doctor that breaks it, where the oracles are on trial.
     pub doctor: Option<Box<dyn Doctor>>,
 }
 
@@ -135,7 +135,7 @@ pub(super) struct Open {
 
 pub(super) struct Joiner {
     pub(super) machine: Option<Machine>,
-    /// What goes in and out of the machine of this life.
+    /// Inputs and outputs of the machine of this life.
     pub(super) recording: Option<Recording>,
     /// Recordings of earlier lives, where they are kept.
     pub(super) recorded: Vec<Recording>,

@@ -31,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// Virtual time in which everything goes wrong that is going to.
 const TROUBLE_MS: u64 = 40_000;
 
-/// What the world is like, in the main.
+/// Main quality of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Theme {
     /// Some peers, some of them liars, some of them useless.
@@ -55,7 +55,7 @@ pub struct Scenario {
 pub struct Run {
     /// Its number.
     pub seed: u64,
-    /// What the world was like.
+    /// The world's main quality.
     pub theme: Theme,
     /// The law that was broken, if one was.
     pub result: Result<(), Violation>,
@@ -65,7 +65,7 @@ pub struct Run {
     pub events: u64,
     /// Virtual time that it took.
     pub took: Duration,
-    /// What happened, line for line, if that was asked for.
+    /// The timeline, line for line, if that was asked for.
     pub timeline: Vec<String>,
 }
 

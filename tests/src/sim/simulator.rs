@@ -1,7 +1,7 @@
 //! [`NetworkSimulator`]: nodes that synchronize, serve and lie, in virtual time, from one seed.
 //!
-//! What runs is the real thing: machines, requests and answers in their encoding, `respond`, and verification jobs. What
-//! stands in for the world are a [`VirtualNetwork`], a [`Disk`] for each node, and time. Every node that synchronizes is
+//! The real thing runs: machines, requests and answers in their encoding, `respond`, and verification jobs. A
+//! [`VirtualNetwork`], a [`Disk`] for each node, and time stand in for the world. Every node that synchronizes is
 //! watched by an [`Oracle`](super::Oracle); the first law that is broken ends the run.
 //!
 //! **What is not checked again.** With [`share_verdicts`](NetworkSimulator::share_verdicts) a job that equals one that ran
@@ -119,7 +119,7 @@ type Known = HashMap<Task, (Result<Outcome, CheckError>, u32)>;
 /// A network of nodes on virtual time. See the module for what is real in it.
 pub struct NetworkSimulator {
     source: Arc<dyn Source>,
-    /// What else validators made final, where they equivocate.
+    /// Other blocks that validators made final, where they equivocate.
     forks: Vec<Arc<dyn Source>>,
     chain: NativeChain,
     net: VirtualNetwork<Wire, Tick>,

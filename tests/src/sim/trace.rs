@@ -8,7 +8,7 @@ use hotstuff2_sync::time::Instant;
 static LINE: Context = Context::new("hotstuff2-sync testkit v1 trace line");
 static STEP: Context = Context::new("hotstuff2-sync testkit v1 trace step");
 
-/// What happened so far. Two runs with one hash did the same at the same times.
+/// The timeline so far. Two runs with one hash did the same at the same times.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     hash: Hash,

@@ -13,14 +13,14 @@ use hotstuff2_sync::wire::{PeerStatus, Request};
 
 use crate::chain::TestChain;
 
-/// What a peer does with a request.
+/// A peer's reaction to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It answers with these bytes after a while.
+    /// The peer answers with these bytes after a while.
     After(Duration, Bytes),
-    /// It says nothing.
+    /// The peer says nothing.
     Never,
-    /// It sends more than the asker is willing to read.
+    /// The peer sends more than the asker is willing to read.
     Oversize(Duration),
     /// The stream breaks.
     Broken(Duration),
@@ -38,7 +38,7 @@ impl Reply {
     }
 }
 
-/// What a peer says of itself that claims all blocks up to `tip`, which is of `epoch`, and no state.
+/// Status of a peer that claims all blocks up to `tip`, which is of `epoch`, and no state.
 pub fn claiming(chain: &TestChain, tip: u64, epoch: u64) -> PeerStatus {
     PeerStatus {
         chain_id: chain.genesis().chain_id(),
@@ -58,7 +58,7 @@ pub fn status_answer(status: &PeerStatus) -> Bytes {
 
 /// A peer.
 pub trait Behaviour {
-    /// What it does with `request`.
+    /// The reaction to `request`.
     fn reply(&mut self, request: &Request, chain: &TestChain) -> Reply;
 
     /// The same at a point in time, for peers to whom that matters.
@@ -144,7 +144,7 @@ impl Line {
 /// cancelled has been sent all the same.
 #[derive(Clone, Debug)]
 pub struct Lined<B> {
-    /// What it answers.
+    /// Behaviour of its answers.
     pub peer: B,
     /// Time from a question to the first byte.
     pub latency: Duration,

@@ -22,7 +22,7 @@ use crate::ledger::Ledger;
 /// Records that are hashed to answer what a place holds; above that it is looked at further down.
 const MAX_HASHED: usize = 8192;
 
-/// What a [`StateHost`] holds, to be looked at and damaged by tests.
+/// Contents of a [`StateHost`], to be looked at and damaged by tests.
 #[derive(Debug, Default)]
 pub struct Held {
     /// The live state.
@@ -43,7 +43,7 @@ pub struct Held {
 #[derive(Clone, Debug)]
 pub struct StateHost {
     chain: NativeChain,
-    /// What it holds.
+    /// The contents.
     pub held: Rc<RefCell<Held>>,
 }
 

@@ -1,5 +1,5 @@
-//! What keeps the core deterministic and free of panics stays switched on: the attributes at its
-//! root, the bans of its `clippy.toml`, and no `std` outside of tests, not even behind a feature.
+//! The rules that keep the core deterministic and free of panics stay switched on: the attributes at its root, the
+//! bans of its `clippy.toml`, and no `std` outside of tests, not even behind a feature.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::tree;
 
 const LIB: &str = "core/src/lib.rs";
 
-/// What the core's root must say, as it is written there.
+/// Attributes of the core's root, as they are written there.
 const ATTRIBUTES: [&str; 2] = ["#![no_std]", "#![forbid(unsafe_code)]"];
 
 /// The lints that the core must deny outside of its tests.
@@ -19,7 +19,7 @@ const DENIED: [&str; 6] =
 const BANNED: [&str; 4] =
     ["std::time::Instant", "std::time::SystemTime", "std::collections::HashMap", "std::collections::HashSet"];
 
-/// What the root of the core does not say.
+/// Attributes that the root of the core lacks.
 fn missing_attributes(source: &str) -> Vec<String> {
     let squeezed = squeeze(source);
     let mut complaints: Vec<String> = ATTRIBUTES

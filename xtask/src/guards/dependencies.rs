@@ -1,6 +1,6 @@
-//! What dependencies bring with them: licences that we can pass on, and the Rust version that they need. Both are read from
-//! what cargo knows of the versions in `Cargo.lock`; cargo-deny, which also looks for advisories, has the same list of
-//! licences in `deny.toml`.
+//! Consequences of dependencies: licences that we can pass on, and the Rust version that they need. Both are read
+//! from what cargo knows of the versions in `Cargo.lock`; cargo-deny, which also looks for advisories, has the same
+//! list of licences in `deny.toml`.
 
 use std::collections::BTreeSet;
 

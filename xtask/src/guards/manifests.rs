@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What every member must inherit.
+/// Keys that every member must inherit.
 const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
 
 /// The member that may say `unsafe`: it has the workspace's lints, but for that.
@@ -27,7 +27,7 @@ pub(super) fn section<'a>(manifest: &'a str, name: &str) -> Vec<(&'a str, &'a st
         .collect()
 }
 
-/// What is wrong with the manifest of a member.
+/// Complaints about the manifest of a member.
 fn member_complaints(path: &str, manifest: &str) -> Vec<String> {
     let package = section(manifest, "package");
     let mut complaints = Vec::new();
@@ -50,7 +50,7 @@ fn member_complaints(path: &str, manifest: &str) -> Vec<String> {
     complaints
 }
 
-/// What of the workspace's lints a member with lints of its own lacks.
+/// Lints of the workspace that a member with lints of its own lacks.
 fn missing_lints(workspace: &str, manifest: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for tool in ["rust", "clippy"] {

@@ -1,6 +1,5 @@
-//! What the compiler can't see about this repository, kept true by tests. Each guard is a function
-//! from text to complaints, so that it is tried on samples that break its rule, and a `#[test]`
-//! that runs it on this checkout.
+//! Rules of this repository that the compiler can't see, kept true by tests. Each guard is a function from text to
+//! complaints, so that it is tried on samples that break its rule, and a `#[test]` that runs it on this checkout.
 
 mod core_rules;
 mod dependencies;

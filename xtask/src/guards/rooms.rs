@@ -104,7 +104,7 @@ fn no_file_leads_out_of_the_project() {
     let root = super::root();
     let mut complaints = Vec::new();
     for path in super::project_files() {
-        // What is not UTF-8 is a fixture or an image, and names nothing.
+        // A file that is not UTF-8 is a fixture or an image, and names nothing.
         if let Ok(text) = std::fs::read_to_string(root.join(&path)) {
             complaints.extend(leads_out(&path, &text));
         }

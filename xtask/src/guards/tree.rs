@@ -17,7 +17,7 @@ pub(super) struct SourceFile {
 /// A path of the source that leads through the crate's root, such as `crate::wire::Frame`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reference {
-    /// What follows the root: `wire` there, `*` for a glob.
+    /// The path below the root: `wire` there, `*` for a glob.
     pub(super) target: String,
     pub(super) line: usize,
 }
@@ -56,7 +56,7 @@ fn load(root: &Path, path: &Path, folder: &Path, module: Vec<String>, files: &mu
     files.push(SourceFile { path: path.to_path_buf(), module, tokens });
 }
 
-/// What one file declares and refers to.
+/// Declarations and references of one file.
 pub(super) struct Scan {
     pub(super) references: Vec<Reference>,
     children: Vec<Child>,
@@ -67,7 +67,7 @@ struct Child {
     name: String,
     /// The inline modules around it in its file.
     inline: Vec<String>,
-    /// What a `#[path = "…"]` says.
+    /// Value of a `#[path = "…"]`.
     path: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What certificates decide: locks, final blocks, and the ends of epochs.
+//! Consequences of certificates: locks, final blocks, and the ends of epochs.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Replica {
         }
     }
 
-    /// What a verified certificate of a known block changes.
+    /// Takes in a verified certificate of a known block.
     pub(super) fn take_certificate(&mut self, certificate: &Arc<QuorumCertificate>) {
         let Some(header) = self.tree.header(certificate.block).cloned() else { return };
         if certificate.phase == Phase::Two {

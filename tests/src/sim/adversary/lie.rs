@@ -154,7 +154,7 @@ impl Adversary for Lie {
     }
 }
 
-/// What the first state of the chain has in the places that are asked for.
+/// Answer from the first state of the chain, for the places that are asked for.
 fn older_state(ask: &Ask<'_>) -> Option<Bytes> {
     let Request::State { form, items, max_bytes, .. } = ask.request else { return None };
     let chain = ask.source.test_chain()?;

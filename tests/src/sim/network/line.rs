@@ -1,8 +1,8 @@
-//! What nodes and the ways between them are like: [`Line`] and [`Link`].
+//! Qualities of nodes and of the ways between them: [`Line`] and [`Link`].
 
 use std::time::Duration;
 
-/// What a node's own line carries, in bytes a second.
+/// A node's own line, in bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
     /// From the node.
@@ -21,7 +21,7 @@ impl Line {
     }
 }
 
-/// What lies between two nodes, in one direction. Probabilities are in millionths.
+/// The way between two nodes, in one direction. Probabilities are in millionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Time that a packet takes at least.

@@ -1,4 +1,4 @@
-//! Who is connected with whom.
+//! Connections between nodes.
 
 use hotstuff2_sync::ids::RequestId;
 use hotstuff2_sync::machine::{Input, PeerEvent};
@@ -13,7 +13,7 @@ impl NetworkSimulator {
         if let Some(joiner) = self.nodes[joiner.index()].joiner_mut() {
             joiner.contacts.extend(contacts);
         }
-        // It dials when it starts, and now if it is on.
+        // The node dials when it starts, and now if it is on.
         self.dial(joiner_id);
     }
 
@@ -46,7 +46,7 @@ impl NetworkSimulator {
             }
         }
         for (contact, life, event) in new {
-            // It may have crashed in what the connection before led to.
+            // The node may have crashed in what the connection before led to.
             let Some(joiner) = self.nodes[id.index()].joiner_mut().filter(|joiner| joiner.machine.is_some()) else {
                 return;
             };

@@ -1,4 +1,4 @@
-//! What can be asked of a simulation.
+//! Questions about a simulation.
 
 use std::sync::Arc;
 
@@ -21,12 +21,13 @@ impl NetworkSimulator {
         self.net.now()
     }
 
-    /// What happened so far.
+    /// The timeline so far.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// What went in and out of a joiner's machines, one for each of its lives; nothing where recordings are not kept.
+    /// Inputs and outputs of a joiner's machines, one recording for each of its lives; none where recordings are not
+    /// kept.
     pub fn recordings(&self, joiner: NodeId) -> impl Iterator<Item = &Recording> {
         let lives = self.joiner(joiner).filter(|_| self.records);
         lives.into_iter().flat_map(|joiner| joiner.recorded.iter().chain(&joiner.recording))
@@ -62,7 +63,7 @@ impl NetworkSimulator {
         self.joiner(joiner)?.reached_at
     }
 
-    /// What a joiner's machine told, in all of its lives.
+    /// Events of a joiner's machine, in all of its lives.
     pub fn told(&self, joiner: NodeId) -> &[(Instant, Event)] {
         self.joiner(joiner).map_or(&[], |joiner| &joiner.events)
     }

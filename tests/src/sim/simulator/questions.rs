@@ -1,4 +1,4 @@
-//! What is asked of a node, and what it answers.
+//! Questions to a node, and its answers.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl NetworkSimulator {
         self.net.after(after, Tick::Answers { from: server, to: asker, id, life, answer });
     }
 
-    /// What a node answers, and after which time; `None` for nothing.
+    /// A node's answer, and after which time; `None` for none.
     fn answer(
         &mut self,
         server: NodeId,
