@@ -7,18 +7,21 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
+use crate::chain::native::codec::{bounded, plain};
 use crate::chain::{Chain, CheckError, EpochRef, Fault, Finalized, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{CallId, Height};
+use crate::limits::GRID;
 use crate::ranges::HeightRange;
-use crate::state::{StateItem, StateLeaves};
+use crate::state::{MAX_TREE_DEPTH, StateItem, StateLeaves};
 use crate::time::UnixMillis;
 use crate::verify::HandoverLink;
 use crate::wire::{BodyFrame, split_payloads};
 
 /// A block's place and name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlockPoint {
     /// The height.
     pub height: Height,
@@ -26,8 +29,10 @@ pub struct BlockPoint {
     pub id: Hash,
 }
 
+plain!(Start, HostCall, CallDone, SnapshotBase, HistoryGap);
+
 /// Where the host stands when the machine is made.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Start {
     /// The chain: the hash of its genesis document. Peers of other chains are left alone.
     pub chain_id: Hash,
@@ -62,7 +67,7 @@ pub struct Start {
 ///   with [`HostError::Transient`] and comes again too.
 /// * **Holding.** A call may be held as long as the host likes, on any thread: the bytes in it are reference counted, and
 ///   a clone copies none of them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostCall {
     /// The call, as the answer must name it.
     pub id: CallId,
@@ -91,7 +96,7 @@ pub(crate) const ACTIVATIONS: usize = 1;
 pub(crate) const HISTORY_PIECES: usize = 1;
 
 /// Work of the host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum HostWork {
     /// Store blocks, then execute them.
@@ -102,10 +107,10 @@ pub enum HostWork {
     StoreHandovers(Vec<HandoverLink>),
     /// Say what the staging area, where a state is put together beside the live one, holds of these subtrees: one
     /// [`Holding`] for each. What the live state holds with the same hash is copied, and counts as staged.
-    Survey(Vec<StateItem>),
+    Survey(#[serde(deserialize_with = "bounded::<_, _, { 1 << MAX_TREE_DEPTH }>")] Vec<StateItem>),
     /// Keep these subtrees in the staging area: each replaces everything that is staged under its place, and what was
     /// known of places above and below it. One atomic batch; what was acknowledged survives a crash.
-    Stage(Arc<Vec<StateLeaves>>),
+    Stage(#[serde(with = "shared")] Arc<Vec<StateLeaves>>),
     /// The staged state is complete: hash all of it again, and if its root is `state_root`, make it the live state, at
     /// the height of `point`, and let the stored blocks begin above that block. All of it or nothing.
     Activate(SnapshotBase),
@@ -148,8 +153,26 @@ impl HostWork {
     }
 }
 
+/// A shared list, encoded as a list.
+mod shared {
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(list: &Arc<Vec<T>>, serializer: S) -> Result<S::Ok, S::Error> {
+        list.as_slice().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<Vec<T>>, D::Error> {
+        Vec::deserialize(deserializer).map(Arc::new)
+    }
+}
+
 /// Blocks to store and execute: final, verified, consecutive and in order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Apply {
     /// The blocks. Never empty; each part continues where the one before ends.
     pub parts: Vec<ApplyPart>,
@@ -161,11 +184,12 @@ pub struct Apply {
 }
 
 /// Blocks of one segment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ApplyPart {
     /// The headers, of which this part may hold the bodies of some only.
     pub segment: SegmentRef,
     /// Consecutive frames of payloads. Never empty.
+    #[serde(deserialize_with = "bounded::<_, _, { GRID as usize }>")]
     pub frames: Vec<BodyFrame>,
 }
 
@@ -242,7 +266,7 @@ impl Apply {
 }
 
 /// The block whose state was fetched.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotBase {
     /// The block.
     pub point: BlockPoint,
@@ -255,7 +279,7 @@ pub struct SnapshotBase {
 }
 
 /// A piece of history.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HistoryPiece {
     /// The headers of a [`HistoryGap`].
     pub segment: SegmentRef,
@@ -264,7 +288,7 @@ pub struct HistoryPiece {
 }
 
 /// Blocks that are missing right below the stored ones.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HistoryGap {
     /// The next heights to add: within one grid cell and epoch.
     pub range: HeightRange,
@@ -275,7 +299,7 @@ pub struct HistoryGap {
 }
 
 /// The staging area's part of a subtree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holding {
     /// All of it, with this very hash. An empty subtree is always held once what was there is deleted.
@@ -291,7 +315,7 @@ pub enum Holding {
 }
 
 /// The answer to a [`HostCall`], for [`Input::Done`](crate::machine::Input::Done).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CallDone {
     /// The call.
     pub id: CallId,
@@ -308,7 +332,7 @@ impl CallDone {
 
 /// Outcome of a [`HostCall`]. One that doesn't fit the call is counted as a stray and moves nothing: the call is
 /// still out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum HostReply {
     /// To [`HostWork::Apply`] and [`HostWork::Replay`], also where they failed on the way.
@@ -321,7 +345,7 @@ pub enum HostReply {
     /// To [`HostWork::StoreHandovers`].
     HandoversStored,
     /// To [`HostWork::Survey`]: one for each item, in order.
-    Surveyed(Vec<Holding>),
+    Surveyed(#[serde(deserialize_with = "bounded::<_, _, { 1 << MAX_TREE_DEPTH }>")] Vec<Holding>),
     /// To [`HostWork::Stage`]: kept.
     Staged,
     /// To [`HostWork::Activate`]: the state is live.
@@ -344,7 +368,7 @@ pub enum HostReply {
 }
 
 /// Why a call failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HostError {

@@ -4,6 +4,10 @@
 /// check costs about 2 ms, so 1,024 brings it to 2 µs a block.
 pub const GRID: u64 = 1024;
 
+/// Largest encoding of a job, a verdict, a call or its reply, or of where a host stands, in bytes: more than any of them
+/// takes, and what a 32-bit machine still has.
+pub const MAX_PLAIN_BYTES: usize = 512 << 20;
+
 /// Most validators in a set: what a u16 index and a certificate of 64-byte signatures carry without passing
 /// [`MAX_SEGMENT_BYTES`].
 pub const MAX_VALIDATORS: usize = 4096;

@@ -175,3 +175,27 @@ fn dead_threads_are_told_of() {
     world.run_until(SECOND * 10, |_| false);
     assert_eq!(stalls(&world), [StallReason::VerifyLate]);
 }
+
+#[test]
+fn a_job_may_run_where_no_memory_is_shared() {
+    let spec = ChainSpec { blocks: 3000, epochs: 12, ends_epoch: true, ..ChainSpec::default() };
+    let chain = TestChain::new(spec).unwrap();
+    let native = chain.chain();
+    let mut world = World::new(chain, SyncConfig::default()).unwrap();
+    let kinds = Rc::new(RefCell::new(BTreeSet::new()));
+    let seen = Rc::clone(&kinds);
+    world.tamper = Some(Box::new(move |job, verdict| {
+        let elsewhere = Job::decode(&job.encode()).unwrap().run(&native);
+        assert_eq!(elsewhere, verdict, "{:?}", job.claim());
+        let name = format!("{:?}", job.claim());
+        seen.borrow_mut().insert(name.split(' ').next().unwrap_or_default().to_owned());
+        Verdict::decode(&elsewhere.encode()).unwrap()
+    }));
+    world.join(1, Honest::default());
+    world.start();
+    assert!(world.run_to_tip(MINUTE), "{:?}", world.events);
+    assert_eq!(world.bans, []);
+    for kind in ["Bodies", "HandoverPart", "Handovers", "Segment"] {
+        assert!(kinds.borrow().contains(kind), "no job of the kind {kind} was run: {kinds:?}");
+    }
+}

@@ -186,7 +186,7 @@ pub struct CertifiedSuffix {
 }
 
 /// How the last header of a segment is known to be final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SegmentEnd {
     /// The segment ends exactly where asked and carries a finality proof for its last header.
     Certified,
@@ -197,7 +197,7 @@ pub enum SegmentEnd {
 }
 
 /// What was asked for, and so what an answer must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SegmentClaim {
     /// The heights. Within one cell of the grid.
     pub range: HeightRange,
@@ -221,6 +221,7 @@ pub struct SegmentFacts {
     /// Timestamp of the last block.
     pub last_timestamp: UnixMillis,
     /// Payload lengths in bytes, one for each height.
+    #[serde(deserialize_with = "native::codec::bounded::<_, _, { crate::limits::GRID as usize }>")]
     pub payload_lens: Vec<u32>,
     /// How many quorum checks it took.
     pub quorum_checks: u32,
@@ -301,7 +302,7 @@ pub struct HeaderFacts {
 }
 
 /// Bytes that proved a block final, kept for evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Finalized {
     /// A segment, and the height in question, which may also be that of the parent of its first header.
     Segment(Bytes, Height),
@@ -319,3 +320,5 @@ pub enum Finalized {
     /// A handover: its boundary block.
     Handover(Bytes),
 }
+
+native::codec::plain!(Finalized);

@@ -5,7 +5,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::native::codec::plain;
 use super::{Chain, CheckError, Fault, HandoverFacts, Memo, SegmentFacts, SkipFacts};
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
@@ -13,13 +16,16 @@ use crate::ranges::HeightRange;
 use crate::time::UnixMillis;
 
 /// A verified epoch: its number, its heights and its validator set.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EpochRef {
     epoch: Epoch,
     range: HeightRange,
     bytes: Bytes,
+    #[serde(skip)]
     memo: Memo,
 }
+
+plain!(EpochRef);
 
 impl EpochRef {
     /// An epoch that was verified: by a handover, or because the host trusts it as its anchor.
@@ -74,13 +80,31 @@ impl EpochRef {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SegmentRef(Arc<Inner>);
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Inner {
     epoch: Epoch,
     facts: SegmentFacts,
     bytes: Bytes,
     audit: Bytes,
+    #[serde(skip)]
     memo: Memo,
+}
+
+impl Serialize for SegmentRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SegmentRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let inner = Inner::deserialize(deserializer)?;
+        let lens = u64::try_from(inner.facts.payload_lens.len()).unwrap_or(u64::MAX);
+        if inner.facts.range.count() != lens {
+            return Err(D::Error::custom("a segment has one payload length for each height"));
+        }
+        Ok(Self(Arc::new(inner)))
+    }
 }
 
 impl SegmentRef {

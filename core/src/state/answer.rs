@@ -17,7 +17,7 @@ const TAG_TREE: u8 = 2;
 const HEAD_BYTES: usize = 5;
 
 /// A subtree as a proven answer gives it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum StateAnswer {
     /// All of its records. Also the answer for a tree where there is at most one.
     Leaves(StateLeaves),

@@ -31,7 +31,7 @@ pub enum StateForm {
 }
 
 /// A subtree that was verified in full: its records, by key hash in ascending order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StateLeaves {
     /// The subtree.
     pub item: StateItem,

@@ -4,29 +4,31 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::handovers::{prove_ahead, run_handover_part, run_handovers};
 use super::verdict::{Claim, HandoverLink, Outcome, Verdict};
+use crate::chain::native::codec::{bounded, plain};
 use crate::chain::{
     Chain, CheckError, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, Skipped,
     TipCheck, TipFacts,
 };
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
-use crate::limits::MAX_HANDOVER_BYTES;
+use crate::limits::{MAX_HANDOVER_BYTES, MAX_HANDOVERS, MAX_STATE_ITEMS};
 use crate::ranges::HeightRange;
 use crate::state::{PLACEHOLDER, Prefix, StateForm, StateItem, decode_state, key_hash};
 use crate::wire::{BodyFrame, Sections, decode_bodies, split_payloads, verify_read};
 
 /// One verification: self-contained, of bounded work, and `Send`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Job {
     id: JobId,
     task: Task,
 }
 
 /// What a job is to prove. Public to read, for hosts that verify a chain of their own; only the machine makes jobs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Task {
     /// Handovers that follow each other, from the end of a trusted epoch on.
@@ -44,6 +46,7 @@ pub enum Task {
         /// The epoch whose end the first of them proves, linked to a trusted one.
         from: EpochRef,
         /// Handovers that follow each other by their hashes.
+        #[serde(deserialize_with = "bounded::<_, _, { MAX_HANDOVERS as usize }>")]
         links: Vec<HandoverLink>,
     },
     /// A finalized tip.
@@ -89,6 +92,7 @@ pub enum Task {
         /// In which form they were asked for.
         form: StateForm,
         /// What was asked for: places and the hashes that they must have.
+        #[serde(deserialize_with = "bounded::<_, _, MAX_STATE_ITEMS>")]
         items: Vec<StateItem>,
         /// The answer.
         bytes: Bytes,
@@ -141,6 +145,8 @@ pub enum Task {
         bytes: Bytes,
     },
 }
+
+plain!(Job);
 
 impl Task {
     /// Does the work here and now: for bytes that came another way than as an answer to the machine, such as those of a

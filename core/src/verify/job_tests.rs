@@ -23,9 +23,9 @@ use crate::wire::{encode_frame, put_section};
 /// * a tip is an epoch and a height;
 /// * a segment is the first and the last height, and the payload lengths; zeros where there are none;
 /// * a payload is right if each of its bytes is its height.
-struct Toy;
+pub(super) struct Toy;
 
-fn id(height: Height) -> Hash {
+pub(super) fn id(height: Height) -> Hash {
     key_hash(&height.get().to_le_bytes())
 }
 
@@ -159,21 +159,21 @@ impl Chain for Toy {
     }
 }
 
-fn range(first: u64, last: u64) -> HeightRange {
+pub(super) fn range(first: u64, last: u64) -> HeightRange {
     HeightRange::new(Height::new(first), Height::new(last)).unwrap()
 }
 
 /// The epoch 0, of the heights 0 to 100.
-fn epoch() -> EpochRef {
+pub(super) fn epoch() -> EpochRef {
     EpochRef::trusted(Epoch::ZERO, range(0, 100), vec![0].into())
 }
 
-fn claim(first: u64, last: u64, end: SegmentEnd) -> SegmentClaim {
+pub(super) fn claim(first: u64, last: u64, end: SegmentEnd) -> SegmentClaim {
     SegmentClaim { range: range(first, last), parent: None, end, audit: false }
 }
 
 /// Length-prefixed parts, and something behind them.
-fn sections(parts: &[&[u8]], rest: &[u8]) -> Bytes {
+pub(super) fn sections(parts: &[&[u8]], rest: &[u8]) -> Bytes {
     let mut bytes = Vec::new();
     assert!(parts.iter().all(|part| put_section(&mut bytes, part)));
     bytes.extend_from_slice(rest);
@@ -181,7 +181,7 @@ fn sections(parts: &[&[u8]], rest: &[u8]) -> Bytes {
 }
 
 /// A frame with the payloads of the heights from `first` on, of these lengths.
-fn frame(first: u8, lens: &[usize]) -> Vec<u8> {
+pub(super) fn frame(first: u8, lens: &[usize]) -> Vec<u8> {
     let payloads: Vec<u8> = (first..).zip(lens).flat_map(|(height, &len)| vec![height; len]).collect();
     let mut out = Vec::new();
     encode_frame(&mut out, lens.len() as u32, &payloads);

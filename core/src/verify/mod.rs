@@ -2,7 +2,8 @@
 //!
 //! A job carries all that it needs and runs against a [`Chain`](crate::chain::Chain). What it was asked to prove is
 //! private to it and comes back in the verdict, so that the machine can compare it with what it asked, and an answer
-//! can't be taken for the answer to something else.
+//! can't be taken for the answer to something else. Both have a canonical encoding ([`Job::encode`], [`Verdict::encode`]),
+//! so that a job can run in a worker or a process that shares no memory with the machine.
 
 mod handovers;
 mod job;
@@ -14,3 +15,5 @@ pub use verdict::{Claim, HandoverLink, Outcome, Verdict};
 
 #[cfg(test)]
 mod job_tests;
+#[cfg(test)]
+mod plain_tests;

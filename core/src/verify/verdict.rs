@@ -4,23 +4,28 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
+use crate::chain::native::codec::{bounded, plain};
 use crate::chain::{CheckError, EpochRef, Fault, HeaderFacts, SegmentClaim, SegmentRef, TipCheck};
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
+use crate::limits::{GRID, MAX_HANDOVERS, MAX_STATE_ITEMS};
 use crate::ranges::HeightRange;
 use crate::state::{StateAnswer, StateForm, StateItem};
 use crate::time::UnixMillis;
 use crate::wire::BodyFrame;
 
 /// The result of one job, bound to what the job was asked to prove.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Verdict {
     job: JobId,
     claim: Claim,
     outcome: Result<Outcome, CheckError>,
     quorum_checks: u32,
 }
+
+plain!(Verdict, HandoverLink);
 
 impl Verdict {
     pub(crate) fn new(job: JobId, claim: Claim, outcome: Result<Outcome, CheckError>, quorum_checks: u32) -> Self {
@@ -60,7 +65,7 @@ impl Verdict {
 }
 
 /// What a job was to prove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Claim {
     /// Handovers from the end of this epoch on.
     Handovers {
@@ -147,14 +152,16 @@ pub enum Claim {
 }
 
 /// What a job proved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// One or more handovers. Where a later one of the same answer is false, its fault.
     Handovers {
         /// What was proven, in order.
+        #[serde(deserialize_with = "bounded::<_, _, { MAX_HANDOVERS as usize }>")]
         links: Vec<HandoverLink>,
         /// What comes behind them in the same answer and is linked to them by hash, in order. Its signatures are for jobs of
         /// their own, so that several threads can check a long answer.
+        #[serde(deserialize_with = "bounded::<_, _, { MAX_HANDOVERS as usize }>")]
         ahead: Vec<HandoverLink>,
         /// Why the answer ended early.
         fault: Option<Fault>,
@@ -173,19 +180,21 @@ pub enum Outcome {
         /// The headers.
         segment: SegmentRef,
         /// The payloads, of no more bytes than were asked for.
+        #[serde(deserialize_with = "bounded::<_, _, { GRID as usize }>")]
         frames: Vec<BodyFrame>,
     },
     /// Payloads, from the start of the asked range; at least one.
-    Bodies(Vec<BodyFrame>),
+    Bodies(#[serde(deserialize_with = "bounded::<_, _, { GRID as usize }>")] Vec<BodyFrame>),
     /// A segment and its payloads from its start on; at least one.
     Follow {
         /// The headers.
         segment: SegmentRef,
         /// The payloads.
+        #[serde(deserialize_with = "bounded::<_, _, { GRID as usize }>")]
         frames: Vec<BodyFrame>,
     },
     /// Subtrees of the state, of the first of the asked ones, in order; at least one that the peer holds.
-    State(Vec<StateAnswer>),
+    State(#[serde(deserialize_with = "bounded::<_, _, MAX_STATE_ITEMS>")] Vec<StateAnswer>),
     /// The headers that a state stands on.
     Base {
         /// The headers.
@@ -213,7 +222,7 @@ pub enum Outcome {
 }
 
 /// A handover, proven or at least linked by hash to one that is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HandoverLink {
     /// The epoch that ended.
     pub ended: Epoch,

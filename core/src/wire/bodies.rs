@@ -20,7 +20,7 @@ const CODEC_LZ4: u8 = 1;
 const HEAD_BYTES: usize = 9;
 
 /// One frame of an answer, checked against the lengths that verified headers give.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct BodyFrame {
     /// The blocks whose payloads it holds.
     pub range: HeightRange,

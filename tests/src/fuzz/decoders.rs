@@ -1,6 +1,7 @@
 //! Every decoder of bytes that a peer or a file may give.
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{CallDone, HostCall, Start};
 use hotstuff2_sync::chain::native::{
     Advert, AuditTrail, Checkpoint, ConflictEvidence, EpochInfo, FinalizedHeader, GenesisDocument, Handover, Header,
     Segment, Skip,
@@ -8,14 +9,16 @@ use hotstuff2_sync::chain::native::{
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::state::{Prefix, Record, StateForm, StateItem, StateProof, decode_state};
 use hotstuff2_sync::trace::{Replayer, TraceFrames};
+use hotstuff2_sync::verify::{Job, Verdict};
 use hotstuff2_sync::wire::{
     Answer, Request, Sections, decode_bodies, decode_peers, encode_frame, frame_sizes, verify_read,
 };
 
 use super::input::Input;
+use super::jobs::NATIVE;
 
 /// How many decoders there are.
-pub(super) const KINDS: u8 = 20;
+pub(super) const KINDS: u8 = 25;
 
 /// One decoder, named by the first byte, reads the rest. What it takes must encode to the very bytes that it came from:
 /// else there are two spellings of one thing.
@@ -52,7 +55,16 @@ pub fn decoders(data: &[u8]) {
             }
         }
         18 => drop(decode_peers(Bytes::copy_from_slice(bytes))),
-        _ => trace(bytes),
+        19 => trace(bytes),
+        20 => drop(Job::decode(bytes).map(|job| {
+            same(job.encode());
+            let verdict = job.run(&*NATIVE);
+            assert_eq!(Verdict::decode(&verdict.encode()), Ok(verdict));
+        })),
+        21 => drop(Verdict::decode(bytes).map(|verdict| same(verdict.encode()))),
+        22 => drop(Start::decode(bytes).map(|start| same(start.encode()))),
+        23 => drop(HostCall::decode(bytes).map(|call| same(call.encode()))),
+        _ => drop(CallDone::decode(bytes).map(|done| same(done.encode()))),
     }
 }
 

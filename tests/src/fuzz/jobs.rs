@@ -24,7 +24,7 @@ pub(super) static CHAIN: LazyLock<TestChain> = LazyLock::new(|| {
 
 /// Tasks with their honest answers.
 static TASKS: LazyLock<Vec<(Task, Bytes)>> = LazyLock::new(tasks);
-static NATIVE: LazyLock<NativeChain> = LazyLock::new(|| CHAIN.chain());
+pub(super) static NATIVE: LazyLock<NativeChain> = LazyLock::new(|| CHAIN.chain());
 
 /// A key that the state has.
 static KEY: LazyLock<Bytes> = LazyLock::new(|| {

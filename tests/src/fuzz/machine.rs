@@ -9,7 +9,7 @@ use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
 use hotstuff2_sync::machine::{Input as MachineInput, Machine, Output, PeerEvent, RequestFailure};
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::verify::Job;
+use hotstuff2_sync::verify::{Job, Verdict};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 
 use super::input::Input;
@@ -34,7 +34,7 @@ struct World {
 }
 
 /// Each byte or few are an operation: peers come and go, answer honestly, falsely or to questions that nobody asked, jobs
-/// and calls succeed, fail or get lost, time passes. At all times the budget holds, a drain ends with a wait, no id comes
+/// and calls succeed, fail or get lost, time passes. At all times the budget holds, a job says the same in another process, a drain ends with a wait, no id comes
 /// twice, and blocks to apply are the next ones.
 pub fn machine(data: &[u8]) {
     let mut input = Input(data);
@@ -113,7 +113,8 @@ impl World {
             }
             9 | 10 => {
                 if let Some(job) = pick(&mut self.jobs, input) {
-                    self.machine.handle(now, MachineInput::Verdict(job.run(&self.native)));
+                    let verdict = self.run_elsewhere(&job);
+                    self.machine.handle(now, MachineInput::Verdict(verdict));
                 }
             }
             11 => drop(pick(&mut self.jobs, input)),
@@ -196,10 +197,20 @@ impl World {
                     self.applies.push((id, range.last()));
                 }
                 Output::Call(HostCall { id, work: HostWork::Replay(range) }) => self.applies.push((id, range.last())),
-                Output::Call(call) => self.others.push(call.id),
+                Output::Call(call) => {
+                    assert_eq!(HostCall::decode(&call.encode()).as_ref(), Ok(&call));
+                    self.others.push(call.id);
+                }
                 _ => {}
             }
         }
         panic!("a drain doesn't end");
+    }
+
+    /// What a worker that shares no memory with the machine says of a job, which is what a thread says of it.
+    fn run_elsewhere(&self, job: &Job) -> Verdict {
+        let verdict = Job::decode(&job.encode()).expect("a job").run(&self.native);
+        assert_eq!(verdict, job.run(&self.native));
+        Verdict::decode(&verdict.encode()).expect("a verdict")
     }
 }

@@ -1,6 +1,11 @@
 //! What fuzzing begins with.
 
+use hotstuff2_sync::calls::{CallDone, HostReply};
+use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::ids::{CallId, PeerId};
+use hotstuff2_sync::machine::{Input as MachineInput, Machine, Output, PeerEvent};
 use hotstuff2_sync::rng::Rng;
+use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
 
 use super::jobs::{CHAIN, count, segment_bytes};
@@ -42,7 +47,28 @@ fn decoders() -> Vec<Vec<u8>> {
         with(12, &CHAIN.respond(&Request::Status)),
         with(13, b"bodies bodies bodies"),
         with(17, &[0]),
+        with(20, &first_job()),
+        with(22, &CHAIN.start().encode()),
+        with(24, &CallDone { id: CallId::FIRST, result: Ok(HostReply::Staged) }.encode()),
     ]
+}
+
+/// The encoding of the first job that a machine gives out: to prove a peer's tip.
+fn first_job() -> Vec<u8> {
+    let mut machine = Machine::new(SyncConfig::default(), CHAIN.start(), 7, Instant::ZERO).expect("valid settings");
+    let peer = PeerId::from_bytes([1; 32]);
+    machine.handle(Instant::ZERO, MachineInput::Start(None));
+    machine.handle(Instant::ZERO, MachineInput::Peer(PeerEvent::Connected { peer, group: 1 }));
+    for _ in 0..100 {
+        match machine.poll_output() {
+            Output::Request { id, request, .. } => {
+                machine.handle(Instant::ZERO, MachineInput::Response(id, Ok(CHAIN.respond(&request))));
+            }
+            Output::Verify(job) => return job.encode(),
+            _ => {}
+        }
+    }
+    panic!("a peer that answers makes work")
 }
 
 /// Operations that let a sync go on, with some trouble in between.

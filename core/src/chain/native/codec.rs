@@ -76,6 +76,30 @@ where
     deserializer.deserialize_seq(Bounded::<T, MAX>(PhantomData))
 }
 
+/// Gives types that cross to another thread's memory, another process or a file their `encode` and `decode`.
+macro_rules! plain {
+    ($($name:ty),+ $(,)?) => {$(
+        impl $name {
+            /// The canonical encoding, with a version in front: for a worker or a process that runs the same version of this
+            /// library, or for the host's own store.
+            pub fn encode(&self) -> alloc::vec::Vec<u8> {
+                $crate::chain::native::codec::encode(&($crate::chain::native::Version, self))
+            }
+
+            /// Reads what [`encode`](Self::encode) wrote: at most
+            /// [`MAX_PLAIN_BYTES`](crate::limits::MAX_PLAIN_BYTES), and exactly that. What it says is believed: it comes from
+            /// the host itself and never from a peer.
+            pub fn decode(bytes: &[u8]) -> Result<Self, $crate::chain::Fault> {
+                let limit = $crate::limits::MAX_PLAIN_BYTES;
+                let (_, value): ($crate::chain::native::Version, Self) =
+                    $crate::chain::native::codec::decode(bytes, limit)?;
+                Ok(value)
+            }
+        }
+    )+};
+}
+pub(crate) use plain;
+
 pub(super) struct Bounded<T, const MAX: usize>(pub(super) PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Bounded<T, MAX> {
@@ -167,6 +191,13 @@ struct Compare<'a>(core::slice::Iter<'a, u8>);
 
 impl Flavor for Compare<'_> {
     type Output = bool;
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        let (same, rest) =
+            self.0.as_slice().split_at_checked(data.len()).ok_or(postcard::Error::SerializeBufferFull)?;
+        self.0 = rest.iter();
+        if same == data { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
+    }
 
     fn try_push(&mut self, data: u8) -> postcard::Result<()> {
         if self.0.next() == Some(&data) { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }

@@ -48,7 +48,7 @@ mod batch;
 mod block;
 pub mod build;
 mod certificate;
-mod codec;
+pub(crate) mod codec;
 mod epoch;
 mod evidence;
 mod finality;
