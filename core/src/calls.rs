@@ -191,6 +191,10 @@ pub struct ApplyPart {
     /// Consecutive frames of payloads. Never empty.
     #[serde(deserialize_with = "bounded::<_, _, { GRID as usize }>")]
     pub frames: Vec<BodyFrame>,
+    /// Whether this node's own engine has executed the blocks already, as it said when it
+    /// [handed them in](crate::machine::Decided::executed): the application only takes over what came of them. Blocks that
+    /// come from a peer, or again from the store after a crash, are executed.
+    pub executed: bool,
 }
 
 /// A block of an [`Apply`], for execution: final and verified.

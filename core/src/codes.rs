@@ -9,7 +9,8 @@ use crate::chain::{CheckError, Fault};
 use crate::config::{ConfigError, SyncStrategyType};
 use crate::light::{LightError, LightEvent, LightHalt, LightOutput, LightStall};
 use crate::machine::{
-    Bottleneck, Event, HaltReason, NewMachineError, Output, PeerEvent, Penalty, RequestFailure, StallReason, StallStep,
+    Bottleneck, DecidedError, Event, HaltReason, NewMachineError, Output, PeerEvent, Penalty, RequestFailure,
+    StallReason, StallStep,
 };
 use crate::peers::{BlacklistReason, PeerHealth};
 
@@ -52,6 +53,7 @@ table! {
         0x0106 "penalize" Output::Penalize { .. },
         0x0107 "event" Output::Event(_),
         0x0108 "wait" Output::Wait(_),
+        0x0109 "decided" Output::Decided { .. },
     }
     HostWork {
         0x0201 "apply" HostWork::Apply(_),
@@ -242,5 +244,16 @@ table! {
         0x1906 "no_answer" LightError::NoAnswer,
         0x1907 "unconfirmed" LightError::Unconfirmed { .. },
         0x1908 "stopped" LightError::Stopped,
+    }
+    DecidedError {
+        0x1a01 "stopped" DecidedError::Stopped,
+        0x1a02 "halted" DecidedError::Halted,
+        0x1a03 "too_many" DecidedError::TooMany { .. },
+        0x1a04 "too_large" DecidedError::TooLarge { .. },
+        0x1a05 "unknown_epoch" DecidedError::UnknownEpoch(_),
+        0x1a06 "false" DecidedError::False(_),
+        0x1a07 "false_handover" DecidedError::FalseHandover(_),
+        0x1a08 "overlap" DecidedError::Overlap { .. },
+        0x1a09 "contradicted" DecidedError::Contradicted(_),
     }
 }

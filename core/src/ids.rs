@@ -138,6 +138,11 @@ serial! {
     QueryId
 }
 
+serial! {
+    /// Names one submission of decided blocks. Chosen by the host.
+    DecidedId
+}
+
 /// A peer's Ed25519 public key: its identity on every transport.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerId([u8; 32]);

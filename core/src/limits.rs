@@ -63,3 +63,10 @@ pub const MAX_PEER_ADDRESSES: usize = 64;
 /// Largest signed word of a validator on where it stands, in bytes. The native chain's takes 191; a chain of its own may
 /// sign with another scheme.
 pub const MAX_ADVERT_BYTES: u32 = 4 << 10;
+
+/// Submissions of decided blocks that a machine holds at a time. An engine that decides a hundred blocks a second is
+/// ahead of its disk by half a second then.
+pub const MAX_DECIDED: usize = 64;
+
+/// Most bytes of them together, handovers included, as they are handed in: one of the largest blocks and some more.
+pub const MAX_DECIDED_BYTES: u64 = 16 << 20;

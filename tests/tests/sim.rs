@@ -280,3 +280,43 @@ fn history_of_another_chain_is_a_lie_or_the_end() {
         assert_eq!(sim.banned(joiner), if equivocates { vec![] } else { vec![sim.peer(other)] }, "{interval}");
     }
 }
+
+#[test]
+fn validators_that_decide_need_no_server_and_lose_nothing_in_crashes() {
+    let source = chain(160, 4);
+    for seed in 0..8 {
+        let mut sim = sim(seed, &source).with_recordings();
+        let strategy = [SyncStrategyType::Auto, SyncStrategyType::Parallel][seed as usize % 2];
+        let config = || SyncConfig { default_strategy: strategy, ..SyncConfig::default() };
+        let nodes: Vec<NodeId> =
+            (0..4).map(|_| sim.add_joiner(JoinerSpec { config: config(), ..JoinerSpec::default() })).collect();
+        for &node in &nodes {
+            sim.add_contacts(node, nodes.iter().copied().filter(|&other| other != node));
+        }
+        // Two are there all the time, one crashes in a write and once more, and one comes late. Nobody serves but they.
+        let at = |millis: u64| Instant::ZERO.after(Duration::from_millis(millis));
+        for &node in &nodes[..3] {
+            sim.schedule(at(0), Step::Start(node));
+        }
+        sim.schedule(at(9_000), Step::Start(nodes[3]));
+        sim.disk(nodes[2]).crash_at(20 + seed, Crash::ALL[seed as usize % Crash::ALL.len()]);
+        sim.schedule(at(11_000), Step::Crash(nodes[2]));
+        sim.schedule(at(12_500), Step::Start(nodes[2]));
+        for height in 1..=160 {
+            for (&node, late) in nodes.iter().zip([1, 17, 40, 23]) {
+                // Whoever is off decides nothing, and has what it missed from the others.
+                sim.schedule(at(100 * height + late * (1 + seed)), Step::Decide(node, Height::new(height)));
+            }
+        }
+        assert_eq!(sim.run_to_tip(MINUTE * 10), Ok(()), "seed {seed}");
+        for &node in &nodes {
+            assert_eq!(sim.bans(node), 0, "seed {seed}");
+            for recording in sim.recordings(node) {
+                recording.replay().unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+            }
+        }
+        // Those that were there had each block from their own engines, and said so to them.
+        let said = sim.answers(nodes[0]).iter().filter(|(_, result)| result.is_ok()).count();
+        assert_eq!(said, 160, "seed {seed}: {:?}", sim.answers(nodes[0]));
+    }
+}

@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::native::codec::plain;
-use super::{Chain, CheckError, Fault, HandoverFacts, Memo, SegmentFacts, SkipFacts};
+use super::{Chain, CheckError, Fault, Finalized, HandoverFacts, Memo, SegmentFacts, SkipFacts};
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 use crate::ranges::HeightRange;
@@ -158,6 +158,16 @@ impl SegmentRef {
     /// The segment as it came, and as it is stored and served.
     pub fn bytes(&self) -> &Bytes {
         &self.0.bytes
+    }
+
+    /// What proves the block at `height` final, which it holds or begins above: the segment itself, or where it has no
+    /// certificate the tip that it is anchored to.
+    pub(crate) fn finalized(&self, anchor: Option<&Bytes>, height: Height) -> Finalized {
+        let segment = self.bytes().clone();
+        match anchor {
+            Some(tip) => Finalized::Anchored { segment, tip: tip.clone(), height },
+            None => Finalized::Segment(segment, height),
+        }
     }
 
     /// The certificates of the single blocks; empty unless they were asked for.

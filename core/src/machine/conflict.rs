@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::chain::{CheckError, EpochRef, Fault, Finalized, SegmentEnd, SegmentRef};
+use crate::chain::{CheckError, EpochRef, Fault, Finalized, SegmentEnd};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
 use crate::machine::event::HaltReason;
@@ -36,14 +36,8 @@ impl Machine {
     /// The next blocks don't link to the last ones.
     pub(super) fn check_broken_link(&mut self, broken: &Broken) {
         let Some(height) = broken.upper.range().first().prev() else { return };
-        let lower = broken.lower.as_ref().map(|lower: &SegmentRef| match &broken.lower_anchor {
-            Some(tip) => Finalized::Anchored { segment: lower.bytes().clone(), tip: tip.clone(), height },
-            None => Finalized::Segment(lower.bytes().clone(), height),
-        });
-        let upper = match &broken.anchor {
-            Some(tip) => Finalized::Anchored { segment: broken.upper.bytes().clone(), tip: tip.clone(), height },
-            None => Finalized::Segment(broken.upper.bytes().clone(), height),
-        };
+        let lower = broken.lower.as_ref().map(|lower| lower.finalized(broken.lower_anchor.as_ref(), height));
+        let upper = broken.upper.finalized(broken.anchor.as_ref(), height);
         let lower = lower.or_else(|| self.stored_proof.clone());
         // Above an epoch's end the upper segment starts where the handover says, so it is the handover that the lower one
         // contradicts; and evidence is for one epoch.
@@ -52,7 +46,7 @@ impl Machine {
     }
 
     /// The block that a handover ended its epoch with at `height`, and the handover.
-    fn handover_ending_at(&self, height: Height) -> Option<(Hash, Bytes)> {
+    pub(super) fn handover_ending_at(&self, height: Height) -> Option<(Hash, Bytes)> {
         let epoch = self.epochs.of_height(height).filter(|epoch| epoch.range().last() == height)?;
         self.epochs.boundary(epoch.epoch()).map(|(id, bytes)| (id, bytes.clone()))
     }
@@ -181,6 +175,7 @@ impl Machine {
                 self.target = None;
                 self.claims_changed = true;
                 self.reset_blocks();
+                self.refuse_disputed();
             }
         }
     }

@@ -33,6 +33,10 @@ impl Machine {
         self.end_polls_below(after);
         // What an answer may leave out of its bodies is downloaded as ever.
         self.download_missing();
+        if self.decides() {
+            self.end_polls();
+            return;
+        }
         if self.epochs.of_height(after.next()).is_none() {
             self.claims_changed |= self.epochs.newest().range().last() == after && self.claimed.is_some();
             return;

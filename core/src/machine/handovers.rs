@@ -62,7 +62,7 @@ impl Machine {
             Some(check) => {
                 let (peer, bytes) = (check.peer, check.bytes);
                 let (links, fault) = check.into_proven();
-                self.take_handovers(peer, links, fault, bytes);
+                self.take_handovers(Some((peer, bytes)), links, fault);
             }
             // The verdict on its answer is still to come.
             None => {
@@ -73,13 +73,21 @@ impl Machine {
         }
     }
 
-    /// Handovers are proven, in order, and what comes behind them in the same answer has this fault.
-    pub(super) fn take_handovers(&mut self, peer: PeerId, links: Vec<HandoverLink>, fault: Option<Fault>, bytes: u64) {
+    /// Handovers are proven, in order, and what comes behind them in the same answer has this fault. `giver` is the peer
+    /// that gave the answer, and its size; `None` where this node's own engine did.
+    pub(super) fn take_handovers(
+        &mut self,
+        giver: Option<(PeerId, u64)>,
+        links: Vec<HandoverLink>,
+        fault: Option<Fault>,
+    ) {
         if !self.epochs.extend(&links) {
             self.counters.strays = self.counters.strays.saturating_add(1);
             return;
         }
-        self.vindicated(peer, Kind::Handovers, bytes);
+        if let Some((peer, bytes)) = giver {
+            self.vindicated(peer, Kind::Handovers, bytes);
+        }
         let newest = self.epochs.newest().epoch();
         self.take_back(|purpose| matches!(purpose, Purpose::Handovers(from) if from < newest));
         if let Some(last) = links.last() {
@@ -101,7 +109,7 @@ impl Machine {
             }
         }
         self.store_handovers(links);
-        if let Some(fault) = fault {
+        if let (Some((peer, _)), Some(fault)) = (giver, fault) {
             self.accuse(peer, Kind::Handovers, fault);
         }
         self.claims_changed = true;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::calls::CallDone;
 use crate::config::SyncStrategyType;
 use crate::ids::{Height, JobId, PeerId, RequestId};
+use crate::machine::decided::Decided;
 use crate::machine::state::Machine;
 use crate::peers::BlacklistReason;
 use crate::requests::Purpose;
@@ -36,6 +37,8 @@ pub enum Input {
     /// [`SyncConfig::default_strategy`](crate::config::SyncConfig::default_strategy). What is verified or staged stays.
     /// Where [`Machine::can_use`] says that the host can't do it everything stays as it is.
     Strategy(SyncStrategyType),
+    /// This node's own consensus engine has decided blocks. Answered by one [`Output::Decided`](super::Output::Decided).
+    Decided(Decided),
 }
 
 /// News of a peer.
@@ -97,6 +100,7 @@ impl Machine {
             Input::Start(until) => self.on_start(until),
             Input::Stop => self.on_stop(),
             Input::Strategy(strategy) => self.on_strategy(strategy),
+            Input::Decided(decided) => self.on_decided(decided),
         }
     }
 

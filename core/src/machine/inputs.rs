@@ -52,6 +52,7 @@ impl Machine {
             return;
         }
         self.phase = Phase::Running;
+        self.submissions.restart();
         self.until = until;
         self.reached = None;
         self.claims_changed = true;
@@ -100,6 +101,7 @@ impl Machine {
         for id in self.requests.ids() {
             self.abandon_request(id);
         }
+        self.end_submissions();
         self.drop_jobs();
         self.contest = None;
         self.epochs.check = None;
@@ -235,6 +237,7 @@ impl Machine {
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
                 Timer::Hedge | Timer::Fast | Timer::Tokens | Timer::Newcomers | Timer::Look => {}
+                Timer::Decides => self.claims_changed = true,
                 Timer::Rotate => self.rotate(),
                 Timer::Stall => self.check_stall(),
             }

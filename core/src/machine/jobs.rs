@@ -34,7 +34,8 @@ pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct PendingJob {
     /// A copy, should it be lost.
     pub(super) job: Job,
-    /// Whose answer it checks, and what for. `None` for a conflict, which is nobody's answer.
+    /// Whose answer it checks, and what for. `None` where that is no peer's: a conflict, or blocks that this node's own
+    /// engine has decided.
     pub(super) origin: Option<(PeerId, Purpose)>,
     /// Size of the answer.
     pub(super) bytes: u64,

@@ -15,10 +15,11 @@
 //!
 //! # What it trusts
 //! The host's [`Start`](crate::calls::Start), the verdicts of jobs, and the host's answers to its calls. Nothing that a
-//! peer says: a peer's claims only choose whom to ask, and only proof moves the target.
+//! peer says, and no block that the host's own engine hands in before it is proven: a peer's claims only choose whom to ask, and only proof moves the target.
 
 mod answers;
 mod conflict;
+mod decided;
 mod download;
 mod event;
 mod fast;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use crate::requests::RequestKind;
 pub use crate::strategy::Costs;
+pub use decided::{Decided, DecidedError};
 pub use event::{Event, HaltReason};
 pub use input::{Input, PeerEvent, RequestFailure};
 pub use output::{Bottleneck, Output, PeerReport, Penalty, Position, Progress, StateProgress};

@@ -8,7 +8,8 @@ use crate::calls::{BlockPoint, HostCall};
 use crate::chain::{EpochRef, Fault, Finalized, TipFacts};
 use crate::config::SyncStrategyType;
 use crate::hash::Hash;
-use crate::ids::{Height, JobId, PeerId, RequestId};
+use crate::ids::{DecidedId, Height, JobId, PeerId, RequestId};
+use crate::machine::decided::DecidedError;
 use crate::machine::event::Event;
 use crate::machine::reason::Stall;
 use crate::peers::{BlacklistReason, PeerHealth};
@@ -49,6 +50,14 @@ pub enum Output {
         peer: PeerId,
         /// What to do.
         penalty: Penalty,
+    },
+    /// The answer to [`Input::Decided`](super::Input::Decided): the blocks are stored and executed, as all are up to this
+    /// height; or why not.
+    Decided {
+        /// The submission.
+        id: DecidedId,
+        /// What came of it.
+        result: Result<Height, DecidedError>,
     },
     /// Something that the user may want to know. Nothing has to be done about it.
     Event(Event),
@@ -128,6 +137,9 @@ pub struct Position {
     pub applied: Option<BlockPoint>,
     /// The highest block that was proven final, with its proof; `None` before there is one.
     pub proven: Option<(TipFacts, Finalized)>,
+    /// The highest block that was proven out of what this node's own engine has decided; zero before there is one. It is
+    /// not ahead of this node, though it may not be applied yet.
+    pub decided: Height,
     /// The epoch of the next block, as far as it is known.
     pub epoch: EpochRef,
 }

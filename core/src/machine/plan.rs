@@ -43,6 +43,7 @@ impl Machine {
         if self.phase != Phase::Running {
             return;
         }
+        self.decide();
         if self.replay() {
             self.keep_watch();
             return;
@@ -143,9 +144,12 @@ impl Machine {
         let boundary = newest.range().last();
         let trusted = newest.epoch();
         // An answer that everything waits for is asked of a second peer where it is late.
+        let epoch_of = |height| self.epochs.of_height(height).map(crate::chain::EpochRef::epoch);
         let asked = |from| {
             let count = self.requests.iter().filter(|(_, request)| request.purpose == Purpose::Handovers(from)).count();
-            checking.contains(&from) || count >= if from == trusted { HANDOVER_SOURCES } else { 1 }
+            checking.contains(&from)
+                || self.submissions.end_epoch(from, epoch_of)
+                || count >= if from == trusted { HANDOVER_SOURCES } else { 1 }
         };
         for from in self.epochs.wanted(claimed, applied, asked) {
             let size = u64::from(MAX_HANDOVERS_BYTES);
@@ -191,8 +195,12 @@ impl Machine {
     }
 
     fn ask_tips(&mut self) {
+        if self.decides() {
+            return;
+        }
         let newest = self.epochs.newest().epoch();
         let known = self.target().unwrap_or(self.stored.height).max(self.applied);
+        let unanchored = self.lacks_anchor();
         let asked: Vec<(RequestId, PeerId)> = self
             .requests
             .iter()
@@ -213,7 +221,8 @@ impl Machine {
             .filter(|(id, peer)| peer.ready(Kind::Tip, self.now) && !busy.contains(id))
             .filter_map(|(id, peer)| {
                 let claim = peer.claim?;
-                let provable = claim.tip > known && claim.epoch <= newest;
+                let more = claim.tip > known || (claim.tip == known && unanchored);
+                let provable = more && claim.epoch <= newest;
                 provable.then_some((peer.unproven.is_none(), claim.tip, id))
             })
             .collect();
@@ -268,7 +277,7 @@ impl Machine {
 
     /// The newest epoch whose blocks may be applied: all handovers up to it are durable. Calls may end in another order
     /// than they were made in, and a store that holds blocks beyond a gap in its handovers can't be opened again.
-    fn durable_epoch(&self) -> Epoch {
+    pub(super) fn durable_epoch(&self) -> Epoch {
         let stored = self.epochs.stored();
         self.calls.first_unstored().map_or(stored, |ended| ended.min(stored))
     }
@@ -309,7 +318,9 @@ impl Machine {
         let enough = self.until.is_some_and(|until| self.applied >= until);
         // Where all claim more than they prove, the proofs are missing, and not the blocks.
         let tip_is_heard = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip <= self.applied);
-        let heard = self.applied >= known && self.peers.active().any(|(_, peer)| tip_is_heard(peer));
+        // A node that decides hears of the tip from its own engine.
+        let decided = self.submissions.is_used() && self.submissions.highest() >= known;
+        let heard = self.applied >= known && (decided || self.peers.active().any(|(_, peer)| tip_is_heard(peer)));
         let settling = self.settling.filter(|&(height, _)| height == self.applied);
         self.settling = heard.then_some(settling.unwrap_or((self.applied, self.now)));
         let since = self.settling.map_or(self.now, |(_, since)| since);
@@ -332,14 +343,15 @@ impl Machine {
             Purpose::Base | Purpose::State(_) => true,
         });
         let checks = !self.jobs.is_empty();
-        let settled = self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(id, peer)| {
-            let said = match peer.claim {
-                // Who failed to prove a claim gains nothing by another one until it proves something.
-                Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
-                None => peer.mute,
-            };
-            said || (gives_up && self.is_given_up_on(id))
-        });
+        let settled = self.decides()
+            || self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(id, peer)| {
+                let said = match peer.claim {
+                    // Who failed to prove a claim gains nothing by another one until it proves something.
+                    Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
+                    None => peer.mute,
+                };
+                said || (gives_up && self.is_given_up_on(id))
+            });
         if enough || (heard && settled && !waits && !checks) {
             let Some(id) = self.applied_id else { return };
             self.reached = Some(self.applied);

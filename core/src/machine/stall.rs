@@ -175,10 +175,11 @@ impl Machine {
         self.phase == Phase::Running && (self.reached.is_none() || self.is_refused() || self.follows_nobody())
     }
 
-    /// Whether it follows the network and nobody is there who could tell of it: it may be far behind and not know.
+    /// Whether it follows the network and nobody is there who could tell of it: it may be far behind and not know. A node
+    /// that decides is told by its own engine.
     fn follows_nobody(&self) -> bool {
         let follows = self.reached.is_some_and(|at| self.until.is_none_or(|until| at < until));
-        follows && self.peers.active().next().is_none()
+        follows && self.peers.active().next().is_none() && !self.submissions.is_used()
     }
 
     /// Whether the host can't do now what it was asked for.

@@ -11,6 +11,7 @@ use crate::downloads::DownloadCoordinator;
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_PAYLOAD_BYTES;
+use crate::machine::decided::Submissions;
 use crate::machine::fast::Fast;
 use crate::machine::forecast::Forecast;
 use crate::machine::host_calls::HostCalls;
@@ -56,6 +57,8 @@ pub(super) enum Timer {
     Stall,
     /// More of those who came and stand by may be asked for their claims.
     Newcomers,
+    /// No block came from this node's own engine for a while.
+    Decides,
 }
 
 /// Whether the machine works.
@@ -136,6 +139,8 @@ pub struct Machine {
     pub(super) newcomers: Timers<PeerId>,
     pub(super) jobs: Jobs,
     pub(super) calls: HostCalls,
+    /// Blocks of this node's own engine.
+    pub(super) submissions: Submissions,
     pub(super) outputs: VecDeque<Output>,
     /// Something came in since the last plan.
     pub(super) unplanned: bool,
@@ -237,6 +242,7 @@ impl Machine {
             newcomers: Timers::new(),
             jobs: Jobs::new(now),
             calls: HostCalls::new(),
+            submissions: Submissions::default(),
             outputs: VecDeque::new(),
             unplanned: false,
             claims_changed: true,
@@ -283,6 +289,7 @@ impl Machine {
         Position {
             applied: self.applied_id.map(|id| BlockPoint { height: self.applied, id }),
             proven: self.target.as_ref().map(|target| (target.facts, target.proof.clone())),
+            decided: self.submissions.highest(),
             epoch: next.unwrap_or_else(|| self.epochs.newest()).clone(),
         }
     }

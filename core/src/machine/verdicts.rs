@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::chain::{CheckError, Finalized, SegmentRef, TipCheck, TipFacts};
 use crate::ids::{Height, PeerId};
+use crate::machine::decided::proven_by;
 use crate::machine::event::Event;
 use crate::machine::jobs::PendingJob;
 use crate::machine::state::{Machine, Target, Timer};
@@ -13,7 +14,7 @@ use crate::peers::PeerOutcome;
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::{Kind, Purpose, Skill};
 use crate::strategy::{HandoverCheck, Source};
-use crate::verify::{Outcome, Verdict};
+use crate::verify::{Outcome, Task, Verdict};
 use crate::wire::BodyFrame;
 
 /// An answer that could have held more is needlessly small below this share of what was asked for.
@@ -27,7 +28,10 @@ impl Machine {
         let source = Source::Job(verdict_job);
         self.budget.release(pending.reserved);
         let Some((peer, purpose)) = pending.origin else {
-            self.take_conflict(verdict.into_outcome());
+            match pending.job.task() {
+                Task::Conflict { .. } => self.take_conflict(verdict.into_outcome()),
+                _ => self.take_decided(verdict),
+            }
             return;
         };
         let (bytes, shared) = (pending.bytes, pending.shared);
@@ -52,7 +56,7 @@ impl Machine {
                 }
             }
             Ok(Outcome::Handovers { links, ahead, fault }) if ahead.is_empty() => {
-                self.take_handovers(peer, links, fault, bytes);
+                self.take_handovers(Some((peer, bytes)), links, fault);
             }
             Ok(Outcome::Handovers { links, ahead, fault }) => {
                 self.check_parts(peer, purpose, HandoverCheck::new(peer, bytes, links, ahead, fault));
@@ -125,6 +129,11 @@ impl Machine {
                 let (one, other) = (target.proof.clone(), proof);
                 self.check_conflict(facts.height, Some(one), other);
             }
+            Some(target) if facts.height == target.facts.height && self.lacks_anchor() => {
+                if matches!(proof, Finalized::Tip(_)) {
+                    self.target = Some(Target { facts, proof });
+                }
+            }
             Some(target) if facts.height <= target.facts.height => {}
             _ if facts.height < self.applied => {}
             _ => {
@@ -141,6 +150,13 @@ impl Machine {
                 self.target = Some(Target { facts, proof });
             }
         }
+    }
+
+    /// Whether the target lies above what is in line and was proven by a segment: inside a cell only a tip says of the
+    /// headers below it that they are the right ones.
+    pub(super) fn lacks_anchor(&self) -> bool {
+        let target = self.target.as_ref().filter(|target| matches!(target.proof, Finalized::Segment(..)));
+        target.is_some_and(|target| target.facts.height > self.blocks.planned())
     }
 
     fn take_segment(
@@ -200,18 +216,11 @@ impl Machine {
 
     fn take_followed(&mut self, peer: PeerId, segment: SegmentRef, frames: Vec<BodyFrame>, bytes: u64) {
         let range = segment.range();
-        let facts = TipFacts {
-            height: range.last(),
-            id: segment.last_id(),
-            epoch: segment.epoch(),
-            timestamp: segment.last_timestamp(),
-            state_root: None,
-        };
-        let proof = Finalized::Segment(segment.bytes().clone(), range.last());
+        let (facts, proof) = proven_by(&segment);
         let delivered = frames.last().map_or(range.first(), |frame| frame.range.last());
         let epoch = self.epochs.get(segment.epoch()).cloned();
         let cell_end = epoch.as_ref().and_then(|epoch| grid_cell(range.first(), epoch.range())).map(HeightRange::last);
-        let held = epoch.and_then(|epoch| self.blocks.insert_followed(epoch, segment, frames));
+        let held = epoch.and_then(|epoch| self.blocks.insert_followed(epoch, segment, frames, false));
         let Some(held) = held else {
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
             return;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::cell::{Cell, Fetch, Slot, Source};
 use crate::calls::{ApplyPart, BlockPoint, HistoryGap};
-use crate::chain::{EpochRef, SegmentEnd, SegmentRef, TipFacts};
+use crate::chain::{EpochRef, Finalized, SegmentEnd, SegmentRef, TipFacts};
 use crate::ids::{Epoch, Height};
 
 use crate::ranges::{HeightRange, grid_cell};
@@ -220,6 +220,18 @@ impl Blocks {
         self.cell_at(first)?.fill(first, frames)
     }
 
+    /// Whether all that is in work lies within `range`, which begins right above what was handed on.
+    pub(crate) fn is_replaceable(&self, range: HeightRange) -> bool {
+        let begun = self.cells.front().is_some_and(|cell| cell.range.contains(self.handed));
+        !begun && range.first().is_next_of(self.handed) && range.contains(self.planned())
+    }
+
+    /// Proof of the block that the next cell must link to, if that is the one at `height` and its segment is known.
+    pub(crate) fn link_proof(&self, height: Height) -> Option<Finalized> {
+        let (segment, anchor) = self.link_segment.as_ref().filter(|_| self.link.height == height)?;
+        Some(segment.finalized(anchor.as_ref(), height))
+    }
+
     /// Adds a cell whose headers and first bodies came in one answer, if it continues from what is planned. Returns the
     /// bytes that it holds of the budget.
     pub(crate) fn insert_followed(
@@ -227,12 +239,14 @@ impl Blocks {
         epoch: EpochRef,
         segment: SegmentRef,
         frames: Vec<BodyFrame>,
+        executed: bool,
     ) -> Option<u64> {
         let range = segment.range();
         if !range.first().is_next_of(self.planned()) {
             return None;
         }
         let mut cell = Cell::new(range, epoch, SegmentEnd::Certified, None);
+        cell.executed = executed;
         cell.set_headers(segment);
         cell.slot_at(range.first())?.fetch = Fetch::Pending(Vec::new());
         cell.fill(range.first(), frames)?;
@@ -272,7 +286,7 @@ impl Blocks {
             }
             if !frames.is_empty() {
                 tip = None;
-                parts.push(ApplyPart { segment: segment.clone(), frames });
+                parts.push(ApplyPart { segment: segment.clone(), frames, executed: cell.executed });
             }
             if !cell.is_done() {
                 break;

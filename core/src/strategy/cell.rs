@@ -84,6 +84,8 @@ pub(crate) struct Cell {
     /// The tip message that proves the end of an anchored cell.
     pub(crate) anchor: Option<Bytes>,
     pub(crate) headers: Fetch<SegmentRef>,
+    /// Whether this node's own engine has executed its blocks.
+    pub(crate) executed: bool,
     slots: BTreeMap<Height, Slot>,
 }
 
@@ -95,7 +97,7 @@ pub(crate) fn total(lens: &[u32]) -> u64 {
 
 impl Cell {
     pub(crate) fn new(range: HeightRange, epoch: EpochRef, end: SegmentEnd, anchor: Option<Bytes>) -> Self {
-        Self { range, epoch, end, anchor, headers: Fetch::Missing, slots: BTreeMap::new() }
+        Self { range, epoch, end, anchor, headers: Fetch::Missing, executed: false, slots: BTreeMap::new() }
     }
 
     /// Bytes of the budget that the cell's headers hold from when they are asked for until its last block is applied.

@@ -42,6 +42,7 @@ pub(super) fn put_output(out: &mut Vec<u8>, output: &Output) {
         }
         Output::Penalize { peer, penalty } => put(out, &(peer, penalty)),
         Output::Event(event) => put(out, event),
+        Output::Decided { id, result } => put(out, &(id, result)),
         Output::Wait(deadline) => put(out, deadline),
     }
 }
@@ -125,6 +126,9 @@ fn put_work(out: &mut Vec<u8>, work: &HostWork) {
             for part in parts {
                 put_segment(out, &part.segment);
                 put_frames(out, &part.frames);
+                if part.executed {
+                    put(out, &true);
+                }
             }
             put_optional(out, tip.as_ref());
         }

@@ -12,8 +12,8 @@ use crate::calls::{BlockPoint, CallDone, HistoryGap, Holding, HostError, HostRep
 use crate::chain::{CheckError, EpochRef, Fault, Finalized, HeaderFacts, Memo, SegmentFacts, SegmentRef, TipCheck};
 use crate::config::{SyncConfig, SyncStrategyType};
 use crate::hash::Hash;
-use crate::ids::{CallId, Epoch, Height, JobId, RequestId};
-use crate::machine::{Input, Machine, PeerEvent, RequestFailure};
+use crate::ids::{CallId, DecidedId, Epoch, Height, JobId, RequestId};
+use crate::machine::{Decided, Input, Machine, PeerEvent, RequestFailure};
 use crate::ranges::HeightRange;
 use crate::state::{Prefix, StateAnswer, StateItem, StateLeaves};
 use crate::time::{Instant, UnixMillis};
@@ -138,6 +138,19 @@ pub enum TraceInput {
     Strategy(SyncStrategyType),
     /// A thread has begun a job.
     Begun(JobId),
+    /// This node's own engine has decided blocks.
+    Decided {
+        /// The submission.
+        id: DecidedId,
+        /// The first block.
+        first: Height,
+        /// The blocks.
+        bytes: Blob,
+        /// The end of their epoch.
+        handover: Option<Blob>,
+        /// Whether the engine has executed them.
+        executed: bool,
+    },
 }
 
 impl TraceInput {
@@ -166,6 +179,13 @@ impl TraceInput {
             Input::Stop => Self::Stop,
             Input::Strategy(strategy) => Self::Strategy(*strategy),
             Input::Begun(id) => Self::Begun(*id),
+            Input::Decided(Decided { id, first, bytes, handover, executed }) => Self::Decided {
+                id: *id,
+                first: *first,
+                bytes: Blob::ends(bytes),
+                handover: handover.as_ref().map(|handover| Blob::ends(handover)),
+                executed: *executed,
+            },
         }
     }
 
@@ -192,6 +212,10 @@ impl TraceInput {
             Self::Stop => Input::Stop,
             Self::Strategy(strategy) => Input::Strategy(strategy),
             Self::Begun(id) => Input::Begun(id),
+            Self::Decided { id, first, bytes, handover, executed } => {
+                let (bytes, handover) = (bytes.stand_in(memory)?, optional(handover, memory)?);
+                Input::Decided(Decided { id, first, bytes, handover, executed })
+            }
         })
     }
 }

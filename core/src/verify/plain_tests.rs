@@ -208,7 +208,7 @@ fn where_a_host_stands_is_read_as_it_was_written() {
     let leaves = StateLeaves { item: item(), records: vec![(Hash::ZERO, Bytes::from_static(b"record"))] };
     let works = [
         HostWork::Apply(Apply {
-            parts: vec![ApplyPart { segment: segment(), frames: frames() }],
+            parts: vec![ApplyPart { segment: segment(), frames: frames(), executed: true }],
             tip: Some(Bytes::from_static(b"tip")),
             target: Height::MAX,
         }),

@@ -3,6 +3,7 @@
 //! Nothing here is trusted. Decoders are bounded by constants of [`crate::limits`] and by what verified headers say,
 //! check before they allocate, and accept one encoding of each value only.
 
+mod blocks;
 mod bodies;
 mod peers;
 mod reads;
@@ -18,6 +19,7 @@ mod reads_tests;
 #[cfg(test)]
 mod tests;
 
+pub use blocks::encode_blocks;
 pub use bodies::{BodyFrame, cut_frame, decode_bodies, encode_frame, frame_lens, frame_sizes, split_payloads};
 pub use peers::{KnownPeer, decode_peers, encode_peers};
 pub use reads::{encode_read, verify_read};

@@ -184,7 +184,10 @@ impl<C: Chain> Task<C> {
 
     /// Brings to the gate where the sync stands.
     fn look(&mut self) {
-        let Position { applied, proven, epoch } = self.position.borrow_and_update().clone();
+        let Position { applied, proven, decided, epoch } = self.position.borrow_and_update().clone();
+        // What this node decided itself is not ahead of it: it counts once it is applied.
+        let at = applied.map_or(Height::ZERO, |head| head.height);
+        let proven = proven.filter(|(facts, _)| facts.height > decided || facts.height <= at);
         let suffix = proven.as_ref().and_then(|(_, proof)| self.chain.certified_suffix(proof));
         let proven = proven.map(|(facts, _)| facts);
         let epoch = epoch.epoch();
@@ -211,7 +214,9 @@ impl<C: Chain> Task<C> {
                 let _ = answer.send(outcome);
             }
             Call::Behind(height, answer) => {
-                if self.gate.fall_behind(height) {
+                // What this node decided itself is on its way to the disk, and nothing that it misses.
+                let decided = self.position.borrow().decided;
+                if height > decided && self.gate.fall_behind(height) {
                     self.obey().await;
                     self.inputs.send(Input::Start(StartCall::default()));
                 }

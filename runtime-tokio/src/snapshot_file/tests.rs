@@ -36,7 +36,7 @@ impl World {
         let epoch = self.chain.epoch_ref(last.segment.epoch()).unwrap();
         let task = Task::Segment { epoch, claim, bodies: 0, handover: None, bytes: bytes.into() };
         let Ok(Outcome::Segment { segment, .. }) = task.prove(&self.chain.chain()) else { panic!("no segment") };
-        parts.push(ApplyPart { segment, frames: last.frames });
+        parts.push(ApplyPart { segment, frames: last.frames, executed: false });
         (parts, self.chain.tip(range.last()).unwrap())
     }
 

@@ -338,7 +338,7 @@ impl<C: Chain> DiskStore<C> {
                 segment
             }
         };
-        Ok(Some(ApplyPart { segment, frames }))
+        Ok(Some(ApplyPart { segment, frames, executed: false }))
     }
 }
 

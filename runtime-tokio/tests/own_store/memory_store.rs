@@ -121,7 +121,7 @@ impl<C: Chain> MemoryStore<C> {
         let id = *ids.first().ok_or_else(|| refused("a verified segment has no header"))?;
         match memory.parts.last_mut().filter(|held| held.segment.bytes() == part.segment.bytes()) {
             Some(held) => held.frames.extend(new),
-            None => memory.parts.push(ApplyPart { segment: part.segment.clone(), frames: new }),
+            None => memory.parts.push(ApplyPart { segment: part.segment.clone(), frames: new, executed: false }),
         }
         memory.head = BlockPoint { height: last, id };
         if part.segment.range().last() == last
@@ -206,7 +206,7 @@ impl<C: Chain> BlockStore for MemoryStore<C> {
         let lens = from.and_then(|from| part.segment.payload_lens().get(from..)).unwrap_or_default();
         let frames =
             decode_bodies(bytes.into(), range.first(), lens).map_err(|_| refused("stored payloads are damaged"))?;
-        Ok(Some(ApplyPart { segment: part.segment.clone(), frames }))
+        Ok(Some(ApplyPart { segment: part.segment.clone(), frames, executed: false }))
     }
 
     fn snapshot_interval(&self) -> NonZeroU64 {

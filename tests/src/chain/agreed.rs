@@ -112,6 +112,6 @@ impl TestChain {
         let frames = frames(&blocks, &facts.payload_lens)?;
         let bytes: Bytes = segment.encode().into();
         let segment = SegmentRef::trusted(epoch.epoch(), facts, bytes, Bytes::new(), Memo::with(segment));
-        Some(ApplyPart { segment, frames })
+        Some(ApplyPart { segment, frames, executed: false })
     }
 }

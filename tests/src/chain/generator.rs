@@ -315,7 +315,7 @@ impl ChainGenerator {
         let frames = frames(blocks, &facts.payload_lens)?;
         let epoch = self.epoch.info().epoch();
         let segment = SegmentRef::trusted(epoch, facts, bytes, audit, Memo::with(segment));
-        Some(ApplyPart { segment, frames })
+        Some(ApplyPart { segment, frames, executed: false })
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`ChainGenerator`] streams a chain of any length; [`TestChain`] holds a small one in memory, and answers from it.
 
 mod agreed;
+mod decided;
 mod entry_payload;
 mod generator;
 mod ledger_payload;

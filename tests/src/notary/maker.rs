@@ -135,7 +135,7 @@ impl Notary {
         }
         encode_frame(&mut wire, count, &raw);
         let frames = decode_bodies(wire.into(), range.first(), segment.payload_lens()).ok()?;
-        Some(ApplyPart { segment, frames })
+        Some(ApplyPart { segment, frames, executed: false })
     }
 
     fn verified(&self, range: HeightRange, epoch: &EpochRef) -> Option<SegmentRef> {

@@ -300,7 +300,7 @@ impl Disk {
         for part in parts {
             let frames = part.frames.iter().filter(|frame| frame.range.last() <= stored).cloned().collect::<Vec<_>>();
             if !frames.is_empty() {
-                held.push(ApplyPart { segment: part.segment.clone(), frames });
+                held.push(ApplyPart { segment: part.segment.clone(), frames, executed: false });
             }
         }
         if held.is_empty() {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hotstuff2_sync::config::SyncConfig;
-use hotstuff2_sync::ids::{Height, PeerId, RequestId};
-use hotstuff2_sync::machine::{Event, Machine};
+use hotstuff2_sync::ids::{DecidedId, Height, PeerId, RequestId};
+use hotstuff2_sync::machine::{DecidedError, Event, Machine};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::Instant;
@@ -157,6 +157,8 @@ pub(super) struct Joiner {
     pub(super) wakes: Option<Instant>,
     pub(super) dials: bool,
     pub(super) events: Vec<(Instant, Event)>,
+    /// What the machine has answered the node's own engine.
+    pub(super) decided: Vec<(DecidedId, Result<Height, DecidedError>)>,
     pub(super) bans: u64,
     pub(super) applied_at: Option<Instant>,
     pub(super) reached_at: Option<Instant>,

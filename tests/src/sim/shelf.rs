@@ -228,7 +228,9 @@ impl Shelf {
             let Some(headers) = self.headers_at(frame.range.first()) else { continue };
             match parts.last_mut().filter(|part| part.segment.range() == headers.facts.range) {
                 Some(part) => part.frames.push(frame.clone()),
-                None => parts.push(ApplyPart { segment: headers.segment(), frames: vec![frame.clone()] }),
+                None => {
+                    parts.push(ApplyPart { segment: headers.segment(), frames: vec![frame.clone()], executed: false })
+                }
             }
         }
         parts

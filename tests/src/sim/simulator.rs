@@ -9,6 +9,7 @@
 //! nodes that download one chain cost the signatures of one.
 
 mod connections;
+mod decides;
 mod lives;
 mod looks;
 mod machines;
@@ -75,6 +76,8 @@ pub enum Step {
     Heal,
     /// A node's line changes.
     Line(NodeId, Line),
+    /// The engine of a node has decided the block at this height.
+    Decide(NodeId, Height),
 }
 
 #[derive(Clone, Debug)]
@@ -230,6 +233,7 @@ impl NetworkSimulator {
             wakes: None,
             dials: false,
             events: Vec::new(),
+            decided: Vec::new(),
             bans: 0,
             applied_at: None,
             reached_at: None,

@@ -9,8 +9,10 @@ use hotstuff2_sync::calls::{
 };
 use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
-use hotstuff2_sync::ids::{CallId, Height, JobId, PeerId, RequestId};
-use hotstuff2_sync::machine::{Event, Input, Machine, NewMachineError, Output, PeerEvent, Penalty, RequestFailure};
+use hotstuff2_sync::ids::{CallId, DecidedId, Height, JobId, PeerId, RequestId};
+use hotstuff2_sync::machine::{
+    DecidedError, Event, Input, Machine, NewMachineError, Output, PeerEvent, Penalty, RequestFailure,
+};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::trace::TraceHeader;
@@ -112,6 +114,10 @@ pub struct World {
     pub machine_time: Duration,
     /// Jobs that were given out.
     pub jobs: u64,
+    /// Blocks that the node's own engine has handed in.
+    pub told: Vec<DecidedId>,
+    /// Answers to blocks of the node's own engine.
+    pub decided: Vec<(DecidedId, Result<Height, DecidedError>)>,
     /// Bans that were asked for.
     pub bans: Vec<(Instant, PeerId)>,
     /// All blocks that were applied, in order.
@@ -139,7 +145,7 @@ pub struct World {
     host: Box<dyn Applier>,
     now: Instant,
     peers: BTreeMap<PeerId, Box<dyn Behaviour>>,
-    open: BTreeSet<RequestId>,
+    open: BTreeMap<RequestId, Request>,
     jobs_out: BTreeSet<JobId>,
     queued: BTreeMap<(Height, JobId), (u64, Job)>,
     running: BTreeSet<JobId>,
@@ -169,6 +175,8 @@ impl World {
             requests: Vec::new(),
             machine_time: Duration::ZERO,
             jobs: 0,
+            told: Vec::new(),
+            decided: Vec::new(),
             bans: Vec::new(),
             applied: Vec::new(),
             applies: Vec::new(),
@@ -185,7 +193,7 @@ impl World {
             host: Box::new(Willing),
             now: Instant::ZERO,
             peers: BTreeMap::new(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
             waiting: BTreeMap::new(),
             order: 0,
             deadline: None,
@@ -284,6 +292,20 @@ impl World {
         self.drain();
     }
 
+    /// The node's engine has decided the blocks of `range`, which lies in one cell. Named after the last of them. At the end
+    /// of an epoch the handover comes with them.
+    pub fn decide(&mut self, range: HeightRange) -> DecidedId {
+        let decided = self.source.decided(range).unwrap_or_else(|| unreachable!("{range} is not on the chain"));
+        let id = decided.id;
+        self.tell(Input::Decided(decided));
+        id
+    }
+
+    /// What the engine was answered.
+    pub fn answer(&self, id: DecidedId) -> Option<Result<Height, DecidedError>> {
+        self.decided.iter().find(|&&(answered, _)| answered == id).map(|&(_, result)| result)
+    }
+
     /// Runs until everything is applied and the machine says so.
     pub fn run_to_tip(&mut self, limit: Duration) -> bool {
         let tip = self.source.tip_height();
@@ -296,6 +318,11 @@ impl World {
             Event::Reached(point) => Some(point.height),
             _ => None,
         })
+    }
+
+    /// Requests of some kind that are neither answered nor cancelled.
+    pub fn open(&self, kind: impl Fn(&Request) -> bool) -> usize {
+        self.open.values().filter(|request| kind(request)).count()
     }
 
     /// Jobs that were given out and have not come back.
@@ -316,7 +343,7 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Response(id, answer) => {
-                if self.open.remove(&id) {
+                if self.open.remove(&id).is_some() {
                     self.input(Input::Response(id, answer));
                 }
             }
@@ -357,6 +384,9 @@ impl World {
     }
 
     fn input(&mut self, input: Input) {
+        if let Input::Decided(decided) = &input {
+            self.told.push(decided.id);
+        }
         if let Some(recording) = &mut self.recording {
             recording.input(&self.machine, self.now, &input);
         }
@@ -387,12 +417,13 @@ impl World {
         match output {
             Output::Request { id, peer, request, max_response_bytes } => {
                 self.requests.push((self.now, peer, request.clone()));
-                self.open.insert(id);
+                self.open.insert(id, request.clone());
                 let Some(behaviour) = self.peers.get_mut(&peer) else { return };
                 let reply = behaviour.reply_at(self.now, &request, &self.source);
                 let Some((after, answer)) = reply.received(max_response_bytes) else { return };
                 self.later(self.now.after(after), Happening::Response(id, answer));
             }
+            Output::Decided { id, result } => self.decided.push((id, result)),
             Output::CancelRequest(id) => {
                 self.open.remove(&id);
             }

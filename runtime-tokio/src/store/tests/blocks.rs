@@ -52,7 +52,7 @@ fn sealing_from_the_tail_equals_bulk() {
     for step in following(&toy, 9) {
         let part = &step.parts[0];
         let frames = toy.frames(part.range().unwrap(), 1);
-        store.append(&apply(vec![ApplyPart { segment: part.segment.clone(), frames }])).unwrap();
+        store.append(&apply(vec![ApplyPart { segment: part.segment.clone(), frames, executed: false }])).unwrap();
     }
     assert_eq!(file_names(tail_dir.path()), file_names(bulk_dir.path()));
     for name in file_names(bulk_dir.path()) {
@@ -76,6 +76,7 @@ fn a_cell_without_a_proof_of_its_end_waits_for_one() {
     let uncertified = |first, last| ApplyPart {
         segment: toy.segment(range(first, last), false, b""),
         frames: toy.frames(range(first, last), 32),
+        executed: false,
     };
     store.append(&apply(vec![uncertified(1, 500), uncertified(501, 1023)])).unwrap();
     assert_eq!(file_names(dir.path()), [""; 0]);

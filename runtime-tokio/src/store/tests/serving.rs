@@ -60,6 +60,7 @@ fn audits_are_served_with_the_segment_that_they_came_with() {
     let part = |first, last, audit| ApplyPart {
         segment: toy.segment(range(first, last), true, audit),
         frames: toy.frames(range(first, last), 64),
+        executed: false,
     };
     append_all(
         &store,
@@ -125,8 +126,11 @@ fn tip_and_follow() {
 
     // A tip of its own.
     let tip = Bytes::from_static(b"tip at 260");
-    let anchored =
-        ApplyPart { segment: toy.segment(range(251, 260), false, b""), frames: toy.frames(range(251, 260), 5) };
+    let anchored = ApplyPart {
+        segment: toy.segment(range(251, 260), false, b""),
+        frames: toy.frames(range(251, 260), 5),
+        executed: false,
+    };
     store.append(&hotstuff2_sync::calls::Apply { tip: Some(tip.clone()), ..apply(vec![anchored]) }).unwrap();
     assert_eq!((store.status().tip, store.tip().unwrap()), (Height::new(260), Some(tip.clone())));
     drop(store);

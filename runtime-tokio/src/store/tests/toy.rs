@@ -275,7 +275,7 @@ impl Toy {
 
     /// The bodies of `bodies`, named by the headers of `headers`, which end with a certificate.
     pub(super) fn part(&self, headers: HeightRange, bodies: HeightRange, per_frame: u64) -> ApplyPart {
-        ApplyPart { segment: self.segment(headers, true, b""), frames: self.frames(bodies, per_frame) }
+        ApplyPart { segment: self.segment(headers, true, b""), frames: self.frames(bodies, per_frame), executed: false }
     }
 
     /// Checks that `frames` hold exactly the payloads from `first` on, and returns the height after the last.

@@ -40,6 +40,7 @@ impl NetworkSimulator {
             }
             Step::Heal => self.net.heal(),
             Step::Line(node, line) => self.net.set_line(node, line),
+            Step::Decide(node, height) => self.decide(node, height),
         }
     }
 

@@ -167,6 +167,7 @@ impl NetworkSimulator {
                 joiner.events.push((now, event));
                 self.check(id, checked);
             }
+            Output::Decided { id: submission, result } => self.decided(id, submission, result),
             Output::CancelJob(job) => joiner.oracle.verified(job),
             Output::Wait(_) => {}
             other => self.check(id, Err((Law::Order, format!("an output that nobody knows: {other:?}")))),
