@@ -31,6 +31,10 @@ impl Application for Total {
         Ok(())
     }
 
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.execute(blocks)
+    }
+
     fn uncommitted(&self) -> usize {
         0
     }

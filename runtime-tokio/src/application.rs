@@ -50,6 +50,15 @@ pub trait Application: Send + 'static {
     /// failed may or may not have been executed: [`applied`](Self::applied) says.
     fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError>;
 
+    /// Takes over what this node's own engine has made of consecutive blocks, of which it said when it
+    /// [submitted](crate::SyncHandle::submit) them that they are executed. They come as blocks for
+    /// [`execute`](Self::execute) do, and count as executed from then on; what came of them becomes durable as ever, and
+    /// after a crash they are executed. An application that shares no state with the engine executes them.
+    ///
+    /// A block that the engine has executed may come by [`execute`](Self::execute) all the same, where a peer gave it first:
+    /// an application that shares its state with the engine knows how far that has got.
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError>;
+
     /// About how many bytes of memory what was executed takes until it is committed: changes, and whatever else a commit
     /// lets go of. Asked for after some hundred KiB of payloads; 0 where nothing grows.
     fn uncommitted(&self) -> usize;
@@ -89,6 +98,10 @@ impl Application for NoApplication {
             self.0 = last.height;
         }
         Ok(())
+    }
+
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.execute(blocks)
     }
 
     fn uncommitted(&self) -> usize {

@@ -57,12 +57,26 @@ impl Executor {
     /// Executes consecutive blocks, and commits whenever that is due. On an error [`applied`](Self::applied) says how far
     /// it came; what could not be committed is committed before anything else is executed.
     pub fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.each(blocks, Fenced::execute)
+    }
+
+    /// Has consecutive blocks [adopted](Application::adopt) that this node's own engine has executed; all else is as for
+    /// [`execute`](Self::execute).
+    pub fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.each(blocks, Fenced::adopt)
+    }
+
+    fn each(
+        &mut self,
+        blocks: &[AppBlock<'_>],
+        mut call: impl FnMut(&mut Fenced, &[AppBlock<'_>]) -> Result<(), ExecuteError>,
+    ) -> Result<(), ExecuteError> {
         self.commit_if_due()?;
         let mut rest = blocks;
         while !rest.is_empty() {
             let (portion, later) = rest.split_at(self.portion(rest));
             self.waiting.get_or_insert_with(Instant::now);
-            self.application.execute(portion)?;
+            call(&mut self.application, portion)?;
             self.owed |= self.application.applied().get() % self.interval == 0;
             self.commit_if_due()?;
             rest = later;

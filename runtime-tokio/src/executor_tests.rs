@@ -34,6 +34,8 @@ fn put<R: hotstuff2_sync::state::StateReader>(state: &mut KeyValueState<R>, heig
 struct Seen {
     commits: Vec<Height>,
     most_uncommitted: usize,
+    /// Blocks that came as executed by the engine.
+    adopted: Vec<Height>,
     /// Commits that it may still make; then all fail, as if it were dead.
     lives: Option<usize>,
 }
@@ -66,6 +68,11 @@ impl Application for Writer {
         let most = &mut self.seen.lock().unwrap().most_uncommitted;
         *most = self.state.uncommitted().max(*most);
         Ok(())
+    }
+
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.seen.lock().unwrap().adopted.extend(blocks.iter().map(|block| block.height));
+        self.execute(blocks)
     }
 
     fn uncommitted(&self) -> usize {
@@ -216,4 +223,21 @@ fn the_documents_say_how_much_is_lost_at_most() {
     for words in [bytes, time, portion] {
         assert!(design.split_whitespace().collect::<Vec<_>>().join(" ").contains(&words), "{words}");
     }
+}
+
+#[test]
+fn what_the_engine_has_executed_is_adopted_and_counts_as_executed() {
+    let (folder, genesis) = (tempfile::tempdir().unwrap(), genesis());
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let store = create(&folder.path().join("engine"), &genesis);
+    let mut executor = Executor::new(Box::new(Writer::open(&store, &seen)), INTERVAL);
+    let (timestamp, payload) = (UnixMillis::default(), &PAYLOAD[..]);
+    let block =
+        |height| AppBlock { height: Height::new(height), id: Hash::ZERO, timestamp, state_root: Hash::ZERO, payload };
+    executor.execute(&[block(1)]).unwrap();
+    executor.adopt(&(2..=30).map(block).collect::<Vec<_>>()).unwrap();
+    executor.execute(&[block(31)]).unwrap();
+    assert_eq!(seen.lock().unwrap().adopted, (2..=30).map(Height::new).collect::<Vec<_>>());
+    executor.persist().unwrap();
+    assert_eq!((executor.applied(), store.applied()), (Height::new(31), Height::new(31)));
 }

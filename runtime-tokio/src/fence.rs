@@ -65,6 +65,10 @@ impl Application for Fenced {
         self.call(|inner| inner.execute(blocks))
     }
 
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.call(|inner| inner.adopt(blocks))
+    }
+
     fn uncommitted(&self) -> usize {
         if self.panic.is_some() {
             return 0;
@@ -113,6 +117,10 @@ mod tests {
             self.call("execute")
         }
 
+        fn adopt(&mut self, _: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+            self.call("adopt")
+        }
+
         fn uncommitted(&self) -> usize {
             usize::from(self.call("uncommitted").is_ok())
         }
@@ -132,17 +140,18 @@ mod tests {
 
     #[test]
     fn an_application_that_panics_is_never_called_again() {
-        for breaks in ["execute", "commit", "persist", "restore", "nothing"] {
+        for breaks in ["execute", "adopt", "commit", "persist", "restore", "nothing"] {
             let calls = std::sync::Arc::default();
             let mut fenced = Fenced::new(Box::new(Brittle { breaks, calls: std::sync::Arc::clone(&calls) }));
             let broken = [
                 fenced.execute(&[]).is_err(),
+                fenced.adopt(&[]).is_err(),
                 fenced.commit().is_err(),
                 fenced.persist().is_err(),
                 fenced.restore(Height::ZERO).is_err(),
             ];
-            let at = ["execute", "commit", "persist", "restore"].iter().position(|name| *name == breaks);
-            let expected: [bool; 4] = std::array::from_fn(|call| at.is_some_and(|at| call >= at));
+            let at = ["execute", "adopt", "commit", "persist", "restore"].iter().position(|name| *name == breaks);
+            let expected: [bool; 5] = std::array::from_fn(|call| at.is_some_and(|at| call >= at));
             assert_eq!(broken, expected, "{breaks}");
             let said = fenced.execute(&[]);
             match at {

@@ -167,6 +167,10 @@ where
         Ok(())
     }
 
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.execute(blocks)
+    }
+
     fn uncommitted(&self) -> usize {
         self.state.uncommitted()
     }

@@ -38,7 +38,10 @@ mod wrapper_tests;
 
 pub use application::{AppBlock, Application, ExecuteError, NoApplication};
 pub use discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings, PeerAddress};
-pub use driver::{StartError, StateSync, StateSyncError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
+pub use driver::{
+    DecidedBlocks, StartError, StateSync, StateSyncError, SubmitError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle,
+    SyncUsage,
+};
 pub use executor::Executor;
 pub use heal::{HealError, HealEvent, Healer};
 pub use key_value::{BlockState, KeyValueApplication};

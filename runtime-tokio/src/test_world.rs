@@ -100,6 +100,10 @@ impl Application for Broken {
         Err(ExecuteError::Permanent("broken".into()))
     }
 
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.execute(blocks)
+    }
+
     fn uncommitted(&self) -> usize {
         0
     }

@@ -26,6 +26,7 @@ examples! {
     own_network in "../examples/own_network.rs",
     own_store in "../examples/own_store.rs",
     serve in "../examples/serve.rs",
+    validator in "../examples/validator.rs",
 }
 
 #[test]

@@ -5,16 +5,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotstuff2_sync::calls::{Apply, ApplyPart};
 use hotstuff2_sync::chain::native::{Advert, AdvertClaim, ValidatorKey};
+use hotstuff2_sync::chain::{SegmentClaim, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
 use hotstuff2_sync::participation::{GateSettings, PauseReason, Permit, VoteRecord, WaitReason};
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::verify::{Outcome, Task};
 use hotstuff2_sync_testkit::chain::TestChain;
 use tokio::sync::mpsc::Receiver;
 
 use super::{ConsensusControl, ConsensusCoordinator, ConsensusError, ConsensusHandler, ConsensusMode};
+use crate::manager::decided_tests::decided;
 use crate::net::{BoxFuture, Identity, Network as _, NetworkEvent, QuicLimits, QuicNetwork};
+use crate::store::BlockStore as _;
 use crate::test_world::{Store, World};
 use crate::{PeerAddress, StoreHandler, SyncBuilder, SyncHandle};
 
@@ -42,9 +48,8 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(world: &World, validator: usize, view: u64, record: VoteRecord) -> Arc<Self> {
+    fn new(world: &World, validator: usize, view: u64, record: VoteRecord, head: Height) -> Arc<Self> {
         let chain = world.chain.clone();
-        let head = chain.tip_height();
         let (reads, orders) = (AtomicUsize::new(0), Mutex::default());
         Arc::new(Self { chain, validator, view: View::new(view), head, record, reads, orders })
     }
@@ -76,9 +81,9 @@ impl ConsensusControl for Engine {
     }
 
     fn advert(&self, challenge: Hash) -> Option<Bytes> {
-        // The newest epoch decides over what comes next.
-        let key = &self.chain.epochs().last()?.keys()[self.validator];
-        assert!(self.chain.epochs().last()?.info().validators().index_of(&ValidatorKey::from(key)).is_some());
+        let epoch = self.chain.epoch_of(self.head.next())?;
+        let key = &epoch.keys()[self.validator];
+        assert!(epoch.info().validators().index_of(&ValidatorKey::from(key)).is_some());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let claim = AdvertClaim {
             height: self.head,
@@ -124,6 +129,19 @@ fn bind(store: &Arc<Store>, engine: &Arc<Engine>) -> (Arc<QuicNetwork>, Receiver
     (Arc::new(network), events)
 }
 
+/// A store with the blocks up to `tip`, in the first of the chain's parts.
+fn up_to(world: &World, tip: Height) -> Store {
+    let store = world.create("up to");
+    let decided = world.chain.decided(HeightRange::new(Height::new(1), tip).unwrap()).unwrap();
+    let (epoch, range) = (world.chain.epoch_ref(Epoch::ZERO).unwrap(), HeightRange::new(decided.first, tip).unwrap());
+    let claim = SegmentClaim { range, parent: None, end: SegmentEnd::CertifiedUpTo, audit: false };
+    let proven = Task::Follow { epoch, claim, bytes: decided.bytes }.prove(&world.chain.chain()).unwrap();
+    let Outcome::Follow { segment, frames } = proven else { panic!("another job") };
+    let part = ApplyPart { segment, frames, executed: false };
+    store.append(&Apply { target: tip, parts: vec![part], tip: None }).unwrap();
+    store
+}
+
 /// Validators of a network that stands still, whose tip is years old: one that synchronizes, and all others.
 struct Net {
     others: Vec<(Arc<QuicNetwork>, Receiver<NetworkEvent>)>,
@@ -135,14 +153,23 @@ struct Net {
 
 impl Net {
     fn new(record: VoteRecord) -> Self {
+        Self::with(record, GateSettings::default(), Height::MAX)
+    }
+
+    /// The same with other settings, where all others stand at `tip`.
+    fn with(record: VoteRecord, settings: GateSettings, tip: Height) -> Self {
         let world = World::new();
-        let full = Arc::new(world.full());
+        let tip = tip.min(world.chain.tip_height());
+        let full = if tip < world.chain.tip_height() { up_to(&world, tip) } else { world.full() };
+        let full = Arc::new(full);
         let validators = world.chain.epochs().last().unwrap().keys().len();
         let others: Vec<_> = (1..validators)
-            .map(|validator| bind(&full, &Engine::new(&world, validator, 400 + validator as u64, VoteRecord::Never)))
+            .map(|validator| {
+                bind(&full, &Engine::new(&world, validator, 400 + validator as u64, VoteRecord::Never, tip))
+            })
             .collect();
         let store = Arc::new(world.create("late"));
-        let engine = Engine::new(&world, 0, 0, record);
+        let engine = Engine::new(&world, 0, 0, record, tip);
         let (network, events) = bind(&store, &engine);
         let chain = Arc::new(world.chain.chain());
         let peer = |server: &Arc<QuicNetwork>| PeerAddress { address: server.local_addr().unwrap(), id: None };
@@ -151,7 +178,7 @@ impl Net {
             .start()
             .unwrap();
         let control: Arc<dyn ConsensusControl> = Arc::clone(&engine) as _;
-        let consensus = ConsensusCoordinator::start(&sync, chain, control, GateSettings::default()).unwrap();
+        let consensus = ConsensusCoordinator::start(&sync, chain, control, settings).unwrap();
         Self { others, sync, engine, consensus, world }
     }
 
@@ -231,5 +258,28 @@ async fn a_validator_without_its_record_takes_no_part() {
     assert_eq!(completed.expect("it says so instead of waiting for ever"), Err(ConsensusError::VoteRecordLost));
     assert_eq!(*net.consensus.mode().borrow(), ConsensusMode::Syncing(WaitReason::VoteRecordLost));
     assert_eq!(net.engine.take(), []);
+    net.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_that_decides_is_never_paused_by_its_own_blocks() {
+    // One proven block ahead is too many here; its own are on their way to the disk all the time.
+    let settings = GateSettings { max_behind_blocks: 0, ..GateSettings::default() };
+    let net = Net::with(VoteRecord::Last(View::new(300)), settings, Height::new(50));
+    net.reaches(ConsensusMode::Participating).await;
+    net.engine.take();
+    let chain = &net.world.chain;
+    let answers: Vec<_> = (51..=110).map(|height| net.sync.submit(decided(chain, height))).collect();
+    for (answer, height) in answers.into_iter().zip(51..) {
+        let at = tokio::time::timeout(SOON, answer).await.unwrap().unwrap();
+        assert!(at >= Height::new(height));
+    }
+    // Nor where the engine says that the network stands where it has brought it itself.
+    net.consensus.handle_falling_behind(Height::new(110)).await.unwrap();
+    assert_eq!(net.engine.take(), [], "it votes on");
+    assert_eq!(*net.consensus.mode().borrow(), ConsensusMode::Participating);
+    // What it has not decided is another matter.
+    net.consensus.handle_falling_behind(Height::new(111)).await.unwrap();
+    assert_eq!(net.engine.take(), [Order::Pause(PauseReason::Behind { gap: 1 }), Order::SyncMode]);
     net.close().await;
 }

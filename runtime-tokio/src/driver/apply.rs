@@ -348,7 +348,7 @@ impl<C: Chain> Executing<C> {
         let result = {
             let count = blocks.len();
             let _span = tracing::debug_span!("execute", first = ?first, count).entered();
-            self.executor.execute(&blocks)
+            if part.executed { self.executor.adopt(&blocks) } else { self.executor.execute(&blocks) }
         };
         if let (Some(monitor), Some(last)) = (&self.monitor, last) {
             monitor.record_state_application_time(last.get(), begin.elapsed());

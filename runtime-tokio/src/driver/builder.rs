@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::apply::{Appliers, Stores};
 use super::cost::Cost;
+use super::decided::Submitted;
 use super::handle::{Events, SyncEvent, SyncHandle};
 use super::machine_thread::MachineThread;
 use super::pool::Pool;
@@ -272,6 +273,7 @@ impl<C: Chain> SyncBuilder<C> {
             publish_every,
             monitor,
             requests: std::collections::HashMap::new(),
+            submitted: Submitted::default(),
             applies: std::collections::HashMap::new(),
             link: None,
         };

@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 
 use super::apply::{Appliers, ToStore};
 use super::cost::Cost;
+use super::decided::Submitted;
 use super::handle::{Events, SyncEvent};
 use super::observe;
 use super::pool::Pool;
@@ -72,6 +73,8 @@ pub(super) struct MachineThread {
     pub(super) publish_every: Duration,
     /// Takes in what all of this costs, where that is wanted.
     pub(super) monitor: Option<SyncPerformanceMonitor>,
+    /// Where answers to decided blocks go, and the name of the next ones.
+    pub(super) submitted: Submitted,
     /// Calls that are out. Kept so that their blocks are freed elsewhere.
     pub(super) applies: HashMap<CallId, Apply>,
     /// The headers that the next blocks link to, kept for the same reason: the machine lets go of them later than of their
@@ -157,6 +160,7 @@ impl MachineThread {
         let height = |position: &Position| position.proven.as_ref().map(|(facts, _)| facts.height);
         self.position.send_if_modified(|known| {
             let same = known.applied == position.applied
+                && known.decided == position.decided
                 && height(known) == height(&position)
                 && known.epoch.epoch() == position.epoch.epoch();
             if !same {
@@ -226,6 +230,10 @@ impl MachineThread {
                     self.appliers.send(ToStore::Free(apply, before));
                 }
             }
+            Input::Decided(blocks, answer) => {
+                let decided = self.submitted.name(blocks, answer);
+                self.feed(at, MachineInput::Decided(decided));
+            }
             Input::Start(StartCall { call, until, strategy }) => {
                 if let Some(strategy) = strategy {
                     self.feed(at, MachineInput::Strategy(strategy));
@@ -281,6 +289,11 @@ impl MachineThread {
                         self.applies.insert(call.id, apply.clone());
                     }
                     self.appliers.send(ToStore::Call(call));
+                }
+                Output::Decided { id, result } => {
+                    // Whoever hears of it finds the position that belongs to it.
+                    self.publish_position();
+                    self.submitted.answer(id, result);
                 }
                 Output::Penalize { peer, penalty } => self.penalize(peer, penalty),
                 Output::Event(event) => {

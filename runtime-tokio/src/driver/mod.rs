@@ -8,6 +8,7 @@
 mod apply;
 mod builder;
 mod cost;
+mod decided;
 mod handle;
 mod inputs;
 mod machine_thread;
@@ -23,6 +24,7 @@ mod tcp_tests;
 
 pub use crate::discovery::PeerAddress;
 pub use builder::{StartError, SyncBuilder};
+pub use decided::{DecidedBlocks, SubmitError};
 pub use handle::{SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 pub(crate) use inputs::Inputs;
 pub use state_sync::{StateSync, StateSyncError};
@@ -33,8 +35,9 @@ use bytes::Bytes;
 use hotstuff2_sync::calls::CallDone;
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::{Height, JobId, PeerId, RequestId};
-use hotstuff2_sync::machine::RequestFailure;
+use hotstuff2_sync::machine::{DecidedError, RequestFailure};
 use hotstuff2_sync::verify::Verdict;
+use tokio::sync::oneshot;
 
 /// What reaches the machine's thread.
 pub(crate) enum Input {
@@ -44,6 +47,8 @@ pub(crate) enum Input {
     Begun(JobId),
     Verdict(Box<Verdict>),
     Done(CallDone),
+    /// This node's own engine has decided blocks; where the answer goes.
+    Decided(DecidedBlocks, oneshot::Sender<Result<Height, DecidedError>>),
     Start(StartCall),
     Stop(CallNumber),
     Shutdown,

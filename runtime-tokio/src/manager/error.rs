@@ -2,11 +2,12 @@
 
 use hotstuff2_sync::chain::CheckError;
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::machine::HaltReason;
+use hotstuff2_sync::machine::{DecidedError, HaltReason};
 use hotstuff2_sync::state::ValidationError;
 
 use super::validator::BlockCheckError;
 use super::{MAX_BLOCKS_PER_CALL, MAX_BYTES_PER_CALL};
+use crate::driver::SubmitError;
 use crate::store::StoreFailure;
 
 /// What calls of a manager give.
@@ -99,6 +100,9 @@ pub enum SyncError {
         /// What is wrong.
         source: ValidationError<StoreFailure>,
     },
+    /// Blocks that were handed in as decided were not taken in.
+    #[error(transparent)]
+    Decided(#[from] DecidedError),
     /// Blocks could not be checked.
     #[error(transparent)]
     Check(#[from] BlockCheckError),
@@ -113,4 +117,13 @@ pub enum SyncError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFailure),
+}
+
+impl From<SubmitError> for SyncError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Refused(error) => Self::Decided(error),
+            SubmitError::Ended => Self::ShutDown,
+        }
+    }
 }

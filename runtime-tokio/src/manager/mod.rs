@@ -22,6 +22,8 @@ mod tokio_manager;
 mod validator;
 
 #[cfg(test)]
+pub(crate) mod decided_tests;
+#[cfg(test)]
 mod requester_tests;
 #[cfg(test)]
 mod strategies_tests;

@@ -8,7 +8,7 @@ use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::state::SnapshotId;
 
 use super::{SyncResult, SyncStatus};
-use crate::SyncProgress;
+use crate::{DecidedBlocks, SyncProgress};
 
 /// What a node asks of its synchronization. Object-safe, so that a node can hold it without naming the implementation.
 ///
@@ -34,6 +34,11 @@ pub trait SyncManager: Send + Sync {
     /// One block: from the store, or where that begins above it, from a peer, proven. `None` where there is no such block
     /// yet, as far as is known. Does not need a running sync, but connected peers.
     async fn sync_single_block(&mut self, height: Height) -> SyncResult<Option<Block>>;
+
+    /// Hands in blocks that this node's own consensus engine has decided. They are proven as a peer's are, stored, executed
+    /// and served. Says up to which height blocks are stored, so that they survive a crash, and executed: at least the last
+    /// of these. More may be handed in before one is answered; calls are taken in their order.
+    async fn submit(&self, blocks: DecidedBlocks) -> SyncResult<Height>;
 
     /// Whether all of these consecutive blocks keep the rules and are final: by the certificate of the last, or because
     /// that block is the stored one. An error where nothing can be said.

@@ -329,6 +329,10 @@ impl Application for Panics {
         self.0.execute(blocks)
     }
 
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.execute(blocks)
+    }
+
     fn uncommitted(&self) -> usize {
         0
     }

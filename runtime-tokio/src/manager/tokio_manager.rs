@@ -24,11 +24,11 @@ use super::requester::BlockRequester;
 use super::status::Seen;
 use super::validator::{BlockCheckError, SyncBlockValidator};
 use super::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncStatus};
-use crate::SyncProgress;
 use crate::consensus::{ConsensusControl, ConsensusCoordinator, ConsensusError};
 use crate::discovery::BootstrapPeer;
 use crate::driver::{StartCall, StartError, SyncBuilder, SyncEnd, SyncEvent, SyncHandle, SyncUsage};
 use crate::state_validator::{StateManager, SyncStateValidator};
+use crate::{DecidedBlocks, SyncProgress};
 
 /// Most blocks that [`SyncManager::sync_blocks`] returns at once: headers of about 350 bytes each come with them.
 pub const MAX_BLOCKS_PER_CALL: u64 = 8192;
@@ -402,6 +402,11 @@ impl SyncManager for TokioSyncManager {
             Err(SyncError::NotGiven { .. } | SyncError::UnknownEpoch(_)) if height > known => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn submit(&self, blocks: DecidedBlocks) -> SyncResult<Height> {
+        let submitted = self.running().handle.as_ref().ok_or(SyncError::ShutDown)?.submit(blocks);
+        Ok(submitted.await?)
     }
 
     async fn verify_block_chain(&self, blocks: &[Block]) -> SyncResult<bool> {

@@ -222,6 +222,10 @@ impl Application for Blind {
         Ok(())
     }
 
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.execute(blocks)
+    }
+
     fn uncommitted(&self) -> usize {
         0
     }
