@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -25,11 +25,25 @@ pub(crate) struct Json {
     pub(crate) path: Option<PathBuf>,
 }
 
-/// Where a report may go: not over a file that holds something else than a report.
+/// Where a report may go: not over a file that holds something else than a report, and not where no file can be made, which
+/// is found before the work and not after it.
 fn report_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
+    if text == "-" {
+        return Ok(path);
+    }
+    if path.is_dir() {
+        return Err(format!("{text} is a folder; name a file"));
+    }
     // Pipes and devices take anything.
-    if text != "-" && path.is_file() {
+    if path.is_file() || !path.exists() {
+        // A link leads to where the file will be.
+        let target = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let tried = tempfile::tempfile_in(folder);
+        tried.map_err(|error| format!("no file can be made in {}: {error}; name another", folder.display()))?;
+    }
+    if path.is_file() {
         let mut first = [0];
         let read = File::open(&path).and_then(|mut file| file.read(&mut first));
         if read.map_err(|error| error.to_string())? == 1 && !matches!(first, [b'{' | b'[']) {

@@ -1,22 +1,50 @@
 //! The command line: what can be asked of `hs2-sync`, in the words of its help.
 
-use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::args::{ConfigArgs, DemoArgs, GenArgs, InspectArgs, PeersArgs, RepairArgs, ReplayArgs, ServeArgs, SyncArgs};
 use crate::attack::args::{BesiegeArgs, PartArgs};
 use crate::bench::args::{BenchArgs, CrowdArgs};
 use crate::error::CliError;
 use crate::light::LightArgs;
+use crate::logs::LogArgs;
+use crate::manual::{CompletionsArgs, ManArgs};
 use crate::snapshot_args::SnapshotCommand;
-use crate::{attack, bench, config, demo, generate, inspect, light, peers, repair, replay, serve, snapshot, sync};
+use crate::{
+    attack, bench, config, demo, generate, inspect, light, manual, peers, repair, replay, serve, snapshot, sync,
+};
+
+/// What the codes mean that the process ends with; [`CliError::exit_code`] gives them.
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done; of a node also: stopped with nothing lost
+    1  failed, or stopped before it was done; standard error says why, and what to do
+    2  the command line can't be read, or a file that it names can't be used
+    3  caught up, but with `sync --fresh` the tip is too old
+  130  ended at once by a second Ctrl-C";
+
+/// What signals do to a node.
+const SIGNALS: &str = "\
+Signals: Ctrl-C (SIGINT), SIGTERM and SIGHUP stop it in order within 3 s, a second one at once; what was \
+acknowledged is stored. SIGHUP reads nothing again, and is ignored under nohup. Exit codes: `hs2-sync --help`";
 
 /// Brings a node that is behind to where a HotStuff-2 network is, from peers that nobody trusts.
 #[derive(Debug, Parser)]
-#[command(name = "hs2-sync", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "hs2-sync",
+    version = env!("HS2_VERSION"),
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = EXIT_CODES
+)]
 pub(crate) struct Cli {
     /// Run on this core alone, for measurements
     #[arg(long, hide = true, global = true, value_name = "N")]
     pub(crate) core: Option<usize>,
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -29,12 +57,10 @@ pub(crate) enum Command {
     /// Generate a chain with real signatures into a store that `serve` can serve
     Gen(GenArgs),
     /// Serve a store to whoever asks, until stopped
+    #[command(after_help = SIGNALS)]
     Serve(ServeCommand),
     /// Catch up with the network; stopped at any moment, the next `sync` goes on
-    #[command(
-        after_help = "Exit codes: 0 caught up, or stopped while following; 1 not caught up; 2 options that can't be \
-                            read; 3 caught up, but with --fresh the tip is too old"
-    )]
+    #[command(after_help = SIGNALS)]
     Sync(SyncArgs),
     /// Print the settings that `sync` would use, with what each is for, its range and where it comes from
     Config(ConfigArgs),
@@ -59,6 +85,10 @@ pub(crate) enum Command {
     /// Move a state in a file that proves itself, without a network
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Print what a shell reads to complete commands and options
+    Completions(CompletionsArgs),
+    /// Write the manual's pages, for `man`
+    Man(ManArgs),
 }
 
 /// `serve`, and the part that the node plays in a demo or a measurement.
@@ -88,6 +118,26 @@ impl Command {
             Self::Repair(args) => repair::run(&args),
             Self::Replay(args) => replay::run(&args),
             Self::Snapshot(command) => snapshot::run(&command),
+            Self::Completions(args) => manual::completions(&args, Cli::command()),
+            Self::Man(args) => manual::man(&args, Cli::command()),
+        }
+    }
+
+    /// Where its result goes as JSON, if anywhere.
+    pub(crate) fn json(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Serve(ServeCommand { serve, .. }) => serve.json.as_ref(),
+            Self::Demo(args) => args.json.path.as_ref(),
+            Self::Bench(args) => args.json(),
+            Self::Gen(args) => args.json.path.as_ref(),
+            Self::Sync(args) => args.json.path.as_ref(),
+            Self::Peers(args) => args.json.path.as_ref(),
+            Self::Inspect(args) => args.json.path.as_ref(),
+            Self::Light(args) => args.json.path.as_ref(),
+            Self::Repair(args) => args.json.path.as_ref(),
+            Self::Replay(args) => args.json.path.as_ref(),
+            Self::Snapshot(command) => command.json(),
+            Self::Besiege(_) | Self::Crowd(_) | Self::Config(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }
 }
@@ -95,7 +145,6 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -14,8 +14,8 @@ use crate::cluster::{Child, Folder, SyncJob, serve_copy};
 use crate::error::CliError;
 use crate::generate::generate;
 use crate::inspect::{inspect, is_sound};
-use crate::node::{one_thread, stop_signal};
-use crate::report::{Head, PeerReport, Role, ServeReport, SyncReport, say, short, write_json};
+use crate::node::{Stop, one_thread};
+use crate::report::{Head, PeerReport, Role, ServeReport, SyncReport, conclude, say, short};
 
 /// How a slow server is slow: like a peer on another continent with a bad line.
 const SLOW_DELAY_MS: u64 = 300;
@@ -30,17 +30,19 @@ pub(crate) fn run(mut args: DemoArgs) -> Result<(), CliError> {
     // Files' bytes are no transfers; anything else is executed, so that the state root at the end means something.
     args.chain.app = args.chain.app.or(args.chain.from.is_none().then_some(App::Ledger));
     if args.strategy == Strategy::Fast && args.chain.app() == App::None {
-        return Err(CliError::Options("--strategy fast fetches a state, which only --app ledger has"));
+        return Err(CliError::Options(
+            "--strategy fast fetches a state, which only --app ledger has; say that, or another strategy",
+        ));
     }
     let folder = Folder::prepare(args.kept.dir.as_deref())?;
-    one_thread()?.block_on(demo(&args, &folder.path))
+    one_thread()?.block_on(demo(&args, &folder))
 }
 
-async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
-    let stop = stop_signal(&Parent { until_stdin_closes: false })?;
+async fn demo(args: &DemoArgs, folder: &Folder) -> Result<(), CliError> {
+    let mut stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let json = args.json.path.as_deref();
-    let chain = dir.join("chain");
-    let generated = generate(&chain, &args.chain, 0, wall_clock(), None)?;
+    let chain = folder.entry("chain")?;
+    let generated = generate(&chain, &args.chain, 0, wall_clock(), None, &stop)?;
     if args.strategy == Strategy::Fast && generated.blocks < args.chain.snapshot_interval {
         return Err(CliError::Options(
             "the chain is too short for a state to be offered: give more --blocks, or a smaller --snapshot-interval",
@@ -55,7 +57,7 @@ async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
             generated.seconds
         ),
     );
-    let mut servers = start_servers(args, dir, &chain)?;
+    let mut servers = start_servers(args, folder, &chain, &stop)?;
     for server in &servers {
         say(
             json,
@@ -63,8 +65,8 @@ async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
         );
     }
 
-    let report_file = dir.join("late.json");
-    let late = dir.join("late");
+    let report_file = folder.entry("late.json")?;
+    let late = folder.entry("late")?;
     let job = SyncJob {
         genesis: &chain.join(GENESIS_FILE),
         dir: &late,
@@ -74,8 +76,7 @@ async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
         state_after: None,
         core: None,
     };
-    tokio::pin!(stop);
-    let synced = job.run(servers.iter().map(|server| &server.report), stop).await;
+    let synced = job.run(servers.iter().map(|server| &server.report), &mut stop).await;
     servers.iter_mut().for_each(|server| server.process.ask_to_stop());
     servers.iter_mut().for_each(|server| server.process.stop());
     let mut report = synced?;
@@ -85,10 +86,7 @@ async fn demo(args: &DemoArgs, dir: &Path) -> Result<(), CliError> {
     let agreed = agree(&report, &late, &servers);
     report.ok = report.ok && agreed.is_ok();
     summarize(json, &report, &servers);
-    if let Some(path) = json {
-        write_json(&report, path)?;
-    }
-    agreed
+    conclude(&report, json, agreed)
 }
 
 /// A serving process.
@@ -110,9 +108,10 @@ impl Server {
     }
 }
 
-fn start_servers(args: &DemoArgs, dir: &Path, chain: &Path) -> Result<Vec<Server>, CliError> {
+fn start_servers(args: &DemoArgs, folder: &Folder, chain: &Path, stop: &Stop) -> Result<Vec<Server>, CliError> {
     (0..args.peers)
         .map(|index| {
+            stop.check()?;
             let mut arguments = Vec::new();
             let text = |text: &str| text.to_owned();
             let mut lie = None;
@@ -132,7 +131,7 @@ fn start_servers(args: &DemoArgs, dir: &Path, chain: &Path) -> Result<Vec<Server
             } else {
                 Role::Honest
             };
-            let dir = dir.join(format!("server-{}", index + 1));
+            let dir = folder.entry(&format!("server-{}", index + 1))?;
             let (process, report) = serve_copy(chain, &dir, format!("serving process {}", index + 1), &arguments)?;
             Ok(Server { process, report, role, lie, dir })
         })

@@ -39,7 +39,7 @@ pub(crate) enum CliError {
     #[error("genesis file {path} is of a chain whose state is not the {app} application's; say `--app {other}`", path = path.display())]
     OtherApp { path: PathBuf, app: &'static str, other: &'static str },
     /// A file or folder can't be used.
-    #[error("{path} can't be {action}: {source}; check that the path is right, writable, and that its disk has room", path = path.display())]
+    #[error("{path} can't be {action}: {source}; {advice}", path = path.display(), advice = advice(source))]
     File { action: &'static str, path: PathBuf, source: io::Error },
     /// An attack is for measuring one's own nodes.
     #[error("{0} is not on this machine, and nothing else is attacked")]
@@ -51,7 +51,7 @@ pub(crate) enum CliError {
     #[error("the report can't be written to {path}: {source}; name another file, or - for standard output", path = path.display())]
     WriteReport { path: PathBuf, source: io::Error },
     /// No such chain can be generated.
-    #[error("no such chain can be generated: {0}")]
+    #[error("no such chain can be generated: {0}; change --blocks, --validators or --epochs")]
     Spec(#[from] SpecError),
     /// Generating stopped.
     #[error("the chain could not be generated: {0}")]
@@ -160,13 +160,38 @@ pub(crate) enum CliError {
     /// The sync can't be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A demo or a measurement was stopped by the user.
-    #[error("stopped; nothing of the demo is running any more")]
-    DemoStopped,
+    /// What makes something was stopped by the user before it was done.
+    #[error("stopped before it was done; nothing of it is running any more, and the same call begins anew")]
+    Stopped,
+    /// Standard output takes no more.
+    #[error("standard output can't be written to: {0}; make room there, or let it lead elsewhere")]
+    Stdout(io::Error),
+    /// Why a command failed, where its report says so already.
+    #[error(transparent)]
+    Reported(Box<CliError>),
     /// The user stopped it.
     #[error("stopped at height {0}; nothing is lost, the next `sync` goes on from there")]
     Interrupted(u64),
 }
+
+/// What to do about an error of a file, by what the operating system said.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "check the path",
+        io::ErrorKind::PermissionDenied => "get access to it, or name another path",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its disk, or name one that has room",
+        io::ErrorKind::ReadOnlyFilesystem => "name a path on a disk that can be written",
+        io::ErrorKind::FileTooLarge => "raise the limit for the size of files (`ulimit -f`)",
+        io::ErrorKind::IsADirectory => "name a file",
+        io::ErrorKind::NotADirectory => "a part of the path is a file: name another",
+        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => "raise the limit for open files (`ulimit -n`)",
+        _ => "check that the path is right, writable, and that its disk has room",
+    }
+}
+
+/// Too many open files, of the system or of the process; the same numbers on every Unix that we know.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 
 impl CliError {
     /// The error of a generator whose payloads `chain` names.
@@ -183,6 +208,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::OldTip { .. } => ExitCode::from(3),
+            Self::Reported(error) => error.exit_code(),
             _ => ExitCode::FAILURE,
         }
     }
@@ -190,5 +216,75 @@ impl CliError {
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
+    }
+
+    /// A name of the cause that never changes, for scripts.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::GenesisFile(_) => "genesis_file",
+            Self::NoGenesis(_) => "no_genesis",
+            Self::OtherGenesis(_) => "other_genesis",
+            Self::Settings(_) => "settings",
+            Self::OtherApp { .. } => "other_app",
+            Self::File { .. } => "file",
+            Self::NotLoopback(_) => "not_loopback",
+            Self::NotEmpty(_) => "not_empty",
+            Self::WriteReport { .. } => "write_report",
+            Self::Spec(_) => "spec",
+            Self::Generate(_) => "generate",
+            Self::PayloadFiles(_) => "payload_files",
+            Self::Options(_) => "options",
+            Self::Open(_) => "open",
+            Self::Anchor(_) => "anchor",
+            Self::Store(_) => "store",
+            Self::Identity(_) => "identity",
+            Self::Book(_) => "book",
+            Self::NoBook(_) => "no_book",
+            Self::Bind(_) => "bind",
+            Self::Metrics { .. } => "metrics",
+            Self::Page { .. } => "page",
+            Self::NoPage(_) => "no_page",
+            Self::System { .. } => "system",
+            Self::Child { .. } => "child",
+            Self::ChildReport { .. } => "child_report",
+            Self::Mismatch { .. } => "mismatch",
+            Self::Incomplete { .. } => "incomplete",
+            Self::OldTip { .. } => "old_tip",
+            Self::DamagedGenesis(_) => "damaged_genesis",
+            Self::NoHeader(_) => "no_header",
+            Self::Damaged { .. } => "damaged",
+            Self::Unmended { .. } => "unmended",
+            Self::LedgerDamaged(_) => "ledger_damaged",
+            Self::Export(_) => "export",
+            Self::Light(_) => "light",
+            Self::NoLightTip(_) => "no_light_tip",
+            Self::LightAnswer(_) => "light_answer",
+            Self::NoCheckpoint(_) => "no_checkpoint",
+            Self::SnapshotFile(_) => "snapshot_file",
+            Self::Import(_) => "import",
+            Self::Trace { .. } => "trace",
+            Self::Different { .. } => "different",
+            Self::Execute(_) => "execute",
+            Self::Start(_) => "start",
+            Self::Stopped => "stopped",
+            Self::Stdout(_) => "stdout",
+            Self::Reported(error) => error.kind(),
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_by_what_the_operating_system_said() {
+        for (code, part) in
+            [(2, "check the path"), (13, "access"), (28, "room"), (30, "can be written"), (24, "ulimit -n")]
+        {
+            let message = CliError::file("written", "/x")(io::Error::from_raw_os_error(code)).to_string();
+            assert!(message.split_once("; ").is_some_and(|(_, step)| step.contains(part)), "{message}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `gen`: generates a chain into a store.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,9 +18,9 @@ use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
 use hotstuff2_sync_tokio::{AppBlock, Executor, wall_clock};
 
-use crate::args::{App, ChainArgs, GenArgs};
+use crate::args::{App, ChainArgs, GenArgs, Parent};
 use crate::error::CliError;
-use crate::node::{copy_store, open_ledger, open_store, require_empty};
+use crate::node::{Stop, copy_store, open_ledger, open_store, require_empty};
 use crate::report::{GenReport, Head, ProgressLine, Snapshot, say, write_json};
 use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, write_genesis};
 
@@ -31,9 +31,13 @@ const DEFAULT_BLOCKS: u64 = 20_000;
 /// little.
 const BATCH_BYTES: u64 = 16 << 20;
 
+/// What a chain is made in, inside of its folder, until all of it is there.
+const UNFINISHED: &str = "hs2-gen.part";
+
 pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
+    let stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let timestamp = args.timestamp.map_or_else(wall_clock, UnixMillis::new);
-    let report = generate(&args.dir, &args.chain, args.certify_every, timestamp, None)?;
+    let report = generate(&args.dir, &args.chain, args.certify_every, timestamp, None, &stop)?;
     let json = args.json.path.as_deref();
     say(
         json,
@@ -50,17 +54,66 @@ pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
     json.map_or(Ok(()), |path| write_json(&report, path))
 }
 
-/// Generates a chain into a new store in `dir`, with its genesis file. `early` names a folder for a copy of the store as
-/// it is after the first epoch.
+/// Generates a chain into a new store in `dir`, with its genesis file, until `stop`: then nothing of it is left. `early`
+/// names a folder for a copy of the store as it is after the first epoch.
 pub(crate) fn generate(
     dir: &Path,
     chain: &ChainArgs,
     certify_every: u64,
     last_timestamp: UnixMillis,
     early: Option<&Path>,
+    stop: &Stop,
+) -> Result<GenReport, CliError> {
+    let unfinished = Unfinished::begin(dir)?;
+    let report = generate_in(&unfinished.path, chain, certify_every, last_timestamp, early, stop)?;
+    unfinished.finish(dir)?;
+    Ok(GenReport { genesis: dir.join(GENESIS_FILE), ..report })
+}
+
+/// A folder for what is being made; with it goes all of that, unless it is finished.
+struct Unfinished {
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins in `dir`, which must hold nothing but what a call like this one left that was killed.
+    fn begin(dir: &Path) -> Result<Self, CliError> {
+        let path = dir.join(UNFINISHED);
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(&path).map_err(CliError::file("removed", &path))?;
+        }
+        require_empty(dir)?;
+        fs::create_dir_all(&path).map_err(CliError::file("created", &path))?;
+        Ok(Self { path })
+    }
+
+    /// Moves all that was made to where it belongs.
+    fn finish(self, dir: &Path) -> Result<(), CliError> {
+        for entry in fs::read_dir(&self.path).map_err(CliError::file("read", &self.path))? {
+            let entry = entry.map_err(CliError::file("read", &self.path))?;
+            let target = dir.join(entry.file_name());
+            fs::rename(entry.path(), &target).map_err(CliError::file("created", target))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // What can't be removed now is removed by the next call.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn generate_in(
+    dir: &Path,
+    chain: &ChainArgs,
+    certify_every: u64,
+    last_timestamp: UnixMillis,
+    early: Option<&Path>,
+    stop: &Stop,
 ) -> Result<GenReport, CliError> {
     let begin = Instant::now();
-    require_empty(dir)?;
     let (payloads, blocks) = payloads(chain)?;
     let spec = ChainSpec {
         name: format!("hs2-sync-gen-{}", chain.seed),
@@ -76,12 +129,11 @@ pub(crate) fn generate(
     };
     let mut generator = ChainGenerator::new(spec, payloads)?;
     let genesis = generator.genesis().clone();
-    fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
     let genesis_file = dir.join(GENESIS_FILE);
     write_genesis(&genesis, &genesis_file)?;
     let store = DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &StoreAnchor::from(&genesis))?;
     let store = Arc::new(store);
-    let mut sink = Sink::new(chain.app(), store, &genesis, &genesis_file)?;
+    let mut sink = Sink::new(chain.app(), store, &genesis, &genesis_file, stop)?;
     let mut head =
         Head { height: 0, id: genesis.id().to_string(), state_root: genesis.header().state_root.to_string() };
     let mut handovers = 0;
@@ -109,7 +161,7 @@ pub(crate) fn generate(
                     drop(sink);
                     copy_store(dir, early)?;
                     let (_, store) = open_store(dir)?;
-                    sink = Sink::new(chain.app(), Arc::new(store), &genesis, &genesis_file)?;
+                    sink = Sink::new(chain.app(), Arc::new(store), &genesis, &genesis_file, stop)?;
                     sink.payload_bytes = payload_bytes;
                 }
             }
@@ -176,7 +228,8 @@ fn snapshot(begin: Instant, height: u64, target: u64, bytes: u64) -> Snapshot {
 }
 
 /// Hands blocks to the store, several segments at a time, and to the ledger, whose state nodes that join can fetch.
-struct Sink {
+struct Sink<'a> {
+    stop: &'a Stop,
     store: Arc<DiskStore<NativeChain>>,
     ledger: Option<Executor>,
     batch: Vec<Blocks>,
@@ -184,12 +237,13 @@ struct Sink {
     payload_bytes: u64,
 }
 
-impl Sink {
+impl<'a> Sink<'a> {
     fn new(
         app: App,
         store: Arc<DiskStore<NativeChain>>,
         genesis: &Genesis,
         genesis_file: &Path,
+        stop: &'a Stop,
     ) -> Result<Self, CliError> {
         let ledger = match app {
             App::None => None,
@@ -198,10 +252,11 @@ impl Sink {
                 Some(Executor::new(Box::new(ledger), store.snapshot_interval()))
             }
         };
-        Ok(Self { store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0 })
+        Ok(Self { stop, store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0 })
     }
 
     fn push(&mut self, blocks: Blocks) -> Result<(), CliError> {
+        self.stop.check()?;
         let bytes: u64 = blocks.part.frames.iter().map(|frame| frame.raw.len() as u64).sum();
         self.batch.push(blocks);
         self.batch_bytes += bytes;
@@ -219,6 +274,7 @@ impl Sink {
         self.store.append(&apply)?;
         if let Some(ledger) = &mut self.ledger {
             for (part, headers) in apply.parts.iter().zip(&headers) {
+                self.stop.check()?;
                 execute(ledger, part, headers)?;
             }
         }
@@ -250,4 +306,26 @@ fn execute(ledger: &mut Executor, part: &ApplyPart, headers: &[Header]) -> Resul
         ledger.execute(&payloads.map(block).collect::<Vec<_>>()).map_err(CliError::Execute)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_finished_is_not_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("chain");
+        drop(Unfinished::begin(&dir).unwrap());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        let killed = Unfinished::begin(&dir).unwrap();
+        fs::write(killed.path.join("genesis"), "half").unwrap();
+        std::mem::forget(killed);
+        let done = Unfinished::begin(&dir).unwrap();
+        fs::write(done.path.join("genesis"), "whole").unwrap();
+        done.finish(&dir).unwrap();
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(dir.join("genesis")).unwrap(), "whole");
+        assert!(matches!(Unfinished::begin(&dir), Err(CliError::NotEmpty(_))));
+    }
 }

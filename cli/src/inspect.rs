@@ -10,7 +10,7 @@ use hotstuff2_sync_tokio::store::{CheckedState, Damage, DamagedState, DiskStore}
 use crate::args::InspectArgs;
 use crate::error::CliError;
 use crate::node::{head_of, open_store};
-use crate::report::{InspectReport, PartReport, StateCheck, say, write_json};
+use crate::report::{InspectReport, PartReport, StateCheck, conclude, say};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let report = inspect(&args.dir, args.quick)?;
@@ -41,8 +41,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     for PartReport { part, what, .. } in damaged {
         say(json, format_args!("damaged: {part}: {what}"));
     }
-    json.map_or(Ok(()), |path| write_json(&report, path))?;
-    is_sound(&args.dir, &report)
+    conclude(&report, json, is_sound(&args.dir, &report))
 }
 
 /// An error where the report has damage.

@@ -21,6 +21,7 @@ use crate::args::Json;
 use crate::error::CliError;
 use crate::node::threads;
 use crate::report::{Head, say, write_json};
+use crate::screen::tell;
 
 #[derive(Debug, Args)]
 pub(crate) struct LightArgs {
@@ -47,7 +48,7 @@ pub(crate) struct LightArgs {
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     patience: u64,
     #[command(flatten)]
-    json: Json,
+    pub(crate) json: Json,
     #[command(subcommand)]
     command: Option<LightCommand>,
 }
@@ -182,8 +183,8 @@ async fn tip(node: &LightNode) -> Result<LightPosition, CliError> {
                 changed.map_err(|_| CliError::NoLightTip("the client has ended".to_owned()))?;
             }
             event = events.recv() => match event {
-                Ok(LightEvent::Stalled { reason, .. }) => eprintln!("no progress: {reason}"),
-                Ok(LightEvent::Banned { peer, fault }) => eprintln!("banned {peer}: {fault}"),
+                Ok(LightEvent::Stalled { reason, .. }) => tell(format_args!("no progress: {reason}")),
+                Ok(LightEvent::Banned { peer, fault }) => tell(format_args!("banned {peer}: {fault}")),
                 Ok(LightEvent::Halted(reason)) => return Err(CliError::NoLightTip(reason.to_string())),
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => {
@@ -214,9 +215,9 @@ fn head(block: &LightBlock) -> Head {
 
 fn read_checkpoint(path: &Path) -> Result<LightCheckpoint, CliError> {
     let failed = || CliError::file("read", path);
-    let size = std::fs::metadata(path).map_err(failed())?.len();
-    let no_checkpoint = || CliError::NoCheckpoint(path.to_owned());
-    if usize::try_from(size).map_or(true, |size| size > MAX_LIGHT_CHECKPOINT_BYTES) {
+    let there = std::fs::metadata(path).map_err(failed())?;
+    let (size, no_checkpoint) = (there.len(), || CliError::NoCheckpoint(path.to_owned()));
+    if !there.is_file() || usize::try_from(size).map_or(true, |size| size > MAX_LIGHT_CHECKPOINT_BYTES) {
         return Err(no_checkpoint());
     }
     LightCheckpoint::decode(&std::fs::read(path).map_err(failed())?).map_err(|_| no_checkpoint())

@@ -3,9 +3,10 @@
 //! Each command is a module that turns options into calls of the library. A failure is one line on standard error, and
 //! an exit code that is not zero ([`error::CliError::exit_code`]).
 //!
-//! The rooms, from below: [`report`] has what commands say, [`node`] what `serve`, `sync` and `repair` share; the
-//! commands take from those alone. [`attack`] (peers that lie or do harm), [`cluster`] (processes of this program),
-//! [`mod@bench`] and [`demo`] are tools: they take from the commands, and no command takes from them.
+//! The rooms, from below: [`screen`] is standard error, which all share, and [`logs`] what the library says there;
+//! [`report`] has what commands say, [`node`] what `serve`, `sync` and `repair` share; the commands take from those alone.
+//! [`attack`] (peers that lie or do harm), [`cluster`] (processes of this program), [`mod@bench`] and [`demo`] are tools:
+//! they take from the commands, and no command takes from them.
 
 mod args;
 mod attack;
@@ -18,11 +19,14 @@ mod error;
 mod generate;
 mod inspect;
 mod light;
+mod logs;
+mod manual;
 mod node;
 mod peers;
 mod repair;
 mod replay;
 mod report;
+mod screen;
 mod serve;
 mod settings;
 mod snapshot;
@@ -37,15 +41,29 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli::Cli { core, command } = cli::Cli::parse();
+    let cli::Cli { core, logs, command } = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        // Also help and version, which somebody wants to read.
+        Err(error) => {
+            return match error.print() {
+                Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1)),
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+    };
+    logs::begin(&logs);
     if let Some(core) = core {
         usage::stay_on(core);
     }
-    match command.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("hs2-sync: {error}");
-            error.exit_code()
-        }
+    let json = command.json().cloned();
+    let Err(error) = command.run().and_then(|()| report::all_was_said()) else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(path) = json
+        && let Err(second) = report::write_failure(&error, &path)
+    {
+        screen::complain(second);
     }
+    screen::complain(&error);
+    error.exit_code()
 }

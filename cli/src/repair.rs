@@ -14,9 +14,9 @@ use crate::args::{Parent, RepairArgs};
 use crate::error::CliError;
 use crate::inspect::look_at_blocks;
 use crate::node::{
-    IDENTITY_FILE, beside_peers, discovery, keep_tcp, open_store, say_families, stop_node, stored_genesis, threads,
+    IDENTITY_FILE, Stop, beside_peers, discovery, keep_tcp, open_store, say_families, stored_genesis, threads,
 };
-use crate::report::{PartReport, RepairReport, say, write_json};
+use crate::report::{PartReport, RepairReport, conclude, say};
 
 /// Rest before everything that is left is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -52,8 +52,8 @@ pub(crate) fn run(args: &RepairArgs) -> Result<(), CliError> {
         say(json, format_args!("all is whole ({parts} parts were damaged)"));
     }
     let report = RepairReport { ok: left == 0, damaged, seconds: begin.elapsed().as_secs_f64() };
-    json.map_or(Ok(()), |path| write_json(&report, path))?;
-    if left == 0 { Ok(()) } else { Err(CliError::Unmended { dir: args.dir.clone(), left, parts }) }
+    let unmended = || CliError::Unmended { dir: args.dir.clone(), left, parts };
+    conclude(&report, json, if left == 0 { Ok(()) } else { Err(unmended()) })
 }
 
 /// Mends what it can, until nothing could be mended for as long as the operator waits.
@@ -63,7 +63,7 @@ async fn mend(
     chain: Arc<NativeChain>,
     damaged: &mut [PartReport],
 ) -> Result<(), CliError> {
-    let stop = stop_node(&Parent { until_stdin_closes: false })?;
+    let mut stop = Stop::of_node(&Parent { until_stdin_closes: false })?;
     let identity = Identity::load_or_generate(args.dir.join(IDENTITY_FILE))?;
     let discovery = discovery(&args.peers, &args.dir, identity.seed(), DiscoverySettings::default().min_peers)?;
     if args.peers.named.is_empty() && discovery.snapshot().is_empty() {
@@ -76,7 +76,7 @@ async fn mend(
     let network: Arc<dyn Network> = Arc::new(network);
     let mut healer = Healer::new(Arc::clone(store), chain, Arc::clone(&network));
     let work = heal_all(args, store, &mut healer, damaged);
-    beside_peers(stop, work, &discovery, &network, events, &SyncConfig::default()).await;
+    beside_peers(&mut stop, work, &discovery, &network, events, &SyncConfig::default()).await;
     Ok(())
 }
 

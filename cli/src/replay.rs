@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::args::ReplayArgs;
 use crate::error::CliError;
-use crate::report::{say, short, write_json};
+use crate::report::{conclude, say, short};
 
 /// Bytes of the file that are read at once.
 const PIECE: usize = 64 << 10;
@@ -109,13 +109,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     report.target_height = progress.target.get();
     seen.fill(&mut report);
     say(json, format_args!("{}", describe(&report)));
-    if let Some(path) = json {
-        write_json(&report, path)?;
-    }
-    match difference {
+    let result = match difference {
         Some(difference) => Err(CliError::Different { path: args.trace.clone(), difference }),
         None => Ok(()),
-    }
+    };
+    conclude(&report, json, result)
 }
 
 type Replayed = Option<(Replayer, ReplayReport)>;

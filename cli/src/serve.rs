@@ -16,10 +16,11 @@ use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, SnapshotRetention}
 use crate::args::ServeArgs;
 use crate::error::CliError;
 use crate::node::{
-    IDENTITY_FILE, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, show_metrics,
-    show_page, stop_node, threads,
+    IDENTITY_FILE, Stop, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, show_metrics,
+    show_page, threads,
 };
 use crate::report::{ServeReport, ServedReport, say, write_json};
+use crate::screen::tell;
 
 /// Most connections that a serving node makes by itself: enough to hear of others and to tell of them.
 const OWN_CONNECTIONS: usize = 8;
@@ -54,11 +55,11 @@ pub(crate) fn run(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -
 }
 
 async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> Played) -> Result<(), CliError> {
-    let stop = stop_node(&args.parent)?;
+    let mut stop = Stop::of_node(&args.parent)?;
     let (genesis, store) = open_store(&args.dir)?;
     if let Err(failure) = store.set_snapshot_retention(SnapshotRetention { count: args.snapshots, max_age: None }) {
         // A damaged state is healed beside everything else.
-        eprintln!("the snapshots stay as they are for now: {failure}");
+        tell(format_args!("the snapshots stay as they are for now: {failure}"));
     }
     let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
     let identity = Identity::load_or_generate(identity_file)?;
@@ -117,8 +118,8 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     let network: Arc<dyn Network> = Arc::clone(&quic) as _;
     let config = SyncConfig { max_sync_peers: OWN_CONNECTIONS, ..SyncConfig::default() };
     let healer = Healer::new(store, Arc::new(NativeChain::new(&genesis)), Arc::clone(&network));
-    let work = healer.run(|event| eprintln!("{event}"));
-    beside_peers(stop, work, &discovery, &network, events, &config).await;
+    let work = healer.run(tell);
+    beside_peers(&mut stop, work, &discovery, &network, events, &config).await;
     let served = ServedReport {
         seconds: begin.elapsed().as_secs_f64(),
         served: quic.serve_stats(),

@@ -166,7 +166,11 @@ impl Settings {
 /// Reads a configuration file.
 fn read(path: &Path) -> Result<Table, SettingsError> {
     let failed = |source| SettingsError::Read { path: path.to_owned(), source };
-    let size = fs::metadata(path).map_err(failed)?.len();
+    let there = fs::metadata(path).map_err(failed)?;
+    if !there.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+    }
+    let size = there.len();
     if size > MAX_FILE_BYTES {
         return Err(SettingsError::Syntax { path: path.to_owned(), reason: format!("{size} bytes are too many") });
     }

@@ -1,6 +1,5 @@
 //! `snapshot`: a state in a file: out of a store, checked, into a store.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::error::CliError;
 use crate::node::{header_at, open_or_create, open_store};
 use crate::report::{Head, SnapshotReport, ratio, say, write_json};
+use crate::screen;
 use crate::snapshot_args::{ExportArgs, ImportArgs, SnapshotCommand, SnapshotHeight, VerifyArgs};
 
 pub(crate) fn run(command: &SnapshotCommand) -> Result<(), CliError> {
@@ -69,10 +69,10 @@ fn import(args: &ImportArgs) -> Result<(), CliError> {
 
 /// Shows how far it is, on a terminal: how much of how much is done.
 fn bar(verb: &'static str) -> impl FnMut(u64, u64) {
-    let bar = if std::io::stderr().is_terminal() {
+    let bar = if screen::has_bars() {
         let style = ProgressStyle::with_template("{prefix:>10} [{bar:20.green}] {percent:>3} %  {eta} left");
         let style = style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
-        ProgressBar::new(0).with_style(style).with_prefix(verb)
+        screen::add(ProgressBar::new(0).with_style(style).with_prefix(verb))
     } else {
         ProgressBar::hidden()
     };

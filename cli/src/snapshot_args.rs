@@ -16,6 +16,18 @@ pub(crate) enum SnapshotCommand {
     Import(ImportArgs),
 }
 
+impl SnapshotCommand {
+    /// Where the result goes as JSON, if anywhere.
+    pub(crate) fn json(&self) -> Option<&PathBuf> {
+        let json = match self {
+            Self::Export(args) => &args.json,
+            Self::Verify(args) => &args.json,
+            Self::Import(args) => &args.json,
+        };
+        json.path.as_ref()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// Folder with a store; no other process may have it open

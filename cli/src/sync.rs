@@ -16,13 +16,14 @@ use hotstuff2_sync_tokio::{
 };
 use tokio::task::JoinSet;
 
-use crate::args::{App, SyncArgs};
+use crate::args::{App, SyncArgs, name_of};
 use crate::error::CliError;
 use crate::node::{
-    IDENTITY_FILE, ShownMetrics, answering, counted, discovery, head_of, header_at, keep_tcp, open_ledger,
-    open_or_create, say_families, show_metrics, stop_node, stored_genesis, threads,
+    IDENTITY_FILE, ShownMetrics, Stop, StopCause, answering, counted, discovery, head_of, header_at, keep_tcp,
+    open_ledger, open_or_create, say_families, show_metrics, stored_genesis, threads,
 };
-use crate::report::{Head, PeerReport, StateReport, SyncReport, ratio, say, write_json};
+use crate::report::{Head, PeerReport, StateReport, SyncReport, conclude, ratio, say};
+use crate::screen::tell;
 use crate::settings::Settings;
 use crate::tip::OldTip;
 use crate::usage;
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
 }
 
 async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
-    let stop = stop_node(&args.parent)?;
+    let mut stop = Stop::of_node(&args.parent)?;
     let mut config = Settings::load(&args.settings, std::env::vars_os())?.config;
     if !args.patience().is_zero() {
         // Whoever waits for less is told sooner.
@@ -62,14 +63,14 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     if args.follow {
         let healer = Healer::new(Arc::clone(&store), Arc::new(NativeChain::new(&genesis)), Arc::clone(&network))
             .without_states();
-        healing.spawn(healer.run(|event| eprintln!("{event}")));
+        healing.spawn(healer.run(tell));
     }
 
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
     let set_up = begin.elapsed().saturating_sub(handle.usage().running);
 
     let mut watch = Watch::new(args, max_tip_age, start_height, genesis.chain_id());
-    let end = watch.until_end(&mut handle, &*network, stop).await;
+    let end = watch.until_end(&mut handle, &*network, &mut stop).await;
     healing.shutdown().await;
     let SyncEnd { progress, usage, events } = handle.shutdown().await;
     let Seen { strategies, base, end } = watch.finish(&progress, events, end);
@@ -86,23 +87,27 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let tip_age = progress.tip_age(wall_clock());
     report.tip_age_seconds = tip_age.map(|age| age.as_secs_f64());
     report.ok = reached;
+    report.app = name_of(&args.app);
     report.strategies = strategies;
     let json = args.json.path.as_deref();
     // A demo says it in its own words.
     if !args.parent.until_stdin_closes && (reached || report.blocks > 0 || report.state.is_some()) {
         say(json, format_args!("{}", report.describe()));
     }
-    if let Some(path) = json {
-        write_json(&report, path)?;
-    }
     let (height, target) = (report.head.height, report.target_height);
-    match end {
+    let result = match end {
         End::Reached => check_tip(args.fresh, height, tip_age, max_tip_age),
-        End::Stopped if args.follow && args.fresh => check_tip(true, height, tip_age, max_tip_age),
-        End::Stopped if args.follow => Ok(()),
-        End::Stopped => Err(CliError::Interrupted(height)),
+        End::Stopped(_) if args.follow && args.fresh => check_tip(true, height, tip_age, max_tip_age),
+        End::Stopped(_) if args.follow => Ok(()),
+        // A supervisor that ends it wants to hear that nothing is lost, a person that it is not done.
+        End::Stopped(StopCause::Terminated) => {
+            tell(CliError::Interrupted(height));
+            Ok(())
+        }
+        End::Stopped(_) => Err(CliError::Interrupted(height)),
         End::Failed(reason) => Err(CliError::Incomplete { height, target, reason }),
-    }
+    };
+    conclude(&report, json, result)
 }
 
 /// Says where the tip that was reached is old, and makes that a failure where it must be fresh.
@@ -111,7 +116,7 @@ fn check_tip(fresh: bool, height: u64, age: Option<Duration>, most: Duration) ->
         return Err(CliError::OldTip { height, old });
     }
     if let Some(old) = OldTip::of(age, most) {
-        eprintln!("caught up at height {height}, but {old}");
+        tell(format_args!("caught up at height {height}, but {old}"));
     }
     Ok(())
 }
@@ -181,6 +186,7 @@ fn report(progress: &Progress, usage: SyncUsage, begins: Height, head: Head, too
     let seconds = took.as_secs_f64();
     SyncReport {
         ok: false,
+        app: String::new(),
         strategies: Vec::new(),
         start_height: begins.get(),
         target_height: progress.target.get(),

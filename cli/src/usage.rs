@@ -1,5 +1,7 @@
 //! What this process has used: CPU time and memory, as the operating system counts them.
 
+use crate::screen::complain;
+
 /// CPU seconds of all threads of this process, in user and system mode.
 pub(crate) fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -34,11 +36,11 @@ pub(crate) fn stay_on(core: usize) {
             cores.set(core);
         }
         if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
-            eprintln!("hs2-sync: not kept on core {core}: {error}");
+            complain(format_args!("not kept on core {core}: {error}"));
         }
     }
     #[cfg(not(target_os = "linux"))]
-    eprintln!("hs2-sync: this system keeps no process on core {core}");
+    complain(format_args!("this system keeps no process on core {core}"));
 }
 
 /// The most memory that was ever resident; `None` on systems without `/proc`.

@@ -14,7 +14,9 @@ use hotstuff2_sync_tokio::net::Network;
 use hotstuff2_sync_tokio::{SyncEvent, SyncHandle, wall_clock};
 
 use crate::args::SyncArgs;
+use crate::node::{Stop, StopCause};
 use crate::report::{ProgressLine, Snapshot, StateShare, WHOLE_PPM, ratio};
+use crate::screen::tell;
 use crate::tip::OldTip;
 
 /// Time between two looks at progress.
@@ -29,7 +31,7 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 /// How a sync ended.
 pub(crate) enum End {
     Reached,
-    Stopped,
+    Stopped(StopCause),
     Failed(String),
 }
 
@@ -90,18 +92,12 @@ impl Watch {
         }
     }
 
-    pub(crate) async fn until_end(
-        &mut self,
-        handle: &mut SyncHandle,
-        network: &dyn Network,
-        stop: impl Future<Output = ()>,
-    ) -> End {
+    pub(crate) async fn until_end(&mut self, handle: &mut SyncHandle, network: &dyn Network, stop: &mut Stop) -> End {
         let progress = handle.progress();
         let mut show = tokio::time::interval(SHOW_EVERY);
-        tokio::pin!(stop);
         loop {
             tokio::select! {
-                () = &mut stop => return End::Stopped,
+                cause = stop.asked() => return End::Stopped(cause),
                 event = handle.next_event() => match event {
                     Some(event) => {
                         if let Some(end) = self.event(event) {
@@ -132,22 +128,22 @@ impl Watch {
     fn event(&mut self, event: SyncEvent) -> Option<End> {
         match event {
             SyncEvent::Dial(text) => {
-                self.line.say(&text);
+                tell(&text);
                 self.host = Some(text);
             }
             SyncEvent::Host(text) => {
                 // What fails is tried again, and says the same again.
                 if self.said.is_none_or(|said| said.elapsed() >= REPEAT_EVERY) {
-                    self.line.say(&text);
+                    tell(&text);
                     self.said = Some(Instant::now());
                 }
                 self.host = Some(text);
             }
-            SyncEvent::Trace(text) => self.line.say(&text),
+            SyncEvent::Trace(text) => tell(text),
             SyncEvent::Machine(Event::Reached(_)) if !self.follow => return Some(End::Reached),
             SyncEvent::Machine(Event::Reached(point)) if !self.arrived => {
                 self.arrived = true;
-                self.line.say(&format!("caught up at height {}; following from there, until stopped", point.height));
+                tell(format_args!("caught up at height {}; following from there, until stopped", point.height));
             }
             SyncEvent::Machine(Event::Strategy { strategy, .. }) => {
                 let name = strategy.to_string();
@@ -157,7 +153,7 @@ impl Watch {
             }
             SyncEvent::Machine(Event::StateActive(point)) => {
                 self.base = Some(point.height);
-                self.line.say(&Event::StateActive(point).to_string());
+                tell(Event::StateActive(point));
             }
             SyncEvent::Machine(
                 event @ (Event::StateTarget { .. }
@@ -165,18 +161,18 @@ impl Watch {
                 | Event::StateMismatch { .. }
                 | Event::Banned { .. }
                 | Event::SuspectSelf { .. }),
-            ) => self.line.say(&event.to_string()),
+            ) => tell(event),
             SyncEvent::Machine(Event::Stalled { reason, .. }) => {
                 // It is said again as long as it lasts.
                 if self.stall != Some(reason) {
-                    self.line.say(&reason.to_string());
+                    tell(reason);
                 }
                 self.stall = Some(reason);
             }
             SyncEvent::Machine(Event::Resumed) => {
                 self.host = None;
                 if self.stall.take().is_some() {
-                    self.line.say(&Event::Resumed.to_string());
+                    tell(Event::Resumed);
                 }
             }
             SyncEvent::Machine(Event::Halted(reason)) => {
@@ -202,7 +198,7 @@ impl Watch {
         if at_tip {
             let old = OldTip::of(tip_age, self.max_tip_age);
             if let Some(old) = old.filter(|_| !self.said_old) {
-                self.line.say(&old.to_string());
+                tell(old);
             }
             self.said_old = old.is_some();
         }

@@ -3,12 +3,14 @@
 //! The file is what a node trusts: get it from where the chain's operators publish it, and not from a peer.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use hotstuff2_sync::chain::native::{Genesis, GenesisDocument, GenesisError};
 use hotstuff2_sync::hash::Hash;
 use serde::{Deserialize, Serialize};
+
+use crate::net::open_regular;
 
 /// Name of the genesis file in the folder of a node.
 pub const GENESIS_FILE: &str = "genesis.json";
@@ -75,11 +77,12 @@ struct GenesisFile {
 pub fn read_genesis(path: &Path) -> Result<Genesis, GenesisFileError> {
     let failed = |source| GenesisFileError::Read { path: path.to_owned(), source };
     let syntax = |source| GenesisFileError::Syntax { path: path.to_owned(), source };
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(syntax(serde::de::Error::custom(format_args!("{size} bytes are too many"))));
+    let file = open_regular(path).map_err(failed)?;
+    let mut text = String::new();
+    let size = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if size as u64 > MAX_FILE_BYTES {
+        return Err(syntax(serde::de::Error::custom(format_args!("more than {MAX_FILE_BYTES} bytes are too many"))));
     }
-    let text = fs::read_to_string(path).map_err(failed)?;
     let file: GenesisFile = serde_json::from_str(&text).map_err(syntax)?;
     let says = file.chain_id.parse().map_err(|error| syntax(serde::de::Error::custom(error)))?;
     let genesis =

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::args::BesiegeArgs;
 use crate::error::CliError;
-use crate::node::{one_thread, stop_signal};
+use crate::node::{Stop, one_thread};
 use crate::report::write_json;
 
 /// Requests of one connection at a time: more than a server lets in.
@@ -62,8 +62,7 @@ pub(crate) fn run(args: &BesiegeArgs) -> Result<(), CliError> {
 }
 
 async fn besiege(args: &BesiegeArgs) -> Result<(), CliError> {
-    let stop = stop_signal(&args.parent)?;
-    tokio::pin!(stop);
+    let mut stop = Stop::of_tool(&args.parent)?;
     let server = args.peer;
     if !server.ip().is_loopback() {
         return Err(CliError::NotLoopback(server));
@@ -77,7 +76,7 @@ async fn besiege(args: &BesiegeArgs) -> Result<(), CliError> {
     }
     while counts.connected.load(Ordering::Relaxed) < args.connections {
         tokio::select! {
-            () = &mut stop => return Ok(()),
+            _ = stop.asked() => return Ok(()),
             () = tokio::time::sleep(AGAIN) => {}
             Some(ended) = attackers.join_next() => match ended {
                 Ok(Err(error)) => return Err(error),
@@ -86,7 +85,7 @@ async fn besiege(args: &BesiegeArgs) -> Result<(), CliError> {
         }
     }
     write_json(&counts.report(begin), std::path::Path::new("-"))?;
-    stop.await;
+    stop.asked().await;
     write_json(&counts.report(begin), &args.report)
 }
 

@@ -17,6 +17,18 @@ pub(crate) struct BenchArgs {
     pub(crate) crossover: CrossoverArgs,
 }
 
+impl BenchArgs {
+    /// Where the figures go as JSON, if anywhere.
+    pub(crate) fn json(&self) -> Option<&PathBuf> {
+        match &self.what {
+            None => self.crossover.json.path.as_ref(),
+            Some(BenchWhat::State(args)) => args.json.path.as_ref(),
+            Some(BenchWhat::Siege(args)) => args.json.path.as_ref(),
+            Some(BenchWhat::Peers(args)) => args.json.path.as_ref(),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchWhat {
     /// Measure the download of a state against loading it locally, and of what changed in it

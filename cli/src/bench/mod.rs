@@ -17,7 +17,7 @@ use crate::args::{App, ChainArgs, Parent, Strategy};
 use crate::cluster::{Child, Folder, SyncJob, serve_copy};
 use crate::error::CliError;
 use crate::generate::generate;
-use crate::node::{one_thread, stop_signal, threads};
+use crate::node::{Stop, one_thread, threads};
 use crate::report::{ServeReport, SyncReport, say, write_json};
 use args::{BenchArgs, BenchServers, BenchWhat, CrossoverArgs};
 
@@ -64,8 +64,7 @@ struct Row {
 }
 
 async fn crossover(args: &CrossoverArgs) -> Result<(), CliError> {
-    let stop = stop_signal(&Parent { until_stdin_closes: false })?;
-    tokio::pin!(stop);
+    let mut stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let json = args.json.path.as_deref();
     let folder = Folder::prepare(args.servers.kept.dir.as_deref())?;
     say(json, format_args!("   entries   state MB   blocks   payload MB   parallel s   fast s   auto s   auto chose"));
@@ -73,10 +72,10 @@ async fn crossover(args: &CrossoverArgs) -> Result<(), CliError> {
     for (number, (&entries, &gap)) in
         args.entries.iter().flat_map(|entries| args.gaps.iter().map(move |gap| (entries, gap))).enumerate()
     {
-        let dir = folder.path.join(format!("{}", number + 1));
+        let dir = folder.entry(&format!("{}", number + 1))?;
         let mut chain = chain_of(entries, gap, &args.servers);
         chain.payload_bytes = args.payload_bytes;
-        let generated = generate(&dir.join("chain"), &chain, 0, wall_clock(), None)?;
+        let generated = generate(&dir.join("chain"), &chain, 0, wall_clock(), None, &stop)?;
         let servers = Servers::start(&dir, args.servers.peers)?;
         let mut seconds = Vec::new();
         let mut chosen = Vec::new();
@@ -167,7 +166,7 @@ impl Servers {
         dir: &Path,
         name: &str,
         strategy: Strategy,
-        stop: impl Future<Output = ()> + Unpin,
+        stop: &mut Stop,
     ) -> Result<SyncReport, CliError> {
         let job = SyncJob {
             genesis: &dir.join("chain").join(GENESIS_FILE),

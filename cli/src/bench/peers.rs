@@ -23,7 +23,7 @@ use crate::attack::besiege::from;
 use crate::cluster::{Child, Folder};
 use crate::error::CliError;
 use crate::generate::generate;
-use crate::node::{open_or_create, open_store, stop_signal, threads};
+use crate::node::{Stop, open_or_create, open_store, threads};
 use crate::report::{ratio, say, write_json};
 use crate::usage;
 
@@ -83,7 +83,7 @@ struct Run {
 /// `crowd`: serves the chain from so many identities, each with an endpoint and a key of its own.
 pub(crate) fn crowd(args: &CrowdArgs) -> Result<(), CliError> {
     threads()?.block_on(async {
-        let stop = stop_signal(&args.parent)?;
+        let mut stop = Stop::of_tool(&args.parent)?;
         let (_, store) = open_store(&args.dir)?;
         let handler = Arc::new(StoreHandler::new(Arc::new(store)));
         let mut networks = Vec::new();
@@ -98,20 +98,22 @@ pub(crate) fn crowd(args: &CrowdArgs) -> Result<(), CliError> {
             networks.push(network);
         }
         write_json(&CrowdReport { addresses }, Path::new("-"))?;
-        stop.await;
+        stop.asked().await;
         Ok(())
     })
 }
 
 pub(crate) async fn measure(args: &BenchPeersArgs) -> Result<(), CliError> {
+    let mut stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let json = args.json.path.as_deref();
     let folder = Folder::prepare(args.kept.dir.as_deref())?;
-    let chain = folder.path.join("chain");
+    let dir = folder.entry("peers")?;
+    let chain = dir.join("chain");
     say(json, format_args!("generating {} blocks", args.blocks));
-    generate(&chain, &chain_of(args), 0, wall_clock(), None)?;
+    generate(&chain, &chain_of(args), 0, wall_clock(), None, &stop)?;
     let identities = args.peers.to_string();
-    let dir = chain.display().to_string();
-    let arguments = ["crowd", "--dir", &dir, "--identities", &identities].map(str::to_owned);
+    let served = chain.display().to_string();
+    let arguments = ["crowd", "--dir", &served, "--identities", &identities].map(str::to_owned);
     let mut servers = Child::start("the serving process", &arguments)?;
     let CrowdReport { addresses } = servers.first_line(CROWD_PATIENCE)?;
 
@@ -127,7 +129,7 @@ pub(crate) async fn measure(args: &BenchPeersArgs) -> Result<(), CliError> {
         peak_rss_bytes: None,
     };
     for number in 0..args.runs {
-        let run = sync(args, &chain, &folder.path.join(format!("late-{number}")), &addresses, &mut report).await?;
+        let run = sync(args, &chain, &dir.join(format!("late-{number}")), &addresses, &mut report, &mut stop).await?;
         say(json, format_args!("{}", run.describe()));
         report.runs.push(run);
     }
@@ -151,9 +153,8 @@ async fn sync(
     dir: &Path,
     addresses: &[std::net::SocketAddr],
     report: &mut Report,
+    stop: &mut Stop,
 ) -> Result<Run, CliError> {
-    let stop = stop_signal(&Parent { until_stdin_closes: false })?;
-    tokio::pin!(stop);
     let (begin, cpu) = (Instant::now(), usage::cpu_seconds());
     let genesis = read_genesis(&chain.join(GENESIS_FILE))?;
     let store: Arc<DiskStore<NativeChain>> = Arc::new(open_or_create(dir, &genesis)?);
@@ -195,7 +196,7 @@ async fn sync(
     let mut handle = builder.start()?;
     let reached = loop {
         tokio::select! {
-            () = &mut stop => break false,
+            _ = stop.asked() => return Err(CliError::Stopped),
             event = handle.next_event() => match event {
                 Some(SyncEvent::Machine(Event::Reached(_))) => break true,
                 Some(_) => {}
@@ -208,7 +209,7 @@ async fn sync(
     let cpu_seconds = usage::cpu_seconds() - cpu;
     let (blocks, target) = (end.progress.current.get(), end.progress.target.get());
     if !reached || blocks < args.blocks {
-        let reason = "it was stopped, or ended early".to_owned();
+        let reason = "it ended early; run it again".to_owned();
         return Err(CliError::Incomplete { height: blocks, target, reason });
     }
     let coordination = end.usage.coordination_cpu.as_secs_f64();

@@ -17,7 +17,7 @@ use crate::attack::besiege::SiegeReport;
 use crate::cluster::{Child, Folder, SyncJob};
 use crate::error::CliError;
 use crate::generate::generate;
-use crate::node::{copy_store, stop_signal};
+use crate::node::{Stop, copy_store};
 use crate::report::{ServeReport, ServedReport, SyncReport, ratio, say, write_json};
 use crate::usage;
 
@@ -64,22 +64,22 @@ struct Report {
 }
 
 pub(crate) async fn measure(args: &BenchSiegeArgs) -> Result<(), CliError> {
-    let stop = stop_signal(&Parent { until_stdin_closes: false })?;
-    tokio::pin!(stop);
+    let mut stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let json = args.json.path.as_deref();
     let folder = Folder::prepare(args.kept.dir.as_deref())?;
-    let chain = folder.path.join("chain");
+    let dir = folder.entry("siege")?;
+    let chain = dir.join("chain");
     say(json, format_args!("generating {} blocks", args.blocks));
     let servers = BenchServers { value_bytes: 100, peers: 1, kept: Kept::default() };
     let mut spec = chain_of(ENTRIES, args.blocks, &servers);
     spec.payload_bytes = args.payload_bytes;
-    generate(&chain, &spec, 0, wall_clock(), None)?;
-    let siege = Siege { folder: &folder.path, chain: &chain, args };
+    generate(&chain, &spec, 0, wall_clock(), None, &stop)?;
+    let siege = Siege { folder: &dir, chain: &chain, args };
     let (mut server, at) = siege.serve()?;
     let alone = best(&siege, &at, "alone", &mut stop).await?;
     say(json, format_args!("alone: {alone:.2} s; {} attackers connect", args.connections));
 
-    let attack_report = folder.path.join("attackers.json");
+    let attack_report = dir.join("attackers.json");
     let mut attackers = siege.attack(&at, &attack_report)?;
     let connected: SiegeReport = attackers.first_line(CONNECT_PATIENCE)?;
     tokio::time::sleep(SAVED_UP_LASTS).await;
@@ -170,15 +170,10 @@ impl Report {
 }
 
 /// The better of some runs: what else the machine does only ever makes one longer.
-async fn best(
-    siege: &Siege<'_>,
-    at: &ServeReport,
-    name: &str,
-    mut stop: impl Future<Output = ()> + Unpin,
-) -> Result<f64, CliError> {
+async fn best(siege: &Siege<'_>, at: &ServeReport, name: &str, stop: &mut Stop) -> Result<f64, CliError> {
     let mut best = f64::INFINITY;
     for run in 0..siege.args.runs {
-        best = best.min(siege.sync(at, &format!("{name}-{run}"), &mut stop).await?.seconds);
+        best = best.min(siege.sync(at, &format!("{name}-{run}"), stop).await?.seconds);
     }
     Ok(best)
 }
@@ -228,12 +223,7 @@ impl Siege<'_> {
         Child::start("the attackers", &arguments)
     }
 
-    async fn sync(
-        &self,
-        at: &ServeReport,
-        name: &str,
-        stop: impl Future<Output = ()> + Unpin,
-    ) -> Result<SyncReport, CliError> {
+    async fn sync(&self, at: &ServeReport, name: &str, stop: &mut Stop) -> Result<SyncReport, CliError> {
         let dir = self.folder.join(name);
         let job = SyncJob {
             genesis: &self.chain.join(GENESIS_FILE),

@@ -21,7 +21,7 @@ use crate::args::{Parent, Strategy};
 use crate::cluster::Folder;
 use crate::error::CliError;
 use crate::generate::generate;
-use crate::node::{open_store, stop_signal};
+use crate::node::{Stop, open_store};
 use crate::report::{StateReport, SyncReport, ratio, say, write_json};
 
 /// Blocks below which a sync follows the tip, whatever the strategy: either part of the chain has more.
@@ -60,11 +60,10 @@ struct StateBench {
 }
 
 pub(crate) async fn measure(args: &BenchStateArgs) -> Result<(), CliError> {
-    let stop = stop_signal(&Parent { until_stdin_closes: false })?;
-    tokio::pin!(stop);
+    let mut stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let json = args.json.path.as_deref();
     let folder = Folder::prepare(args.servers.kept.dir.as_deref())?;
-    let dir = &folder.path;
+    let dir = &folder.entry("state")?;
 
     // The first half makes the state, the second changes it.
     let mut chain = chain_of(args.entries, 0, &args.servers);
@@ -74,7 +73,7 @@ pub(crate) async fn measure(args: &BenchStateArgs) -> Result<(), CliError> {
     chain.epochs = 2;
     chain.snapshot_interval = half;
     chain.changes = u32::try_from(changes).unwrap_or(u32::MAX);
-    let generated = generate(&dir.join("chain"), &chain, 0, wall_clock(), Some(&dir.join("behind")))?;
+    let generated = generate(&dir.join("chain"), &chain, 0, wall_clock(), Some(&dir.join("behind")), &stop)?;
     say(json, format_args!("generated {} blocks in {:.1} s", generated.blocks, generated.seconds));
 
     let local_seconds = load_locally(&dir.join("chain"), &dir.join("loaded"))?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use crate::error::CliError;
+use crate::logs;
 
 /// How long a process has to stop by itself once its standard input is closed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -30,7 +31,12 @@ impl Child {
         let failed = |source| CliError::System { what: "a process can't be started", source };
         let program = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new(program);
-        command.args(arguments).arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(arguments)
+            .arg("--until-stdin-closes")
+            .args(logs::options())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         // A Ctrl-C on the terminal is for the demo, which then stops its processes in order.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -5,20 +5,21 @@ mod child;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::args::{App, Strategy, name_of};
 use crate::error::CliError;
-use crate::node::{copy_store, require_empty};
+use crate::node::{Stop, copy_store, require_empty};
 use crate::report::{ServeReport, SyncReport};
+use crate::screen::{complain, tell};
 
 pub(crate) use child::Child;
 
 /// Says that a folder is a demo's, and what in it the next demo may remove.
 const MARKER: &str = "hs2-sync-demo";
-const UNFINISHED: &str = "Files of `hs2-sync demo` or `bench`, which has not ended yet or was killed.\n";
 const MADE: &str = "Made by `hs2-sync demo` or `bench`. The next one in this folder removes:\n";
 
 /// How long a server may take to open its store.
@@ -58,11 +59,11 @@ pub(crate) struct SyncJob<'a> {
 }
 
 impl SyncJob<'_> {
-    /// Runs it to its end, or until `stop` ends.
+    /// Runs it to its end, or until this process is to stop.
     pub(crate) async fn run(
         &self,
         servers: impl Iterator<Item = &ServeReport>,
-        mut stop: impl Future<Output = ()> + Unpin,
+        stop: &mut Stop,
     ) -> Result<SyncReport, CliError> {
         let mut sync = Child::start("the syncing process", &self.arguments(servers))?;
         let mut stopping = false;
@@ -71,7 +72,7 @@ impl SyncJob<'_> {
                 break status;
             }
             tokio::select! {
-                () = &mut stop, if !stopping => {
+                _ = stop.asked(), if !stopping => {
                     stopping = true;
                     sync.ask_to_stop();
                 }
@@ -79,7 +80,7 @@ impl SyncJob<'_> {
             }
         };
         if stopping {
-            return Err(CliError::DemoStopped);
+            return Err(CliError::Stopped);
         }
         sync.check(status)?;
         read_report(self.report)
@@ -117,11 +118,9 @@ fn read_report(path: &Path) -> Result<SyncReport, CliError> {
 
 /// Where a demo or a measurement keeps its files.
 pub(crate) struct Folder {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     /// Removed with it.
     temporary: Option<tempfile::TempDir>,
-    /// What somebody else has in it.
-    theirs: BTreeSet<OsString>,
 }
 
 impl Folder {
@@ -130,7 +129,7 @@ impl Folder {
             let temporary = tempfile::Builder::new().prefix("hs2-sync-demo-").tempdir();
             let temporary = temporary.map_err(CliError::file("created", std::env::temp_dir()))?;
             let path = temporary.path().to_owned();
-            return Ok(Self { path, temporary: Some(temporary), theirs: BTreeSet::new() });
+            return Ok(Self { path, temporary: Some(temporary) });
         };
         let marker = dir.join(MARKER);
         if marker.is_file() {
@@ -139,16 +138,22 @@ impl Folder {
             require_empty(dir)?;
         }
         fs::create_dir_all(dir).map_err(CliError::file("created", dir))?;
-        fs::write(&marker, UNFINISHED).map_err(CliError::file("written", &marker))?;
-        Ok(Self { path: dir.to_owned(), temporary: None, theirs: names_in(dir)? })
+        fs::write(&marker, MADE).map_err(CliError::file("written", &marker))?;
+        Ok(Self { path: dir.to_owned(), temporary: None })
     }
 
-    /// Notes what was made in the folder, for the next demo.
-    fn note_made(&self) -> Result<(), CliError> {
-        let made = names_in(&self.path)?.into_iter().filter(|name| !self.theirs.contains(name));
-        let lines: String = made.filter_map(|name| Some(format!("{}\n", name.to_str()?))).collect();
-        let marker = self.path.join(MARKER);
-        fs::write(&marker, format!("{MADE}{lines}")).map_err(CliError::file("written", &marker))
+    /// The path of what is to be made under this name. The next demo may remove it, however this one ends.
+    pub(crate) fn entry(&self, name: &str) -> Result<PathBuf, CliError> {
+        let path = self.path.join(name);
+        if self.temporary.is_none() {
+            if fs::symlink_metadata(&path).is_ok() {
+                return Err(CliError::NotEmpty(path));
+            }
+            let marker = self.path.join(MARKER);
+            let noted = OpenOptions::new().append(true).open(&marker).and_then(|mut file| writeln!(file, "{name}"));
+            noted.map_err(CliError::file("written", &marker))?;
+        }
+        Ok(path)
     }
 }
 
@@ -157,7 +162,7 @@ fn names_in(dir: &Path) -> Result<BTreeSet<OsString>, CliError> {
     entries.map_err(CliError::file("read", dir))
 }
 
-/// Removes what the marker lists, and leaves the rest. A demo that was killed listed nothing.
+/// Removes what the marker lists, and leaves the rest.
 fn remove_earlier(dir: &Path) -> Result<(), CliError> {
     let marker = dir.join(MARKER);
     let text = fs::read_to_string(&marker).map_err(CliError::file("read", &marker))?;
@@ -169,7 +174,7 @@ fn remove_earlier(dir: &Path) -> Result<(), CliError> {
     };
     let made: Vec<_> = made.lines().filter(|name| there.contains(OsStr::new(name))).collect();
     if !made.is_empty() {
-        eprintln!("removing the earlier demo in {}", dir.display());
+        tell(format_args!("removing the earlier demo in {}", dir.display()));
     }
     for path in made.into_iter().map(|name| dir.join(name)) {
         let removed =
@@ -181,14 +186,9 @@ fn remove_earlier(dir: &Path) -> Result<(), CliError> {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let Some(temporary) = self.temporary.take() else {
-            if let Err(error) = self.note_made() {
-                eprintln!("hs2-sync: {error}");
-            }
-            return;
-        };
+        let Some(temporary) = self.temporary.take() else { return };
         if let Err(error) = temporary.close() {
-            eprintln!("hs2-sync: {} could not be removed: {error}", self.path.display());
+            complain(format_args!("{} could not be removed: {error}", self.path.display()));
         }
     }
 }
@@ -208,22 +208,19 @@ mod tests {
 
         let ours = folder.path().join("ours");
         let demo = Folder::prepare(Some(&ours)).unwrap();
-        fs::create_dir(ours.join("late")).unwrap();
+        fs::create_dir(demo.entry("late").unwrap()).unwrap();
         fs::write(ours.join("late/1"), "old").unwrap();
-        fs::write(ours.join("late.json"), "old").unwrap();
-        drop(demo);
+        fs::write(demo.entry("late.json").unwrap(), "old").unwrap();
         fs::write(ours.join("letter"), "dear").unwrap();
+        // However it ended.
+        std::mem::forget(demo);
         let demo = Folder::prepare(Some(&ours)).unwrap();
         assert!(ours.join("letter").exists() && !ours.join("late").exists() && !ours.join("late.json").exists());
-        fs::write(ours.join("late"), "old").unwrap();
+        assert!(matches!(demo.entry("letter"), Err(CliError::NotEmpty(_))));
+        fs::write(demo.entry("late").unwrap(), "old").unwrap();
         drop(demo);
         drop(Folder::prepare(Some(&ours)).unwrap());
         assert_eq!(names_in(&ours).unwrap(), ["hs2-sync-demo", "letter"].map(OsString::from).into());
-
-        // One that was killed didn't say what it had made.
-        std::mem::forget(Folder::prepare(Some(&ours)).unwrap());
-        assert!(matches!(Folder::prepare(Some(&ours)), Err(CliError::NotEmpty(_))));
-        assert!(ours.join("letter").exists());
 
         let temporary = Folder::prepare(None).unwrap();
         let path = temporary.path.clone();

@@ -14,6 +14,7 @@ use hotstuff2_sync_tokio::store::{self, BlockStore as _, DiskStore, OpenError, S
 
 use crate::error::CliError;
 use crate::report::Head;
+use crate::screen::tell;
 
 /// Name of the key file in a node's folder.
 pub(crate) const IDENTITY_FILE: &str = "identity.key";
@@ -45,7 +46,7 @@ pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<
     let (store, found) =
         DiskStore::open_or_create(dir, Arc::new(NativeChain::new(genesis)), &StoreAnchor::from(genesis))?;
     if found == StoreFound::WithoutGenesis {
-        eprintln!("the store in {} had lost its file `genesis`, which was written again", dir.display());
+        tell(format_args!("the store in {} had lost its file `genesis`, which was written again", dir.display()));
     }
     if !beside.exists() {
         write_genesis(genesis, &beside)?;

@@ -11,6 +11,7 @@ use hotstuff2_sync_tokio::net::Handler;
 use hotstuff2_sync_tokio::store::DiskStore;
 
 use crate::error::CliError;
+use crate::screen::tell;
 
 /// Figures, and where they are shown.
 pub(crate) type ShownMetrics = (Arc<PrometheusMetrics>, HttpServer);
@@ -21,7 +22,7 @@ pub(crate) async fn show_metrics(address: Option<SocketAddr>) -> Result<Option<S
     let metrics = Arc::new(PrometheusMetrics::new());
     let server =
         serve_metrics(address, Arc::clone(&metrics)).await.map_err(|source| CliError::Metrics { address, source })?;
-    eprintln!("metrics at http://{}/metrics", server.local_addr());
+    tell(format_args!("metrics at http://{}/metrics", server.local_addr()));
     Ok(Some((metrics, server)))
 }
 

@@ -15,6 +15,6 @@ pub(crate) use files::{
 pub(crate) use ledger_app::open_ledger;
 pub(crate) use metrics::{ShownMetrics, answering, counted, show_metrics};
 pub(crate) use peers::{beside_peers, discovery, keep_tcp, say_families};
-pub(crate) use stop::{stop_node, stop_signal};
+pub(crate) use stop::{Stop, StopCause};
 pub(crate) use threads::{one_thread, threads};
 pub(crate) use web::show_page;

@@ -1,11 +1,11 @@
 //! [`ProgressLine`]: how far a sync is, as a bar on a terminal and as a line now and then elsewhere.
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use hotstuff2_sync::machine::StallReason;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::screen::{self, tell};
 use crate::tip::words;
 
 /// Time between two lines where standard error is no terminal. What is over sooner needs none.
@@ -58,11 +58,11 @@ pub(crate) struct ProgressLine {
 impl ProgressLine {
     /// Progress of what `verb` says, from `start_height` on.
     pub(crate) fn new(start_height: u64, verb: &'static str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = screen::has_bars().then(|| {
             // Fits into 80 columns but for what limits the speed.
             let style = ProgressStyle::with_template("{prefix:>10} [{bar:20.green}] {msg}")
                 .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
-            ProgressBar::new(0).with_style(style).with_prefix(verb)
+            screen::add(ProgressBar::new(0).with_style(style).with_prefix(verb))
         });
         Self { bar, verb, last_line: Instant::now(), last_tip: None, start_height }
     }
@@ -91,7 +91,7 @@ impl ProgressLine {
             bar.set_message(format!("{place}  {text}"));
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{}: {}  {text}", self.verb, place(snapshot));
+            tell(format_args!("{}: {}  {text}", self.verb, place(snapshot)));
         }
     }
 
@@ -105,15 +105,7 @@ impl ProgressLine {
         } else if self.last_tip != Some(height) && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             self.last_tip = Some(height);
-            eprintln!("{}: {text}", self.verb);
-        }
-    }
-
-    /// Says something besides the progress.
-    pub(crate) fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            tell(format_args!("{}: {text}", self.verb));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hotstuff2_sync::machine::StateProgress;
+use hotstuff2_sync::state::EMPTY_ROOT;
 use serde::{Deserialize, Serialize};
 
 use super::{Head, ratio};
@@ -13,6 +14,9 @@ use crate::tip::words;
 pub(crate) struct SyncReport {
     /// Whether the network's tip was reached, and nothing was found that should not be.
     pub(crate) ok: bool,
+    /// What executed the blocks: "none" where nothing did, and no state was computed.
+    #[serde(default)]
+    pub(crate) app: String,
     /// The strategies used, in order.
     pub(crate) strategies: Vec<String>,
     /// Height of the store at the start.
@@ -64,11 +68,17 @@ impl SyncReport {
         let tip = self
             .tip_age_seconds
             .map_or_else(String::new, |age| format!("\nthe tip is {} old", words(Duration::from_secs_f64(age))));
+        let has_state = *state_root != EMPTY_ROOT.to_string();
+        let computed = if self.app == "none" && has_state {
+            "\nthat state was neither fetched nor computed here: no application ran (--app none)"
+        } else {
+            ""
+        };
         format!(
             "{state}{} blocks in {:.2} s: {:.0} blocks/s, {:.1} MB/s of payload\n\
              {:.1} % of received bytes useful, {} quorum checks, peak memory {rss}\n\
              {:.2} CPU seconds, {:.3} of them for coordination\n\
-             head {height} {id}\nstate root in its header {state_root}{tip}",
+             head {height} {id}\nstate root in its header {state_root}{computed}{tip}",
             self.blocks,
             self.seconds,
             self.blocks_per_second,

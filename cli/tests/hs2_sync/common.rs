@@ -148,7 +148,8 @@ pub(crate) fn terminate(process: &Child) {
     signal(process, "TERM");
 }
 
-fn signal(process: &Child, name: &str) {
+/// Sends the signal of this name.
+pub(crate) fn signal(process: &Child, name: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", process.id())]).status().unwrap();
     assert!(sent.success());
 }

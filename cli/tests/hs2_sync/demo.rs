@@ -37,7 +37,7 @@ fn sorted(names: &str) -> Vec<&str> {
 fn a_demo_bans_the_liar_and_ends_with_equal_heads() {
     let folder = tempfile::tempdir().unwrap();
     let (demo, text) = demo(&folder, &["--blocks", BLOCKS]);
-    let fields = "ok strategies start_height target_height head blocks seconds blocks_per_second payload_bytes \
+    let fields = "ok app strategies start_height target_height head blocks seconds blocks_per_second payload_bytes \
         useful_bytes wire_bytes_received duplicate_bytes efficiency quorum_checks cpu_seconds \
         coordination_cpu_seconds start_rss_bytes peak_rss_bytes peak_buffered_bytes budget_bytes bottleneck peers state \
         idle_seconds tip_age_seconds";
@@ -142,7 +142,7 @@ fn a_demo_that_is_interrupted_leaves_no_process() {
     interrupt(&process);
     let output = process.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing of the demo is running any more"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing of it is running any more"));
     let running = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let arguments = std::fs::read(entry.unwrap().path().join("cmdline")).ok()?;
         String::from_utf8_lossy(&arguments).contains(&dir).then_some(())

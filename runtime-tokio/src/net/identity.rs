@@ -224,6 +224,11 @@ pub(crate) fn open_file(path: &Path) -> io::Result<Option<File>> {
     if fs::metadata(path)?.is_file() { File::open(path).map(Some) } else { Ok(None) }
 }
 
+/// Opens the file at `path`, and nothing that is another thing.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    open_file(path)?.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+}
+
 /// Makes the new name in the folder of `path` outlive a power cut.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]

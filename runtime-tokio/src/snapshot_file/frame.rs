@@ -10,6 +10,7 @@ use hotstuff2_sync::state::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::SnapshotFileError;
+use crate::net::open_regular;
 
 const MAGIC: &[u8; 8] = b"hs2snap\n";
 const VERSION: u32 = 1;
@@ -141,7 +142,7 @@ pub(super) struct FrameReader {
 impl FrameReader {
     pub(super) fn open(path: &Path) -> Result<Self, SnapshotFileError> {
         let io = |action| SnapshotFileError::io(path, action);
-        let mut file = File::open(path).map_err(io("opened"))?;
+        let mut file = open_regular(path).map_err(io("opened"))?;
         // A device may have no length, a file always has.
         let len = file.seek(SeekFrom::End(0)).map_err(io("read"))?;
         file.seek(SeekFrom::Start(0)).map_err(io("read"))?;

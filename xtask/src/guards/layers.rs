@@ -21,11 +21,14 @@ const CORE: Layers = &[
 
 /// The layers of the command. Tools stand above the commands, so that no command can take from them.
 const COMMAND: Layers = &[
-    &["args", "snapshot_args", "tip", "usage"],
+    &["args", "logs", "screen", "snapshot_args", "tip", "usage"],
     &["settings", "error"],
     &["report"],
     &["node"],
-    &["config", "generate", "inspect", "light", "peers", "repair", "replay", "serve", "snapshot", "sync", "watch"],
+    &[
+        "config", "generate", "inspect", "light", "manual", "peers", "repair", "replay", "serve", "snapshot", "sync",
+        "watch",
+    ],
     &["attack", "cluster"],
     &["bench", "demo"],
     &["cli"],
