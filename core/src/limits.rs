@@ -12,9 +12,11 @@ pub const MAX_PLAIN_BYTES: usize = 512 << 20;
 /// [`MAX_SEGMENT_BYTES`].
 pub const MAX_VALIDATORS: usize = 4096;
 
-/// Most headers above a block in its finality proof. In a synchronous period every view change adds none, so a path
-/// this long means 64 blocks in a row without two consecutive views.
-pub const MAX_PROOF_PATH: usize = 64;
+/// Most headers above a block in its finality proof. Where leaders take turns, votes go to the next leader, and every third
+/// leader is silent, as many blocks as there are silent leaders stand below two in consecutive views: a third of the largest
+/// set. The other 64 are for views that fail beside those. A network that certifies more blocks in a row without two in
+/// consecutive views can't prove them, nor end an epoch with them.
+pub const MAX_PROOF_PATH: usize = 64 + MAX_VALIDATORS.div_ceil(3);
 
 /// Largest payload of one block, in bytes.
 pub const MAX_PAYLOAD_BYTES: u32 = 4 << 20;
@@ -26,14 +28,14 @@ pub const FRAME_BYTES: u32 = 256 << 10;
 pub const MAX_REQUEST_BYTES: usize = 8 << 10;
 
 /// Largest encoded segment in bytes, without per-block certificates: a parent header, 1,024 compact headers of about
-/// 100 bytes, a path of 64 headers and a certificate of 4,096 signatures.
+/// 100 bytes, a path of [`MAX_PROOF_PATH`] headers and a certificate of 4,096 signatures.
 pub const MAX_SEGMENT_BYTES: u32 = 1 << 20;
 
 /// Largest segment answer in bytes where a certificate for every block was asked for.
 pub const MAX_AUDIT_BYTES: u32 = 64 << 20;
 
-/// Largest encoded tip, in bytes: a header, its proof and nothing else.
-pub const MAX_TIP_BYTES: u32 = 512 << 10;
+/// Largest encoded tip, in bytes: a header, a path of [`MAX_PROOF_PATH`] headers and a certificate of 4,096 signatures.
+pub const MAX_TIP_BYTES: u32 = 640 << 10;
 
 /// Largest encoded handover, in bytes: a header, its proof and the next validator set.
 pub const MAX_HANDOVER_BYTES: u32 = 1 << 20;

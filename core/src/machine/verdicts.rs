@@ -124,6 +124,15 @@ impl Machine {
 
     /// A block was proven final: it becomes the target if it is the highest, and must be the same block if it is not new.
     pub(super) fn raise_target(&mut self, facts: TipFacts, proof: Finalized) {
+        let link = self.blocks.link();
+        if facts.height == link.height && facts.id != link.id {
+            // The last block that was proven and handed on, be it the one that the node began with.
+            let target = self.target.as_ref().filter(|target| target.facts.id == link.id);
+            let ours = target.map(|target| target.proof.clone());
+            let ours = ours.or_else(|| self.stored_proof.clone().filter(|_| self.stored == link));
+            self.check_conflict(facts.height, ours, proof);
+            return;
+        }
         match &self.target {
             Some(target) if facts.height == target.facts.height && facts.id != target.facts.id => {
                 let (one, other) = (target.proof.clone(), proof);

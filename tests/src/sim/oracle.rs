@@ -433,9 +433,10 @@ impl Oracle {
         let conflict = conflict.map_err(|fault| (Law::Halt, format!("with evidence that doesn't hold: {fault}")))?;
         let set = epoch.validators();
         let power = |index: usize| set.validators().get(index).map_or(0, |validator| u128::from(validator.power));
-        let both: u128 = conflict.signers_of_both.iter().filter_map(|key| set.index_of(key)).map(power).sum();
+        let guilty: u128 = conflict.culprits.iter().filter_map(|key| set.index_of(key)).map(power).sum();
         let all: u128 = (0..set.count()).map(power).sum();
-        ensure(3 * both >= all, Law::Halt, || format!("evidence against {both} of {all}"))
+        // Nobody, or at least as many as two quorums share.
+        ensure(guilty == 0 || 3 * guilty >= all, Law::Halt, || format!("evidence against {guilty} of {all}"))
     }
 
     /// The machine waits until `deadline`; `waits_for_answers` says whether anything that it asked for is open.

@@ -119,7 +119,7 @@ fn holds_against_validators(world: &LightWorld) {
     let epoch = world.source.epoch_of(*height).unwrap().info().epoch();
     let evidence = ConflictEvidence::decode(evidence).unwrap();
     let conflict = evidence.verify(&world.source.context(epoch).unwrap()).unwrap();
-    assert!(!conflict.signers_of_both.is_empty());
+    assert!(!conflict.culprits.is_empty() || !conflict.wanted.is_empty());
     assert!(conflict.height >= Height::new(50));
 }
 

@@ -23,12 +23,12 @@
 //! 3. its lock, the highest view of a certificate that it has seen, is not above `justify_view`; it raises the lock to
 //!    the highest justification that it sees and never lowers it, but for this: when an epoch begins, the lock is the
 //!    view of the last block of the epoch before, as certificates of closing headers above that final block bind nobody;
-//! 4. it has not voted in this view and phase before, by a record that survives a crash;
+//! 4. it has voted in no view as high in this phase, and has not given up on one as high, by a record that survives a crash;
 //! 5. a header that begins an epoch came with the proof that the last block of the epoch before is final;
 //! 6. a header above an epoch's last block, but of that epoch, is an empty closing header.
 //!
 //! In phase two it votes for a block whose phase-one certificate it verified, in the view of that block, once, and not
-//! after it gave up on the view. A header is proposed in one view only; there are no re-proposals, as the view is under
+//! after it gave up on the view or voted in a higher one. A header is proposed in one view only; there are no re-proposals, as the view is under
 //! the block's id.
 //!
 //! A chain whose voters don't promise this needs both certificates of the commit rule, or phase two, in its proofs, and
@@ -49,6 +49,7 @@ mod block;
 pub mod build;
 mod certificate;
 pub(crate) mod codec;
+mod culprits;
 mod epoch;
 mod evidence;
 mod finality;

@@ -45,6 +45,38 @@ fn evidence(net: &Net) -> Vec<u8> {
     net.chain().evidence(&net.context(0), &one, &Finalized::Tip(rival.into())).unwrap().to_vec()
 }
 
+/// The largest set, the longest path, and every number as long as it gets.
+#[test]
+fn the_largest_messages_fit_their_limits() {
+    use crate::limits::{MAX_HANDOVER_BYTES, MAX_PROOF_PATH, MAX_SEGMENT_BYTES, MAX_TIP_BYTES, MAX_VALIDATORS};
+    let net = Net::new(&Shape::default());
+    let header = with(net.header(9), |header| {
+        (header.height, header.view, header.justify_view) =
+            (height(u64::MAX), View::new(u64::MAX), View::new(u64::MAX));
+        (header.epoch, header.timestamp) = (Epoch::new(u64::MAX), UnixMillis::new(u64::MAX));
+        (header.proposer, header.payload_len) = (u16::MAX, u32::MAX);
+        header.next_epoch_hash = Some(Hash::from_bytes([1; 32]));
+    });
+    assert_eq!(header.encode().len(), MAX_HEADER_BYTES);
+    let qc = QuorumCertificate {
+        epoch: header.epoch,
+        view: header.view,
+        height: header.height,
+        signers: vec![u8::MAX; MAX_VALIDATORS / 8],
+        signatures: vec![net.certify(net.header(9), Phase::One).signatures[0]; MAX_VALIDATORS],
+        ..net.certify(net.header(9), Phase::One)
+    };
+    let proof = FinalityProof::TwoChain { descendants: vec![header.clone(); MAX_PROOF_PATH], qc };
+    let tip = FinalizedHeader::new(header.clone(), proof.clone());
+    assert!(tip.encode().len() <= MAX_TIP_BYTES as usize, "{}", tip.encode().len());
+    assert_eq!(FinalizedHeader::decode(&tip.encode()).as_ref(), Ok(&tip));
+    let handover = Handover { version: Version, header, proof, next: vec![0; MAX_EPOCH_BYTES] };
+    assert!(handover.encode().len() <= MAX_HANDOVER_BYTES as usize, "{}", handover.encode().len());
+    assert_eq!(Handover::decode(&handover.encode()).as_ref(), Ok(&handover));
+    // Of a header in a segment there is less than 100 bytes.
+    assert!(tip.encode().len() + 1024 * 100 <= MAX_SEGMENT_BYTES as usize);
+}
+
 #[test]
 fn non_canonical_encoding_is_rejected() {
     let net = Net::new(&Shape::default());
@@ -184,10 +216,11 @@ fn counts_beyond_the_protocols_are_refused() {
         signatures: vec![qc.signatures[0]; signatures],
         ..qc.clone()
     };
-    assert!(tip(with_counts(512, 4096), 64).is_ok());
-    assert_eq!(tip(with_counts(513, 4096), 64), Err(Fault::Malformed));
-    assert_eq!(tip(with_counts(512, 4097), 64), Err(Fault::Malformed));
-    assert_eq!(tip(with_counts(512, 4096), 65), Err(Fault::Malformed));
+    let path = crate::limits::MAX_PROOF_PATH;
+    assert!(tip(with_counts(512, 4096), path).is_ok());
+    assert_eq!(tip(with_counts(513, 4096), path), Err(Fault::Malformed));
+    assert_eq!(tip(with_counts(512, 4097), path), Err(Fault::Malformed));
+    assert_eq!(tip(with_counts(512, 4096), path + 1), Err(Fault::Malformed));
     let trail = |count: usize| AuditTrail::decode(&build::audit_trail(vec![with_counts(0, 0); count]));
     assert!(trail(1024).is_ok());
     assert_eq!(trail(1025), Err(Fault::Malformed));

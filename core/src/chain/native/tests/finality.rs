@@ -55,12 +55,13 @@ fn views_must_be_consecutive() {
 
 #[test]
 fn a_path_longer_than_the_limit_is_refused() {
-    let gaps: Vec<u64> = (5..=100).collect();
-    let net = Net::new(&Shape { last_heights: vec![200], gaps_after: gaps, ..Shape::default() });
+    let top = 38 + crate::limits::MAX_PROOF_PATH;
+    let gaps: Vec<u64> = (5..=top as u64 - 2).collect();
+    let net = Net::new(&Shape { last_heights: vec![top as u64 + 100], gaps_after: gaps, ..Shape::default() });
     let epoch = net.context(0);
-    // Consecutive views come back at 102, so 102 is the top of every path.
-    two_chain(&net, net.headers[39..=102].to_vec()).verify(net.header(38), &epoch).unwrap();
-    let long = two_chain(&net, net.headers[38..=102].to_vec());
+    // Consecutive views come back at the top of every path.
+    two_chain(&net, net.headers[39..=top].to_vec()).verify(net.header(38), &epoch).unwrap();
+    let long = two_chain(&net, net.headers[38..=top].to_vec());
     assert_eq!(long.verify(net.header(37), &epoch), Err(Fault::Oversize));
     let bytes = tip(net.header(37), long);
     assert_eq!(FinalizedHeader::decode(&bytes), Err(Fault::Malformed));

@@ -161,29 +161,32 @@ fn segments_are_cut_and_joined() {
 
 #[test]
 fn the_closest_proof_above_is_used() {
-    let net = Net::new(&Shape { last_heights: vec![200, 300], gaps_after: vec![], ..Shape::default() });
+    let net = Net::new(&Shape { last_heights: vec![1700, 1800], gaps_after: vec![], ..Shape::default() });
     let (chain, epoch) = (net.chain(), net.context(0));
-    // A certificate at 100 and nothing above but what was anchored: the path reaches 63 blocks down, and no further.
-    let parts = [net.segment(1, 20), net.segment(21, 100), net.anchored(101, 200)];
-    let certified_at = |last| chain.assemble(&parts, range(21, last), SegmentEnd::Certified);
-    for last in [37, 60, 99, 100] {
-        let bytes = certified_at(last).unwrap();
-        chain.verify_segment(&epoch, &certified(21, last), &bytes, &[]).unwrap();
+    let path = Segment::decode(&net.segment(1024, 1500)).unwrap().proof().descendants().len() as u64;
+    // A certificate at 1500 and nothing above but what was anchored: the path reaches so many blocks down, and no further.
+    let lowest = 1500 - crate::limits::MAX_PROOF_PATH as u64 + path;
+    let parts = [net.segment(1, 20), net.anchored(21, 1023), net.segment(1024, 1500), net.anchored(1501, 1700)];
+    let certified_at = |first, last| chain.assemble(&parts, range(first, last), SegmentEnd::Certified);
+    for (first, last) in [(21, lowest), (21, 1000), (1024, 1499), (1024, 1500)] {
+        let bytes = certified_at(first, last).unwrap();
+        chain.verify_segment(&epoch, &certified(first, last), &bytes, &[]).unwrap();
     }
-    for last in [21, 36, 101, 200] {
-        assert_eq!(certified_at(last), None);
+    for (first, last) in [(21, 21), (21, lowest - 1), (1024, 1501), (1024, 1700)] {
+        assert_eq!(certified_at(first, last), None, "{first} to {last}");
     }
     // Up to the highest height that can be proven.
-    for (last, reaches) in [(15, 15), (30, 20), (36, 20), (37, 37), (150, 100), (200, 100)] {
-        let bytes = chain.assemble(&parts, range(2, last), SegmentEnd::CertifiedUpTo).unwrap();
-        let claim = claim(2, last, SegmentEnd::CertifiedUpTo);
+    let up_to = [(2, 15, 15), (2, 30, 20), (2, lowest - 1, 20), (2, lowest, lowest), (1024, 1550, 1500)];
+    for (first, last, reaches) in up_to {
+        let bytes = chain.assemble(&parts, range(first, last), SegmentEnd::CertifiedUpTo).unwrap();
+        let claim = claim(first, last, SegmentEnd::CertifiedUpTo);
         let (_, facts) = chain.verify_segment(&epoch, &claim, &bytes, &[]).unwrap();
         assert_eq!(facts.range.last(), height(reaches));
     }
     // A proof of the next epoch proves nothing of this one.
-    let across = [net.anchored(101, 200), net.segment(201, 210)];
-    assert_eq!(chain.assemble(&across, range(150, 200), SegmentEnd::Certified), None);
-    assert_eq!(chain.assemble(&across, range(190, 205), SegmentEnd::Certified), None);
+    let across = [net.anchored(1501, 1700), net.segment(1701, 1710)];
+    assert_eq!(chain.assemble(&across, range(1650, 1700), SegmentEnd::Certified), None);
+    assert_eq!(chain.assemble(&across, range(1690, 1705), SegmentEnd::Certified), None);
 }
 
 /// A net whose blocks from `fork` on have rivals, all signed by the same validators.
@@ -221,7 +224,15 @@ fn conflicting_finality_halts_with_evidence() {
     blocks.sort();
     assert_eq!(conflict.blocks, blocks);
     let both: Vec<ValidatorKey> = net.keys[0][1..].iter().map(ValidatorKey::from).collect();
-    assert_eq!(conflict.signers_of_both, both);
+    // Who signed two proofs may have kept all promises; who certified two blocks of one view did not.
+    assert_eq!((conflict.culprits.as_slice(), conflict.wanted.len()), (&[][..], 2));
+    let shown = |id: &Hash| net.headers.iter().chain(&rivals).find(|header| header.id() == *id).unwrap();
+    let certify = |header: &Header| build::certify(header, Phase::One, epoch.validators(), &net.keys[0][1..]);
+    let certificates: Vec<_> = conflict.wanted.iter().map(|id| certify(shown(id))).collect();
+    let full = decoded.clone().with_certificates(certificates.clone());
+    assert_eq!(full.verify(&epoch).unwrap().culprits, both);
+    let turned = ConflictEvidence::decode(&full.encode()).unwrap();
+    assert_eq!(turned, full);
     assert_eq!(decoded.verify(&net.context(1)), Err(Fault::BadEpoch));
     // Tips and handovers, too.
     let other_tip = Finalized::Tip(FinalizedHeader::new(rival.clone(), proof.clone()).encode().into());

@@ -1,104 +1,15 @@
 //! A validator that lost its record of votes gets no permit: others could tell it which views are over, and not which lock it
 //! held. Four validators, one of them faulty, play what would come of it.
 
-use ed25519_dalek::SigningKey;
 use hotstuff2_sync::calls::BlockPoint;
-use hotstuff2_sync::chain::native::{
-    Advert, AdvertClaim, EpochContext, FinalityProof, FinalizedHeader, Genesis, GenesisDocument, Header, NativeChain,
-    Phase, QuorumCertificate, Validator, ValidatorKey, Version, build,
-};
-use hotstuff2_sync::chain::{AdvertFacts, Chain as _, Finalized, TipFacts};
+use hotstuff2_sync::chain::native::{FinalityProof, FinalizedHeader, NativeChain, QuorumCertificate, ValidatorKey};
+use hotstuff2_sync::chain::{Chain as _, Finalized, TipFacts};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{Epoch, Height, View};
+use hotstuff2_sync::ids::{Epoch, View};
 use hotstuff2_sync::participation::{GateOutput, GateSettings, ParticipationGate, SyncFacts, VoteRecord, WaitReason};
 use hotstuff2_sync::time::UnixMillis;
 
-const NOW: UnixMillis = UnixMillis::new(1_800_000_000_000);
-const CHALLENGE: Hash = Hash::from_bytes([9; 32]);
-
-/// Four validators of equal power.
-struct Net {
-    genesis: Genesis,
-    epoch: EpochContext,
-    keys: Vec<SigningKey>,
-}
-
-impl Net {
-    fn new() -> Self {
-        let mut keys: Vec<SigningKey> = (1..=4).map(|seed| SigningKey::from_bytes(&[seed; 32])).collect();
-        keys.sort_by_key(|key| ValidatorKey::from(key));
-        let genesis = GenesisDocument {
-            version: Version,
-            name: "four validators".to_owned(),
-            timestamp: UnixMillis::new(NOW.get() - 60_000),
-            validators: keys.iter().map(|key| Validator { key: key.into(), power: 1 }).collect(),
-            last_height: Height::new(1000),
-            state_root: Hash::ZERO,
-            trusting_period_ms: None,
-            snapshot_interval: 100,
-        }
-        .check()
-        .unwrap();
-        let epoch = EpochContext::new(&genesis, genesis.epoch().clone());
-        Self { genesis, epoch, keys }
-    }
-
-    /// A proposal that every voter finds in order.
-    fn propose(&self, parent: &Header, view: u64, salt: u64) -> Header {
-        let proposal = build::Proposal {
-            view: View::new(view),
-            proposer: 0,
-            timestamp: UnixMillis::new(parent.timestamp.get() + salt),
-            payload: &[],
-            state_root: parent.state_root,
-            next_epoch_hash: None,
-        };
-        let header = build::child(parent, parent.id(), self.epoch.info(), &proposal);
-        self.epoch.check_proposal(parent, parent.id(), &header).unwrap();
-        header
-    }
-
-    fn certify(&self, header: &Header, signers: [usize; 3]) -> QuorumCertificate {
-        let keys = signers.iter().map(|&signer| &self.keys[signer]);
-        build::certify(header, Phase::One, self.epoch.validators(), keys)
-    }
-
-    /// Whether this pair makes `header` final for everybody.
-    fn is_final(&self, header: &Header, child: &Header, certificate: QuorumCertificate) -> bool {
-        let proof = FinalityProof::TwoChain { descendants: vec![child.clone()], qc: certificate };
-        proof.verify(header, &self.epoch).is_ok()
-    }
-
-    fn word(&self, validator: usize, head: &Header, view: u64) -> AdvertFacts {
-        let claim = AdvertClaim {
-            height: head.height,
-            block: head.id(),
-            view: View::new(view),
-            timestamp: NOW,
-            challenge: CHALLENGE,
-        };
-        let advert = Advert::sign(&self.keys[validator], self.genesis.chain_id(), claim);
-        advert.verify(&self.epoch).unwrap()
-    }
-}
-
-/// What an honest voter keeps, and the rules by which it votes.
-#[derive(Clone, Copy, Debug)]
-struct Voter {
-    lock: u64,
-    voted: u64,
-}
-
-impl Voter {
-    /// Shown a proposal with the certificate of its parent.
-    fn votes(&mut self, header: &Header) -> bool {
-        let votes = header.view.get() > self.voted && header.justify_view.get() >= self.lock;
-        if votes {
-            (self.voted, self.lock) = (header.view.get(), header.justify_view.get());
-        }
-        votes
-    }
-}
+use crate::{CHALLENGE, NOW, Net, Voter};
 
 #[test]
 fn a_lost_record_loses_the_lock_too() {
