@@ -1,6 +1,7 @@
 //! A node that decides, over real QUIC and a store on disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::{Block, NotASegment};
@@ -52,8 +53,18 @@ async fn submitted_blocks_are_durable_when_they_are_answered() {
     soon(sync.shutdown()).await;
     let late = sync.submit(decided(&world.chain, 121)).await;
     assert!(matches!(late, Err(SyncError::ShutDown)), "{late:?}");
-    // It goes on after a restart, and what is handed in again is there.
-    let mut sync = builder(&world, "node").build().unwrap();
+    drop(sync);
+    // It goes on after a restart, and what is handed in again is there. Tasks let go of the store in the background.
+    let reopened = async {
+        loop {
+            match SyncManagerBuilder::open(world.chain.genesis(), world.path("node")) {
+                Ok(builder) => break builder,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let builder = soon(reopened).await.with_listen("127.0.0.1:0".parse().unwrap());
+    let mut sync = builder.build().unwrap();
     soon(sync.start_sync(None)).await.unwrap();
     for height in [119, 121, 122] {
         assert!(soon(sync.submit(decided(&world.chain, height))).await.unwrap() >= Height::new(height));
