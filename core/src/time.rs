@@ -16,6 +16,9 @@ impl Instant {
     /// The start of the host's clock.
     pub const ZERO: Self = Self(0);
 
+    /// The end of the clock. As a deadline, it never comes.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The instant `micros` microseconds after the host's start.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)

@@ -52,9 +52,11 @@ impl<K: Ord + Copy> Timers<K> {
         self.by_time.first().map(|&(at, _)| at)
     }
 
-    /// Takes out the earliest key whose deadline is `now` or before.
+    /// Takes out the earliest key whose deadline is `now` or before. The end of the clock never comes: deadlines that can't
+    /// be represented lie there, and one that is set again as soon as it is taken out would be taken out for ever.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
-        if self.next()? > now {
+        let next = self.next()?;
+        if next > now || next == Instant::MAX {
             return None;
         }
         let (_, key) = self.by_time.pop_first()?;
@@ -66,6 +68,14 @@ impl<K: Ord + Copy> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_the_clock_never_comes() {
+        let mut timers = Timers::new();
+        timers.set('a', Instant::MAX);
+        timers.set('b', Instant::from_micros(u64::MAX - 1));
+        assert_eq!((timers.pop_due(Instant::MAX), timers.pop_due(Instant::MAX)), (Some('b'), None));
+    }
 
     #[test]
     fn deadlines_come_in_order_and_move() {

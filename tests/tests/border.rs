@@ -229,3 +229,15 @@ fn what_a_host_holds_may_go_to_any_thread() {
     held::<Output>();
     held::<Input>();
 }
+
+#[test]
+fn a_drain_ends_at_the_end_of_the_clock() {
+    let chain = TestChain::new(ChainSpec { blocks: 100, epochs: 1, ..ChainSpec::default() }).unwrap();
+    let mut machine = Machine::new(SyncConfig::default(), chain.start(), 7, Instant::ZERO).unwrap();
+    let peer = PeerId::from_bytes([1; 32]);
+    for input in [Input::Start(None), Input::Peer(PeerEvent::Connected { peer, group: 1 }), Input::Timeout] {
+        machine.handle(Instant::MAX, input);
+        let outputs = (0..1000).map(|_| machine.poll_output());
+        assert!(outputs.into_iter().any(|output| matches!(output, Output::Wait(_))), "a drain without an end");
+    }
+}
