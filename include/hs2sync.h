@@ -1709,6 +1709,35 @@ hs2_status hs2_job_run_own(hs2_job job,
  */
 hs2_status hs2_job_id(hs2_job job, uint64_t *id);
 
+/**
+ * The job's canonical encoding, for a process or an instance of the library that shares no memory with this one and has
+ * the same version. Ownership: one reference to `encoded`. Threads: any.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_job_encode(hs2_job job,
+                          hs2_buffer *encoded);
+
+/**
+ * Reads what `hs2_job_encode` wrote elsewhere. It is believed. Ownership: one reference to `job`. Threads: any.
+ * Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_job_decode(struct hs2_slice encoded,
+                          hs2_job *job);
+
+/**
+ * The verdict's canonical encoding, to be brought back to where the machine is. Ownership: one reference to `encoded`.
+ * Threads: any. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_verdict_encode(hs2_verdict verdict,
+                              hs2_buffer *encoded);
+
+/**
+ * Reads what `hs2_verdict_encode` wrote elsewhere. It is believed: it must come from a process of the host's own.
+ * Ownership: one reference to `verdict`. Threads: any. Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_verdict_decode(struct hs2_slice encoded,
+                              hs2_verdict *verdict);
+
 /* ==== Calls of the machine into the host: what to store and execute. Answered when it survives a crash, and not before. ==== */
 
 /**
@@ -2215,6 +2244,16 @@ hs2_status hs2_tip_new(struct hs2_slice header,
                        size_t descendant_count,
                        struct hs2_slice certificate,
                        hs2_buffer *tip);
+
+/**
+ * The tip message that the end of a certified segment makes, for a store that serves it. Nothing is checked: the segment
+ * was verified before. Ownership: one reference to `tip`. Threads: any.
+ * Errors: `HS2_NOT_FOUND` for an anchored segment, and for bytes that are none, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_segment_tip(hs2_chain chain,
+                           struct hs2_slice segment,
+                           hs2_buffer *tip);
 
 /**
  * Proves a tip message under the epoch that its block belongs to. Threads: any.

@@ -1,11 +1,11 @@
 //! Headers, payloads and segments of a native chain.
 #![allow(unsafe_code)]
 
-use hotstuff2_sync::chain::TipCheck;
 use hotstuff2_sync::chain::native::{
-    EpochContext, FinalityProof, FinalizedHeader, Handover, Header, Phase, QuorumCertificate, Segment, build,
-    payload_hash,
+    EpochContext, FinalityProof, FinalizedHeader, Handover, Header, NativeChain, Phase, QuorumCertificate, Segment,
+    build, payload_hash,
 };
+use hotstuff2_sync::chain::{Chain as _, TipCheck};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::View;
 use hotstuff2_sync::limits::{MAX_PAYLOAD_BYTES, MAX_PROOF_PATH};
@@ -17,7 +17,7 @@ use crate::fence::fence;
 use crate::pointer::{Out, array, bytes, read};
 use crate::status::{Status, hs2_status};
 use crate::table;
-use crate::types::{hs2_buffer, hs2_epoch, hs2_header_info, hs2_id, hs2_proposal, hs2_slice, hs2_tip};
+use crate::types::{hs2_buffer, hs2_chain, hs2_epoch, hs2_header_info, hs2_id, hs2_proposal, hs2_slice, hs2_tip};
 
 pub(super) fn header_of(encoded: &[u8]) -> Result<Header, Failure> {
     Header::decode(encoded).map_err(|why| Failure::malformed("header", why))
@@ -212,6 +212,22 @@ pub unsafe extern "C" fn hs2_tip_new(
         };
         let made = FinalizedHeader::new(header_of(header)?, proof_of(descendants, certificate)?);
         tip.set(give(made.encode())?);
+        Ok(())
+    })
+}
+
+/// The tip message that the end of a certified segment makes, for a store that serves it. Nothing is checked: the segment
+/// was verified before. Ownership: one reference to `tip`. Threads: any.
+/// Errors: `HS2_NOT_FOUND` for an anchored segment, and for bytes that are none, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+/// `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_segment_tip(chain: hs2_chain, segment: hs2_slice, tip: *mut hs2_buffer) -> hs2_status {
+    fence(0, || {
+        // SAFETY: readable and writable, as the header asks for.
+        let (segment, tip) = unsafe { (bytes(segment, "segment")?, Out::new(tip, "tip")?) };
+        let made = table::get::<NativeChain>(chain)?.tip_of(segment);
+        let made = made.ok_or_else(|| Failure::new(Status::NotFound, "the segment proves no tip by itself"))?;
+        tip.set(give(made)?);
         Ok(())
     })
 }

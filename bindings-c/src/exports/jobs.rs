@@ -2,14 +2,16 @@
 #![allow(unsafe_code)]
 
 use hotstuff2_sync::chain::native::NativeChain;
-use hotstuff2_sync::verify::Job;
+use hotstuff2_sync::verify::{Job, Verdict};
 
+use crate::buffer::give;
+use crate::failure::Failure;
 use crate::fence::fence;
 use crate::own_chain::OwnChain;
-use crate::pointer::{Out, read};
+use crate::pointer::{Out, bytes, read};
 use crate::status::hs2_status;
 use crate::table;
-use crate::types::{hs2_chain, hs2_chain_table, hs2_job, hs2_verdict};
+use crate::types::{hs2_buffer, hs2_chain, hs2_chain_table, hs2_job, hs2_slice, hs2_verdict};
 
 /// Does the work of a job. What it comes to, proven or false, is in the verdict, for `hs2_machine_handle_verdict`.
 /// Ownership: one reference to `verdict`. Threads: any.
@@ -52,6 +54,55 @@ pub unsafe extern "C" fn hs2_job_id(job: hs2_job, id: *mut u64) -> hs2_status {
         // SAFETY: writable, as the header asks for.
         let id = unsafe { Out::new(id, "id") }?;
         id.set(table::get::<Job>(job)?.id().get());
+        Ok(())
+    })
+}
+
+/// The job's canonical encoding, for a process or an instance of the library that shares no memory with this one and has
+/// the same version. Ownership: one reference to `encoded`. Threads: any.
+/// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_job_encode(job: hs2_job, encoded: *mut hs2_buffer) -> hs2_status {
+    fence(job, || {
+        // SAFETY: writable, as the header asks for.
+        let encoded = unsafe { Out::new(encoded, "encoded") }?;
+        encoded.set(give(table::get::<Job>(job)?.encode())?);
+        Ok(())
+    })
+}
+
+/// Reads what `hs2_job_encode` wrote elsewhere. It is believed. Ownership: one reference to `job`. Threads: any.
+/// Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_job_decode(encoded: hs2_slice, job: *mut hs2_job) -> hs2_status {
+    fence(0, || {
+        // SAFETY: readable and writable, as the header asks for.
+        let (encoded, job) = unsafe { (bytes(encoded, "encoded")?, Out::new(job, "job")?) };
+        job.set(table::insert(Job::decode(encoded).map_err(|why| Failure::malformed("job", why))?)?);
+        Ok(())
+    })
+}
+
+/// The verdict's canonical encoding, to be brought back to where the machine is. Ownership: one reference to `encoded`.
+/// Threads: any. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_verdict_encode(verdict: hs2_verdict, encoded: *mut hs2_buffer) -> hs2_status {
+    fence(verdict, || {
+        // SAFETY: writable, as the header asks for.
+        let encoded = unsafe { Out::new(encoded, "encoded") }?;
+        encoded.set(give(table::get::<Verdict>(verdict)?.encode())?);
+        Ok(())
+    })
+}
+
+/// Reads what `hs2_verdict_encode` wrote elsewhere. It is believed: it must come from a process of the host's own.
+/// Ownership: one reference to `verdict`. Threads: any. Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_verdict_decode(encoded: hs2_slice, verdict: *mut hs2_verdict) -> hs2_status {
+    fence(0, || {
+        // SAFETY: readable and writable, as the header asks for.
+        let (encoded, verdict) = unsafe { (bytes(encoded, "encoded")?, Out::new(verdict, "verdict")?) };
+        verdict.set(table::insert(Verdict::decode(encoded).map_err(|why| Failure::malformed("verdict", why))?)?);
         Ok(())
     })
 }
