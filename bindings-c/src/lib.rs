@@ -19,6 +19,9 @@ mod start;
 mod status;
 mod table;
 mod types;
+/// cbindgen:ignore
+#[cfg(target_arch = "wasm32")]
+mod wasm;
 
 pub use exports::*;
 pub use status::{Status, hs2_status};

@@ -8,6 +8,7 @@ mod bare_metal;
 mod c;
 mod command;
 mod fuzz;
+mod go;
 #[cfg(test)]
 mod guards;
 mod install;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             finish(Workspace::find().and_then(|workspace| simulate::run(&workspace, name, &options)))
         }
         Ok(Request::Fuzz(plan)) => finish(Workspace::find().and_then(|workspace| fuzz::run(&workspace, &plan))),
+        Ok(Request::Go) => finish(Workspace::find().and_then(|workspace| go::build(&workspace))),
         Ok(Request::Install(prefix)) => {
             finish(Workspace::find().and_then(|workspace| install::run(&workspace, &prefix)))
         }
@@ -70,6 +72,8 @@ enum Request {
     Simulate(&'static str, Vec<String>),
     Fuzz(fuzz::Plan),
     Mutants(mutants::Plan),
+    /// Make the module that the Go module embeds.
+    Go,
     /// Below which folder.
     Install(std::path::PathBuf),
     /// With what goes on to the program.
@@ -83,6 +87,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         Some("test") => {}
         Some("fuzz") => return fuzz::parse(words).map(Request::Fuzz),
         Some("mutants") => return mutants::parse(&workspace::root()?, words).map(Request::Mutants),
+        Some("go") if words.clone().next().is_none() => return Ok(Request::Go),
         Some("install") => return install::parse(words).map(Request::Install),
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => {
@@ -134,6 +139,8 @@ fn help() -> String {
          Prints the known traces anew, or the one of any world.\n\n\
          \x20      cargo xtask scale [--only ROW]\n\n\
          Measures how a sync grows with the gap, the epochs and the peers.\n\n\
+         \x20      cargo xtask go\n\n\
+         Makes the WebAssembly module that the Go module embeds anew, to be committed.\n\n\
          \x20      cargo xtask install --prefix DIR\n\n\
          Builds libhs2sync for C and installs it: headers, libraries, pkg-config, CMake.\n",
     );

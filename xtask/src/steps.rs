@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::tools::Component;
 use crate::workspace::Workspace;
-use crate::{bare_metal, c, command, fuzz, no_std, packages, wan};
+use crate::{bare_metal, c, command, fuzz, go, no_std, packages, wan};
 
 /// One step; `ALL` is the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub(crate) enum Step {
     Doc,
     Test,
     C,
+    Go,
     Package,
     NoStd,
     BareMetal,
@@ -24,13 +25,14 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Format,
         Self::Guards,
         Self::Clippy,
         Self::Doc,
         Self::Test,
         Self::C,
+        Self::Go,
         Self::Package,
         Self::NoStd,
         Self::BareMetal,
@@ -46,6 +48,7 @@ impl Step {
             Self::Doc => "doc",
             Self::Test => "test",
             Self::C => "c",
+            Self::Go => "go",
             Self::Package => "package",
             Self::NoStd => "no-std",
             Self::BareMetal => "bare-metal",
@@ -62,6 +65,7 @@ impl Step {
             Self::Doc => "the documentation builds without a warning",
             Self::Test => "unit, integration and documentation tests of the workspace",
             Self::C => "the C interface, with gcc, clang, sanitizers and valgrind",
+            Self::Go => "the Go module, with both engines, beside the Rust node",
             Self::Package => "the packages that are published, each built from its archive",
             Self::NoStd => "the core against a sysroot that has no `std`",
             Self::BareMetal => "the core built for a Cortex-M4F, which has no operating system",
@@ -115,6 +119,7 @@ impl Step {
             ])),
             Self::Package => packages::check(workspace),
             Self::C => c::check(workspace),
+            Self::Go => go::check(workspace),
             Self::Wan => wan::check(workspace),
             Self::NoStd => no_std::check(workspace),
             Self::BareMetal => bare_metal::build(workspace),
