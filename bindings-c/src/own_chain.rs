@@ -6,12 +6,12 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, CheckError, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
-    SegmentEnd, SegmentFacts, Skipped, TipCheck, TipFacts,
+    AdvertFacts, CertifiedSuffix, Chain, ChainProfile, CheckError, Fault, Finalized, HandoverFacts, HeaderFacts,
+    SegmentClaim, SegmentEnd, SegmentFacts, Skipped, TipCheck, TipFacts, native,
 };
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::limits::{GRID, MAX_PAYLOAD_BYTES};
+use hotstuff2_sync::limits::{GRID, MAX_PAYLOAD_BYTES, MAX_SEGMENT_BYTES, MAX_TIP_BYTES};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::put_section;
@@ -24,6 +24,9 @@ use crate::types::{
 };
 
 type HandoverFn = unsafe extern "C" fn(*mut c_void, hs2_slice, hs2_slice, *mut hs2_link) -> i32;
+
+/// Largest header, in bytes: with the largest certificate, a full cell of them fits into an answer.
+const OWN_HEADER_BYTES: u32 = (MAX_SEGMENT_BYTES - MAX_TIP_BYTES) / (GRID as u32 + 1);
 
 /// The number of "could not be checked" where a function wrote what can't be.
 const IMPOSSIBLE: u32 = 0;
@@ -189,6 +192,11 @@ fn segment_of(bytes: &[u8], first: Height, headers: &[hs2_header_facts]) -> OwnS
 impl Chain for OwnChain {
     type Epoch = Bytes;
     type Segment = OwnSegment;
+
+    /// What every chain can have with cells of the full length.
+    fn profile(&self) -> ChainProfile {
+        ChainProfile { header_bytes: OWN_HEADER_BYTES, ..native::PROFILE }
+    }
 
     /// No states pass this interface, whatever the roots in the headers are.
     fn has_state_roots(&self) -> bool {

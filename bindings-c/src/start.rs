@@ -2,7 +2,7 @@
 //! together is refused when the machine is made.
 
 use hotstuff2_sync::calls::{BlockPoint, Start};
-use hotstuff2_sync::chain::native::{EpochInfo, Genesis, Handover};
+use hotstuff2_sync::chain::native::{self, EpochInfo, Genesis, Handover};
 use hotstuff2_sync::chain::{EpochRef, Finalized};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
@@ -92,6 +92,7 @@ impl Draft {
         }
         Ok(Start {
             chain_id: self.chain_id,
+            profile: native::PROFILE,
             stored: self.stored,
             stored_time: self.stored_time,
             stored_proof: self.stored_proof.clone(),

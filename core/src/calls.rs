@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::native::codec::{bounded, plain};
-use crate::chain::{Chain, CheckError, EpochRef, Fault, Finalized, SegmentRef};
+use crate::chain::{Chain, ChainProfile, CheckError, EpochRef, Fault, Finalized, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{CallId, Height};
 use crate::limits::GRID;
@@ -36,6 +36,8 @@ plain!(Start, HostCall, CallDone, SnapshotBase, HistoryGap);
 pub struct Start {
     /// The chain: the hash of its genesis document. Peers of other chains are left alone.
     pub chain_id: Hash,
+    /// What the chain states of itself: [`Chain::profile`].
+    pub profile: ChainProfile,
     /// The highest block that is stored durably: the anchor itself on a new node.
     pub stored: BlockPoint,
     /// The time in that block's header; zero where it is not known. Only the age that is told of the tip rests on it.

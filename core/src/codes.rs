@@ -198,6 +198,9 @@ table! {
         0x1202 "epochs" NewMachineError::Epochs,
         0x1203 "no_staging" NewMachineError::NoStaging,
         0x1204 "application_ahead" NewMachineError::ApplicationAhead { .. },
+        0x1205 "profile" NewMachineError::Profile(_),
+        0x1206 "no_audits" NewMachineError::NoAudits,
+        0x1207 "unproven_lengths" NewMachineError::UnprovenLengths,
     }
     ConfigError {
         0x1301 "config" ConfigError { .. },

@@ -5,7 +5,6 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Height;
-use crate::limits::GRID;
 
 /// The heights from `first` to `last`, both included. Never empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,20 +96,22 @@ impl fmt::Debug for HeightRange {
     }
 }
 
-/// The grid cell of `height` within an epoch of heights `epoch`: heights are cut at multiples of [`GRID`] and at the
-/// epoch's ends, so that every honest server means the same range. `None` where the epoch doesn't have the height.
-pub fn grid_cell(height: Height, epoch: HeightRange) -> Option<HeightRange> {
+/// The grid cell of `height` within an epoch of heights `epoch`: heights are cut at multiples of `spacing`
+/// ([`ChainProfile::grid`](crate::chain::ChainProfile::grid)) and at the epoch's ends, so that every honest server means the
+/// same range. `None` where the epoch doesn't have the height.
+pub fn grid_cell(height: Height, epoch: HeightRange, spacing: u64) -> Option<HeightRange> {
     if !epoch.contains(height) {
         return None;
     }
-    let start = height.get().saturating_sub(height.get() % GRID);
-    let cell = HeightRange::new(Height::new(start), Height::new(start.saturating_add(GRID - 1)))?;
+    let start = height.get().saturating_sub(height.get().checked_rem(spacing)?);
+    let cell = HeightRange::new(Height::new(start), Height::new(start.saturating_add(spacing.saturating_sub(1))))?;
     cell.intersection(epoch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::GRID;
 
     fn range(first: u64, last: u64) -> HeightRange {
         HeightRange::new(Height::new(first), Height::new(last)).unwrap()
@@ -119,16 +120,18 @@ mod tests {
     #[test]
     fn cells_are_cut_at_the_grid_and_at_epoch_ends() {
         let epoch = range(1500, 4000);
-        assert_eq!(grid_cell(Height::new(1500), epoch), Some(range(1500, 2047)));
-        assert_eq!(grid_cell(Height::new(2048), epoch), Some(range(2048, 3071)));
-        assert_eq!(grid_cell(Height::new(4000), epoch), Some(range(3072, 4000)));
-        assert_eq!(grid_cell(Height::new(4001), epoch), None);
+        assert_eq!(grid_cell(Height::new(1500), epoch, GRID), Some(range(1500, 2047)));
+        assert_eq!(grid_cell(Height::new(2048), epoch, GRID), Some(range(2048, 3071)));
+        assert_eq!(grid_cell(Height::new(4000), epoch, GRID), Some(range(3072, 4000)));
+        assert_eq!(grid_cell(Height::new(4001), epoch, GRID), None);
+        assert_eq!(grid_cell(Height::new(1600), epoch, 64), Some(range(1600, 1663)));
+        assert_eq!(grid_cell(Height::new(1600), epoch, 1), Some(range(1600, 1600)));
     }
 
     #[test]
     fn the_top_of_the_number_line_is_no_special_case() {
         let epoch = range(0, u64::MAX);
-        let cell = grid_cell(Height::MAX, epoch).unwrap();
+        let cell = grid_cell(Height::MAX, epoch, GRID).unwrap();
         assert_eq!((cell.count(), cell.last()), (GRID, Height::MAX));
         assert_eq!(epoch.count(), u64::MAX);
         assert_eq!(HeightRange::new(Height::new(2), Height::new(1)), None);

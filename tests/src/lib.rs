@@ -1,6 +1,7 @@
 //! Chain generator, demo ledger, reference replica and test worlds.
 
 pub mod chain;
+pub mod conformance;
 pub mod forgery;
 pub mod fuzz;
 pub mod ledger;

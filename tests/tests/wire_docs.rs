@@ -5,7 +5,7 @@ use hotstuff2_sync::chain::native::{CertificateError, FinalityProof, Header, Pha
 use hotstuff2_sync::chain::{Fault, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, PeerId};
-use hotstuff2_sync::limits::MAX_PEER_ADDRESSES;
+use hotstuff2_sync::limits::{GRID, MAX_PEER_ADDRESSES};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::state::StateForm;
 use hotstuff2_sync::wire::{KnownPeer, Request, decode_peers, encode_peers};
@@ -29,7 +29,7 @@ fn a_request_in_the_documents_is_what_they_say() {
     let words = format!("the headers from {} to {}", text(range.first()), text(range.last()));
     assert!(PAGE.contains(&words), "docs/design.md: the example asks for {words}");
     let everything = HeightRange::new(Height::ZERO, Height::MAX).unwrap();
-    assert_eq!(grid_cell(range.first(), everything), Some(range), "one that a server answers: a whole cell");
+    assert_eq!(grid_cell(range.first(), everything, GRID), Some(range), "one that a server answers: a whole cell");
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn cells_begin_and_end_where_the_documents_say() {
     let cells = |heights: &[(u64, u64)], epoch: (u64, u64)| {
         let range = |(first, last)| HeightRange::new(Height::new(first), Height::new(last)).unwrap();
         for &cell in heights {
-            assert_eq!(grid_cell(range(cell).last(), range(epoch)), Some(range(cell)));
+            assert_eq!(grid_cell(range(cell).last(), range(epoch), GRID), Some(range(cell)));
         }
     };
     says("0 to 1,023, 1,024 to 2,047");

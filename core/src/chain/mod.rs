@@ -11,19 +11,23 @@
 //! blamed, and the machine has the same checked again after a pause. It never refuses what an honest peer may send. The
 //! guide `docs/your-chain.md` goes through all of it with a chain that is as small as can be.
 //!
-//! * A block's id covers its payload and the payload's length. Where it covers the parent's id, one certificate proves all
-//!   blocks of a segment; where it doesn't, every header brings a certificate.
+//! * A block's id covers its payload. Where it doesn't cover the payload's length, [`ChainProfile::proves_lengths`] says so,
+//!   and headers are believed only together with all of their payloads. Where it covers the parent's id, one certificate
+//!   proves all blocks of a segment; where it doesn't, every header brings a certificate.
 //! * What a [`Job`](crate::verify::Job) has checked before it asks, and checks of the facts that come back, is said at each
 //!   function. Nothing else was checked.
 //! * Bytes of one value have one form: an implementation decodes no other.
 //! * What the chain doesn't have is answered so: no clock, with [`UnixMillis::default`], which means "not known"; no state
 //!   roots, with `false` and [`Hash::ZERO`]; no handovers, with a fault and an epoch that ends at [`Height::MAX`]; no
-//!   audits or adverts, with a fault; nothing above the final block, with `None`.
-//! * The bounds are those of [`crate::limits`]. What passes them can't be synchronized, and is to be refused where it is made.
+//!   adverts, with a fault; nothing above the final block, with `None`. Where the certificates of single blocks are,
+//!   [`Audits`] says.
+//! * The bounds are those that the chain states ([`ChainProfile`]), within those of [`crate::limits`]. A profile beyond them is
+//!   refused when a machine or a store is made, and blocks beyond the profile are stored nowhere.
 
 mod block;
 mod fault;
 mod memo;
+mod profile;
 mod refs;
 
 pub mod native;
@@ -35,6 +39,7 @@ use bytes::Bytes;
 pub use block::Block;
 pub use fault::{CheckError, Fault};
 pub use memo::Memo;
+pub use profile::{Audits, ChainProfile, ProfileError};
 pub use refs::{EpochRef, SegmentRef};
 
 use crate::hash::Hash;
@@ -49,6 +54,9 @@ pub trait Chain: Send + Sync + 'static {
 
     /// The headers of a segment, decoded.
     type Segment: Send + Sync + 'static;
+
+    /// How large what the chain has may be, which of it there is, and whether ids cover lengths. Always the same.
+    fn profile(&self) -> ChainProfile;
 
     /// Whether [`HeaderFacts::state_root`] is the root of this crate's state tree ([`crate::state`]) after the block. Where
     /// it isn't, states are neither fetched nor exported: blocks alone bring a node to the tip.
@@ -90,7 +98,8 @@ pub trait Chain: Send + Sync + 'static {
     fn verify_tip(&self, epoch: &Self::Epoch, tip: &[u8]) -> Result<TipCheck, CheckError>;
 
     /// Proves that `segment` is the finalized headers that `claim` asks for. `audit` holds the certificates of the
-    /// single blocks and is empty unless `claim.audit` is set.
+    /// single blocks and is empty unless `claim.audit` is set, which it is only where the profile has
+    /// [audits apart](Audits::Apart).
     ///
     /// Before: the claim's heights are all of `epoch`. After: that range, parent and last id in the facts are those of the
     /// claim, and that there is a length for each height. That they are true is proven here alone.

@@ -15,7 +15,7 @@ use super::witnesses::Shown;
 use crate::chain::{EpochRef, Finalized, HeaderFacts, SegmentClaim, SegmentEnd, SegmentRef, TipCheck, TipFacts};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId, QueryId};
-use crate::limits::MAX_BODIES_BYTES;
+use crate::limits::{GRID, MAX_BODIES_BYTES};
 use crate::peers::{Ask, Peer};
 use crate::ranges::{HeightRange, grid_cell};
 use crate::requests::Kind;
@@ -205,7 +205,7 @@ impl LightClient {
             (Stage::Begun, Query::Bodies(range)) => {
                 self.reach(range.first(), told)?;
                 self.reach(range.last(), told)?;
-                let cell = self.epochs.of_height(range.first()).and_then(|e| grid_cell(range.first(), e.range()));
+                let cell = self.epochs.of_height(range.first()).and_then(|e| grid_cell(range.first(), e.range(), GRID));
                 if !cell.is_some_and(|cell| cell.covers(*range)) {
                     return Err(LightError::NotOneCell);
                 }
@@ -293,7 +293,7 @@ impl LightClient {
     /// Asks for the headers from `height` up to where they are proven.
     fn ask_for_base(&mut self, id: QueryId, height: Height, told: &TipFacts, eligible: impl Fn(&Peer) -> bool) {
         let Some(epoch) = self.epochs.of_height(height).map(EpochRef::range) else { return };
-        let Some(claim) = base_claim(epoch, told.height, Some(told.id), height) else { return };
+        let Some(claim) = base_claim(epoch, told.height, Some(told.id), height, GRID) else { return };
         let reaches = |peer: &Peer| {
             let claimed = peer.claim.is_some_and(|claimed| claim.range.last() <= claimed.tip);
             claimed && eligible(peer)

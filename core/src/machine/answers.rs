@@ -7,7 +7,7 @@ use crate::ids::{PeerId, RequestId};
 use crate::machine::input::RequestFailure;
 use crate::machine::state::{Machine, Target, Timer};
 use crate::peers::PeerOutcome;
-use crate::ranges::{HeightRange, grid_cell};
+use crate::ranges::HeightRange;
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Source, Waiting};
 use crate::verify::Task;
@@ -167,7 +167,7 @@ impl Machine {
                     return;
                 };
                 let parent = self.parent_at_seam(&cell.epoch, cell.range.first());
-                let claim = SegmentClaim { range: cell.range, parent, end: cell.end, audit: self.config.full_audit };
+                let claim = SegmentClaim { range: cell.range, parent, end: cell.end, audit: self.audits() };
                 let epoch = cell.epoch.clone();
                 let ends = cell.range.last() == epoch.range().last();
                 let boundary = self.epochs.boundary(epoch.epoch()).filter(|_| ends);
@@ -202,11 +202,11 @@ impl Machine {
             Purpose::Follow(after) => {
                 let first = after.next();
                 let epoch = self.epochs.of_height(first).cloned();
-                let cell = epoch.as_ref().and_then(|epoch| grid_cell(first, epoch.range()));
+                let cell = epoch.as_ref().and_then(|epoch| self.profile.cell(first, epoch.range()));
                 let range = cell.and_then(|cell| HeightRange::new(first, cell.last()));
                 match (epoch, range) {
                     (Some(epoch), Some(range)) if self.blocks.planned() == after => {
-                        let (end, audit) = (SegmentEnd::CertifiedUpTo, self.config.full_audit);
+                        let (end, audit) = (SegmentEnd::CertifiedUpTo, self.audits());
                         let parent = self.parent_at_seam(&epoch, first);
                         let claim = SegmentClaim { range, parent, end, audit };
                         let task = Task::Follow { epoch, claim, bytes: data };

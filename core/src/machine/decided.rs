@@ -19,7 +19,7 @@ use crate::ids::{DecidedId, Epoch, Height, JobId};
 use crate::limits::{MAX_DECIDED, MAX_DECIDED_BYTES, MAX_HANDOVER_BYTES};
 use crate::machine::output::Output;
 use crate::machine::state::{Machine, Phase, Timer};
-use crate::ranges::{HeightRange, grid_cell};
+use crate::ranges::HeightRange;
 use crate::requests::Purpose;
 use crate::strategy::Source;
 use crate::time::{Instant, UnixMillis};
@@ -307,13 +307,13 @@ impl Machine {
                 continue;
             }
             let cell = self.epochs.of_height(first).cloned().and_then(|epoch| {
-                let cell = grid_cell(first, epoch.range())?;
+                let cell = self.profile.cell(first, epoch.range())?;
                 Some((epoch, HeightRange::new(first, cell.last())?))
             });
             match cell {
                 Some((epoch, range)) => {
                     let parent = self.parent_at_seam(&epoch, first);
-                    let (end, audit) = (SegmentEnd::CertifiedUpTo, self.config.full_audit);
+                    let (end, audit) = (SegmentEnd::CertifiedUpTo, self.audits());
                     let claim = SegmentClaim { range, parent, end, audit };
                     let Some(held) = self.submissions.held.get_mut(place) else { return };
                     let (blocks, ending) = (held.stage.clone(), held.ending.clone());
@@ -377,6 +377,9 @@ impl Machine {
                 self.end_submission(place, Err(error));
             }
             Ok(Outcome::Handovers { links, .. }) => self.set_ending(place, Ending::Proven(links)),
+            Ok(Outcome::Follow { segment, frames }) if !self.is_whole(&segment, &frames) => {
+                self.end_submission(place, Err(DecidedError::False(Fault::Malformed)));
+            }
             Ok(Outcome::Follow { segment, frames }) => self.take_blocks(place, segment, frames),
             Ok(_) => self.counters.strays = self.counters.strays.saturating_add(1),
         }

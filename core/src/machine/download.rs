@@ -14,8 +14,6 @@ use crate::strategy::{Cell, Source, Want};
 use crate::time::Instant;
 use crate::wire::Request;
 
-/// Estimated bytes of one compact header on the wire.
-const HEADER_WIRE_BYTES: u64 = 96;
 /// Bodies are asked for together with their headers by an estimate, and this part more: blocks differ.
 const BODIES_SLACK: u64 = 8;
 /// Bytes around payloads in an answer: its tag and, for each frame, a head. A frame holds at least one block.
@@ -117,8 +115,9 @@ impl Machine {
         let head = in_line || self.blocks.is_idle();
         match *want {
             Want::Headers { range, certified, cost, alone } => {
+                let proving = self.proving_bytes(range);
                 let bodies = if alone { 0 } else { self.blocks.expected_bytes(range) };
-                let size = range.count().saturating_mul(HEADER_WIRE_BYTES);
+                let size = self.wire_bytes(range);
                 let Some(peer) = self.choose_holder(Kind::Segment, range, Ask::Whole(size)) else { return false };
                 // In one answer with their bodies, where those are likely to fit into what this peer is asked for at
                 // once. Larger cells are asked for in parts, when the headers have said how large they are.
@@ -128,8 +127,12 @@ impl Machine {
                     let skill = Skill { kind: Kind::Segment, with_bodies };
                     self.peers.get(peer).is_some_and(|peer| peer.may_try(skill))
                 };
-                let bodies = if bodies <= most && !batched && may_try(true) { bodies } else { 0 };
-                if bodies == 0 && !may_try(false) {
+                let bodies = match proving {
+                    0 if bodies <= most && !batched && may_try(true) => bodies,
+                    0 => 0,
+                    all => all,
+                };
+                if !may_try(bodies > 0 || proving > 0) {
                     return false;
                 }
                 let needed = cost.saturating_add(bodies);
@@ -137,13 +140,17 @@ impl Machine {
                     return false;
                 }
                 let room = self.budget.room(head).saturating_sub(cost);
-                let bodies = bodies.saturating_add(bodies / BODIES_SLACK).min(most).min(room);
+                let bodies = match proving {
+                    0 => bodies.saturating_add(bodies / BODIES_SLACK).min(most).min(room),
+                    all => all,
+                };
                 let bytes = cost.saturating_add(bodies);
                 let reserved = self.budget.reserve(bytes, head) || (in_line && self.reserve_before_history(bytes));
                 if !reserved {
                     return false;
                 }
-                let source = self.send_segment(peer, range, certified, size, bodies, bodies);
+                let expected = if proving == 0 { bodies } else { self.blocks.expected_bytes(range).min(proving) };
+                let source = self.send_segment(peer, range, certified, size.saturating_add(expected), bodies, bodies);
                 if let Some(headers) = self.blocks.headers_of(range.first()) {
                     headers.add(source);
                 }
@@ -174,6 +181,18 @@ impl Machine {
             }
         }
         true
+    }
+
+    /// Bytes of the headers of `range` on the wire, at most.
+    fn wire_bytes(&self, range: HeightRange) -> u64 {
+        range.count().saturating_mul(self.profile.header_bytes.into())
+    }
+
+    /// Payload bytes that must come in one answer with the headers of `range`, at most: all of them where nothing else
+    /// proves their lengths, so that nobody is blamed for what another peer said. Zero where the headers prove lengths.
+    fn proving_bytes(&self, range: HeightRange) -> u64 {
+        let each = if self.profile.knows_lengths() { 0 } else { self.profile.payload_bytes };
+        range.count().saturating_mul(each.into())
     }
 
     /// Reserves what history holds for something that comes before it, or says no.
@@ -217,9 +236,9 @@ impl Machine {
         reserved: u64,
     ) -> Source {
         let bodies = u32::try_from(bodies).unwrap_or(u32::MAX);
-        let request = Request::Segment { range, certified, audit: self.config.full_audit, bodies };
+        let request = Request::Segment { range, certified, audit: self.audits(), bodies };
         let purpose = Purpose::Segment { first: range.first(), bodies };
-        self.send(peer, purpose, request, size.saturating_add(u64::from(bodies)), reserved)
+        self.send(peer, purpose, request, size, reserved)
     }
 
     /// Asks a second peer for the head of line where the first is late, within a cap on bytes asked for twice.
@@ -244,8 +263,9 @@ impl Machine {
             return Some(earliest);
         }
         let headers = bytes == 0 && self.blocks.cell(range.first()).is_some_and(|cell| cell.segment().is_none());
+        let proving = self.proving_bytes(range);
         let (kind, size) = if headers {
-            (Kind::Segment, range.count().saturating_mul(HEADER_WIRE_BYTES))
+            (Kind::Segment, self.wire_bytes(range).saturating_add(proving))
         } else {
             (Kind::Bodies, bytes)
         };
@@ -277,7 +297,7 @@ impl Machine {
         self.requests.hedged();
         if headers {
             let certified = self.blocks.cell(range.first()).map(Cell::is_certified)?;
-            let source = self.send_segment(second, range, certified, size, 0, size);
+            let source = self.send_segment(second, range, certified, size, proving, size);
             if let Some(headers) = self.blocks.headers_of(range.first()) {
                 headers.add(source);
             }

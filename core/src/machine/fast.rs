@@ -248,7 +248,7 @@ impl Machine {
         let target = self.target.as_ref()?;
         let epoch = self.epochs.of_height(height)?;
         let id = matches!(target.proof, Finalized::Tip(_)).then_some(target.facts.id);
-        base_claim(epoch.range(), target.facts.height, id, height)
+        base_claim(epoch.range(), target.facts.height, id, height, self.profile.grid())
     }
 
     /// The task that checks headers which a peer gave for the wanted base.

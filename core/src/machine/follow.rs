@@ -8,19 +8,21 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::ids::{Height, PeerId, RequestId};
-use crate::limits::{GRID, MAX_PAYLOAD_BYTES};
+use crate::limits::GRID;
 use crate::machine::patience::GIVE_UP;
 use crate::machine::plan::APPLY_SHARE_OF_BUDGET;
 use crate::machine::state::{Machine, Timer};
 use crate::peers::Ask;
 use crate::requests::{Kind, Purpose};
-use crate::strategy::Source;
+use crate::strategy::{Source, header_memory};
 use crate::wire::Request;
 
 /// Followers at once: a second where the first says nothing though others claim more.
 const FOLLOWERS: usize = 2;
 /// The same where none of them says anything: each may hold as much as a largest answer.
 const MAX_FOLLOWERS: usize = 4;
+/// Memory for the headers of an answer from the tip.
+const FOLLOWED_HEADER_BYTES: u64 = GRID * 512 + (32 << 10);
 /// Time between two looks at what others claim: with the way there and back the longest that a silent follower hides a
 /// block for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -71,13 +73,15 @@ impl Machine {
             told_last.or_else(|| self.peers.choose(Kind::Follow, Ask::Whole(0), self.now, &mut self.rng, usable));
         let Some(peer) = chosen else { return };
         let Some(known) = self.peers.get(peer) else { return };
+        let alone = self.profile.alone_bytes();
         let most = known.request_bytes().min(self.budget.limit() / APPLY_SHARE_OF_BUDGET);
+        let most = if self.profile.knows_lengths() { most } else { alone };
         let max_bytes = u32::try_from(most).unwrap_or(u32::MAX);
-        let headers = GRID.saturating_mul(512).saturating_add(32 << 10);
-        let reserved = u64::from(max_bytes.max(MAX_PAYLOAD_BYTES)).saturating_add(headers);
+        let headers = FOLLOWED_HEADER_BYTES.max(header_memory(&self.profile, self.profile.grid()));
+        let reserved = most.max(alone).saturating_add(headers);
         // A second one is not worth a piece of history.
         if self.budget.reserve(reserved, true) || (busy.is_empty() && self.reserve_before_history(reserved)) {
-            let request = Request::Follow { after, max_bytes, audit: self.config.full_audit };
+            let request = Request::Follow { after, max_bytes, audit: self.audits() };
             self.send(peer, Purpose::Follow(after), request, 0, reserved);
         }
     }

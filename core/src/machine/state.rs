@@ -5,12 +5,11 @@ use alloc::collections::VecDeque;
 use crate::bandwidth::BandwidthAllocator;
 use crate::budget::Budget;
 use crate::calls::{BlockPoint, HistoryGap, Start};
-use crate::chain::{Fault, Finalized, TipFacts};
-use crate::config::{ConfigError, SyncConfig, SyncStrategyType};
+use crate::chain::{Audits, ChainProfile, Fault, Finalized, ProfileError, TipFacts};
+use crate::config::{ConfigError, SyncConfig, SyncHistory, SyncStrategyType};
 use crate::downloads::DownloadCoordinator;
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
-use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::machine::decided::Submissions;
 use crate::machine::fast::Fast;
 use crate::machine::forecast::Forecast;
@@ -20,12 +19,13 @@ use crate::machine::output::{Output, PeerReport, Position, Progress, StateProgre
 use crate::machine::stall::Watch;
 use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
 use crate::rng::Rng;
-use crate::strategy::{Blocks, Epochs};
+use crate::strategy::{Blocks, Epochs, header_memory};
 use crate::time::{Instant, UnixMillis};
 use crate::timers::Timers;
 
 /// Share of the memory budget that is kept for the head of line: one eighth holds several of the largest requests. Never
-/// less than the largest block, or that block could not be asked for again while later ones fill the budget.
+/// less than a cell's headers with the largest payload, or that block could not be asked for again while later ones fill the
+/// budget.
 const HEAD_SHARE_OF_BUDGET: u64 = 8;
 
 /// Peers that [`Progress`] lists: it is made often, and must not grow with the number of connections.
@@ -107,6 +107,7 @@ pub(super) struct Counters {
 pub struct Machine {
     pub(super) config: SyncConfig,
     pub(super) chain_id: Hash,
+    pub(super) profile: ChainProfile,
     pub(super) rng: Rng,
     pub(super) now: Instant,
     pub(super) phase: Phase,
@@ -176,6 +177,17 @@ pub enum NewMachineError {
     /// The strategy is to fetch a state, and the host can't stage one.
     #[error("the strategy fast needs a place to stage a state; give the sync one, or choose the strategy parallel")]
     NoStaging,
+    /// The chain states a size that no answer can carry.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// A full audit is set, and the chain has no certificates of single blocks.
+    #[error("not every block of this chain has a certificate, so there is nothing to audit; set full_audit to false")]
+    NoAudits,
+    /// A state, or headers without their payloads, would be taken from a chain whose ids don't cover payload lengths.
+    #[error(
+        "this chain's ids don't cover payload lengths, so headers prove them only together with all payloads; set history to none or blocks, and fetch no state"
+    )]
+    UnprovenLengths,
     /// The application has executed blocks that the store doesn't hold.
     #[error(
         "the application stands at {applied}, above the stored block {stored}; restore the store that belongs to it"
@@ -193,8 +205,15 @@ impl Machine {
     /// [`Input::Start`](super::Input::Start).
     pub fn new(config: SyncConfig, start: Start, seed: u64, now: Instant) -> Result<Self, NewMachineError> {
         config.validate()?;
-        let Start { chain_id, stored, stored_time, stored_proof, applied, stages_state, epoch, handovers, history_gap } =
-            start;
+        let Start { chain_id, profile, stored, stored_time, stored_proof, applied, stages_state, .. } = start;
+        let Start { epoch, handovers, history_gap, .. } = start;
+        profile.check()?;
+        if config.full_audit && profile.audits == Audits::None {
+            return Err(NewMachineError::NoAudits);
+        }
+        if !profile.proves_lengths && (stages_state || config.history == SyncHistory::Headers) {
+            return Err(NewMachineError::UnprovenLengths);
+        }
         if config.default_strategy == SyncStrategyType::Fast && !stages_state {
             return Err(NewMachineError::NoStaging);
         }
@@ -206,7 +225,8 @@ impl Machine {
         if epochs.of_height(stored.height).or_else(|| epochs.of_height(stored.height.next())).is_none() {
             return Err(NewMachineError::Epochs);
         }
-        let head_share = (config.memory_budget / HEAD_SHARE_OF_BUDGET).max(u64::from(MAX_PAYLOAD_BYTES));
+        let largest = header_memory(&profile, profile.grid()).saturating_add(profile.alone_bytes());
+        let head_share = (config.memory_budget / HEAD_SHARE_OF_BUDGET).max(largest);
         let budget = Budget::new(config.memory_budget, head_share);
         Ok(Self {
             strategy: config.default_strategy,
@@ -220,6 +240,7 @@ impl Machine {
             }),
             config,
             chain_id,
+            profile,
             rng: Rng::new(seed),
             now,
             phase: Phase::Stopped,
@@ -234,7 +255,7 @@ impl Machine {
             target: None,
             requests: DownloadCoordinator::default(),
             epochs,
-            blocks: Blocks::new(stored),
+            blocks: Blocks::new(stored, profile),
             fast: Fast::new(stages_state),
             history_gap,
             budget,
@@ -256,6 +277,11 @@ impl Machine {
             forecast: Forecast::default(),
             counters: Counters::default(),
         })
+    }
+
+    /// Whether certificates of single blocks are asked for beside the segments.
+    pub(super) fn audits(&self) -> bool {
+        self.config.full_audit && matches!(self.profile.audits, Audits::Apart(_))
     }
 
     /// Height that is stored and executed.

@@ -11,7 +11,7 @@ use crate::machine::event::Event;
 use crate::machine::jobs::PendingJob;
 use crate::machine::state::{Machine, Target, Timer};
 use crate::peers::PeerOutcome;
-use crate::ranges::{HeightRange, grid_cell};
+use crate::ranges::HeightRange;
 use crate::requests::{Kind, Purpose, Skill};
 use crate::strategy::{HandoverCheck, Source};
 use crate::verify::{Outcome, Task, Verdict};
@@ -67,6 +67,13 @@ impl Machine {
                 for (peer, bytes) in shared {
                     self.take_tip(peer, check, proof.clone(), bytes);
                 }
+            }
+            Ok(Outcome::Segment { segment, frames } | Outcome::Follow { segment, frames })
+                if !self.is_whole(&segment, &frames) =>
+            {
+                self.unassign(purpose, source);
+                let rested = self.peers.not_available(peer, purpose.kind(), self.now);
+                self.timers.set_sooner(Timer::Peer(peer), rested);
             }
             Ok(Outcome::Segment { segment, frames }) => self.take_segment(peer, purpose, segment, frames, bytes),
             Ok(Outcome::Bodies(frames)) => self.take_bodies(peer, purpose, frames, bytes),
@@ -168,6 +175,12 @@ impl Machine {
         target.is_some_and(|target| target.facts.height > self.blocks.planned())
     }
 
+    /// Whether the lengths that a segment states are proven: by its ids, or by all of its payloads, which came along.
+    pub(super) fn is_whole(&self, segment: &SegmentRef, frames: &[BodyFrame]) -> bool {
+        let all = frames.last().is_some_and(|frame| frame.range.last() == segment.range().last());
+        self.profile.knows_lengths() || all
+    }
+
     fn take_segment(
         &mut self,
         peer: PeerId,
@@ -228,7 +241,8 @@ impl Machine {
         let (facts, proof) = proven_by(&segment);
         let delivered = frames.last().map_or(range.first(), |frame| frame.range.last());
         let epoch = self.epochs.get(segment.epoch()).cloned();
-        let cell_end = epoch.as_ref().and_then(|epoch| grid_cell(range.first(), epoch.range())).map(HeightRange::last);
+        let cell_end =
+            epoch.as_ref().and_then(|epoch| self.profile.cell(range.first(), epoch.range())).map(HeightRange::last);
         let held = epoch.and_then(|epoch| self.blocks.insert_followed(epoch, segment, frames, false));
         let Some(held) = held else {
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);

@@ -230,7 +230,7 @@ impl Machine {
         self.reset_blocks();
         self.drop_history();
         self.history_gap = history_gap;
-        self.blocks = Blocks::new(base.point);
+        self.blocks = Blocks::new(base.point, self.profile);
         self.stored = base.point;
         self.stored_proof = Some(match base.tip {
             Some(tip) => Finalized::Anchored { segment: base.segment.bytes().clone(), tip, height },

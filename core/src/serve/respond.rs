@@ -88,7 +88,14 @@ pub fn respond<R: ChainReader>(request: &Request, reader: &R) -> Result<Bytes, S
         },
         _ => blocks(request, reader).map_err(ServeError::Reader)?,
     };
+    // Longer than the asker reads, it would be taken for a false answer.
+    let answer = answer.filter(|out| out.len() <= most_bytes(request));
     Ok(answer.map_or_else(|| encode_refusal(Refusal::NotAvailable), Bytes::from))
+}
+
+/// Most bytes of an answer that its asker reads.
+fn most_bytes(request: &Request) -> usize {
+    usize::try_from(request.max_response_bytes()).unwrap_or(usize::MAX)
 }
 
 /// Answers everything that is not about the state.
@@ -104,8 +111,12 @@ fn blocks<R: ChainReader>(request: &Request, reader: &R) -> Result<Option<Vec<u8
         Request::Segment { range, certified, audit, bodies } => {
             let mut answer = segment(reader, range, certified, audit)?;
             if let Some(out) = answer.as_mut().filter(|_| bodies > 0) {
-                // Headers alone are an answer too.
+                let headers = out.len();
                 reader.bodies(range, bodies.min(MAX_BODIES_BYTES), out)?;
+                if out.len() > most_bytes(request) {
+                    // Headers alone are an answer too.
+                    out.truncate(headers);
+                }
             }
             answer
         }
@@ -185,3 +196,7 @@ fn follow<R: ChainReader>(reader: &R, after: Height, max_bytes: u32, audit: bool
     let Some(mut out) = segment(reader, range, true, audit)? else { return Ok(None) };
     Ok(some_bodies(reader, range, max_bytes, &mut out)?.then_some(out))
 }
+
+#[cfg(test)]
+#[path = "respond_tests.rs"]
+mod tests;

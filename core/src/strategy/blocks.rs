@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::cell::{Cell, Fetch, Slot, Source};
 use crate::calls::{ApplyPart, BlockPoint, HistoryGap};
-use crate::chain::{EpochRef, Finalized, SegmentEnd, SegmentRef, TipFacts};
+use crate::chain::{ChainProfile, EpochRef, Finalized, SegmentEnd, SegmentRef, TipFacts};
 use crate::ids::{Epoch, Height};
 
-use crate::ranges::{HeightRange, grid_cell};
+use crate::ranges::HeightRange;
 use crate::wire::BodyFrame;
 
 /// Most cells in work at once. The budget is the real limit; this one bounds the scan where blocks are empty.
@@ -63,6 +63,7 @@ pub(crate) struct Handed {
 /// The download window.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Blocks {
+    profile: ChainProfile,
     /// The highest height that was handed on.
     handed: Height,
     /// The last block of the last cell that was handed on whole: what the next cell must link to.
@@ -78,8 +79,9 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     /// Nothing in work above `head`.
-    pub(crate) fn new(head: BlockPoint) -> Self {
+    pub(crate) fn new(head: BlockPoint, profile: ChainProfile) -> Self {
         Self {
+            profile,
             handed: head.height,
             link: head,
             link_segment: None,
@@ -117,14 +119,16 @@ impl Blocks {
             return Ok(false);
         }
         let epoch = epoch_of(next).ok_or(next)?;
-        let cell = grid_cell(next, epoch.range()).and_then(|cell| HeightRange::new(next, cell.last())).ok_or(next)?;
+        let profile = self.profile;
+        let cell =
+            profile.cell(next, epoch.range()).and_then(|cell| HeightRange::new(next, cell.last())).ok_or(next)?;
         let cell = if cell.contains(target.height) && target.height < cell.last() {
             // Inside a cell no certificate is needed, but the tip's proof is: to serve the block, and as evidence.
             let Some(tip) = tip else { return Ok(false) };
             let range = HeightRange::new(next, target.height).ok_or(next)?;
-            Cell::new(range, epoch, SegmentEnd::Anchored(target.id), Some(tip.clone()))
+            Cell::new(range, epoch, SegmentEnd::Anchored(target.id), Some(tip.clone()), profile)
         } else {
-            Cell::new(cell, epoch, SegmentEnd::Certified, None)
+            Cell::new(cell, epoch, SegmentEnd::Certified, None, profile)
         };
         self.cells.push_back(cell);
         Ok(true)
@@ -245,7 +249,7 @@ impl Blocks {
         if !range.first().is_next_of(self.planned()) {
             return None;
         }
-        let mut cell = Cell::new(range, epoch, SegmentEnd::Certified, None);
+        let mut cell = Cell::new(range, epoch, SegmentEnd::Certified, None, self.profile);
         cell.executed = executed;
         cell.set_headers(segment);
         cell.slot_at(range.first())?.fetch = Fetch::Pending(Vec::new());
@@ -322,7 +326,8 @@ impl Blocks {
     /// Begins with a piece of history, if none is on its way.
     pub(crate) fn open_history(&mut self, gap: &HistoryGap) {
         let end = SegmentEnd::Anchored(gap.last_id);
-        self.history.get_or_insert_with(|| Cell::new(gap.range, gap.epoch.clone(), end, None));
+        let profile = self.profile;
+        self.history.get_or_insert_with(|| Cell::new(gap.range, gap.epoch.clone(), end, None, profile));
     }
 
     /// What to ask for next of the piece of history.

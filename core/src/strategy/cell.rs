@@ -5,15 +5,22 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::chain::{EpochRef, SegmentEnd, SegmentRef};
+use crate::chain::{ChainProfile, EpochRef, SegmentEnd, SegmentRef};
 use crate::ids::{Height, JobId, RequestId};
 use crate::ranges::HeightRange;
 use crate::wire::BodyFrame;
 
-/// Memory that a verified header takes while it waits: its compact and its decoded form, with its id.
-const HEADER_BYTES: u64 = 448;
+/// Memory that a verified header takes while it waits, beside its encoded and its decoded form: its id and what belongs to
+/// it.
+const HEADER_OVERHEAD_BYTES: u64 = 256;
 /// Memory that a segment takes besides its headers: its proof.
 const SEGMENT_BYTES: u64 = 24 << 10;
+
+/// Memory that the headers of a cell take at most while they wait: each encoded and decoded.
+pub(crate) fn header_memory(profile: &ChainProfile, headers: u64) -> u64 {
+    let each = u64::from(profile.header_bytes).saturating_mul(2).saturating_add(HEADER_OVERHEAD_BYTES);
+    headers.saturating_mul(each).saturating_add(SEGMENT_BYTES)
+}
 
 /// Who is about to deliver something: a peer, or a job that checks what a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +94,7 @@ pub(crate) struct Cell {
     /// Whether this node's own engine has executed its blocks.
     pub(crate) executed: bool,
     slots: BTreeMap<Height, Slot>,
+    profile: ChainProfile,
 }
 
 /// Sum of payload lengths.
@@ -96,13 +104,19 @@ pub(crate) fn total(lens: &[u32]) -> u64 {
 }
 
 impl Cell {
-    pub(crate) fn new(range: HeightRange, epoch: EpochRef, end: SegmentEnd, anchor: Option<Bytes>) -> Self {
-        Self { range, epoch, end, anchor, headers: Fetch::Missing, executed: false, slots: BTreeMap::new() }
+    pub(crate) fn new(
+        range: HeightRange,
+        epoch: EpochRef,
+        end: SegmentEnd,
+        anchor: Option<Bytes>,
+        profile: ChainProfile,
+    ) -> Self {
+        Self { range, epoch, end, anchor, headers: Fetch::Missing, executed: false, slots: BTreeMap::new(), profile }
     }
 
     /// Bytes of the budget that the cell's headers hold from when they are asked for until its last block is applied.
     pub(crate) fn header_cost(&self) -> u64 {
-        self.range.count().saturating_mul(HEADER_BYTES).saturating_add(SEGMENT_BYTES)
+        header_memory(&self.profile, self.range.count())
     }
 
     /// The verified headers, if they are there.

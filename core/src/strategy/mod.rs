@@ -11,7 +11,7 @@ mod walk;
 
 pub(crate) use base::base_claim;
 pub(crate) use blocks::{Blocks, Broken, Want};
-pub(crate) use cell::{Cell, Source};
+pub(crate) use cell::{Cell, Source, header_memory};
 pub(crate) use epochs::{Epochs, Waiting};
 pub(crate) use handover_check::{HandoverCheck, HandoverPart};
 pub(crate) use select::ASSUMED_BLOCKS_PER_SECOND;

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::{Blob, Memory};
 use crate::calls::{BlockPoint, CallDone, HistoryGap, Holding, HostError, HostReply, Start};
-use crate::chain::{CheckError, EpochRef, Fault, Finalized, HeaderFacts, Memo, SegmentFacts, SegmentRef, TipCheck};
+use crate::chain::{
+    ChainProfile, CheckError, EpochRef, Fault, Finalized, HeaderFacts, Memo, SegmentFacts, SegmentRef, TipCheck,
+};
 use crate::config::{SyncConfig, SyncStrategyType};
 use crate::hash::Hash;
 use crate::ids::{CallId, DecidedId, Epoch, Height, JobId, RequestId};
@@ -42,6 +44,7 @@ pub struct TraceHeader {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceStart {
     chain_id: Hash,
+    profile: ChainProfile,
     stored: BlockPoint,
     stored_time: UnixMillis,
     stored_proof: Option<TraceProof>,
@@ -60,6 +63,7 @@ impl TraceHeader {
             config: config.clone(),
             start: TraceStart {
                 chain_id: start.chain_id,
+                profile: start.profile,
                 stored: start.stored,
                 stored_time: start.stored_time,
                 stored_proof: start.stored_proof.as_ref().map(TraceProof::new),
@@ -97,6 +101,7 @@ impl TraceStart {
             self.handovers.into_iter().map(|link| link.stand_in(memory)).collect();
         Some(Start {
             chain_id: self.chain_id,
+            profile: self.profile,
             stored: self.stored,
             stored_time: self.stored_time,
             stored_proof,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::verdict::{HandoverLink, Outcome};
 use crate::chain::{Chain, CheckError, EpochRef, Fault};
-use crate::limits::{MAX_HANDOVER_BYTES, MAX_HANDOVERS};
+use crate::limits::MAX_HANDOVERS;
 use crate::wire::Sections;
 
 /// Handovers whose signatures one job checks. At 100 validators that is some 10 ms, long against what a job costs beside
@@ -87,7 +87,7 @@ fn next_link<C: Chain>(
     taken: usize,
 ) -> Result<HandoverLink, CheckError> {
     let bytes = sections.take().ok_or(Fault::Malformed)?;
-    if bytes.len() > MAX_HANDOVER_BYTES as usize || taken >= MAX_HANDOVERS as usize {
+    if bytes.len() > chain.profile().handover_bytes as usize || taken >= MAX_HANDOVERS as usize {
         return Err(Fault::Oversize.into());
     }
     let facts = chain.link_handover(before.bytes(), &bytes)?;

@@ -10,12 +10,12 @@ use super::handovers::{prove_ahead, run_handover_part, run_handovers};
 use super::verdict::{Claim, HandoverLink, Outcome, Verdict};
 use crate::chain::native::codec::{bounded, plain};
 use crate::chain::{
-    Chain, CheckError, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, Skipped,
-    TipCheck, TipFacts,
+    Audits, Chain, CheckError, EpochRef, Fault, Finalized, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef,
+    Skipped, TipCheck, TipFacts,
 };
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
-use crate::limits::{MAX_HANDOVER_BYTES, MAX_HANDOVERS, MAX_STATE_ITEMS};
+use crate::limits::{MAX_HANDOVERS, MAX_STATE_ITEMS};
 use crate::ranges::HeightRange;
 use crate::state::{PLACEHOLDER, Prefix, StateForm, StateItem, decode_state, key_hash};
 use crate::wire::{BodyFrame, Sections, decode_bodies, split_payloads, verify_read};
@@ -251,6 +251,8 @@ impl Job {
             Task::Segment { epoch, claim, bodies, handover, bytes } => {
                 counted(run_segment(chain, epoch, claim, *bodies, handover.as_ref(), bytes))
             }
+            // Payloads that don't fit may be false, or the lengths. No machine asks for them.
+            Task::Bodies { .. } if !chain.profile().knows_lengths() => (Err(CheckError::Unable(UNPROVEN_LENGTHS)), 0),
             Task::Bodies { segment, range, bytes } => {
                 (run_bodies(chain, segment, *range, bytes.clone()).map(Outcome::Bodies), 0)
             }
@@ -273,6 +275,9 @@ impl Job {
         Verdict::new(self.id, self.claim(), outcome, quorum_checks)
     }
 }
+
+/// The number of "could not be checked" for payloads apart from headers that don't prove how long they are.
+const UNPROVEN_LENGTHS: u32 = 1;
 
 /// A failed segment counts as one check: how far it got isn't worth a channel.
 fn counted(result: Result<(Outcome, u32), CheckError>) -> (Result<Outcome, CheckError>, u32) {
@@ -304,7 +309,7 @@ fn skip<C: Chain>(
     let begins = sections.take().ok_or(Fault::Malformed)?;
     let above = sections.clone().rest();
     let ends = sections.take().ok_or(Fault::Malformed)?;
-    if !sections.is_empty() || begins.len().max(ends.len()) > MAX_HANDOVER_BYTES as usize {
+    if !sections.is_empty() || begins.len().max(ends.len()) > chain.profile().handover_bytes as usize {
         return Err(Fault::Oversize.into());
     }
     let Skipped::To(decoded, facts) = chain.verify_skip(from.decoded(chain)?, &begins, &ends)? else { return Ok(None) };
@@ -338,6 +343,9 @@ fn run_read<C: Chain>(chain: &C, epoch: &EpochRef, key: &[u8], bytes: &Bytes) ->
 }
 
 fn run_tip<C: Chain>(chain: &C, epoch: &EpochRef, bytes: &Bytes) -> Result<TipCheck, CheckError> {
+    if bytes.len() > chain.profile().tip_bytes as usize {
+        return Err(Fault::Oversize.into());
+    }
     let check = chain.verify_tip(epoch.decoded(chain)?, bytes)?;
     match check {
         TipCheck::Final(tip) if tip.epoch != epoch.epoch() || !epoch.range().contains(tip.height) => {
@@ -380,6 +388,10 @@ fn take_segment<C: Chain>(
     if !claim.audit && !audit.is_empty() {
         return Err(Fault::NonCanonical.into());
     }
+    let profile = chain.profile();
+    if matches!(profile.audits, Audits::Apart(most) if audit.len() > most as usize) {
+        return Err(Fault::Oversize.into());
+    }
     if !epoch.range().covers(claim.range) {
         return Err(Fault::BadEpoch.into());
     }
@@ -389,6 +401,10 @@ fn take_segment<C: Chain>(
         None => chain.verify_segment(set, claim, &segment, &audit)?,
     };
     check_facts(&facts, claim)?;
+    // No honest node stores what passes them.
+    if profile.exceeded(segment.len(), &facts.payload_lens).is_some() {
+        return Err(Fault::Oversize.into());
+    }
     let checks = facts.quorum_checks;
     Ok((SegmentRef::trusted(epoch.epoch(), facts, segment, audit, Memo::with(decoded)), checks))
 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts,
-    SegmentClaim, SegmentEnd, SegmentFacts, SkipFacts, Skipped, TipCheck, TipFacts,
+    AdvertFacts, CertifiedSuffix, Chain, ChainProfile, CheckError, EpochRef, Fault, Finalized, HandoverFacts,
+    HeaderFacts, SegmentClaim, SegmentEnd, SegmentFacts, SkipFacts, Skipped, TipCheck, TipFacts, native,
 };
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, JobId};
@@ -36,6 +36,10 @@ fn heights(first: u8, last: u8) -> Result<HeightRange, Fault> {
 impl Chain for Toy {
     type Epoch = u8;
     type Segment = HeightRange;
+
+    fn profile(&self) -> ChainProfile {
+        native::PROFILE
+    }
 
     fn has_state_roots(&self) -> bool {
         false

@@ -190,6 +190,7 @@ fn where_a_host_stands_is_read_as_it_was_written() {
     let gap = HistoryGap { range: range(1, 2), last_id: Hash::ZERO, epoch: epoch() };
     let start = Start {
         chain_id: Hash::ZERO,
+        profile: crate::chain::native::PROFILE,
         stored: point,
         stored_time: UnixMillis::new(4),
         stored_proof: Some(Finalized::Tip(Bytes::from_static(b"tip"))),

@@ -217,6 +217,7 @@ impl<C: Chain> SyncBuilder<C> {
         let history_gap = self.stores.history.as_ref().map_or(Ok(None), |history| history.history_gap());
         let start = Start {
             chain_id: self.stores.blocks.chain_id(),
+            profile: self.chain.profile(),
             stored,
             stored_time: time_of(&*self.chain, &*self.stores.blocks, stored.height),
             stored_proof: self.stores.blocks.stored_proof()?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::{Chain, CheckError, SegmentEnd, SegmentRef};
+use hotstuff2_sync::chain::{Chain, ChainProfile, CheckError, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::participation::GateSettings;
@@ -15,6 +15,9 @@ use crate::driver::SyncHandle;
 
 /// What a manager asks of a chain.
 pub(super) trait AnyChain: Send + Sync {
+    /// What the chain states of itself.
+    fn stated(&self) -> ChainProfile;
+
     /// Whether the chain's headers name states of our tree.
     fn names_states(&self) -> bool;
 
@@ -43,6 +46,10 @@ pub(super) trait AnyChain: Send + Sync {
 }
 
 impl<C: Chain> AnyChain for C {
+    fn stated(&self) -> ChainProfile {
+        self.profile()
+    }
+
     fn names_states(&self) -> bool {
         self.has_state_roots()
     }

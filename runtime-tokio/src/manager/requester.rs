@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::{Block, CheckError, EpochRef, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::verify::{Outcome, Task};
 use hotstuff2_sync::wire::{Answer, Refusal, Request};
 
@@ -44,9 +44,10 @@ impl BlockRequester {
     /// or there is none, that is [`SyncError::NotGiven`].
     pub async fn request_block(&self, height: Height) -> SyncResult<Block> {
         let blocks = self.blocks.clone();
+        let profile = self.blocks.chain.stated();
         let epoch = blocking(move || blocks.store.epoch_of(height)).await?;
         let epoch: EpochRef = epoch.filter(|_| height > Height::ZERO).ok_or(SyncError::UnknownEpoch(height))?;
-        let cell = grid_cell(height, epoch.range()).and_then(|cell| HeightRange::new(height, cell.last()));
+        let cell = profile.cell(height, epoch.range()).and_then(|cell| HeightRange::new(height, cell.last()));
         let (Some(range), Some(after)) = (cell, height.prev()) else { return Err(SyncError::UnknownEpoch(height)) };
         let claim = SegmentClaim { range, parent: None, end: SegmentEnd::CertifiedUpTo, audit: false };
         let request = Request::Follow { after, max_bytes: 1, audit: false };

@@ -7,7 +7,7 @@ use hotstuff2_sync::chain::Block;
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Event, Progress};
-use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{Prefix, SnapshotId, StateError, ValidationError, subtree, validate_state_root};
 use tokio::sync::watch;
 
@@ -250,7 +250,7 @@ impl DependencyResolver {
             let mut rest = Some(range);
             while let Some(range) = rest.filter(|_| planned.len() < most) {
                 let epoch = blocks.store.epoch_of(range.first())?;
-                let cell = epoch.and_then(|epoch| grid_cell(range.first(), epoch.range()));
+                let cell = epoch.and_then(|epoch| blocks.chain.stated().cell(range.first(), epoch.range()));
                 let epoch_is_known = cell.is_some();
                 let range = cell.and_then(|cell| cell.intersection(range)).unwrap_or(range);
                 planned.push(PlannedRange { range, epoch_is_known });

@@ -8,7 +8,7 @@ use hotstuff2_sync::calls::SnapshotBase;
 use hotstuff2_sync::chain::{Chain, CheckError, EpochRef, Fault, HeaderFacts, SegmentClaim, SegmentEnd, TipCheck};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::ranges::{HeightRange, grid_cell};
+use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::{PageBuilder, Record, key_hash, value_hash};
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::verify::{HandoverLink, Outcome, Task};
@@ -274,7 +274,7 @@ fn prove_base<C: Chain>(
     let Base { last, segment, tip } = Base::decode(content).ok_or(Fault::Malformed)?;
     let height = head.point.height;
     let range = HeightRange::new(height, last).ok_or(Fault::WrongRange)?;
-    if !grid_cell(height, epoch.range()).is_some_and(|cell| cell.covers(range)) {
+    if !chain.profile().cell(height, epoch.range()).is_some_and(|cell| cell.covers(range)) {
         return Err(Fault::WrongRange.into());
     }
     let end = match &tip {

@@ -127,6 +127,7 @@ impl<C: Chain> DiskStore<C> {
     }
 
     pub(super) fn create_in(dir: &Path, chain: Arc<C>, anchor: &StoreAnchor, steps: &Steps) -> Result<Self, OpenError> {
+        chain.profile().check()?;
         let record = anchor.record();
         let lock = make(dir, &record, &anchor.epoch, &anchor.genesis, steps)?;
         let store = Self::load(dir, chain, Db::open(dir.join(DB_DIR))?, lock)?;
@@ -168,6 +169,7 @@ impl<C: Chain> DiskStore<C> {
     }
 
     fn load(dir: &Path, chain: Arc<C>, db: Db, lock: File) -> Result<Self, OpenError> {
+        chain.profile().check()?;
         let identity = read_identity(&db, dir)?;
         let genesis_path = dir.join(GENESIS_FILE);
         let genesis = read_genesis(dir)?;
@@ -180,7 +182,7 @@ impl<C: Chain> DiskStore<C> {
         let db = Arc::new(db);
         // Left over from a segment that was being fetched again.
         segments.healing().remove();
-        let view = load_view(&db, &segments, &identity)?;
+        let view = load_view(&db, &segments, &identity, chain.profile().grid())?;
         let damages = Damages::default();
         for (cell, failure) in check_files(&view, &segments)? {
             damages.note(StorePart::Segment(cell), &failure);
@@ -304,7 +306,7 @@ impl<C: Chain> DiskStore<C> {
             self.db.reopen()?;
         }
         if *failed {
-            let view = load_view(&self.db, &self.segments, &self.identity)?;
+            let view = load_view(&self.db, &self.segments, &self.identity, self.chain.profile().grid())?;
             let applied = read_record(&self.db, key::APPLIED)?.unwrap_or(self.identity.anchor.height);
             self.applied.store(applied.get(), Ordering::Release);
             self.caches.clear();

@@ -87,6 +87,9 @@ fn add<C: Chain>(
         return Err(format!("the bodies don't continue the stored blocks up to {}", plan.head.height));
     }
     let segment = &part.segment;
+    if let Some(size) = chain.profile().exceeded(segment.bytes().len(), segment.payload_lens()) {
+        return Err(format!("they pass the chain's {size} (ChainProfile::{size}); no other node would take them"));
+    }
     let last_id = id_in(chain, segment, last)?;
     let below = if first == segment.range().first() {
         segment.parent_id()

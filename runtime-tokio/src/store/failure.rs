@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hotstuff2_sync::calls::HostError;
+use hotstuff2_sync::chain::ProfileError;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 
@@ -215,6 +216,9 @@ pub enum OpenError {
         /// The chain that was asked for.
         wanted: Hash,
     },
+    /// The chain states a size that no answer can carry.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// The store was written by another version of this program.
     #[error("{} has store format {found}, this program knows {known}; use the program that wrote it, or sync into a new directory", path.display())]
     OtherFormat {

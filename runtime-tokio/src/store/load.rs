@@ -42,7 +42,12 @@ fn undecodable(db: &Db, key: &[u8]) -> StoreFailure {
 }
 
 /// Reads what the store holds, and undoes in its files what was never committed.
-pub(super) fn load_view(db: &Arc<Db>, segments: &SegmentDir, identity: &StoreRecord) -> Result<View, StoreFailure> {
+pub(super) fn load_view(
+    db: &Arc<Db>,
+    segments: &SegmentDir,
+    identity: &StoreRecord,
+    grid: u64,
+) -> Result<View, StoreFailure> {
     let missing = |what: &str| StoreFailure::damaged(db.path(), format!("the record of the {what} is missing"));
     let head: BlockPoint = read_record(db, key::HEAD)?.ok_or_else(|| missing("head"))?;
     let mut epochs = Vec::new();
@@ -89,7 +94,7 @@ pub(super) fn load_view(db: &Arc<Db>, segments: &SegmentDir, identity: &StoreRec
         unsealed.push(Arc::new(Stored::new(piece.record, place)));
     }
     let (anchor, epochs) = (identity.anchor, Arc::new(epochs));
-    let view = View { anchor, base, base_proof, floor, head, tip, epochs, unsealed };
+    let view = View { grid, anchor, base, base_proof, floor, head, tip, epochs, unsealed };
     check_pieces(&view).map_err(|what| StoreFailure::damaged(db.path(), what))?;
     Ok(view)
 }

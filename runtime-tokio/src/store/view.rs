@@ -43,6 +43,8 @@ impl Floor {
 /// Contents of the store.
 #[derive(Clone)]
 pub(super) struct View {
+    /// Most headers of a cell of the chain's grid.
+    pub(super) grid: u64,
     /// The block that the store was created with: no history goes below it.
     pub(super) anchor: BlockPoint,
     /// The block whose state the store began with, most recently: the anchor, or one whose state was fetched. Blocks are
@@ -71,7 +73,7 @@ impl View {
     /// The cell of the grid that has `height`.
     pub(super) fn grid_cell_of(&self, height: Height) -> Option<HeightRange> {
         let (_, epoch) = self.epoch_of(height)?;
-        grid_cell(height, epoch)
+        grid_cell(height, epoch, self.grid)
     }
 
     /// The cell that `height` is stored in: that of the grid, cut at the base and above the anchor.

@@ -5,4 +5,5 @@
 mod manager;
 mod net;
 mod refusals;
+mod sizes;
 mod traces;

@@ -50,6 +50,10 @@ impl Net {
     pub(crate) fn new() -> Self {
         let mut notary = Notary::new(7);
         (1..=TIP.get()).for_each(|height| notary.push(height.to_le_bytes().repeat((height % 40) as usize)));
+        Self::of(notary)
+    }
+
+    pub(crate) fn of(notary: Notary) -> Self {
         Self { notary, folder: tempfile::tempdir().unwrap() }
     }
 

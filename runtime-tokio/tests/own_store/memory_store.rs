@@ -9,6 +9,7 @@ use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint, HostError};
 use hotstuff2_sync::chain::{Chain, EpochRef, Finalized, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::limits::GRID;
 use hotstuff2_sync::limits::{FRAME_BYTES, MAX_PROOF_PATH};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
@@ -47,7 +48,7 @@ impl Memory {
 
     /// The cell of the grid that holds all of `range`.
     fn cell_of(&self, range: HeightRange) -> Option<HeightRange> {
-        grid_cell(range.first(), self.epoch_of(range.first())?.range()).filter(|cell| cell.covers(range))
+        grid_cell(range.first(), self.epoch_of(range.first())?.range(), GRID).filter(|cell| cell.covers(range))
     }
 
     fn part_at(&self, height: Height) -> Option<&ApplyPart> {

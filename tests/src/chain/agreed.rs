@@ -8,6 +8,7 @@ use hotstuff2_sync::chain::native::{Genesis, Handover, Header, QuorumCertificate
 use hotstuff2_sync::chain::{Memo, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::limits::GRID;
 use hotstuff2_sync::ranges::grid_cell;
 use hotstuff2_sync::verify::HandoverLink;
 
@@ -97,7 +98,7 @@ impl TestChain {
     /// The cell that begins at `first`, as far as the chain goes; takes its blocks off `rest`.
     fn part(&self, first: Height, rest: &mut &[(Header, Bytes)]) -> Option<ApplyPart> {
         let epoch = self.epoch_of(first)?.info();
-        let last = grid_cell(first, epoch.range())?.last().min(self.tip_height());
+        let last = grid_cell(first, epoch.range(), GRID)?.last().min(self.tip_height());
         let count = usize::try_from(last.above(first)).ok()?.checked_add(1)?;
         let (own, after) = rest.split_at_checked(count)?;
         *rest = after;

@@ -40,7 +40,7 @@ fn verify_with(spec: ChainSpec, payloads: Box<dyn Payloads + Send>, mut execute:
             Piece::Blocks(blocks) => {
                 let segment = &blocks.part.segment;
                 assert!(segment.range().first().is_next_of(tip.0));
-                let cell = grid_cell(segment.range().first(), epoch.range()).unwrap();
+                let cell = grid_cell(segment.range().first(), epoch.range(), GRID).unwrap();
                 assert!(cell.covers(segment.range()));
                 let claim = SegmentClaim {
                     range: segment.range(),

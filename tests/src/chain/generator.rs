@@ -15,6 +15,7 @@ use hotstuff2_sync::chain::native::{
 use hotstuff2_sync::chain::{Memo, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
+use hotstuff2_sync::limits::GRID;
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::time::UnixMillis;
@@ -195,7 +196,7 @@ impl ChainGenerator {
     /// Makes the blocks of the next segment, at least one; says how many belong to it.
     fn fill(&mut self) -> Result<usize, GenerateError> {
         let first = self.parent.0.height.next();
-        let cell = grid_cell(first, self.epoch.info().range()).unwrap_or(HeightRange::single(first));
+        let cell = grid_cell(first, self.epoch.info().range(), GRID).unwrap_or(HeightRange::single(first));
         let mut last = cell.last().min(self.spec.tip());
         // With 1, the audit trails say it all.
         if self.spec.certify_every > 1 {

@@ -5,12 +5,13 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use hotstuff2_sync::calls::{ApplyPart, BlockPoint, Start};
 use hotstuff2_sync::chain::native::{
-    EpochContext, EpochInfo, FinalityProof, FinalizedHeader, Genesis, Header, NativeChain, Phase, QuorumCertificate,
-    Segment, build,
+    self, EpochContext, EpochInfo, FinalityProof, FinalizedHeader, Genesis, Header, NativeChain, Phase,
+    QuorumCertificate, Segment, build,
 };
 use hotstuff2_sync::chain::{EpochRef, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
+use hotstuff2_sync::limits::GRID;
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::{ChainReader, StoredSegment, respond};
 use hotstuff2_sync::state::MemoryStateStore;
@@ -206,6 +207,7 @@ impl TestChain {
         Start {
             stages_state: false,
             chain_id: self.genesis.chain_id(),
+            profile: native::PROFILE,
             stored: BlockPoint { height: Height::ZERO, id: self.genesis.id() },
             stored_time: UnixMillis::default(),
             stored_proof: None,
@@ -422,7 +424,7 @@ impl<'a> ChainReader for ChainView<'a> {
         let in_cell = self
             .chain
             .epoch_of(range.first())
-            .and_then(|epoch| grid_cell(range.first(), epoch.info().range()))
+            .and_then(|epoch| grid_cell(range.first(), epoch.info().range(), GRID))
             .is_some_and(|cell| cell.covers(range));
         // Who keeps a state keeps what proves it.
         let proves = self.states.is_some_and(|kept| kept.contains(range.first())) && range.last() <= self.tip;
@@ -440,7 +442,7 @@ impl<'a> ChainReader for ChainView<'a> {
 
     fn follow_range(&self, after: Height) -> Option<HeightRange> {
         let first = after.next();
-        let cell = grid_cell(first, self.chain.epoch_of(first)?.info().range())?;
+        let cell = grid_cell(first, self.chain.epoch_of(first)?.info().range(), GRID)?;
         let range = HeightRange::new(first, cell.last().min(self.tip))?;
         self.holds(range).then_some(range)
     }

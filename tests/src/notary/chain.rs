@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use ed25519_dalek::{Signature, VerifyingKey};
 use hotstuff2_sync::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts,
-    SegmentClaim, SegmentEnd, SegmentFacts, Skipped, TipCheck, TipFacts,
+    AdvertFacts, Audits, CertifiedSuffix, Chain, ChainProfile, CheckError, EpochRef, Fault, Finalized, HandoverFacts,
+    HeaderFacts, SegmentClaim, SegmentEnd, SegmentFacts, Skipped, TipCheck, TipFacts,
 };
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::limits::{GRID, MAX_SEGMENT_BYTES, MAX_TIP_BYTES};
+use hotstuff2_sync::limits::{MAX_PAYLOAD_BYTES, MAX_SEGMENT_BYTES, MAX_TIP_BYTES};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::put_section;
@@ -21,24 +21,21 @@ static PAYLOAD: Context = Context::new("hotstuff2-sync notary chain 2026 payload
 const TAG: &[u8] = b"hotstuff2-sync notary chain: final";
 
 /// A header. Its height and its parent are known from where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotaryHeader {
     /// Hash of the payload.
     pub payload_hash: Hash,
     /// Length of the payload in bytes.
     pub payload_len: u32,
+    /// Whatever else the notary has to say of the block.
+    pub note: Vec<u8>,
 }
 
 impl NotaryHeader {
     /// The header that names `payload`.
-    pub fn of(payload: &[u8]) -> Self {
+    pub fn of(payload: &[u8], note: &[u8]) -> Self {
         let payload_len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        Self { payload_hash: PAYLOAD.hash(payload), payload_len }
-    }
-
-    /// The id of the block at `height` with this header above the block `parent`.
-    pub fn id(&self, height: Height, parent: Hash) -> Hash {
-        ID.hash(&encode(&(height, parent, self)))
+        Self { payload_hash: PAYLOAD.hash(payload), payload_len, note: note.to_vec() }
     }
 }
 
@@ -85,20 +82,24 @@ fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], most: u32) -> Result<T,
 }
 
 impl NotarySegment {
-    fn new(wire: Wire) -> Result<Self, Fault> {
+    fn new(wire: Wire, chain: &NotaryChain) -> Result<Self, Fault> {
         let count = wire.headers.len() as u64;
-        if count > GRID {
+        if count > chain.profile.grid() {
             return Err(Fault::Oversize);
         }
         let last = count.checked_sub(1).and_then(|more| wire.first.get().checked_add(more)).ok_or(Fault::Malformed)?;
         let range = HeightRange::new(wire.first, Height::new(last)).ok_or(Fault::Malformed)?;
         let (mut ids, mut parent, mut height) = (Vec::new(), wire.parent_id, wire.first);
         for header in &wire.headers {
-            parent = header.id(height, parent);
+            parent = chain.id(height, parent, header);
             ids.push(parent);
             height = height.next();
         }
         Ok(Self { wire, range, ids })
+    }
+
+    pub(super) fn range(&self) -> HeightRange {
+        self.range
     }
 
     fn id(&self, height: Height) -> Option<Hash> {
@@ -119,12 +120,34 @@ impl NotarySegment {
 #[derive(Clone, Debug)]
 pub struct NotaryChain {
     chain_id: Hash,
+    profile: ChainProfile,
 }
 
 impl NotaryChain {
     /// The chain with this id, which every signature names.
     pub fn new(chain_id: Hash) -> Self {
-        Self { chain_id }
+        let profile = ChainProfile {
+            // A hash, a length, and no note.
+            header_bytes: 38,
+            payload_bytes: MAX_PAYLOAD_BYTES,
+            // A height, an id or a parent's id, a number of headers, a signature.
+            tip_bytes: 128,
+            handover_bytes: 0,
+            audits: Audits::None,
+            proves_lengths: true,
+        };
+        Self { chain_id, profile }
+    }
+
+    /// The same with other sizes. Ids cover lengths only if they are said to be proven.
+    pub fn with_profile(self, profile: ChainProfile) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// The id of the block at `height` with this header above the block `parent`.
+    pub fn id(&self, height: Height, parent: Hash, header: &NotaryHeader) -> Hash {
+        let payload_len = self.profile.proves_lengths.then_some(header.payload_len);
+        ID.hash(&encode(&(height, parent, header.payload_hash, payload_len, &header.note)))
     }
 
     /// The one epoch, from height 1 on without an end, in which `notary` signs.
@@ -189,6 +212,10 @@ impl NotaryChain {
 impl Chain for NotaryChain {
     type Epoch = VerifyingKey;
     type Segment = NotarySegment;
+
+    fn profile(&self) -> ChainProfile {
+        self.profile
+    }
 
     fn has_state_roots(&self) -> bool {
         false
@@ -275,7 +302,7 @@ impl Chain for NotaryChain {
     }
 
     fn decode_segment(&self, segment: &[u8]) -> Result<NotarySegment, CheckError> {
-        Ok(NotarySegment::new(decode(segment, MAX_SEGMENT_BYTES)?)?)
+        Ok(NotarySegment::new(decode(segment, MAX_SEGMENT_BYTES)?, self)?)
     }
 
     fn header(&self, segment: &NotarySegment, height: Height) -> Option<HeaderFacts> {
@@ -285,11 +312,8 @@ impl Chain for NotaryChain {
 
     fn check_payload(&self, segment: &NotarySegment, height: Height, payload: &[u8]) -> Result<(), CheckError> {
         let header = segment.range.index_of(height).and_then(|index| segment.wire.headers.get(index));
-        if *header.ok_or(Fault::WrongRange)? == NotaryHeader::of(payload) {
-            Ok(())
-        } else {
-            Err(Fault::BadPayload(height).into())
-        }
+        let header = header.ok_or(Fault::WrongRange)?;
+        if *header == NotaryHeader::of(payload, &header.note) { Ok(()) } else { Err(Fault::BadPayload(height).into()) }
     }
 
     fn assemble(&self, parts: &[Bytes], range: HeightRange, end: SegmentEnd) -> Option<Bytes> {
@@ -301,7 +325,7 @@ impl Chain for NotaryChain {
             _ => false,
         };
         let held = HeightRange::new(low.range.first(), high.range.last())?;
-        if !parts.windows(2).all(follows) || !held.covers(range) || range.count() > GRID {
+        if !parts.windows(2).all(follows) || !held.covers(range) || range.count() > self.profile.grid() {
             return None;
         }
         // Only the last block of a part has a signature.
@@ -325,7 +349,7 @@ impl Chain for NotaryChain {
         }
         let below = range.first().prev()?;
         let parent_id = if low.range.first() == range.first() { low.wire.parent_id } else { id(below)? };
-        let all: Vec<NotaryHeader> = parts.iter().flat_map(|part| part.wire.headers.iter().copied()).collect();
+        let all: Vec<NotaryHeader> = parts.iter().flat_map(|part| part.wire.headers.iter().cloned()).collect();
         let headers = all.get(held.index_of(range.first())?..=held.index_of(last)?)?.to_vec();
         Some(encode(&Wire { first: range.first(), parent_id, headers, signature }).into())
     }

@@ -5,15 +5,13 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
 use hotstuff2_sync::calls::{ApplyPart, BlockPoint};
-use hotstuff2_sync::chain::{EpochRef, SegmentClaim, SegmentEnd, SegmentRef};
+use hotstuff2_sync::chain::{Chain as _, ChainProfile, EpochRef, SegmentClaim, SegmentEnd};
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::limits::{FRAME_BYTES, GRID};
-use hotstuff2_sync::ranges::{HeightRange, grid_cell};
-use hotstuff2_sync::verify::{Outcome, Task};
-use hotstuff2_sync::wire::{decode_bodies, encode_frame, put_section};
+use hotstuff2_sync::ranges::HeightRange;
 
 use super::chain::{NotaryChain, NotaryHeader};
+use crate::conformance::whole_part;
 
 static CHAIN: Context = Context::new("hotstuff2-sync notary chain 2026 chain id");
 
@@ -35,6 +33,16 @@ impl Notary {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let chain_id = CHAIN.hash(key.verifying_key().as_bytes());
         let chain = NotaryChain::new(chain_id);
+        Self::of(key, chain, chain_id)
+    }
+
+    /// The same with a chain of other sizes.
+    pub fn with_profile(seed: u8, profile: ChainProfile) -> Self {
+        let Self { key, chain, chain_id, .. } = Self::new(seed);
+        Self::of(key, chain.with_profile(profile), chain_id)
+    }
+
+    fn of(key: SigningKey, chain: NotaryChain, chain_id: Hash) -> Self {
         Self { key, chain, chain_id, payloads: Vec::new(), headers: Vec::new(), ids: Vec::new() }
     }
 
@@ -82,9 +90,14 @@ impl Notary {
 
     /// Decides the next block.
     pub fn push(&mut self, payload: impl Into<Bytes>) {
+        self.push_noted(payload, &[]);
+    }
+
+    /// The same with something to say of it.
+    pub fn push_noted(&mut self, payload: impl Into<Bytes>, note: &[u8]) {
         let payload = payload.into();
-        let (header, tip) = (NotaryHeader::of(&payload), self.tip());
-        self.ids.push(header.id(tip.height.next(), tip.id));
+        let (header, tip) = (NotaryHeader::of(&payload, note), self.tip());
+        self.ids.push(self.chain.id(tip.height.next(), tip.id, &header));
         self.headers.push(header);
         self.payloads.push(payload);
     }
@@ -99,13 +112,28 @@ impl Notary {
         NotaryChain::segment(range.first(), parent, headers, signature).into()
     }
 
+    /// The heights of a segment.
+    pub fn range_of(&self, segment: &[u8]) -> Option<HeightRange> {
+        self.chain.decode_segment(segment).ok().map(|segment| segment.range())
+    }
+
+    /// The segment of `range`, naming for the block at `at` a payload length that is one too much.
+    pub fn segment_with_a_wrong_length(&self, range: HeightRange, signed: bool, at: Height) -> Bytes {
+        let mut liar = self.clone();
+        let index = usize::try_from(at.get()).unwrap_or(usize::MAX).saturating_sub(1);
+        if let Some(header) = liar.headers.get_mut(index) {
+            header.payload_len = header.payload_len.saturating_add(1);
+        }
+        liar.segment(range, signed)
+    }
+
     /// All blocks above `from`, cell by cell of the grid, each cell signed and verified: what a node of the chain has.
     pub fn parts(&self, from: Height) -> Vec<ApplyPart> {
         let (_, epoch) = self.anchor();
         let mut parts = Vec::new();
         let mut first = from.next();
         while first <= self.tip().height {
-            let cell = grid_cell(first, epoch.range()).map_or(first.plus(GRID), HeightRange::last);
+            let cell = self.chain.profile().cell(first, epoch.range()).map_or(first, HeightRange::last);
             let Some(range) = HeightRange::new(first, cell.min(self.tip().height)) else { break };
             if let Some(part) = self.part(range, &epoch) {
                 parts.push(part);
@@ -116,37 +144,8 @@ impl Notary {
     }
 
     fn part(&self, range: HeightRange, epoch: &EpochRef) -> Option<ApplyPart> {
-        let segment = self.verified(range, epoch)?;
-        let (mut wire, mut raw, mut count) = (Vec::new(), Vec::new(), 0u32);
-        let mut height = range.first();
-        loop {
-            let payload = self.payload(height)?;
-            if count > 0 && raw.len().saturating_add(payload.len()) > FRAME_BYTES as usize {
-                encode_frame(&mut wire, count, &raw);
-                raw.clear();
-                count = 0;
-            }
-            raw.extend_from_slice(payload);
-            count += 1;
-            if height == range.last() {
-                break;
-            }
-            height = height.next();
-        }
-        encode_frame(&mut wire, count, &raw);
-        let frames = decode_bodies(wire.into(), range.first(), segment.payload_lens()).ok()?;
-        Some(ApplyPart { segment, frames, executed: false })
-    }
-
-    fn verified(&self, range: HeightRange, epoch: &EpochRef) -> Option<SegmentRef> {
-        let mut bytes = Vec::new();
-        let whole = put_section(&mut bytes, &self.segment(range, true)) && put_section(&mut bytes, &[]);
         let claim = SegmentClaim { range, parent: None, end: SegmentEnd::Certified, audit: false };
-        let task = Task::Segment { epoch: epoch.clone(), claim, bodies: 0, handover: None, bytes: bytes.into() };
-        match task.prove(&self.chain) {
-            Ok(Outcome::Segment { segment, .. }) if whole => Some(segment),
-            _ => None,
-        }
+        whole_part(&self.chain, epoch, claim, &self.segment(range, true), |height| self.payload(height).cloned())
     }
 }
 

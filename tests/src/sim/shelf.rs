@@ -13,7 +13,7 @@ use hotstuff2_sync::chain::native::{Block, FinalityProof, Genesis, NativeChain};
 use hotstuff2_sync::chain::{Chain as _, EpochRef, Memo, SegmentEnd, SegmentFacts, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::limits::MAX_PROOF_PATH;
+use hotstuff2_sync::limits::{GRID, MAX_PROOF_PATH};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::state::MemoryStateStore;
@@ -196,7 +196,7 @@ impl Shelf {
     pub fn history_gap(&self) -> Option<HistoryGap> {
         let last = self.floor.height;
         let epoch = self.epochs.iter().find(|epoch| last > Height::ZERO && epoch.range().contains(last))?;
-        let first = grid_cell(last, epoch.range())?.first().max(Height::new(1));
+        let first = grid_cell(last, epoch.range(), GRID)?.first().max(Height::new(1));
         let range = HeightRange::new(first, last)?;
         Some(HistoryGap { range, last_id: self.floor.id, epoch: epoch.clone() })
     }
@@ -278,7 +278,7 @@ impl Shelf {
 
     fn cell_of(&self, height: Height) -> Option<HeightRange> {
         let at = self.epochs.partition_point(|epoch| epoch.range().last() < height);
-        grid_cell(height, self.epochs.get(at)?.range())
+        grid_cell(height, self.epochs.get(at)?.range(), GRID)
     }
 
     fn holds(&self, range: HeightRange) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::{BlockPoint, Start};
-use hotstuff2_sync::chain::native::{Genesis, NativeChain};
+use hotstuff2_sync::chain::native::{self, Genesis, NativeChain};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
@@ -77,6 +77,7 @@ pub trait Source: Send + Sync {
         Start {
             stages_state: self.genesis_state().is_some(),
             chain_id: genesis.chain_id(),
+            profile: native::PROFILE,
             stored: BlockPoint { height: Height::ZERO, id: genesis.id() },
             stored_time: UnixMillis::default(),
             stored_proof: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hotstuff2_sync::calls::{Apply, HistoryGap, HistoryPiece, HostError, HostReply, HostWork};
 use hotstuff2_sync::config::{SyncConfig, SyncHistory};
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::limits::GRID;
 use hotstuff2_sync::machine::{Event, HaltReason};
 use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::verify::HandoverLink;
@@ -91,7 +92,7 @@ struct Historian {
 
 fn gap(source: &TestChain, last: Height) -> Option<HistoryGap> {
     let epoch = source.epoch_of(last).filter(|_| last > Height::ZERO)?.info().to_ref();
-    let first = grid_cell(last, epoch.range())?.first().max(Height::new(1));
+    let first = grid_cell(last, epoch.range(), GRID)?.first().max(Height::new(1));
     Some(HistoryGap { range: HeightRange::new(first, last)?, last_id: source.id(last)?, epoch })
 }
 

@@ -81,7 +81,7 @@ pub use finality::FinalityProof;
 pub use genesis::{Genesis, GenesisDocument, GenesisError, MAX_GENESIS_BYTES, MAX_NAME_BYTES};
 pub use handover::Handover;
 pub use header::{Header, MAX_HEADER_BYTES, payload_hash};
-pub use native_chain::NativeChain;
+pub use native_chain::{NativeChain, PROFILE};
 pub use rules::{EpochContext, Rule};
 pub use segment::{AuditTrail, CompactHeader, MAX_SEGMENT_HEADERS, NotASegment, Segment};
 pub use signature::{ParseValidatorKeyError, Signature, ValidatorKey};

@@ -16,12 +16,24 @@ use super::segment::Segment;
 use super::skip::{Skip, SkipCheck};
 use super::tip::FinalizedHeader;
 use crate::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, CheckError, Fault, Finalized, HandoverFacts, HeaderFacts, SegmentClaim,
-    SegmentEnd, SegmentFacts, SkipFacts, Skipped, TipCheck,
+    AdvertFacts, Audits, CertifiedSuffix, Chain, ChainProfile, CheckError, Fault, Finalized, HandoverFacts,
+    HeaderFacts, SegmentClaim, SegmentEnd, SegmentFacts, SkipFacts, Skipped, TipCheck,
 };
 use crate::hash::Hash;
 use crate::ids::Height;
+use crate::limits::{MAX_AUDIT_BYTES, MAX_HANDOVER_BYTES, MAX_PAYLOAD_BYTES, MAX_TIP_BYTES};
 use crate::ranges::HeightRange;
+
+/// The sizes of the native chain.
+pub const PROFILE: ChainProfile = ChainProfile {
+    // Five numbers, two of them of up to ten bytes, and two hashes: 94.
+    header_bytes: 96,
+    payload_bytes: MAX_PAYLOAD_BYTES,
+    tip_bytes: MAX_TIP_BYTES,
+    handover_bytes: MAX_HANDOVER_BYTES,
+    audits: Audits::Apart(MAX_AUDIT_BYTES),
+    proves_lengths: true,
+};
 
 /// One native chain: what its verification needs beside an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +64,10 @@ impl NativeChain {
 impl Chain for NativeChain {
     type Epoch = EpochContext;
     type Segment = Segment;
+
+    fn profile(&self) -> ChainProfile {
+        PROFILE
+    }
 
     fn has_state_roots(&self) -> bool {
         true

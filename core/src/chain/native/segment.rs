@@ -367,7 +367,7 @@ fn compact(parent: &Header, headers: &[Header], proof: FinalityProof) -> Option<
 
 /// Checks that a segment of the heights `range` can answer `claim`, before any header is rebuilt.
 fn check_range(range: HeightRange, claim: &SegmentClaim, epoch: &EpochContext) -> Result<(), Fault> {
-    let cell = grid_cell(claim.range.first(), epoch.range()).ok_or(Fault::WrongRange)?;
+    let cell = grid_cell(claim.range.first(), epoch.range(), GRID).ok_or(Fault::WrongRange)?;
     let reaches = match claim.end {
         SegmentEnd::Certified | SegmentEnd::Anchored(_) => range.last() == claim.range.last(),
         SegmentEnd::CertifiedUpTo => range.last() <= claim.range.last(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, ApplyPart, BlockPoint};
 use hotstuff2_sync::chain::{
-    AdvertFacts, CertifiedSuffix, Chain, CheckError, EpochRef, Fault, Finalized, HandoverFacts, HeaderFacts, Memo,
-    SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, Skipped, TipCheck,
+    AdvertFacts, CertifiedSuffix, Chain, ChainProfile, CheckError, EpochRef, Fault, Finalized, HandoverFacts,
+    HeaderFacts, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef, Skipped, TipCheck, native,
 };
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};
@@ -60,6 +60,10 @@ pub(super) struct ToyChain;
 impl Chain for ToyChain {
     type Epoch = ();
     type Segment = Segment;
+
+    fn profile(&self) -> ChainProfile {
+        native::PROFILE
+    }
 
     fn has_state_roots(&self) -> bool {
         false
