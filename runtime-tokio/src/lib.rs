@@ -8,6 +8,7 @@
 //! Nothing that comes over the network.
 
 pub mod application;
+pub mod conformance;
 pub mod consensus;
 pub mod discovery;
 pub mod driver;

@@ -7,6 +7,7 @@ pub mod fuzz;
 pub mod ledger;
 pub mod light;
 pub mod notary;
+pub mod other_chain;
 pub mod pieces;
 pub mod replica;
 pub mod sim;

@@ -2,6 +2,7 @@
 //! single blocks, traces, the hand-over to consensus. Its one epoch begins at height 1, and it has no state roots, clock,
 //! handovers, audits or adverts.
 
+mod kit;
 mod manager;
 mod net;
 mod refusals;
