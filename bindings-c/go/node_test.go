@@ -55,7 +55,7 @@ func TestANodeCatchesUpAndBansALiar(t *testing.T) {
 	chain := newTestChain(t, 2500)
 	store := newMemoryStore()
 	liar := ID{9}
-	network := &memoryNetwork{bans: map[ID]string{}, peers: map[ID]func([]byte) ([]byte, error){
+	network := &memoryNetwork{bans: map[ID]string{}, liar: &liar, found: make(chan struct{}), peers: map[ID]func([]byte) ([]byte, error){
 		{1}: chain.honest(), {2}: chain.honest(), liar: chain.lying(),
 	}}
 	events := run(t, chain, store, network, chain.blocks)

@@ -270,10 +270,26 @@ type memoryNetwork struct {
 	peers map[ID]func(request []byte) ([]byte, error)
 	mutex sync.Mutex
 	bans  map[ID]string
+	// liar comes first, and the others once it is banned; nil where all come at once.
+	liar  *ID
+	found chan struct{}
 }
 
 func (n *memoryNetwork) Serve(ctx context.Context, _ Handler, changes chan<- PeerChange) error {
+	n.mutex.Lock()
+	liar := n.liar
+	n.mutex.Unlock()
+	if liar != nil {
+		changes <- PeerChange{Peer: *liar, Group: 99, Connected: true}
+		select {
+		case <-n.found:
+		case <-ctx.Done():
+		}
+	}
 	for peer := range n.peers {
+		if liar != nil && peer == *liar {
+			continue
+		}
 		changes <- PeerChange{Peer: peer, Group: uint64(peer[0]), Connected: true}
 	}
 	<-ctx.Done()
@@ -292,6 +308,10 @@ func (n *memoryNetwork) Ban(peer ID, _ time.Duration, reason string) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
 	n.bans[peer] = reason
+	if n.liar != nil && peer == *n.liar {
+		close(n.found)
+		n.liar = nil
+	}
 }
 
 func (n *memoryNetwork) Lift(peer ID) {
