@@ -1124,9 +1124,10 @@ typedef struct hs2_gate_output {
    */
   uint32_t kind;
   /**
-   * `HS2_GATE_PAUSE`: 1 too far behind, 2 the host asked, 3 the record of votes is lost. `HS2_GATE_WAIT`: 0 there is a
-   * permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip is the network's, 3 the record of votes is
-   * lost, 4 the host has not brought it.
+   * `HS2_GATE_PAUSE`: 1 too far behind, 2 the host asked, 3 the record of votes is lost, 4 another block is proven at the
+   * head's height. `HS2_GATE_WAIT`: 0 there is a permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip
+   * is the network's, 3 the record of votes is lost, 4 the host has not brought it, 6 this validator's key signs elsewhere,
+   * 7 another block is proven at the head's height.
    */
   uint32_t reason;
   /**
@@ -2033,14 +2034,15 @@ hs2_status hs2_refusal_unsupported(hs2_buffer *answer);
 /* ==== The participation gate: when a validator may take part in consensus, and with what. ==== */
 
 /**
- * A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none. `challenge` is
- * 32 fresh random bytes, new at each start. `max_behind` is how many proven blocks may be ahead of this node before it
- * leaves consensus, and `fresh_tip_ms` up to which age a proven tip shows by itself that nothing newer is withheld; 0 for
- * the defaults, 64 and 10,000. Ownership: one reference to `gate`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+ * A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none. `seed` is 32
+ * fresh random bytes, new at each start and told to nobody: challenges follow from it. `max_behind` is how many proven
+ * blocks may be ahead of this node before it leaves consensus, and `fresh_tip_ms` up to which age a proven tip shows by
+ * itself that nothing newer is withheld; 0 for the defaults, 64 and 10,000. Ownership: one reference to `gate`. Threads: any.
+ * Errors: `HS2_INVALID_ARGUMENT`.
  */
 hs2_status hs2_gate_new(const struct hs2_id *own,
                         uint64_t power,
-                        const struct hs2_id *challenge,
+                        const struct hs2_id *seed,
                         uint64_t max_behind,
                         uint64_t fresh_tip_ms,
                         hs2_gate *gate);
@@ -2110,12 +2112,13 @@ hs2_status hs2_permit_certificate(hs2_permit permit,
                                   struct hs2_slice *certificate);
 
 /**
- * This validator's signed word on where it stands, for a peer's gate: its highest final block, the view that it is in by a
- * record that survives a crash, the time now, and the challenge of whoever asked. Ownership: one reference to `advert`.
- * Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+ * This validator's signed word on where it stands, for a peer's gate: the epoch that it is in, its highest final block, the
+ * view that it is in by a record that survives a crash, the time now, and the challenge of whoever asked. Ownership: one
+ * reference to `advert`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
  */
 hs2_status hs2_advert_sign(const struct hs2_id *secret,
                            const struct hs2_id *chain_id,
+                           uint64_t epoch,
                            uint64_t height,
                            const struct hs2_id *block,
                            uint64_t view,

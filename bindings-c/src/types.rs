@@ -597,9 +597,10 @@ pub type hs2_permit = hs2_handle;
 pub struct hs2_gate_output {
     /// `HS2_GATE_…`.
     pub kind: u32,
-    /// `HS2_GATE_PAUSE`: 1 too far behind, 2 the host asked, 3 the record of votes is lost. `HS2_GATE_WAIT`: 0 there is a
-    /// permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip is the network's, 3 the record of votes is
-    /// lost, 4 the host has not brought it.
+    /// `HS2_GATE_PAUSE`: 1 too far behind, 2 the host asked, 3 the record of votes is lost, 4 another block is proven at the
+    /// head's height. `HS2_GATE_WAIT`: 0 there is a permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip
+    /// is the network's, 3 the record of votes is lost, 4 the host has not brought it, 6 this validator's key signs elsewhere,
+    /// 7 another block is proven at the head's height.
     pub reason: u32,
     /// `HS2_GATE_RESUME`: one reference to an `hs2_permit`. Else 0.
     pub object: hs2_handle,

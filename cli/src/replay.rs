@@ -351,6 +351,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Proof { .. } => "proof",
         Request::Peers { .. } => "peers",
         Request::Advert { .. } => "advert",
+        Request::BackedAdvert { .. } => "backed advert",
         Request::Read { .. } => "read",
     }
 }

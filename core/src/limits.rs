@@ -62,9 +62,12 @@ pub const MIN_STATE_BYTES: u32 = 128 << 10;
 /// Most addresses of peers in one answer: a few KiB, and enough to find others when most of them are gone.
 pub const MAX_PEER_ADDRESSES: usize = 64;
 
-/// Largest signed word of a validator on where it stands, in bytes. The native chain's takes 191; a chain of its own may
+/// Largest signed word of a validator on where it stands, in bytes. The native chain's takes some 220; a chain of its own may
 /// sign with another scheme.
 pub const MAX_ADVERT_BYTES: u32 = 4 << 10;
+
+/// Largest such word with what backs it: two certificates of 4,096 signatures.
+pub const MAX_BACKED_ADVERT_BYTES: u32 = 640 << 10;
 
 /// Submissions of decided blocks that a machine holds at a time. An engine that decides a hundred blocks a second is
 /// ahead of its disk by half a second then.

@@ -29,7 +29,7 @@ impl ConsensusControl for NoEngine {
         VoteRecord::Never
     }
 
-    fn advert(&self, _: Hash) -> Option<Bytes> {
+    fn advert(&self, _: Hash, _: bool) -> Option<Bytes> {
         None
     }
 

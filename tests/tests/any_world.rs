@@ -160,7 +160,7 @@ fn kind(request: &Request) -> u32 {
         Request::Follow { .. } => 5,
         Request::State { .. } => 6,
         Request::Proof { .. } => 7,
-        Request::Peers { .. } | Request::Advert { .. } | Request::Read { .. } => 8,
+        Request::Peers { .. } | Request::Advert { .. } | Request::BackedAdvert { .. } | Request::Read { .. } => 8,
     }
 }
 

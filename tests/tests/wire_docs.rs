@@ -70,6 +70,7 @@ fn requests_have_the_numbers_that_the_documents_give() {
         ("Peers", Request::Peers { max: 1, port: 0 }),
         ("Advert", Request::Advert { challenge: Hash::ZERO }),
         ("Read", Request::Read { key_hash: Hash::ZERO }),
+        ("BackedAdvert", Request::BackedAdvert { challenge: Hash::ZERO }),
     ];
     for (name, request) in requests {
         let row = format!("| {} | `{name}` |", request.encode()[1]);

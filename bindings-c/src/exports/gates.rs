@@ -4,7 +4,7 @@
 use hotstuff2_sync::chain::Chain as _;
 use hotstuff2_sync::chain::native::{Advert, AdvertClaim, EpochContext, NativeChain};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{Height, View};
+use hotstuff2_sync::ids::{Epoch, Height, View};
 use hotstuff2_sync::participation::{
     GateOutput, GateSettings, ParticipationGate, PauseReason, Permit, SyncFacts, VoteRecord, WaitReason,
 };
@@ -23,24 +23,25 @@ use crate::types::{
     hs2_buffer, hs2_chain, hs2_epoch, hs2_gate, hs2_gate_output, hs2_id, hs2_machine, hs2_permit, hs2_slice,
 };
 
-/// A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none. `challenge` is
-/// 32 fresh random bytes, new at each start. `max_behind` is how many proven blocks may be ahead of this node before it
-/// leaves consensus, and `fresh_tip_ms` up to which age a proven tip shows by itself that nothing newer is withheld; 0 for
-/// the defaults, 64 and 10,000. Ownership: one reference to `gate`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+/// A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none. `seed` is 32
+/// fresh random bytes, new at each start and told to nobody: challenges follow from it. `max_behind` is how many proven
+/// blocks may be ahead of this node before it leaves consensus, and `fresh_tip_ms` up to which age a proven tip shows by
+/// itself that nothing newer is withheld; 0 for the defaults, 64 and 10,000. Ownership: one reference to `gate`. Threads: any.
+/// Errors: `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hs2_gate_new(
     own: *const hs2_id,
     power: u64,
-    challenge: *const hs2_id,
+    seed: *const hs2_id,
     max_behind: u64,
     fresh_tip_ms: u64,
     gate: *mut hs2_gate,
 ) -> hs2_status {
     fence(0, || {
         // SAFETY: readable and writable, as the header asks for.
-        let (own, challenge, gate) = unsafe {
+        let (own, seed, gate) = unsafe {
             let own = if own.is_null() { None } else { Some(read(own, "own")?) };
-            (own, read(challenge, "challenge")?, Out::new(gate, "gate")?)
+            (own, read(seed, "seed")?, Out::new(gate, "gate")?)
         };
         let mut settings = GateSettings::default();
         if max_behind > 0 {
@@ -50,7 +51,7 @@ pub unsafe extern "C" fn hs2_gate_new(
             settings.fresh_tip_ms = fresh_tip_ms;
         }
         let own = own.map(|key| (Hash::from(key), power));
-        gate.set(table::insert(Gates::new(ParticipationGate::new(settings, own, challenge.into())))?);
+        gate.set(table::insert(Gates::new(ParticipationGate::new(settings, own, seed.into())))?);
         Ok(())
     })
 }
@@ -153,6 +154,8 @@ pub unsafe extern "C" fn hs2_gate_poll(gate: hs2_gate, output: *mut hs2_gate_out
                     PauseReason::Behind { .. } => 1,
                     PauseReason::Asked => 2,
                     PauseReason::VoteRecordLost => 3,
+                    PauseReason::Forked { .. } => 4,
+                    PauseReason::EpochEnded => 5,
                 };
             }
             GateOutput::Resume(permit) => {
@@ -162,7 +165,8 @@ pub unsafe extern "C" fn hs2_gate_poll(gate: hs2_gate, output: *mut hs2_gate_out
                 plain.vote_above = permit.vote_above.get();
                 plain.object = table::insert(permit)?;
             }
-            GateOutput::Ask(challenge) => {
+            // Votes are restored by no gate of C: nothing declares promise 7 here.
+            GateOutput::Ask { challenge, .. } => {
                 plain.kind = HS2_GATE_ASK;
                 plain.id = challenge.into();
             }
@@ -173,6 +177,9 @@ pub unsafe extern "C" fn hs2_gate_poll(gate: hs2_gate, output: *mut hs2_gate_out
                     Some(WaitReason::NotKnownToBeCaughtUp) => 2,
                     Some(WaitReason::VoteRecordLost) => 3,
                     Some(WaitReason::NoVoteRecord) => 4,
+                    Some(WaitReason::RestoringVotes) => 5,
+                    Some(WaitReason::OwnKeyElsewhere { .. }) => 6,
+                    Some(WaitReason::Forked { .. }) => 7,
                 };
             }
             // An order that this library does not know is none.
@@ -215,13 +222,14 @@ pub unsafe extern "C" fn hs2_permit_certificate(permit: hs2_permit, certificate:
     })
 }
 
-/// This validator's signed word on where it stands, for a peer's gate: its highest final block, the view that it is in by a
-/// record that survives a crash, the time now, and the challenge of whoever asked. Ownership: one reference to `advert`.
-/// Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+/// This validator's signed word on where it stands, for a peer's gate: the epoch that it is in, its highest final block, the
+/// view that it is in by a record that survives a crash, the time now, and the challenge of whoever asked. Ownership: one
+/// reference to `advert`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hs2_advert_sign(
     secret: *const hs2_id,
     chain_id: *const hs2_id,
+    epoch: u64,
     height: u64,
     block: *const hs2_id,
     view: u64,
@@ -237,6 +245,9 @@ pub unsafe extern "C" fn hs2_advert_sign(
             (secret, chain_id, block, challenge, Out::new(advert, "advert")?)
         };
         let claim = AdvertClaim {
+            epoch: Epoch::new(epoch),
+            // No certificate goes with it, so nobody takes this for what it has seen.
+            lock: View::ZERO,
             height: Height::new(height),
             block: block.into(),
             view: View::new(view),

@@ -155,7 +155,8 @@ pub trait Chain: Send + Sync + 'static {
     /// a bit may have flipped.
     fn evidence(&self, epoch: &Self::Epoch, one: &Finalized, other: &Finalized) -> Result<Bytes, CheckError>;
 
-    /// Checks that a validator of `epoch` signed `advert`. A chain whose validators sign none refuses all, and its nodes
+    /// Checks that a validator of `epoch` signed `advert`, and the certificates in it. A word of another epoch is an error, and
+    /// nobody's fault. A chain whose validators sign none refuses all, and its nodes
     /// know that they have caught up by the freshness of the tip alone.
     fn verify_advert(&self, epoch: &Self::Epoch, advert: &[u8]) -> Result<AdvertFacts, CheckError>;
 
@@ -164,8 +165,8 @@ pub trait Chain: Send + Sync + 'static {
     fn certified_suffix(&self, proof: &Finalized) -> Option<CertifiedSuffix>;
 }
 
-/// What a validator says of itself, its signature checked. Proves nothing about any block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+/// What a validator says of itself, its signature and its certificates checked. Proves nothing about any block.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct AdvertFacts {
     /// Its key, or another name that is its alone in this set.
     pub validator: Hash,
@@ -177,8 +178,15 @@ pub struct AdvertFacts {
     pub height: Height,
     /// Id of that block.
     pub id: Hash,
-    /// The view that it is in.
+    /// The view that it is in. Nothing but its word says that it is not in a lower one, or in a higher one.
     pub view: View,
+    /// The highest view that the certificates beside the word allow to be in: the one above the highest that a quorum finished.
+    /// `None` where none is shown.
+    pub backed: Option<View>,
+    /// The view of the highest certificate that it has seen; zero where it has seen none in this epoch.
+    pub lock: View,
+    /// That certificate as the chain encodes it, verified; `None` where it is not shown.
+    pub certificate: Option<Bytes>,
     /// When it was said, by the validator's clock.
     pub timestamp: UnixMillis,
     /// What the asker had sent along.

@@ -4,10 +4,12 @@ use alloc::collections::VecDeque;
 
 use crate::calls::BlockPoint;
 use crate::chain::{AdvertFacts, CertifiedSuffix, TipFacts};
-use crate::hash::Hash;
+use crate::hash::{Context, Hash};
 use crate::ids::{Epoch, Height, View};
 use crate::participation::{Permit, RollCall, VoteRecord};
 use crate::time::UnixMillis;
+
+static CHALLENGE: Context = Context::new("hotstuff2-sync v1 challenge");
 
 /// Settings of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,11 +23,21 @@ pub struct GateSettings {
     pub fresh_word_ms: u64,
     /// How far a clock elsewhere may be ahead of this node's, in ms.
     pub clock_error_ms: u64,
+    /// Whether the engines of all validators keep promise 7 of the [native chain's](crate::chain::native) voters: a view is
+    /// entered by a certificate of the one before. Only then can [`VoteRecord::Lost`] lead to a permit: with views that go by a
+    /// clock a validator can have voted far above what anybody says.
+    pub views_are_certified: bool,
 }
 
 impl Default for GateSettings {
     fn default() -> Self {
-        Self { max_behind_blocks: 64, fresh_tip_ms: 10_000, fresh_word_ms: 30_000, clock_error_ms: 5_000 }
+        Self {
+            max_behind_blocks: 64,
+            fresh_tip_ms: 10_000,
+            fresh_word_ms: 30_000,
+            clock_error_ms: 5_000,
+            views_are_certified: false,
+        }
     }
 }
 
@@ -42,7 +54,8 @@ pub struct SyncFacts {
     pub suffix: Option<CertifiedSuffix>,
 }
 
-/// Why there is no permit. Each ends by itself when its cause does, but for the lost record.
+/// Why there is no permit. Each ends by itself when its cause does, but for those of which
+/// [`is_final`](Self::is_final) says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum WaitReason {
     /// Proven blocks are not applied yet, or a state is being put in place.
@@ -56,14 +69,40 @@ pub enum WaitReason {
         "the proven tip is too old to show that nothing newer is withheld, and validators with two thirds of the power have not said so"
     )]
     NotKnownToBeCaughtUp,
-    /// [`VoteRecord::Lost`]. Nothing that other validators say ends this: only a record does.
+    /// [`VoteRecord::Lost`], and not all hosts keep promise 7. Nothing that other validators say ends this: only a record does.
     #[error(
         "the record of votes is lost, and with it the lock, without which a vote may help to make two blocks final: bring the record back and start again, or leave the validator set and return with a new key"
     )]
     VoteRecordLost,
+    /// [`VoteRecord::Lost`], and too few validators have said how far this one can have voted.
+    #[error(
+        "the record of votes is lost: validators with more than two thirds of the power, this one not counted, must show their certificates and leave the views in which it may have voted; those that are silent, or stay behind, are waited for"
+    )]
+    RestoringVotes,
+    /// This validator's key signs elsewhere, or signed what its record doesn't know of.
+    #[error(
+        "a word under this validator's own key, in view {view}, is not from here: stop the other instance that has the key, or bring back the newest record of votes, and start again"
+    )]
+    OwnKeyElsewhere {
+        /// The view that the word names.
+        view: View,
+    },
+    /// Another block is proven final at the head's height.
+    #[error("another block than this node's is proven final at height {height}: decide by hand which chain is yours")]
+    Forked {
+        /// The height.
+        height: Height,
+    },
     /// The host has not said what it knows of its own votes.
     #[error("the host has not brought its record of votes")]
     NoVoteRecord,
+}
+
+impl WaitReason {
+    /// Whether nothing but a new start, with what the reason asks for, ends this.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::VoteRecordLost | Self::OwnKeyElsewhere { .. } | Self::Forked { .. })
+    }
 }
 
 /// Why a permit was withdrawn.
@@ -81,6 +120,15 @@ pub enum PauseReason {
     /// The host has brought [`VoteRecord::Lost`].
     #[error("the record of votes is lost")]
     VoteRecordLost,
+    /// Another block is proven final at the head's height.
+    #[error("another block than this node's is proven final at height {height}")]
+    Forked {
+        /// The height.
+        height: Height,
+    },
+    /// The votes were restored by others, for the epoch that is over now.
+    #[error("the epoch is over for which the others knew of this validator's votes")]
+    EpochEnded,
 }
 
 /// An order of the gate.
@@ -91,8 +139,13 @@ pub enum GateOutput {
     Pause(PauseReason),
     /// Take part.
     Resume(Permit),
-    /// Ask every validator that can be reached for its word, with this challenge.
-    Ask(Hash),
+    /// Ask every validator that can be reached for its word.
+    Ask {
+        /// What the words must answer: unknown to anybody before.
+        challenge: Hash,
+        /// Whether the certificates are needed that back the words.
+        certificates: bool,
+    },
     /// Nothing now. There is no permit for this reason, or there is one.
     Wait(Option<WaitReason>),
 }
@@ -106,9 +159,16 @@ pub struct ParticipationGate {
     settings: GateSettings,
     own_power: u64,
     record: Option<VoteRecord>,
-    /// Names this start of the node: answers to it were given since.
-    challenge: Hash,
+    /// Known to nobody: challenges follow from it.
+    seed: Hash,
+    /// How many challenges came before the one in use.
+    round: u64,
+    /// The words that answer it: they were given since it was made.
     roll: RollCall,
+    /// The view of a word under this validator's key that isn't from here.
+    elsewhere: Option<View>,
+    /// The epoch for which others knew of this validator's votes. From then on it is asked of them in each.
+    restored_in: Option<Epoch>,
     epoch: Option<Epoch>,
     facts: Option<SyncFacts>,
     wall: UnixMillis,
@@ -120,15 +180,18 @@ pub struct ParticipationGate {
 }
 
 impl ParticipationGate {
-    /// A gate that is closed. `own` is this validator in the set, with its power; `challenge` must be new at each start and
-    /// unknown before: random bytes.
-    pub fn new(settings: GateSettings, own: Option<(Hash, u64)>, challenge: Hash) -> Self {
+    /// A gate that is closed. `own` is this validator in the set, with its power; `seed` must be new at each start and stay
+    /// unknown to others: random bytes.
+    pub fn new(settings: GateSettings, own: Option<(Hash, u64)>, seed: Hash) -> Self {
         Self {
             settings,
             own_power: own.map_or(0, |(_, power)| power),
             record: None,
-            challenge,
-            roll: RollCall::new(own.map(|(validator, _)| validator)),
+            seed,
+            round: 0,
+            roll: RollCall::new(own.map(|(validator, _)| validator), challenge(seed, 0)),
+            elsewhere: None,
+            restored_in: None,
             epoch: None,
             facts: None,
             wall: UnixMillis::default(),
@@ -142,6 +205,11 @@ impl ParticipationGate {
     /// Whether there is a permit.
     pub fn is_permitted(&self) -> bool {
         self.permitted
+    }
+
+    /// What words must answer to count.
+    pub fn challenge(&self) -> Hash {
+        challenge(self.seed, self.round)
     }
 
     /// What the host knows of its own votes, read back from its disk; again before every return to consensus.
@@ -165,13 +233,20 @@ impl ParticipationGate {
             self.epoch = Some(facts.epoch);
             self.roll.clear();
             self.asked_at = None;
+            if self.permitted && self.restored_in.is_some() {
+                self.pause(PauseReason::EpochEnded);
+            }
         }
         let gap = match (facts.applied, facts.proven) {
             (Some(applied), Some(proven)) => proven.height.above(applied.height),
             (None, _) => u64::MAX,
             (Some(_), None) => 0,
         };
+        let forked = facts.forked();
         self.facts = Some(facts);
+        if let Some(height) = forked.filter(|_| self.permitted) {
+            self.pause(PauseReason::Forked { height });
+        }
         if self.permitted && gap > self.settings.max_behind_blocks {
             self.pause(PauseReason::Behind { gap });
         }
@@ -180,7 +255,30 @@ impl ParticipationGate {
     /// A validator's word, verified under the epoch that the sync's facts named last.
     pub fn handle_advert(&mut self, wall: UnixMillis, word: AdvertFacts) {
         self.wall = wall;
-        self.roll.hear(word);
+        if self.roll.own() == Some(word.validator) {
+            self.hear_itself(&word);
+            return;
+        }
+        let until = UnixMillis::new(wall.get().saturating_add(self.settings.clock_error_ms));
+        self.roll.hear(word, until);
+    }
+
+    /// A word under this validator's own key. Whoever relays one that was given here shows nothing: it names a view that the
+    /// record knows of. While there is a permit the record here is an old one, and so nothing can be told from it.
+    fn hear_itself(&mut self, word: &AdvertFacts) {
+        let known = match self.record {
+            _ if self.permitted => return,
+            // Whoever has lost its record gives no word, and the challenge was unknown before.
+            Some(VoteRecord::Lost) if word.challenge != self.challenge() => return,
+            Some(VoteRecord::Lost) => None,
+            // In view v it has given up on none above v - 1.
+            Some(VoteRecord::Last(view)) => Some(view.next()),
+            Some(VoteRecord::Never) => Some(View::new(1)),
+            None => return,
+        };
+        if known.is_none_or(|known| word.view > known) {
+            self.elsewhere = self.elsewhere.max(Some(word.view));
+        }
     }
 
     /// Time has passed.
@@ -212,9 +310,10 @@ impl ParticipationGate {
 
     fn pause(&mut self, reason: PauseReason) {
         self.permitted = false;
-        // What was voted since the last record is in a newer one.
+        // What was voted since the last record is in a newer one, and words of before those votes don't know of them.
         self.record = None;
-        self.roll.clear();
+        self.round = self.round.saturating_add(1);
+        self.roll = RollCall::new(self.roll.own(), self.challenge());
         self.asked_at = None;
         self.outputs.push_back(GateOutput::Pause(reason));
     }
@@ -231,11 +330,15 @@ impl ParticipationGate {
             Ok(permit) => {
                 self.permitted = true;
                 self.wanted = None;
+                if self.is_lost() {
+                    self.restored_in = self.epoch;
+                }
                 GateOutput::Resume(permit)
             }
             Err(reason) => {
-                if reason == WaitReason::NotKnownToBeCaughtUp && self.ask_again() {
-                    return GateOutput::Ask(self.challenge);
+                let asks = matches!(reason, WaitReason::NotKnownToBeCaughtUp | WaitReason::RestoringVotes);
+                if asks && self.ask_again() {
+                    return GateOutput::Ask { challenge: self.challenge(), certificates: self.is_lost() };
                 }
                 GateOutput::Wait(Some(reason))
             }
@@ -252,15 +355,24 @@ impl ParticipationGate {
         due
     }
 
+    /// Whether nothing here says what this validator may have voted for in the epoch that is in force.
+    fn is_lost(&self) -> bool {
+        let elsewhen = self.restored_in.is_some() && self.restored_in != self.epoch;
+        self.record == Some(VoteRecord::Lost) || (self.record.is_some() && elsewhen)
+    }
+
     /// The permit that the facts allow, or why there is none.
     fn permit(&self) -> Result<Permit, WaitReason> {
-        let vote_above = match self.record {
-            // First of all reasons: nothing that the sync or others bring changes it.
-            Some(VoteRecord::Lost) => return Err(WaitReason::VoteRecordLost),
-            Some(VoteRecord::Never) => Some(View::ZERO),
-            Some(VoteRecord::Last(view)) => Some(view),
-            None => None,
-        };
+        // First of all reasons: nothing that the sync or others bring changes them.
+        if let Some(view) = self.elsewhere {
+            return Err(WaitReason::OwnKeyElsewhere { view });
+        }
+        if let Some(height) = self.facts.as_ref().and_then(SyncFacts::forked) {
+            return Err(WaitReason::Forked { height });
+        }
+        if self.is_lost() && !self.settings.views_are_certified {
+            return Err(WaitReason::VoteRecordLost);
+        }
         let applying = |proven| WaitReason::Applying { proven };
         let facts = self.facts.as_ref().ok_or(WaitReason::NotKnownToBeCaughtUp)?;
         let proven = facts.proven.map_or(Height::ZERO, |tip| tip.height).max(self.wanted.unwrap_or(Height::ZERO));
@@ -268,10 +380,17 @@ impl ParticipationGate {
         if !self.is_caught_up(head, facts) {
             return Err(WaitReason::NotKnownToBeCaughtUp);
         }
-        let vote_above = vote_above.ok_or(WaitReason::NoVoteRecord)?;
+        let known = match self.record.ok_or(WaitReason::NoVoteRecord)? {
+            VoteRecord::Never | VoteRecord::Lost => View::ZERO,
+            VoteRecord::Last(view) => view,
+        };
+        let restored =
+            if self.is_lost() { Some(self.roll.restored().ok_or(WaitReason::RestoringVotes)?) } else { None };
+        let (floor, lock) = restored.map_or((View::ZERO, None), |restored| (restored.vote_above, restored.lock));
+        let vote_above = known.max(floor);
         // What was proven of a lower block shows nothing above the head.
         let suffix = facts.suffix.clone().filter(|_| facts.proven.is_some_and(|tip| tip.id == head.id));
-        Ok(Permit { head, vote_above, suffix })
+        Ok(Permit { head, vote_above, suffix, lock })
     }
 
     fn is_caught_up(&self, head: BlockPoint, facts: &SyncFacts) -> bool {
@@ -283,6 +402,21 @@ impl ParticipationGate {
                 && self.wall.get().saturating_sub(at) <= self.settings.fresh_tip_ms
         });
         let since = UnixMillis::new(self.wall.get().saturating_sub(self.settings.fresh_word_ms));
-        fresh || self.roll.nothing_above(head.height, self.own_power, since, UnixMillis::new(latest))
+        fresh || self.roll.nothing_above(head.height, self.own_power, since)
     }
+}
+
+impl SyncFacts {
+    /// The height at which the proven block is not the applied one.
+    fn forked(&self) -> Option<Height> {
+        let (applied, proven) = (self.applied?, self.proven?);
+        (applied.height == proven.height && applied.id != proven.id).then_some(applied.height)
+    }
+}
+
+/// The challenge `round` of the gate with this seed.
+fn challenge(seed: Hash, round: u64) -> Hash {
+    let mut bytes = seed.as_bytes().to_vec();
+    bytes.extend_from_slice(&round.to_le_bytes());
+    CHALLENGE.hash(&bytes)
 }

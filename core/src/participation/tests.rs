@@ -7,26 +7,36 @@ use crate::hash::Hash;
 use crate::ids::{Epoch, Height, View};
 use crate::time::UnixMillis;
 
-const NOW: u64 = 1_800_000_000_000;
+pub(super) const NOW: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;
-const CHALLENGE: Hash = Hash::from_bytes([9; 32]);
+pub(super) const SEED: Hash = Hash::from_bytes([9; 32]);
 
-fn wall(ms: u64) -> UnixMillis {
+pub(super) fn wall(ms: u64) -> UnixMillis {
     UnixMillis::new(NOW + ms)
 }
 
-fn id(height: u64) -> Hash {
+/// The first challenge of a gate.
+pub(super) fn first() -> Hash {
+    ParticipationGate::new(GateSettings::default(), None, SEED).challenge()
+}
+
+/// The order to ask for words that answer it.
+fn ask(challenge: Hash) -> GateOutput {
+    GateOutput::Ask { challenge, certificates: false }
+}
+
+pub(super) fn id(height: u64) -> Hash {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&height.to_le_bytes());
     Hash::from_bytes(bytes)
 }
 
-fn point(height: u64) -> BlockPoint {
+pub(super) fn point(height: u64) -> BlockPoint {
     BlockPoint { height: Height::new(height), id: id(height) }
 }
 
 /// A sync that has applied so far and proven so far; the tip is so old.
-fn facts(applied: u64, proven: u64, age_ms: u64) -> SyncFacts {
+pub(super) fn facts(applied: u64, proven: u64, age_ms: u64) -> SyncFacts {
     let proven = TipFacts {
         state_root: None,
         height: Height::new(proven),
@@ -38,7 +48,7 @@ fn facts(applied: u64, proven: u64, age_ms: u64) -> SyncFacts {
 }
 
 /// The word of one of four validators with a power of one each.
-fn word(validator: u8, height: u64, view: u64) -> AdvertFacts {
+pub(super) fn word(validator: u8, height: u64, view: u64) -> AdvertFacts {
     AdvertFacts {
         validator: Hash::from_bytes([validator; 32]),
         power: 1,
@@ -46,20 +56,23 @@ fn word(validator: u8, height: u64, view: u64) -> AdvertFacts {
         height: Height::new(height),
         id: id(height),
         view: View::new(view),
+        backed: None,
+        lock: View::ZERO,
+        certificate: None,
         timestamp: wall(0),
-        challenge: CHALLENGE,
+        challenge: first(),
     }
 }
 
 /// Validator 1 of four.
-fn gate(record: VoteRecord) -> ParticipationGate {
+pub(super) fn gate(record: VoteRecord) -> ParticipationGate {
     let own = Some((Hash::from_bytes([1; 32]), 1));
-    let mut gate = ParticipationGate::new(GateSettings::default(), own, CHALLENGE);
+    let mut gate = ParticipationGate::new(GateSettings::default(), own, SEED);
     gate.handle_vote_record(record);
     gate
 }
 
-fn drain(gate: &mut ParticipationGate) -> Vec<GateOutput> {
+pub(super) fn drain(gate: &mut ParticipationGate) -> Vec<GateOutput> {
     let mut outputs = Vec::new();
     loop {
         match gate.poll_output() {
@@ -72,7 +85,7 @@ fn drain(gate: &mut ParticipationGate) -> Vec<GateOutput> {
     }
 }
 
-fn permit(gate: &mut ParticipationGate) -> Option<Permit> {
+pub(super) fn permit(gate: &mut ParticipationGate) -> Option<Permit> {
     drain(gate).into_iter().find_map(|output| match output {
         GateOutput::Resume(permit) => Some(permit),
         _ => None,
@@ -111,12 +124,13 @@ fn vote_floor_survives_restart() {
     assert_eq!(drain(&mut new), [GateOutput::Pause(PauseReason::VoteRecordLost), waits.clone()]);
     assert!(!new.is_permitted());
 
-    // Without a record there is no permit, however fresh the tip is, and whatever others say.
+    // Without a record there is no permit, however fresh the tip is, and whatever others say: nobody declared promise 7.
     let mut lost = gate(VoteRecord::Lost);
     assert_eq!(drain(&mut lost), core::slice::from_ref(&waits), "told at once");
+    assert!(WaitReason::VoteRecordLost.is_final());
     for age in [0, HOUR] {
         lost.handle_sync(wall(0), facts(100, 100, age));
-        for validator in 1..=4 {
+        for validator in 2..=4 {
             lost.handle_advert(wall(0), word(validator, 100, 40));
         }
         assert_eq!(drain(&mut lost), core::slice::from_ref(&waits), "nobody is asked for what doesn't help");
@@ -166,7 +180,7 @@ fn caught_up_is_proven() {
     let mut gate = gate(VoteRecord::Last(View::new(7)));
     gate.handle_sync(wall(0), facts(100, 100, 60_000));
     let waits = GateOutput::Wait(Some(WaitReason::NotKnownToBeCaughtUp));
-    assert_eq!(drain(&mut gate), [GateOutput::Ask(CHALLENGE), waits.clone()]);
+    assert_eq!(drain(&mut gate), [ask(first()), waits.clone()]);
     assert_eq!(drain(&mut gate), [waits], "asked once, not all the time");
     // One that knows of more, one that says nothing new, one whose clock is wrong: no two thirds.
     gate.handle_advert(wall(0), word(2, 101, 8));
@@ -189,14 +203,14 @@ fn network_restart_resumes() {
     let mut gates: Vec<ParticipationGate> = (1..=4)
         .map(|validator: u8| {
             let own = Some((Hash::from_bytes([validator; 32]), 1));
-            let mut gate = ParticipationGate::new(GateSettings::default(), own, CHALLENGE);
+            let mut gate = ParticipationGate::new(GateSettings::default(), own, SEED);
             gate.handle_vote_record(VoteRecord::Last(View::new(120)));
             gate
         })
         .collect();
     for gate in &mut gates {
         gate.handle_sync(wall(0), facts(100, 100, HOUR));
-        assert_eq!(drain(gate)[0], GateOutput::Ask(CHALLENGE));
+        assert_eq!(drain(gate)[0], ask(first()));
         gate.handle_advert(wall(0), word(2, 100, 120));
         assert_eq!(permit(gate), None);
         for validator in 1..=4 {
@@ -247,9 +261,15 @@ fn words_of_before_a_pause_count_for_nothing() {
     // Who knew of nothing above 100 may know by now of what is above 200.
     gate.handle_sync(wall(0), facts(200, 200, HOUR));
     let waits = GateOutput::Wait(Some(WaitReason::NotKnownToBeCaughtUp));
-    assert_eq!(drain(&mut gate), [GateOutput::Ask(CHALLENGE), waits], "all are asked again, at once");
+    let challenge = gate.challenge();
+    assert_ne!(challenge, first());
+    assert_eq!(drain(&mut gate), [ask(challenge), waits.clone()], "all are asked again, at once");
     for validator in 2..=4 {
         gate.handle_advert(wall(0), word(validator, 200, 8));
+    }
+    assert_eq!(drain(&mut gate), [waits], "words that answer the old question, however often they are shown");
+    for validator in 2..=4 {
+        gate.handle_advert(wall(0), AdvertFacts { challenge, ..word(validator, 200, 8) });
     }
     assert!(permit(&mut gate).is_some());
 }
@@ -259,7 +279,8 @@ fn the_host_may_close_it() {
     let mut gate = permitted_by_words(100);
     gate.close();
     let waits = GateOutput::Wait(Some(WaitReason::NotKnownToBeCaughtUp));
-    assert_eq!(drain(&mut gate), [GateOutput::Pause(PauseReason::Asked), GateOutput::Ask(CHALLENGE), waits.clone()]);
+    let asked = ask(gate.challenge());
+    assert_eq!(drain(&mut gate), [GateOutput::Pause(PauseReason::Asked), asked, waits.clone()]);
     assert!(!gate.is_permitted());
     gate.close();
     assert_eq!(drain(&mut gate), [waits], "there is nothing to withdraw any more");
@@ -307,7 +328,7 @@ fn validators_are_asked_again_each_third_of_the_time_for_which_words_count() {
     gate.handle_sync(wall(0), facts(100, 100, HOUR));
     let mut asks = |at: UnixMillis| {
         gate.handle_time(at);
-        drain(&mut gate).contains(&GateOutput::Ask(CHALLENGE))
+        drain(&mut gate).contains(&ask(first()))
     };
     assert!(asks(wall(0)));
     assert!(!asks(wall(9_999)) && asks(wall(10_000)));
@@ -319,27 +340,27 @@ fn validators_are_asked_again_each_third_of_the_time_for_which_words_count() {
 #[test]
 fn the_newest_word_of_each_validator_counts_but_its_own() {
     let own = Hash::from_bytes([1; 32]);
-    let agree = |roll: &RollCall, own_power| roll.nothing_above(Height::new(100), own_power, wall(0), wall(0));
-    let mut roll = RollCall::new(Some(own));
+    let agree = |roll: &RollCall, own_power| roll.nothing_above(Height::new(100), own_power, wall(0));
+    let mut roll = RollCall::new(Some(own), first());
     for validator in 1..=3 {
-        roll.hear(word(validator, 100, 8));
+        roll.hear(word(validator, 100, 8), wall(0));
     }
     assert!(!agree(&roll, 0), "two of four");
     assert!(agree(&roll, 1), "three of four");
     // An older word changes nothing, a newer one does.
-    roll.hear(AdvertFacts { timestamp: UnixMillis::new(NOW - 1), ..word(3, 200, 8) });
+    roll.hear(AdvertFacts { timestamp: UnixMillis::new(NOW - 1), ..word(3, 200, 8) }, wall(0));
     assert!(agree(&roll, 1));
-    roll.hear(word(3, 200, 9));
+    roll.hear(word(3, 200, 9), wall(0));
     assert!(!agree(&roll, 1));
-    roll.hear(word(4, 100, 8));
+    roll.hear(word(4, 100, 8), wall(0));
     assert!(agree(&roll, 1));
     // Whose words were heard before it was known who this is.
     roll.set_own(Some(Hash::from_bytes([4; 32])));
     assert!(!agree(&roll, 1));
-    roll.hear(word(4, 100, 8));
+    roll.hear(word(4, 100, 8), wall(0));
     assert!(!agree(&roll, 1));
     roll.set_own(None);
-    roll.hear(word(4, 100, 8));
+    roll.hear(word(4, 100, 8), wall(0));
     assert!(agree(&roll, 1), "nobody's own");
     roll.clear();
     assert!(!agree(&roll, 4), "of an unknown total nothing is a quorum");
@@ -348,18 +369,18 @@ fn the_newest_word_of_each_validator_counts_but_its_own() {
 #[test]
 fn words_are_bounded_whatever_comes() {
     let most = crate::limits::MAX_VALIDATORS as u64;
-    let mut roll = RollCall::new(None);
+    let mut roll = RollCall::new(None, first());
     let mut hear = |name: u64, height| {
         // Two thirds of the power are as many as are kept.
         let total_power = u128::from(most) * 3 / 2;
-        roll.hear(AdvertFacts { validator: id(name), total_power, ..word(1, height, 8) });
-        roll.nothing_above(Height::new(100), 0, wall(0), wall(0))
+        roll.hear(AdvertFacts { validator: id(name), total_power, ..word(1, height, 8) }, wall(0));
+        roll.nothing_above(Height::new(100), 0, wall(0))
     };
     for name in 0..=most {
         assert!(!hear(name, 100), "no more are kept than a set can have: {name}");
     }
     let own_power = 1;
     hear(0, 101);
-    assert!(!roll.nothing_above(Height::new(100), own_power, wall(0), wall(0)), "whose is known is still heard");
-    assert!(roll.nothing_above(Height::new(101), own_power, wall(0), wall(0)));
+    assert!(!roll.nothing_above(Height::new(100), own_power, wall(0)), "whose is known is still heard");
+    assert!(roll.nothing_above(Height::new(101), own_power, wall(0)));
 }

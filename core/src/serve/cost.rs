@@ -47,6 +47,7 @@ pub fn estimate(request: &Request) -> Cost {
         Request::Peers { .. } => (2 << 10, 20),
         // One signature, and a record of the view on disk.
         Request::Advert { .. } => (512, 100),
+        Request::BackedAdvert { .. } => (16 << 10, 100),
         // A proof of the block, which may have to be cut out of a cell, and one of the key.
         Request::Read { .. } => (PROOF_BYTES + (16 << 10), 500),
     };

@@ -127,7 +127,8 @@ fn blocks<R: ChainReader>(request: &Request, reader: &R) -> Result<Option<Vec<u8
         | Request::Proof { .. }
         | Request::Read { .. }
         | Request::Peers { .. }
-        | Request::Advert { .. } => None,
+        | Request::Advert { .. }
+        | Request::BackedAdvert { .. } => None,
     };
     Ok(answer)
 }

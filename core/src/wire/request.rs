@@ -9,8 +9,9 @@ use super::reads::MAX_READ_BYTES;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 use crate::limits::{
-    MAX_ADVERT_BYTES, MAX_AUDIT_BYTES, MAX_BODIES_BYTES, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUEST_BYTES,
-    MAX_SEGMENT_BYTES, MAX_STATE_BYTES, MAX_STATE_ITEMS, MAX_TIP_BYTES, MIN_STATE_BYTES,
+    MAX_ADVERT_BYTES, MAX_AUDIT_BYTES, MAX_BACKED_ADVERT_BYTES, MAX_BODIES_BYTES, MAX_HANDOVERS_BYTES,
+    MAX_PAYLOAD_BYTES, MAX_REQUEST_BYTES, MAX_SEGMENT_BYTES, MAX_STATE_BYTES, MAX_STATE_ITEMS, MAX_TIP_BYTES,
+    MIN_STATE_BYTES,
 };
 use crate::ranges::HeightRange;
 use crate::state::{MAX_TREE_DEPTH, StateForm, StateItem};
@@ -104,6 +105,11 @@ pub enum Request {
         /// Hash of the key.
         key_hash: Hash,
     },
+    /// As [`Advert`](Self::Advert), with the certificates that back the view and the lock.
+    BackedAdvert {
+        /// Comes back under the signature.
+        challenge: Hash,
+    },
 }
 
 /// A request that can't be read.
@@ -168,6 +174,7 @@ impl Request {
             Self::Proof { .. } => MAX_READ_BYTES,
             Self::Peers { .. } => MAX_PEERS_BYTES,
             Self::Advert { .. } => MAX_ADVERT_BYTES,
+            Self::BackedAdvert { .. } => MAX_BACKED_ADVERT_BYTES,
             Self::Read { .. } => MAX_TIP_BYTES.saturating_add(MAX_READ_BYTES),
         };
         content.saturating_add(OVERHEAD)

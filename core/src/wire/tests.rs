@@ -119,6 +119,7 @@ fn requests_have_one_encoding() {
         Request::Proof { height: Height::MAX, root: PLACEHOLDER, key_hash: key_hash(b"k") },
         Request::Read { key_hash: key_hash(b"k") },
         Request::Advert { challenge: PLACEHOLDER },
+        Request::BackedAdvert { challenge: PLACEHOLDER },
     ];
     for request in requests {
         let bytes = request.encode();

@@ -13,14 +13,17 @@ pub trait ConsensusControl: Send + Sync + 'static {
     /// of that epoch.
     fn validator(&self, epoch: Epoch) -> Option<(Hash, u64)>;
 
-    /// What this validator's disk says of its votes. Read when the coordinator starts and after every pause. With
-    /// [`VoteRecord::Lost`] this validator takes no part.
+    /// What this validator's disk says of its votes. Read when the coordinator starts, after every pause, and before a word is
+    /// given: with [`VoteRecord::Lost`] none is. What follows from that is said [there](VoteRecord::Lost). A host whose engine
+    /// keeps promise 7 of the native chain's voters, as all others of its network, declares that in the
+    /// [settings](hotstuff2_sync::participation::GateSettings::views_are_certified).
     fn vote_record(&self) -> VoteRecord;
 
-    /// This validator's signed word on its highest final block and the view that it is in, with `challenge` under the
+    /// This validator's signed word on its highest final block, the view that it is in and its lock, with `challenge` under the
     /// signature, as the chain's [`verify_advert`](hotstuff2_sync::chain::Chain::verify_advert) reads it; `None` from a
-    /// node that is no validator. The view must be on disk before the word is given: votes in lower ones are over.
-    fn advert(&self, challenge: Hash) -> Option<Bytes>;
+    /// node that is no validator. The view must be on disk before the word is given: votes in lower ones are over. With
+    /// `certificates`, the highest certificate that it has seen is in it, and the one by which it entered the view.
+    fn advert(&self, challenge: Hash, certificates: bool) -> Option<Bytes>;
 
     /// Stop voting and proposing. When this returns, no vote leaves any more.
     fn pause_consensus_participation(&self, reason: PauseReason) -> BoxFuture<'_, ()>;

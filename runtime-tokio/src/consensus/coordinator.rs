@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::chain::{AdvertFacts, Chain};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{Height, PeerId};
-use hotstuff2_sync::limits::MAX_ADVERT_BYTES;
-use hotstuff2_sync::machine::{Position, Progress};
+use hotstuff2_sync::ids::{Epoch, Height, PeerId};
+use hotstuff2_sync::limits::{MAX_ADVERT_BYTES, MAX_BACKED_ADVERT_BYTES};
+use hotstuff2_sync::machine::Position;
 use hotstuff2_sync::participation::{GateOutput, GateSettings, ParticipationGate, SyncFacts, WaitReason};
 use hotstuff2_sync::wire::{Answer, Request};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -16,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::ConsensusControl;
+use super::rounds::Rounds;
 use crate::driver::{Input, Inputs, StartCall, SyncHandle};
 use crate::net::Network;
 use crate::wall_clock;
@@ -24,6 +24,8 @@ use crate::wall_clock;
 const TICK: Duration = Duration::from_millis(500);
 /// How long a validator may take to give its word.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Validators that are asked for their word at a time: what their answers may take together is 40 MiB.
+const AT_ONCE: usize = 64;
 /// Requests that wait for the coordinator.
 const QUEUE: usize = 16;
 
@@ -47,9 +49,9 @@ pub enum ConsensusError {
         /// Where it was said to stand.
         wanted: Height,
     },
-    /// This validator can't take part: its record of votes is lost.
-    #[error("no part is taken in consensus: {}", WaitReason::VoteRecordLost)]
-    VoteRecordLost,
+    /// This validator can't take part, for a [reason that stays](WaitReason::is_final).
+    #[error("no part is taken in consensus: {0}")]
+    Barred(WaitReason),
     /// The operating system gives no random bytes, without which words of long ago can't be told from new ones.
     #[error("the system gives no random numbers, and a validator can't do without: check /dev/urandom")]
     NoRandomness,
@@ -80,11 +82,11 @@ impl ConsensusCoordinator {
         control: Arc<dyn ConsensusControl>,
         settings: GateSettings,
     ) -> Result<Self, ConsensusError> {
-        let mut challenge = [0; 32];
-        SystemRandom::new().fill(&mut challenge).map_err(|_| ConsensusError::NoRandomness)?;
+        let mut seed = [0; 32];
+        SystemRandom::new().fill(&mut seed).map_err(|_| ConsensusError::NoRandomness)?;
         let position = sync.position();
         let own = control.validator(position.borrow().epoch.epoch());
-        let mut gate = ParticipationGate::new(settings, own, Hash::from_bytes(challenge));
+        let mut gate = ParticipationGate::new(settings, own, Hash::from_bytes(seed));
         gate.handle_vote_record(control.vote_record());
         let (mode_sender, mode) = watch::channel(ConsensusMode::Syncing(WaitReason::NotKnownToBeCaughtUp));
         let (calls, queue) = mpsc::channel(QUEUE);
@@ -95,8 +97,8 @@ impl ConsensusCoordinator {
             network: sync.network(),
             inputs: sync.inputs(),
             position,
-            progress: sync.progress(),
             mode: mode_sender,
+            rounds: Rounds::default(),
             words: JoinSet::new(),
         };
         let mut tasks = JoinSet::new();
@@ -111,16 +113,20 @@ impl ConsensusCoordinator {
 
     /// The sync says that it has reached `final_height`. Returns once the engine takes part: at once where the tip is known
     /// to be the network's, else when that is shown. An error where the sync stands elsewhere, and where the engine can't
-    /// take part as its record of votes is lost.
+    /// take part for a reason that stays, such as that its record of votes is lost.
     pub async fn handle_sync_completion(&self, final_height: Height) -> Result<(), ConsensusError> {
         let (answer, outcome) = oneshot::channel();
         self.calls.send(Call::Completed(final_height, answer)).await.map_err(|_| ConsensusError::Ended)?;
         outcome.await.map_err(|_| ConsensusError::Ended)??;
         let mut mode = self.mode.clone();
-        let lost = ConsensusMode::Syncing(WaitReason::VoteRecordLost);
-        let decided = mode.wait_for(|mode| *mode == ConsensusMode::Participating || *mode == lost).await;
-        let decided = *decided.map_err(|_| ConsensusError::Ended)?;
-        if decided == lost { Err(ConsensusError::VoteRecordLost) } else { Ok(()) }
+        let decided = mode.wait_for(|mode| match mode {
+            ConsensusMode::Participating => true,
+            ConsensusMode::Syncing(reason) => reason.is_final(),
+        });
+        match *decided.await.map_err(|_| ConsensusError::Ended)? {
+            ConsensusMode::Participating => Ok(()),
+            ConsensusMode::Syncing(reason) => Err(ConsensusError::Barred(reason)),
+        }
     }
 
     /// The engine has verified that the network stands at `network_height` and misses what leads there. Where that is more
@@ -146,10 +152,17 @@ struct Task<C> {
     network: Arc<dyn Network>,
     inputs: Inputs,
     position: watch::Receiver<Position>,
-    progress: watch::Receiver<Progress>,
     mode: watch::Sender<ConsensusMode>,
-    /// Words that are on their way.
-    words: JoinSet<Option<Bytes>>,
+    rounds: Rounds,
+    /// Words that are on their way, or being verified.
+    words: JoinSet<Said>,
+}
+
+/// The word of a peer, verified under an epoch, if it gave one.
+struct Said {
+    peer: PeerId,
+    epoch: Epoch,
+    word: Option<AdvertFacts>,
 }
 
 impl<C: Chain> Task<C> {
@@ -168,10 +181,11 @@ impl<C: Chain> Task<C> {
                         return;
                     }
                 },
-                Some(word) = self.words.join_next() => {
-                    if let Ok(Some(word)) = word {
-                        self.hear(&word);
+                Some(said) = self.words.join_next() => {
+                    if let Ok(said) = said {
+                        self.hear(said);
                     }
+                    self.ask_more();
                 }
                 call = calls.recv() => match call {
                     Some(call) => self.take(call).await,
@@ -195,12 +209,11 @@ impl<C: Chain> Task<C> {
         self.gate.handle_sync(wall_clock(), SyncFacts { applied, proven, epoch, suffix });
     }
 
-    fn hear(&mut self, word: &[u8]) {
-        let epoch = self.position.borrow().epoch.clone();
-        let Ok(decoded) = epoch.decoded(&*self.chain) else { return };
-        // A word that doesn't hold is nobody's provable fault: the set may have changed on its way.
-        if let Ok(facts) = self.chain.verify_advert(decoded, word) {
-            self.gate.handle_advert(wall_clock(), facts);
+    fn hear(&mut self, Said { peer, epoch, word }: Said) {
+        self.rounds.answered(peer, word.is_some());
+        // The set may have changed while it was on its way.
+        if let Some(word) = word.filter(|_| epoch == self.position.borrow().epoch.epoch()) {
+            self.gate.handle_advert(wall_clock(), word);
         }
     }
 
@@ -242,7 +255,7 @@ impl<C: Chain> Task<C> {
                     self.control.transition_to_consensus_mode().await;
                     self.mode.send_replace(ConsensusMode::Participating);
                 }
-                GateOutput::Ask(challenge) => self.ask(challenge),
+                GateOutput::Ask { challenge, certificates } => self.ask(challenge, certificates),
                 GateOutput::Wait(reason) => {
                     let mode = reason.map_or(ConsensusMode::Participating, ConsensusMode::Syncing);
                     self.mode.send_if_modified(|known| std::mem::replace(known, mode) != mode);
@@ -254,18 +267,38 @@ impl<C: Chain> Task<C> {
     }
 
     /// Asks everyone who is connected: who is no validator says so.
-    fn ask(&mut self, challenge: Hash) {
-        let request: Bytes = Request::Advert { challenge }.encode().into();
-        let peers: Vec<PeerId> =
-            self.progress.borrow().peers.iter().filter(|peer| peer.connected).map(|peer| peer.id).collect();
-        for peer in peers {
-            let answer = self.network.request(peer, request.clone(), MAX_ADVERT_BYTES as usize);
+    fn ask(&mut self, challenge: Hash, certificates: bool) {
+        let (request, most) = if certificates {
+            (Request::BackedAdvert { challenge }, MAX_BACKED_ADVERT_BYTES)
+        } else {
+            (Request::Advert { challenge }, MAX_ADVERT_BYTES)
+        };
+        let connected: Vec<PeerId> = self.network.links().iter().map(|link| link.peer).collect();
+        self.rounds.begin(&connected, request.encode().into(), most as usize);
+        self.ask_more();
+    }
+
+    /// Goes on with the round, as far as there is room. Words are verified on threads of their own: a certificate of a large set
+    /// takes a while.
+    fn ask_more(&mut self) {
+        while self.words.len() < AT_ONCE
+            && let Some((peer, request, most)) = self.rounds.next()
+        {
+            let answer = self.network.request(peer, request, most);
+            let (chain, epoch) = (Arc::clone(&self.chain), self.position.borrow().epoch.clone());
             self.words.spawn(async move {
-                let answer = tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()?;
-                match Answer::decode(answer) {
-                    Ok(Answer::Data(word)) => Some(word),
-                    _ => None,
-                }
+                let number = epoch.epoch();
+                let word = async {
+                    let answer = tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()?;
+                    let Ok(Answer::Data(word)) = Answer::decode(answer) else { return None };
+                    // A word that doesn't hold is nobody's provable fault: the set may have changed on its way.
+                    let verified = tokio::task::spawn_blocking(move || {
+                        let decoded = epoch.decoded(&*chain).ok()?;
+                        chain.verify_advert(decoded, &word).ok()
+                    });
+                    verified.await.ok()?
+                };
+                Said { peer, epoch: number, word: word.await }
             });
         }
     }

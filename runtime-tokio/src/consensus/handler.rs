@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::participation::VoteRecord;
 use hotstuff2_sync::serve::Cost;
 use hotstuff2_sync::wire::{Refusal, Request, encode_answer, encode_refusal};
 
@@ -37,10 +38,16 @@ impl Handler for ConsensusHandler {
     }
 
     fn handle(&self, peer: PeerId, request: Bytes) -> Bytes {
-        let Ok(Request::Advert { challenge }) = Request::decode(&request) else {
-            return self.inner.handle(peer, request);
+        let (challenge, certificates) = match Request::decode(&request) {
+            Ok(Request::Advert { challenge }) => (challenge, false),
+            Ok(Request::BackedAdvert { challenge }) => (challenge, true),
+            _ => return self.inner.handle(peer, request),
         };
-        match self.control.advert(challenge) {
+        // Others would take what it doesn't remember for what it has never done.
+        if self.control.vote_record() == VoteRecord::Lost {
+            return encode_refusal(Refusal::NotAvailable);
+        }
+        match self.control.advert(challenge, certificates) {
             Some(advert) => {
                 let mut answer = encode_answer(advert.len());
                 answer.extend_from_slice(&advert);

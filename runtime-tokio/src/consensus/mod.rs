@@ -11,6 +11,7 @@
 mod control;
 mod coordinator;
 mod handler;
+mod rounds;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! The hand-over over real QUIC: a validator comes back to a network that stands still, with its record of votes and without.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::{Apply, ApplyPart};
-use hotstuff2_sync::chain::native::{Advert, AdvertClaim, ValidatorKey};
+use hotstuff2_sync::chain::native::{Advert, AdvertClaim, Phase, TimeoutCertificate, ValidatorKey};
 use hotstuff2_sync::chain::{SegmentClaim, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
@@ -15,6 +15,7 @@ use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::verify::{Outcome, Task};
 use hotstuff2_sync_testkit::chain::TestChain;
+use hotstuff2_sync_testkit::replica::GiveUp;
 use tokio::sync::mpsc::Receiver;
 
 use super::{ConsensusControl, ConsensusCoordinator, ConsensusError, ConsensusHandler, ConsensusMode};
@@ -39,7 +40,8 @@ enum Order {
 struct Engine {
     chain: TestChain,
     validator: usize,
-    view: View,
+    /// The view that it is in: it goes on with each word that needs certificates.
+    view: AtomicU64,
     head: Height,
     record: VoteRecord,
     /// How often the record was read.
@@ -51,7 +53,7 @@ impl Engine {
     fn new(world: &World, validator: usize, view: u64, record: VoteRecord, head: Height) -> Arc<Self> {
         let chain = world.chain.clone();
         let (reads, orders) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { chain, validator, view: View::new(view), head, record, reads, orders })
+        Arc::new(Self { chain, validator, view: AtomicU64::new(view), head, record, reads, orders })
     }
 
     fn note(&self, order: Order) -> BoxFuture<'_, ()> {
@@ -80,19 +82,32 @@ impl ConsensusControl for Engine {
         self.record
     }
 
-    fn advert(&self, challenge: Hash) -> Option<Bytes> {
+    fn advert(&self, challenge: Hash, certificates: bool) -> Option<Bytes> {
         let epoch = self.chain.epoch_of(self.head.next())?;
         let key = &epoch.keys()[self.validator];
-        assert!(epoch.info().validators().index_of(&ValidatorKey::from(key)).is_some());
+        let set = epoch.info().validators();
+        assert!(set.index_of(&ValidatorKey::from(key)).is_some());
+        let view = self.view.fetch_add(u64::from(certificates), Ordering::Relaxed);
+        let header = self.chain.header(self.head)?;
+        let (chain_id, number) = (self.chain.genesis().chain_id(), epoch.info().epoch());
+        let high = (certificates && header.epoch == number).then(|| epoch.certify(Phase::One, header));
+        let entered_by = certificates.then(|| {
+            let before = View::new(view - 1);
+            let quits = epoch.keys().iter().map(|key| GiveUp::sign(key, chain_id, number, before));
+            let signatures = quits.map(|quit| (quit.key, quit.signature));
+            TimeoutCertificate::collect(number, before, set, signatures)
+        });
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let claim = AdvertClaim {
+            epoch: number,
+            lock: high.as_ref().map_or(View::ZERO, |high| high.view),
             height: self.head,
             block: self.chain.id(self.head)?,
-            view: self.view,
+            view: View::new(view),
             timestamp: UnixMillis::new(now.as_millis() as u64),
             challenge,
         };
-        Some(Advert::sign(key, self.chain.genesis().chain_id(), claim).encode().into())
+        Some(Advert::sign(key, chain_id, claim).backed(high, entered_by).encode().into())
     }
 
     fn pause_consensus_participation(&self, reason: PauseReason) -> BoxFuture<'_, ()> {
@@ -153,23 +168,23 @@ struct Net {
 
 impl Net {
     fn new(record: VoteRecord) -> Self {
-        Self::with(record, GateSettings::default(), Height::MAX)
+        Self::with(World::new(), 0, record, GateSettings::default(), Height::MAX)
     }
 
-    /// The same with other settings, where all others stand at `tip`.
-    fn with(record: VoteRecord, settings: GateSettings, tip: Height) -> Self {
-        let world = World::new();
+    /// The network in which the validator at this place is late, and all others stand at `tip`.
+    fn with(world: World, own: usize, record: VoteRecord, settings: GateSettings, tip: Height) -> Self {
         let tip = tip.min(world.chain.tip_height());
         let full = if tip < world.chain.tip_height() { up_to(&world, tip) } else { world.full() };
         let full = Arc::new(full);
         let validators = world.chain.epochs().last().unwrap().keys().len();
-        let others: Vec<_> = (1..validators)
+        let others: Vec<_> = (0..validators)
+            .filter(|&validator| validator != own)
             .map(|validator| {
                 bind(&full, &Engine::new(&world, validator, 400 + validator as u64, VoteRecord::Never, tip))
             })
             .collect();
         let store = Arc::new(world.create("late"));
-        let engine = Engine::new(&world, 0, 0, record, tip);
+        let engine = Engine::new(&world, own, 0, record, tip);
         let (network, events) = bind(&store, &engine);
         let chain = Arc::new(world.chain.chain());
         let peer = |server: &Arc<QuicNetwork>| PeerAddress { address: server.local_addr().unwrap(), id: None };
@@ -255,7 +270,10 @@ async fn a_validator_without_its_record_takes_no_part() {
     let applied = position.wait_for(|position| position.applied.is_some_and(|head| head.height == tip));
     drop(tokio::time::timeout(SOON, applied).await.expect("the tip is applied").unwrap());
     let completed = tokio::time::timeout(SOON, net.consensus.handle_sync_completion(tip)).await;
-    assert_eq!(completed.expect("it says so instead of waiting for ever"), Err(ConsensusError::VoteRecordLost));
+    assert_eq!(
+        completed.expect("it says so instead of waiting for ever"),
+        Err(ConsensusError::Barred(WaitReason::VoteRecordLost))
+    );
     assert_eq!(*net.consensus.mode().borrow(), ConsensusMode::Syncing(WaitReason::VoteRecordLost));
     assert_eq!(net.engine.take(), []);
     net.close().await;
@@ -265,7 +283,7 @@ async fn a_validator_without_its_record_takes_no_part() {
 async fn a_validator_that_decides_is_never_paused_by_its_own_blocks() {
     // One proven block ahead is too many here; its own are on their way to the disk all the time.
     let settings = GateSettings { max_behind_blocks: 0, ..GateSettings::default() };
-    let net = Net::with(VoteRecord::Last(View::new(300)), settings, Height::new(50));
+    let net = Net::with(World::new(), 0, VoteRecord::Last(View::new(300)), settings, Height::new(50));
     net.reaches(ConsensusMode::Participating).await;
     net.engine.take();
     let chain = &net.world.chain;
@@ -281,5 +299,28 @@ async fn a_validator_that_decides_is_never_paused_by_its_own_blocks() {
     // What it has not decided is another matter.
     net.consensus.handle_falling_behind(Height::new(111)).await.unwrap();
     assert_eq!(net.engine.take(), [Order::Pause(PauseReason::Behind { gap: 1 }), Order::SyncMode]);
+    net.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_without_its_record_is_restored_by_the_others() {
+    // Words are asked for each third of the time for which they count: the second ones say that the views have been left.
+    let settings = GateSettings { views_are_certified: true, fresh_word_ms: 3_000, ..GateSettings::default() };
+    let world = World::new();
+    let validators = world.chain.epochs().last().unwrap().info().validators().validators().to_vec();
+    // Without the one with the least power the others are a quorum.
+    let own = (0..validators.len()).min_by_key(|&place| validators[place].power).unwrap();
+    let net = Net::with(world, own, VoteRecord::Lost, settings, Height::MAX);
+    net.reaches(ConsensusMode::Participating).await;
+    let orders = net.engine.take();
+    let permit = orders.iter().find_map(|order| match order {
+        Order::Start(permit) => Some(permit),
+        _ => None,
+    });
+    let permit = permit.expect("it was told to start");
+    let tip = net.world.chain.header(net.world.chain.tip_height()).unwrap();
+    let floor = permit.vote_above.get();
+    assert!((400..400 + validators.len() as u64).contains(&floor), "one of the views of the first words: {floor}");
+    assert_eq!(permit.lock.as_ref().map(|lock| lock.view), Some(tip.view));
     net.close().await;
 }

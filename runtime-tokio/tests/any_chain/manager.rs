@@ -182,7 +182,7 @@ impl ConsensusControl for Engine {
         VoteRecord::Never
     }
 
-    fn advert(&self, _: Hash) -> Option<Bytes> {
+    fn advert(&self, _: Hash, _: bool) -> Option<Bytes> {
         None
     }
 

@@ -1,20 +1,14 @@
 //! Messages between replicas.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use hotstuff2_sync::chain::native::{
-    EpochContext, Handover, Header, Phase, QuorumCertificate, Signature, ValidatorKey, Vote,
+    Handover, Header, Phase, QuorumCertificate, Signature, TimeoutCertificate, ValidatorKey, Vote, give_up_bytes,
 };
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
-
-use super::committee::power;
-
-/// Begins the signed bytes of every [`GiveUp`], and of nothing else that a validator signs.
-const GIVE_UP_TAG: [u8; 16] = *b"hs2-sync/1 skip\n";
 
 /// A block as it is proposed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,27 +73,6 @@ impl GiveUp {
     }
 }
 
-/// More than two thirds of the power gave up on a view: the reason to be in the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimeoutCertificate {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The view that was given up.
-    pub view: View,
-    /// Keys of those that did, with their signatures.
-    pub signatures: BTreeMap<ValidatorKey, Signature>,
-}
-
-impl TimeoutCertificate {
-    /// Whether a quorum of `epoch` signed.
-    pub fn holds(&self, epoch: &EpochContext) -> bool {
-        let bytes = give_up_bytes(epoch.chain_id(), self.epoch, self.view);
-        self.epoch == epoch.epoch()
-            && epoch.validators().is_quorum(power(epoch.validators(), self.signatures.keys()))
-            && self.signatures.iter().all(|(key, signature)| signed_by(key, &bytes, signature))
-    }
-}
-
 /// A message.
 #[derive(Clone, Debug)]
 pub enum Message {
@@ -133,14 +106,6 @@ impl Message {
             _ => None,
         }
     }
-}
-
-fn give_up_bytes(chain_id: Hash, epoch: Epoch, view: View) -> Vec<u8> {
-    let mut bytes = GIVE_UP_TAG.to_vec();
-    bytes.extend_from_slice(chain_id.as_bytes());
-    bytes.extend_from_slice(&epoch.get().to_le_bytes());
-    bytes.extend_from_slice(&view.get().to_le_bytes());
-    bytes
 }
 
 fn signed_by(key: &ValidatorKey, bytes: &[u8], signature: &Signature) -> bool {

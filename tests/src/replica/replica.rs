@@ -13,13 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use hotstuff2_sync::chain::native::{EpochContext, Handover, Phase, QuorumCertificate, Signature, ValidatorKey};
+use hotstuff2_sync::chain::native::{
+    EpochContext, Handover, Phase, QuorumCertificate, Signature, TimeoutCertificate, ValidatorKey,
+};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, View};
 use hotstuff2_sync::time::Instant;
 
 use super::committee::Committee;
-use super::message::{Block, Message, TimeoutCertificate};
+use super::message::{Block, Message};
 use super::tree::Tree;
 
 /// How far ahead of its own clock a replica lets a block's time be.

@@ -1,21 +1,22 @@
 //! What four validators of equal power can come to, one or two of them faulty: votes by the promises of the native chain, with
 //! real headers and certificates.
 
-use ed25519_dalek::SigningKey;
-use hotstuff2_sync::chain::AdvertFacts;
+use ed25519_dalek::{Signer as _, SigningKey};
 use hotstuff2_sync::chain::native::{
-    Advert, AdvertClaim, EpochContext, FinalityProof, Genesis, GenesisDocument, Header, Phase, QuorumCertificate,
-    Validator, ValidatorKey, Version, build,
+    Advert, AdvertClaim, EpochContext, FinalityProof, Genesis, GenesisDocument, Header, NativeChain, Phase,
+    QuorumCertificate, TimeoutCertificate, Validator, ValidatorKey, Version, build, give_up_bytes,
 };
+use hotstuff2_sync::chain::{AdvertFacts, Chain as _};
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::{Height, View};
+use hotstuff2_sync::ids::{Epoch, Height, View};
 use hotstuff2_sync::time::UnixMillis;
 
 mod evidence;
 mod lost_record;
 
 pub(crate) const NOW: UnixMillis = UnixMillis::new(1_800_000_000_000);
-pub(crate) const CHALLENGE: Hash = Hash::from_bytes([9; 32]);
+/// What the challenges of a gate follow from.
+pub(crate) const SEED: Hash = Hash::from_bytes([9; 32]);
 
 /// Four validators of equal power.
 pub(crate) struct Net {
@@ -70,13 +71,45 @@ impl Net {
         proof.verify(header, &self.epoch).is_ok()
     }
 
-    pub(crate) fn word(&self, validator: usize, head: &Header, view: u64) -> AdvertFacts {
+    /// A word with what backs it: the certificate that the speaker is locked on, and the time-out by which it entered its view.
+    pub(crate) fn backed_word(
+        &self,
+        validator: usize,
+        head: &Header,
+        view: u64,
+        high: &QuorumCertificate,
+        said_at: u64,
+        challenge: Hash,
+    ) -> AdvertFacts {
         let claim = AdvertClaim {
+            epoch: Epoch::ZERO,
+            height: head.height,
+            block: head.id(),
+            view: View::new(view),
+            lock: high.view,
+            timestamp: UnixMillis::new(NOW.get() + said_at),
+            challenge,
+        };
+        let before = View::new(view - 1);
+        let signatures = self.keys.iter().take(3).map(|key| {
+            let bytes = give_up_bytes(self.genesis.chain_id(), Epoch::ZERO, before);
+            (key.into(), key.sign(&bytes).into())
+        });
+        let entered = TimeoutCertificate::collect(Epoch::ZERO, before, self.epoch.validators(), signatures);
+        let advert = Advert::sign(&self.keys[validator], self.genesis.chain_id(), claim);
+        let advert = advert.backed(Some(high.clone()), Some(entered)).encode();
+        NativeChain::new(&self.genesis).verify_advert(&self.epoch, &advert).unwrap()
+    }
+
+    pub(crate) fn word(&self, validator: usize, head: &Header, view: u64, challenge: Hash) -> AdvertFacts {
+        let claim = AdvertClaim {
+            epoch: Epoch::ZERO,
+            lock: View::ZERO,
             height: head.height,
             block: head.id(),
             view: View::new(view),
             timestamp: NOW,
-            challenge: CHALLENGE,
+            challenge,
         };
         let advert = Advert::sign(&self.keys[validator], self.genesis.chain_id(), claim);
         advert.verify(&self.epoch).unwrap()

@@ -16,7 +16,7 @@ use crate::hash::Hash;
 use crate::ids::{Epoch, Height, View};
 use crate::limits::{MAX_TIP_BYTES, MAX_VALIDATORS};
 
-const MAX_BITMAP_BYTES: usize = MAX_VALIDATORS / 8;
+pub(super) const MAX_BITMAP_BYTES: usize = MAX_VALIDATORS / 8;
 
 /// Signatures of validators with more than two thirds of an epoch's power, over one vote.
 ///
@@ -97,30 +97,45 @@ impl QuorumCertificate {
         id: Hash,
         epoch: &EpochContext,
     ) -> Result<(), CertificateError> {
+        self.check_fields(phase, epoch)?;
+        if self.epoch != header.epoch || self.view != header.view || self.height != header.height || self.block != id {
+            return Err(CertificateError::OtherHeader);
+        }
+        self.add_to(batch, epoch)
+    }
+
+    /// Checks that a quorum of `epoch` signed for the block that the certificate names, in `phase`. The block itself need not
+    /// be there, so nothing is said of it: enough to know how far votes went, and no proof of anything else.
+    pub(super) fn verify_alone(&self, phase: Phase, epoch: &EpochContext) -> Result<(), CertificateError> {
+        self.check_fields(phase, epoch)?;
+        let mut batch = Batch::new(epoch.validators().keys());
+        self.add_to(&mut batch, epoch)?;
+        if batch.holds() { Ok(()) } else { Err(CertificateError::Signature) }
+    }
+
+    fn check_fields(&self, phase: Phase, epoch: &EpochContext) -> Result<(), CertificateError> {
         if self.height == Height::ZERO || self.view == View::ZERO {
             return Err(CertificateError::Genesis);
         }
         if self.epoch != epoch.epoch() {
             return Err(CertificateError::OtherEpoch);
         }
-        if self.phase != phase {
-            return Err(CertificateError::OtherPhase);
-        }
-        if self.epoch != header.epoch || self.view != header.view || self.height != header.height || self.block != id {
-            return Err(CertificateError::OtherHeader);
-        }
+        if self.phase != phase { Err(CertificateError::OtherPhase) } else { Ok(()) }
+    }
+
+    /// Counts the signers, and puts the signatures into `batch`.
+    fn add_to(&self, batch: &mut Batch<'_>, epoch: &EpochContext) -> Result<(), CertificateError> {
         let set = epoch.validators();
         let signers = self.signer_places(set.count())?;
         if signers.len() != self.signatures.len() {
             return Err(CertificateError::SignatureCount);
         }
-        let signed = || signers.iter().filter_map(|&place| Some((place, set.validators().get(place)?)));
-        if !set.is_quorum(sum(signed().map(|(_, validator)| validator))) {
+        if !set.is_quorum(sum(signed(&signers, set).map(|(_, validator)| validator))) {
             return Err(CertificateError::NoQuorum);
         }
         let Self { epoch: number, view, height, block, phase, .. } = *self;
         let vote = Vote { chain_id: epoch.chain_id(), epoch: number, view, height, block, phase };
-        let signatures = signed().zip(&self.signatures);
+        let signatures = signed(&signers, set).zip(&self.signatures);
         batch.add(&vote.bytes(), signatures.map(|((place, signer), signature)| (place, &signer.key, signature)));
         Ok(())
     }
@@ -133,12 +148,7 @@ impl QuorumCertificate {
 
     /// Places of the signers in a set of `count` validators, ascending.
     pub(super) fn signer_places(&self, count: usize) -> Result<Vec<usize>, CertificateError> {
-        if self.signers.len() != count.div_ceil(8) {
-            return Err(CertificateError::Bitmap);
-        }
-        let bits = self.signers.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
-        let places: Vec<usize> = bits.enumerate().filter(|(_, signed)| *signed).map(|(place, _)| place).collect();
-        if places.last().is_some_and(|last| *last >= count) { Err(CertificateError::Bitmap) } else { Ok(places) }
+        places(&self.signers, count)
     }
 
     /// Writes down the votes `signatures` of validators in `set` for `header`, whoever and how many they are. Keys
@@ -149,17 +159,41 @@ impl QuorumCertificate {
         set: &ValidatorSet,
         signatures: impl IntoIterator<Item = (ValidatorKey, Signature)>,
     ) -> Self {
-        let by_index: alloc::collections::BTreeMap<usize, Signature> =
-            signatures.into_iter().filter_map(|(key, signature)| Some((set.index_of(&key)?, signature))).collect();
-        let signers = (0..set.count().div_ceil(8))
-            .map(|byte| {
-                (0..8).fold(0, |bits, bit| {
-                    bits | u8::from(by_index.contains_key(&byte.saturating_mul(8).saturating_add(bit))) << bit
-                })
-            })
-            .collect();
         let Header { epoch, view, height, .. } = *header;
-        let signatures = by_index.into_values().collect();
+        let (signers, signatures) = bitmap(set, signatures);
         Self { epoch, view, height, block: header.id(), phase, signers, signatures }
     }
+}
+
+/// Places that a bitmap of signers names in a set of `count` validators, ascending.
+pub(super) fn places(bitmap: &[u8], count: usize) -> Result<Vec<usize>, CertificateError> {
+    if bitmap.len() != count.div_ceil(8) {
+        return Err(CertificateError::Bitmap);
+    }
+    let bits = bitmap.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
+    let places: Vec<usize> = bits.enumerate().filter(|(_, signed)| *signed).map(|(place, _)| place).collect();
+    if places.last().is_some_and(|last| *last >= count) { Err(CertificateError::Bitmap) } else { Ok(places) }
+}
+
+/// The validators at `places`, with their places.
+pub(super) fn signed<'a>(places: &'a [usize], set: &'a ValidatorSet) -> impl Iterator<Item = (usize, &'a Validator)> {
+    places.iter().filter_map(|&place| Some((place, set.validators().get(place)?)))
+}
+
+/// The bitmap of those who signed, and their signatures in its order. Keys outside of the set are left out; of two signatures
+/// by one key the later counts.
+pub(super) fn bitmap(
+    set: &ValidatorSet,
+    signatures: impl IntoIterator<Item = (ValidatorKey, Signature)>,
+) -> (Vec<u8>, Vec<Signature>) {
+    let by_index: alloc::collections::BTreeMap<usize, Signature> =
+        signatures.into_iter().filter_map(|(key, signature)| Some((set.index_of(&key)?, signature))).collect();
+    let signers = (0..set.count().div_ceil(8))
+        .map(|byte| {
+            (0..8).fold(0, |bits, bit| {
+                bits | u8::from(by_index.contains_key(&byte.saturating_mul(8).saturating_add(bit))) << bit
+            })
+        })
+        .collect();
+    (signers, by_index.into_values().collect())
 }

@@ -23,15 +23,27 @@
 //! 3. its lock, the highest view of a certificate that it has seen, is not above `justify_view`; it raises the lock to
 //!    the highest justification that it sees and never lowers it, but for this: when an epoch begins, the lock is the
 //!    view of the last block of the epoch before, as certificates of closing headers above that final block bind nobody;
-//! 4. it has voted in no view as high in this phase, and has not given up on one as high, by a record that survives a crash;
+//! 4. it has voted in no view as high in this phase, and has not given up on one as high, by a record that survives a
+//!    crash;
 //! 5. a header that begins an epoch came with the proof that the last block of the epoch before is final;
 //! 6. a header above an epoch's last block, but of that epoch, is an empty closing header.
 //!
 //! In phase two it votes for a block whose phase-one certificate it verified, in the view of that block, once, and not
-//! after it gave up on the view or voted in a higher one. A header is proposed in one view only; there are no re-proposals, as the view is under
-//! the block's id.
+//! after it gave up on the view or voted in a higher one. A header is proposed in one view only; there are no
+//! re-proposals, as the view is under the block's id.
 //!
-//! A chain whose voters don't promise this needs both certificates of the commit rule, or phase two, in its proofs, and
+//! Some hosts promise one thing more. It makes no block final, and no proof rests on it; but a validator that lost its record of
+//! votes can be told by the others how far it can have voted, and on what it was locked, only where it was kept:
+//!
+//! 7. it is in view v of an epoch only with a certificate of that epoch for view v - 1, a quorum's votes for a block
+//!    ([`QuorumCertificate`]) or a quorum's word that it gave up ([`TimeoutCertificate`]), or because v is the view right above
+//!    the last block of the epoch before; and it writes v and that certificate down before it says or signs anything in it, and
+//!    shows the certificate where it says v.
+//!
+//! An engine whose views go by a clock, or that enters an epoch in a higher view than that, does not promise 7, and says so
+//! ([`GateSettings`](crate::participation::GateSettings)).
+//!
+//! A chain whose voters don't promise 1 to 6 needs both certificates of the commit rule, or phase two, in its proofs, and
 //! so a [`Chain`](super::Chain) of its own.
 //!
 //! # Epochs
@@ -62,12 +74,13 @@ mod rules;
 mod segment;
 mod signature;
 mod skip;
+mod timeout;
 mod tip;
 mod validator;
 mod validators;
 mod vote;
 
-pub use advert::{ADVERT_TAG, Advert, AdvertClaim, MAX_ADVERT_BYTES};
+pub use advert::{ADVERT_TAG, Advert, AdvertClaim};
 pub use anchor::{
     AnchorError, AnchorFacts, Checkpoint, MAX_CHECKPOINT_BYTES, MAX_CLOCK_ERROR_MS, TrustAnchor, check_age,
     check_age_within,
@@ -86,6 +99,7 @@ pub use rules::{EpochContext, Rule};
 pub use segment::{AuditTrail, CompactHeader, MAX_SEGMENT_HEADERS, NotASegment, Segment};
 pub use signature::{ParseValidatorKeyError, Signature, ValidatorKey};
 pub use skip::{Skip, SkipCheck};
+pub use timeout::{GIVE_UP_TAG, TimeoutCertificate, give_up_bytes};
 pub use tip::FinalizedHeader;
 pub use validator::{BlockError, BlockValidator, ConsensusValidator, SignatureValidator, StateValidator};
 pub use validators::{Validator, ValidatorSet, ValidatorSetError};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use hotstuff2_sync::chain::native::{QuorumCertificate, ValidatorKey};
+use hotstuff2_sync::chain::native::{QuorumCertificate, TimeoutCertificate, ValidatorKey};
 
 use super::{Output, Replica};
 use crate::replica::committee::power;
-use crate::replica::message::{GiveUp, Message, TimeoutCertificate};
+use crate::replica::message::{GiveUp, Message};
 
 impl Replica {
     pub(super) fn say_given_up(&mut self) {
@@ -46,9 +46,8 @@ impl Replica {
         quitters.insert(quit.key, quit.signature);
         let behind = power(set, quitters.keys());
         if set.is_quorum(behind) {
-            let signatures = quitters.clone();
-            let timeout = Arc::new(TimeoutCertificate { epoch: quit.epoch, view: quit.view, signatures });
-            self.tell_all(Message::Timeout(timeout));
+            let timeout = TimeoutCertificate::collect(quit.epoch, quit.view, set, quitters.clone());
+            self.tell_all(Message::Timeout(Arc::new(timeout)));
         } else if behind * 3 > set.total_power() && self.given_up < quit.view && self.member() {
             // Somebody honest gave up on it: waiting in an earlier view helps nobody.
             self.given_up = quit.view;
@@ -63,7 +62,7 @@ impl Replica {
         if timeout.epoch > self.epoch.epoch() {
             self.outputs.push_back(Output::Send(from, Message::Behind(self.epoch.epoch())));
         }
-        if timeout.view >= self.view && timeout.holds(&self.epoch) {
+        if timeout.view >= self.view && timeout.verify(&self.epoch).is_ok() {
             self.enter(timeout.view.next(), Some(timeout));
         }
     }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use hotstuff2_sync::chain::native::{EpochContext, Header, Phase, QuorumCertificate, ValidatorKey, Vote, payload_hash};
+use hotstuff2_sync::chain::native::{
+    EpochContext, Header, Phase, QuorumCertificate, TimeoutCertificate, ValidatorKey, Vote, payload_hash,
+};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 
 use super::{CLOCK_LEAD_MS, Output, Replica, Waiting};
 use crate::replica::committee::power;
-use crate::replica::message::{Block, Message, SignedVote, TimeoutCertificate};
+use crate::replica::message::{Block, Message, SignedVote};
 
 impl Replica {
     pub(super) fn on_proposal(

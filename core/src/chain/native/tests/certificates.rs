@@ -102,10 +102,11 @@ fn adverts_are_not_votes() {
     // An advert is bound to its chain, its fields and its signer.
     let other = Advert::sign(&net.keys[0][0], Hash::ZERO, claim);
     assert_eq!(other.verify(&epoch), Err(Fault::BadCertificate));
-    let changes: [fn(&mut AdvertClaim); 5] = [
+    let changes: [fn(&mut AdvertClaim); 6] = [
         |claim| claim.height = claim.height.next(),
         |claim| claim.block = Hash::ZERO,
         |claim| claim.view = claim.view.next(),
+        |claim| claim.lock = claim.lock.next(),
         |claim| claim.timestamp = UnixMillis::new(claim.timestamp.get() + 1),
         |claim| claim.challenge = Hash::from_bytes([1; 32]),
     ];

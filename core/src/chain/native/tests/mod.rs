@@ -115,6 +115,8 @@ impl Net {
     /// What a validator that stands at `header` says of itself.
     pub(super) fn advert_claim(&self, header: &Header) -> AdvertClaim {
         AdvertClaim {
+            epoch: header.epoch,
+            lock: header.justify_view,
             height: header.height,
             block: header.id(),
             view: header.view,
