@@ -157,7 +157,7 @@ pub(crate) struct ServeArgs {
     /// Write what was served as JSON to FILE when stopped
     #[arg(long, value_name = "FILE", value_parser = report_file)]
     pub(crate) stats: Option<PathBuf>,
-    /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
+    /// Show figures to Prometheus at http://ADDR/metrics, and health at /healthz and /readyz; port 0 takes any free one
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<SocketAddr>,
     #[command(flatten)]
@@ -319,7 +319,7 @@ pub(crate) struct SyncArgs {
     /// age is not known; without this it is only said
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// Show figures to Prometheus at http://ADDR/metrics; port 0 takes any free one
+    /// Show figures to Prometheus at http://ADDR/metrics, and health at /healthz and /readyz; port 0 takes any free one
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<SocketAddr>,
     /// Write a trace to FILE, a new one, which `replay` plays again: what happened and what was done, not what was downloaded

@@ -12,8 +12,9 @@ use crate::light::LightArgs;
 use crate::logs::LogArgs;
 use crate::manual::{CompletionsArgs, ManArgs};
 use crate::snapshot_args::SnapshotCommand;
+use crate::status::StatusArgs;
 use crate::{
-    attack, bench, config, demo, generate, inspect, light, manual, peers, repair, replay, serve, snapshot, sync,
+    attack, bench, config, demo, generate, inspect, light, manual, peers, repair, replay, serve, snapshot, status, sync,
 };
 
 /// What the codes mean that the process ends with; [`CliError::exit_code`] gives them.
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     /// Play a recorded sync again, without network and store, and check that it does the same
     Replay(ReplayArgs),
+    /// Ask a running node how far it is; fails where it is not ready
+    Status(StatusArgs),
     /// List the peers that a node has found, and those that it has banned
     Peers(PeersArgs),
     /// Attack a node on this machine, for `bench siege`
@@ -112,6 +115,7 @@ impl Command {
             Self::Serve(ServeCommand { serve, part }) => serve::run(serve, |answers, store| part.play(answers, store)),
             Self::Sync(args) => sync::run(&args),
             Self::Peers(args) => peers::run(&args),
+            Self::Status(args) => status::run(&args),
             Self::Config(args) => config::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Light(args) => light::run(&args),
@@ -132,6 +136,7 @@ impl Command {
             Self::Gen(args) => args.json.path.as_ref(),
             Self::Sync(args) => args.json.path.as_ref(),
             Self::Peers(args) => args.json.path.as_ref(),
+            Self::Status(args) => args.json.path.as_ref(),
             Self::Inspect(args) => args.json.path.as_ref(),
             Self::Light(args) => args.json.path.as_ref(),
             Self::Repair(args) => args.json.path.as_ref(),

@@ -92,6 +92,12 @@ pub(crate) enum CliError {
     /// The folder holds no page.
     #[error("{path} has no index.html; name the folder `page` of the npm package hotstuff2-sync, or one like it", path = .0.display())]
     NoPage(PathBuf),
+    /// A running node can't be asked.
+    #[error("nothing answers at {address} as a node does: {source}; name the address that the node's --metrics says")]
+    NoStatus { address: String, source: io::Error },
+    /// A node runs and is not ready.
+    #[error("the node is not ready: {0}; its log says more, and what to do")]
+    NotReady(String),
     /// The operating system doesn't give what a program needs.
     #[error("{what}: {source}; close other programs, then try again")]
     System { what: &'static str, source: io::Error },
@@ -244,6 +250,8 @@ impl CliError {
             Self::Metrics { .. } => "metrics",
             Self::Page { .. } => "page",
             Self::NoPage(_) => "no_page",
+            Self::NoStatus { .. } => "no_status",
+            Self::NotReady(_) => "not_ready",
             Self::System { .. } => "system",
             Self::Child { .. } => "child",
             Self::ChildReport { .. } => "child_report",

@@ -31,6 +31,7 @@ mod serve;
 mod settings;
 mod snapshot;
 mod snapshot_args;
+mod status;
 mod sync;
 mod tip;
 mod usage;

@@ -17,7 +17,7 @@ use crate::args::ServeArgs;
 use crate::error::CliError;
 use crate::node::{
     IDENTITY_FILE, Stop, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, show_metrics,
-    show_page, threads,
+    show_page, show_served, threads,
 };
 use crate::report::{ServeReport, ServedReport, say, write_json};
 use crate::screen::tell;
@@ -117,8 +117,10 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     let quic = Arc::new(network);
     let network: Arc<dyn Network> = Arc::clone(&quic) as _;
     let config = SyncConfig { max_sync_peers: OWN_CONNECTIONS, ..SyncConfig::default() };
-    let healer = Healer::new(store, Arc::new(NativeChain::new(&genesis)), Arc::clone(&network));
-    let work = healer.run(tell);
+    let healer = Healer::new(Arc::clone(&store), Arc::new(NativeChain::new(&genesis)), Arc::clone(&network));
+    let work = async {
+        tokio::join!(healer.run(tell), show_served(metrics.as_ref(), &store, &genesis, &*network));
+    };
     beside_peers(&mut stop, work, &discovery, &network, events, &config).await;
     let served = ServedReport {
         seconds: begin.elapsed().as_secs_f64(),

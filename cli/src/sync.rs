@@ -57,6 +57,9 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let start_rss_bytes = usage::rss_bytes();
     // Figures are shown as long as the sync runs.
     let metrics = show_metrics(args.metrics).await?;
+    if let Some((metrics, _)) = &metrics {
+        metrics.set_max_tip_age(max_tip_age);
+    }
     let (mut handle, network) = start(args, config, (&genesis, &genesis_file), &store, metrics.as_ref())?;
     // Ends with this function. A sync that doesn't follow is over soon.
     let mut healing = JoinSet::new();

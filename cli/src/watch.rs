@@ -47,6 +47,10 @@ pub(crate) struct Seen {
 /// Watches a sync and tells the user about it.
 pub(crate) struct Watch {
     line: ProgressLine,
+    /// What was stored at the start.
+    stored: Height,
+    /// Progress of executing that, while it goes on.
+    executing: Option<ProgressLine>,
     strategies: Vec<String>,
     /// How long nothing may move; zero is for ever.
     patience: Duration,
@@ -76,6 +80,8 @@ impl Watch {
     pub(crate) fn new(args: &SyncArgs, max_tip_age: Duration, height: Height, chain_id: Hash) -> Self {
         Self {
             line: ProgressLine::new(height.get(), "syncing"),
+            stored: height,
+            executing: None,
             strategies: Vec::new(),
             patience: args.patience(),
             base: None,
@@ -194,7 +200,18 @@ impl Watch {
     fn tick(&mut self, progress: &Progress, now: MachineTime) -> Option<End> {
         let at_tip = self.arrived && progress.current >= progress.target;
         let tip_age = progress.tip_age(wall_clock());
-        self.line.show(&Snapshot { at_tip, tip_age, ..snapshot(progress, self.base, now) });
+        let shown = Snapshot { at_tip, tip_age, ..snapshot(progress, self.base, now) };
+        if progress.current < self.stored {
+            let begin = || ProgressLine::new(progress.start.get(), "executing");
+            let note = Some("blocks that were stored before".to_owned());
+            let (target, remaining, at_tip) = (self.stored.get(), None, false);
+            self.executing.get_or_insert_with(begin).show(&Snapshot { target, remaining, note, at_tip, ..shown });
+        } else {
+            if let Some(mut done) = self.executing.take() {
+                done.finish(&Snapshot { target: self.stored.get(), at_tip: false, ..shown.clone() });
+            }
+            self.line.show(&shown);
+        }
         if at_tip {
             let old = OldTip::of(tip_age, self.max_tip_age);
             if let Some(old) = old.filter(|_| !self.said_old) {
@@ -342,6 +359,8 @@ mod tests {
     fn halted(dir: &Path, evidence: &'static [u8]) -> String {
         let mut watch = Watch {
             line: ProgressLine::new(0, "syncing"),
+            stored: Height::ZERO,
+            executing: None,
             strategies: Vec::new(),
             patience: Duration::ZERO,
             base: None,

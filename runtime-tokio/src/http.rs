@@ -1,17 +1,19 @@
 //! `GET` over HTTP, and nothing else: one short request, one answer, and the connection ends.
 //!
 //! A few lines instead of a server library: what is read is a bounded head, of which the first line counts and whether the
-//! client takes Brotli. It trusts nobody, and holds neither many connections nor slow ones.
+//! client takes Brotli, or which type it asks for. It trusts nobody, and holds neither many connections nor slow ones: where
+//! there are too many, the oldest that has asked nothing yet goes, so that whoever asks is answered however many only connect.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -21,7 +23,7 @@ const MAX_HEAD: usize = 8 << 10;
 /// What a server gives to all who ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpBounds {
-    /// Requests that are answered at a time; others wait in the system's queue.
+    /// Connections at a time. For one more, the oldest that has asked nothing yet is given up, else the oldest.
     pub at_once: usize,
     /// Longest time that one request may take, from the connection to the last byte.
     pub patience: Duration,
@@ -34,11 +36,15 @@ pub struct HttpRequest<'a> {
     pub path: &'a str,
     /// Whether the client takes an answer that Brotli has compressed.
     pub takes_brotli: bool,
+    /// The types that the client accepts, as `Accept` says them; empty where it says none.
+    pub accept: &'a str,
 }
 
 /// An answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpAnswer {
+    /// The status and its words, as in "200 OK".
+    pub status: &'static str,
     /// What the body is, as `Content-Type` says it.
     pub kind: &'static str,
     /// Further lines of the head, each with its end (`\r\n`).
@@ -70,9 +76,8 @@ impl HttpServer {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
-            let (room, get) = (Arc::new(Semaphore::new(bounds.at_once)), Arc::new(get));
+            let (mut connections, get) = (VecDeque::<Connection>::new(), Arc::new(get));
             loop {
-                let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
                 let stream = match listener.accept().await {
                     Ok((stream, _)) => stream,
                     // Too many open files, most likely: later there will be fewer.
@@ -82,12 +87,20 @@ impl HttpServer {
                         continue;
                     }
                 };
-                let get = Arc::clone(&get);
-                tokio::spawn(async move {
+                connections.retain(|connection| !connection.task.is_finished());
+                if connections.len() >= bounds.at_once {
+                    let silent = connections.iter().position(|connection| !connection.asked.load(Ordering::Relaxed));
+                    if let Some(given_up) = connections.remove(silent.unwrap_or_default()) {
+                        given_up.task.abort();
+                    }
+                }
+                let (get, asked) = (Arc::clone(&get), Arc::new(AtomicBool::new(false)));
+                let has_asked = Arc::clone(&asked);
+                let task = tokio::spawn(async move {
                     // Who is slow or goes away gets no answer.
-                    let _ = timeout(bounds.patience, answer(stream, &*get)).await;
-                    drop(permit);
+                    let _ = timeout(bounds.patience, answer(stream, &*get, &has_asked)).await;
                 });
+                connections.push_back(Connection { asked, task });
             }
         });
         Ok(Self { address, task })
@@ -105,9 +118,17 @@ impl Drop for HttpServer {
     }
 }
 
+/// A connection that is being answered.
+struct Connection {
+    /// Whether its request has come.
+    asked: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
 async fn answer(
     mut stream: TcpStream,
     get: &(dyn Fn(HttpRequest<'_>) -> Result<HttpAnswer, &'static str> + Send + Sync),
+    asked: &AtomicBool,
 ) -> io::Result<()> {
     let mut head = Vec::new();
     let whole = loop {
@@ -118,26 +139,26 @@ async fn answer(
             break false;
         }
     };
+    asked.store(true, Ordering::Relaxed);
     let text = String::from_utf8_lossy(&head);
     let line = text.split('\r').next().unwrap_or_default();
-    let words = |words: &'static str| HttpAnswer {
+    let words = |status, words: &'static str| HttpAnswer {
+        status,
         kind: "text/plain",
         head: "",
         is_brotli: false,
         body: Bytes::from_static(words.as_bytes()),
     };
-    let (status, answer) = match line.split(' ').collect::<Vec<_>>()[..] {
+    let answer = match line.split(' ').collect::<Vec<_>>()[..] {
         ["GET" | "HEAD", path, version] if whole && version.starts_with("HTTP/1.") => {
             let path = path.split('?').next().unwrap_or_default();
-            match get(HttpRequest { path, takes_brotli: takes_brotli(&text) }) {
-                Ok(answer) => ("200 OK", answer),
-                Err(reason) => ("404 Not Found", words(reason)),
-            }
+            let request = HttpRequest { path, takes_brotli: takes_brotli(&text), accept: accept(&text) };
+            get(request).unwrap_or_else(|reason| words("404 Not Found", reason))
         }
-        [_, _, version] if whole && version.starts_with("HTTP/1.") => ("405 Method Not Allowed", words("only GET\n")),
-        _ => ("400 Bad Request", words("not HTTP/1\n")),
+        [_, _, version] if whole && version.starts_with("HTTP/1.") => words("405 Method Not Allowed", "only GET\n"),
+        _ => words("400 Bad Request", "not HTTP/1\n"),
     };
-    let HttpAnswer { kind, head: lines, is_brotli, body } = answer;
+    let HttpAnswer { status, kind, head: lines, is_brotli, body } = answer;
     let encoding = if is_brotli { "Content-Encoding: br\r\n" } else { "" };
     let length = body.len();
     let head = format!(
@@ -148,6 +169,13 @@ async fn answer(
         stream.write_all(&body).await?;
     }
     stream.shutdown().await
+}
+
+/// The types that the head of a request accepts.
+fn accept(head: &str) -> &str {
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let mut accepted = fields.filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
+    accepted.next().map_or("", |(_, value)| value.trim())
 }
 
 /// Whether the head of a request names Brotli among the encodings.
@@ -164,6 +192,11 @@ mod tests {
     #[test]
     fn brotli_is_given_to_those_who_name_it() {
         assert!(takes_brotli("GET / HTTP/1.1\r\nHost: a\r\naccept-encoding: gzip, deflate, br\r\n\r\n"));
+        assert_eq!(
+            accept("GET / HTTP/1.1\r\nAccept-Encoding: br\r\naccept: text/plain, a/b;q=0.5\r\n"),
+            "text/plain, a/b;q=0.5"
+        );
+        assert_eq!(accept("GET / HTTP/1.1\r\n"), "");
         assert!(!takes_brotli("GET /br HTTP/1.1\r\nAccept-Encoding: gzip\r\nX: br\r\n\r\n"));
     }
 }

@@ -2,14 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync::chain::native::{Genesis, NativeChain};
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync_tokio::StoreHandler;
 use hotstuff2_sync_tokio::http::HttpServer;
 use hotstuff2_sync_tokio::monitor::{MeteredHandler, PrometheusMetrics, serve_metrics};
-use hotstuff2_sync_tokio::net::Handler;
-use hotstuff2_sync_tokio::store::DiskStore;
+use hotstuff2_sync_tokio::net::{Handler, Network};
+use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore};
 
+use super::files::header_at;
 use crate::error::CliError;
 use crate::screen::tell;
 
@@ -24,6 +28,29 @@ pub(crate) async fn show_metrics(address: Option<SocketAddr>) -> Result<Option<S
         serve_metrics(address, Arc::clone(&metrics)).await.map_err(|source| CliError::Metrics { address, source })?;
     tell(format_args!("metrics at http://{}/metrics", server.local_addr()));
     Ok(Some((metrics, server)))
+}
+
+/// Time between two looks at what a node that only serves has.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Shows, for ever, what a node that only serves has: its highest block, and its peers.
+pub(crate) async fn show_served(
+    metrics: Option<&ShownMetrics>,
+    store: &DiskStore<NativeChain>,
+    genesis: &Genesis,
+    network: &dyn Network,
+) {
+    let Some((metrics, _)) = metrics else { return std::future::pending().await };
+    let mut head: Option<(Height, Option<UnixMillis>)> = None;
+    loop {
+        let height = store.stored().height;
+        if head.is_none_or(|(known, _)| known != height) {
+            let header = header_at(store, genesis, height).ok();
+            head = Some((height, header.map(|header| header.timestamp)));
+        }
+        metrics.serves(height, head.and_then(|(_, time)| time), network.links().len());
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// `handler`, with all that it answers among the figures, where there are any.

@@ -13,7 +13,7 @@ pub(crate) use files::{
     IDENTITY_FILE, copy_store, head_of, header_at, open_or_create, open_store, require_empty, stored_genesis,
 };
 pub(crate) use ledger_app::open_ledger;
-pub(crate) use metrics::{ShownMetrics, answering, counted, show_metrics};
+pub(crate) use metrics::{ShownMetrics, answering, counted, show_metrics, show_served};
 pub(crate) use peers::{beside_peers, discovery, keep_tcp, say_families};
 pub(crate) use stop::{Stop, StopCause};
 pub(crate) use threads::{one_thread, threads};

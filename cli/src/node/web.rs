@@ -60,7 +60,7 @@ pub(crate) async fn show_page(
         let file = files.get(path).ok_or("there is no such file\n")?;
         let brotli = file.brotli.as_ref().filter(|_| request.takes_brotli);
         let body = brotli.unwrap_or(&file.body).clone();
-        Ok(HttpAnswer { kind: file.kind, head: HEAD, is_brotli: brotli.is_some(), body })
+        Ok(HttpAnswer { status: "200 OK", kind: file.kind, head: HEAD, is_brotli: brotli.is_some(), body })
     };
     HttpServer::serve(address, BOUNDS, get).await.map_err(|source| CliError::Page { address, source })
 }

@@ -59,8 +59,8 @@ impl ProgressLine {
     /// Progress of what `verb` says, from `start_height` on.
     pub(crate) fn new(start_height: u64, verb: &'static str) -> Self {
         let bar = screen::has_bars().then(|| {
-            // Fits into 80 columns but for what limits the speed.
-            let style = ProgressStyle::with_template("{prefix:>10} [{bar:20.green}] {msg}")
+            // Fits into 80 columns but for what limits the speed; what doesn't fit is left out.
+            let style = ProgressStyle::with_template("{prefix:>10} [{bar:20.green}] {wide_msg}")
                 .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
             screen::add(ProgressBar::new(0).with_style(style).with_prefix(verb))
         });

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{World, hs2_sync, strs};
+use crate::common::{PROGRAM, World, hs2_sync, strs};
 
 /// What a command says on standard error, and its exit code.
 fn said(mut command: Command) -> (String, Option<i32>) {
@@ -69,4 +69,48 @@ fn records_hold_all_that_is_said() {
     assert!(records.iter().any(|it| it["target"].as_str().unwrap().starts_with("hotstuff2_sync_tokio")), "{text}");
     let (text, _) = said(failing(&world, &["--log-format", "text"]));
     assert!(text.lines().all(|line| line.contains(" INFO ") || line.contains(" WARN ") || line.contains("ERROR ")));
+}
+
+/// What a command writes to a terminal of so many columns.
+fn on_terminal(columns: u32, arguments: &[&str]) -> String {
+    let quoted: Vec<String> = arguments.iter().map(|word| format!("'{word}'")).collect();
+    let line = format!("stty cols {columns} rows 40; exec {PROGRAM} {}", quoted.join(" "));
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+#[test]
+fn a_terminal_sees_bars_that_fit_and_lines_between_them() {
+    let world = World::new(&["--blocks", "2500", "--app", "ledger"]);
+    let servers = [world.server("server")];
+    for columns in [40, 80, 200] {
+        let name = format!("late-{columns}");
+        let text = on_terminal(columns, &strs(&world.sync(&name, &servers, &["-v"])));
+        assert!(text.contains("syncing ["), "{text}");
+        // What was stored without an application is executed first, and that is shown too.
+        let text = on_terminal(columns, &strs(&world.sync(&name, &servers, &["--app", "ledger"])));
+        assert!(text.contains("executing ["), "{text}");
+        let bars = text.split(['\r', '\n']).filter(|line| line.contains("ing ["));
+        for bar in bars {
+            let shown = plain(bar).chars().count();
+            assert!(shown <= usize::try_from(columns).unwrap(), "{shown}: {bar}");
+        }
+    }
+}
+
+/// A line without what colours it and moves the cursor.
+fn plain(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line.chars();
+    while let Some(character) = rest.next() {
+        if character == '\u{1b}' {
+            // As in "\e[32m": everything up to a letter.
+            while rest.next().is_some_and(|part| !part.is_ascii_alphabetic()) {}
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }

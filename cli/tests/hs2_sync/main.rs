@@ -13,6 +13,7 @@ mod passed_on;
 mod peers;
 mod repair;
 mod replay;
+mod running;
 mod siege;
 mod snapshot_file;
 mod stopping;

@@ -63,27 +63,34 @@ pub(crate) type Scrape = BTreeMap<String, Figures>;
 fn ends(kind: &str) -> &'static [&'static str] {
     match kind {
         "counter" => &["_total"],
+        "info" => &["_info"],
         "gauge" => &[""],
         "histogram" => &["_bucket", "_sum", "_count"],
         other => panic!("no kind of ours: {other}"),
     }
 }
 
-/// Scrapes `address`. Panics where a line is not what the format says.
-pub(crate) fn scrape(address: &str) -> Scrape {
+/// The figures at `address` as text, in the format that `accept` asks for.
+pub(crate) fn page(address: &str, accept: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    stream.write_all(format!("GET /metrics HTTP/1.1\r\nHost: test\r\n{accept}\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    body.to_owned()
+}
+
+/// Scrapes `address`. Panics where a line is not what the format says.
+pub(crate) fn scrape(address: &str) -> Scrape {
+    let body = page(address, "Accept: application/openmetrics-text\r\n");
     let body = body.strip_suffix("# EOF\n").expect("it has an end");
     let mut scrape = Scrape::new();
     let mut family = String::new();
     for line in body.lines() {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
         if let ["#", what, name, rest] = words[..] {
-            assert!(name.starts_with("hs2_sync_"), "{line}");
+            assert!(name.starts_with("hs2_sync_") || name.starts_with("process_"), "{line}");
             // A family's lines stand together, with what is said of it before its samples.
             assert!(name == family || !scrape.contains_key(name), "{line}");
             family = name.to_owned();

@@ -64,6 +64,8 @@ const FAILING: &[(&str, &[&str], &str)] = &[
     ("repair --dir @/nowhere --peer 127.0.0.1:1", &["nowhere holds no store", "name another directory"], "open"),
     ("peers --dir @/nowhere", &["peers.book is not there", "name the folder"], "no_book"),
     ("peers --dir @/chain --peers-file @/pipe", &["pipe", "; "], "book"),
+    ("status 127.0.0.1:1", &["127.0.0.1:1", "--metrics"], "no_status"),
+    ("status nobody.invalid:1", &["nobody.invalid:1", "--metrics"], "no_status"),
     ("replay @/nowhere", &["nowhere", "check the path"], "file"),
     ("replay @/text", &["text", "; "], "trace"),
     ("replay @/empty", &["empty", "name a file"], "file"),

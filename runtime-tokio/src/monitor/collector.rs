@@ -16,6 +16,9 @@ pub enum SyncStage {
 }
 
 impl SyncStage {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Download, Self::Validation, Self::Application];
+
     /// Its name as a label.
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,6 +50,17 @@ pub enum SyncErrorType {
 }
 
 impl SyncErrorType {
+    /// All of them.
+    pub(super) const ALL: [Self; 7] = [
+        Self::InvalidAnswer,
+        Self::Verification,
+        Self::Store,
+        Self::Application,
+        Self::Stall,
+        Self::SuspectSelf,
+        Self::Halt,
+    ];
+
     /// Its name as a label.
     pub const fn name(self) -> &'static str {
         match self {

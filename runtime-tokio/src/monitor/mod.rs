@@ -6,10 +6,13 @@
 //! Peers are labels, and peers come and go: at most [`MAX_PEER_LABELS`] of them have a label of their own at a time, and
 //! the others share one. So whoever connects under a new name each time makes nothing grow.
 
+mod classic;
 mod collector;
 mod http;
 mod labels;
+mod process;
 mod prometheus;
+mod ready;
 mod serving;
 
 pub use collector::{MetricsCollector, PeerFailureType, SyncErrorType, SyncStage};

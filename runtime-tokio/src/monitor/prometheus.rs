@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Bottleneck, Progress, StallReason};
 use hotstuff2_sync::time::UnixMillis;
 use prometheus_client::encoding::text::encode;
@@ -11,9 +12,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::classic::classic;
 use super::collector::{MetricsCollector, PeerFailureType, SyncErrorType, SyncStage};
+use super::process::ProcessFigures;
+use super::ready::Readiness;
+use super::serving::{KINDS, OUTCOMES};
 use crate::wall_clock;
 
 /// One label, or two.
@@ -21,6 +27,7 @@ type Labels = Vec<(&'static str, String)>;
 type Counters = Family<Labels, Counter>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 type FloatGauge = Gauge<f64, AtomicU64>;
+type SecondsCounters = Family<Labels, Counter<f64, AtomicU64>>;
 
 const BOTTLENECKS: [(Bottleneck, &str); 4] = [
     (Bottleneck::Network, "network"),
@@ -46,7 +53,7 @@ pub struct PrometheusMetrics {
     registry: Registry,
     stages: Histograms,
     received: Counters,
-    busy_micros: Counters,
+    busy: SecondsCounters,
     latency: Histograms,
     errors: Counters,
     failures: Counters,
@@ -56,7 +63,7 @@ pub struct PrometheusMetrics {
     eta: Family<Labels, FloatGauge>,
     buffered: Gauge,
     peers: Gauge,
-    quorum_checks: Gauge,
+    quorum_checks: Counter,
     bottleneck: Family<Labels, Gauge>,
     stalled: Gauge,
     stall_reason: Family<Labels, Gauge>,
@@ -67,6 +74,8 @@ pub struct PrometheusMetrics {
     served_bytes: Counters,
     serving: Histograms,
     read_errors: Counter,
+    process: ProcessFigures,
+    readiness: Readiness,
 }
 
 impl Default for PrometheusMetrics {
@@ -78,13 +87,13 @@ impl Default for PrometheusMetrics {
 impl PrometheusMetrics {
     /// No figures yet.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("hs2_sync");
+        let mut all = Registry::default();
         let histograms = || Histograms::new_with_constructor(seconds as fn() -> Histogram);
         let metrics = Self {
             registry: Registry::default(),
             stages: histograms(),
             received: Counters::default(),
-            busy_micros: Counters::default(),
+            busy: SecondsCounters::default(),
             latency: histograms(),
             errors: Counters::default(),
             failures: Counters::default(),
@@ -94,7 +103,7 @@ impl PrometheusMetrics {
             eta: Family::default(),
             buffered: Gauge::default(),
             peers: Gauge::default(),
-            quorum_checks: Gauge::default(),
+            quorum_checks: Counter::default(),
             bottleneck: Family::default(),
             stalled: Gauge::default(),
             stall_reason: Family::default(),
@@ -104,8 +113,17 @@ impl PrometheusMetrics {
             served_bytes: Counters::default(),
             serving: histograms(),
             read_errors: Counter::default(),
+            process: ProcessFigures::default(),
+            readiness: Readiness::default(),
         };
         let m = &metrics;
+        m.process.register(&mut all);
+        let registry = all.sub_registry_with_prefix("hs2_sync");
+        registry.register(
+            "build",
+            "The version of the library",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION").to_owned())]),
+        );
         registry.register_with_unit(
             "stage",
             "Time that a stage takes for one answer or batch",
@@ -113,10 +131,11 @@ impl PrometheusMetrics {
             m.stages.clone(),
         );
         registry.register_with_unit("received", "Bytes of answers, by peer", Unit::Bytes, m.received.clone());
-        registry.register(
-            "busy_micros",
-            "Microseconds from requests to the last bytes of their answers, by peer",
-            m.busy_micros.clone(),
+        registry.register_with_unit(
+            "busy",
+            "Time from requests to the last bytes of their answers, by peer",
+            Unit::Seconds,
+            m.busy.clone(),
         );
         registry.register_with_unit(
             "latency",
@@ -155,7 +174,70 @@ impl PrometheusMetrics {
             "Requests for what this node's store claims and can't read",
             m.read_errors.clone(),
         );
-        Self { registry, ..metrics }
+        m.show_zeros();
+        Self { registry: all, ..metrics }
+    }
+
+    /// Has everything whose labels are known shown from the start: what appears with its first event can't be seen to rise.
+    fn show_zeros(&self) {
+        for error in SyncErrorType::ALL {
+            self.errors.get_or_create(&vec![("type", error.name().to_owned()), ("peer", String::new())]);
+        }
+        for stage in SyncStage::ALL {
+            self.stages.get_or_create(&vec![("stage", stage.name().to_owned())]);
+        }
+        for kind in KINDS {
+            let by_kind = vec![("kind", kind.to_owned())];
+            self.served_bytes.get_or_create(&by_kind);
+            self.serving.get_or_create(&by_kind);
+            for outcome in OUTCOMES {
+                self.served.get_or_create(&vec![("kind", kind.to_owned()), ("outcome", outcome.to_owned())]);
+            }
+        }
+        self.served.get_or_create(&vec![("kind", "any".to_owned()), ("outcome", "busy".to_owned())]);
+        self.show_stall(None);
+        self.show_eta([None; 3]);
+        for (_, name) in BOTTLENECKS {
+            self.bottleneck.get_or_create(&vec![("class", name.to_owned())]);
+        }
+    }
+
+    fn show_stall(&self, reason: Option<StallReason>) {
+        self.stalled.set(i64::from(reason.is_some()));
+        let reason = reason.map(|reason| reason.name());
+        for &(_, name) in StallReason::CODES {
+            let labels = vec![("reason", name.to_owned())];
+            self.stall_reason.get_or_create(&labels).set(i64::from(reason == Some(name)));
+        }
+    }
+
+    fn show_eta(&self, times: [Option<Duration>; 3]) {
+        for (bound, time) in ETAS.into_iter().zip(times) {
+            let time = time.map_or(f64::NAN, |time| time.as_secs_f64());
+            self.eta.get_or_create(&vec![("bound", bound.to_owned())]).set(time);
+        }
+    }
+
+    /// Age of the tip from which on [`ready`](Self::ready) says that the node is not; zero, as at the start, is none.
+    pub fn set_max_tip_age(&self, age: Duration) {
+        self.readiness.set_max_tip_age(age);
+    }
+
+    /// What a node that only serves says of itself: the highest block that it has, its time, and its peers. It is ready then.
+    pub fn serves(&self, height: Height, tip_time: Option<UnixMillis>, peers: usize) {
+        self.height.set(int(height.get()));
+        self.target.set(int(height.get()));
+        self.peers.set(int(peers as u64));
+        self.tip_time.store(tip_time.map_or(0, UnixMillis::get), Ordering::Relaxed);
+        self.readiness.serves();
+    }
+
+    /// Whether the node serves, or has caught up with a tip that is not too old and has peers.
+    ///
+    /// # Errors
+    /// The reason why not, in words for people.
+    pub fn ready(&self) -> Result<(), String> {
+        self.readiness.check()
     }
 
     /// This node answered a request of a kind, of which there are few.
@@ -176,13 +258,19 @@ impl PrometheusMetrics {
         self.served.get_or_create(&vec![("kind", "any".to_owned()), ("outcome", "busy".to_owned())]).inc();
     }
 
-    /// All figures as text.
+    /// All figures as text in the format that every version of Prometheus reads (0.0.4).
+    pub fn render_text(&self) -> String {
+        classic(&self.render())
+    }
+
+    /// All figures as text in the format of OpenMetrics 1.0.
     pub fn render(&self) -> String {
         let age = match self.tip_time.load(Ordering::Relaxed) {
             0 => f64::NAN,
             time => wall_clock().since(UnixMillis::new(time)).as_secs_f64(),
         };
         self.tip_age.set(age);
+        self.process.update();
         let mut text = String::new();
         // Writing into a string has no way to fail but a metric that can't be encoded, of which there is none.
         if encode(&mut text, &self.registry).is_err() {
@@ -204,8 +292,7 @@ impl MetricsCollector for PrometheusMetrics {
     fn bandwidth(&self, label: &str, bytes: u64, took: Duration) {
         let labels = peer(label);
         self.received.get_or_create(&labels).inc_by(bytes);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.busy_micros.get_or_create(&labels).inc_by(micros);
+        self.busy.get_or_create(&labels).inc_by(took.as_secs_f64());
     }
 
     fn latency(&self, label: &str, latency: Duration) {
@@ -227,24 +314,17 @@ impl MetricsCollector for PrometheusMetrics {
         self.target.set(int(progress.target.get()));
         self.rate.set(int(progress.blocks_per_second));
         self.buffered.set(int(progress.buffered_bytes));
-        self.quorum_checks.set(int(progress.quorum_checks));
+        // A count of this run: what the machine has counted so far.
+        self.quorum_checks.inner().fetch_max(progress.quorum_checks, Ordering::Relaxed);
         self.peers.set(int(progress.peers.iter().filter(|peer| peer.connected).count() as u64));
         self.tip_time.store(progress.tip_time.map_or(0, UnixMillis::get), Ordering::Relaxed);
-        self.stalled.set(i64::from(progress.stall.is_some()));
-        let reason = progress.stall.map(|stall| stall.reason.name());
-        for &(_, name) in StallReason::CODES {
-            let labels = vec![("reason", name.to_owned())];
-            self.stall_reason.get_or_create(&labels).set(i64::from(reason == Some(name)));
-        }
-        let times = [
+        self.readiness.syncs(progress);
+        self.show_stall(progress.stall.map(|stall| stall.reason));
+        self.show_eta([
             progress.eta.map(|eta| eta.low),
             progress.eta.map(|eta| eta.likely),
             progress.eta.and_then(|eta| eta.high),
-        ];
-        for (bound, time) in ETAS.into_iter().zip(times) {
-            let time = time.map_or(f64::NAN, |time| time.as_secs_f64());
-            self.eta.get_or_create(&vec![("bound", bound.to_owned())]).set(time);
-        }
+        ]);
         for (class, name) in BOTTLENECKS {
             let labels = vec![("class", name.to_owned())];
             self.bottleneck.get_or_create(&labels).set(i64::from(class == progress.bottleneck));
@@ -253,7 +333,7 @@ impl MetricsCollector for PrometheusMetrics {
 
     fn forget_peer(&self, label: &str) {
         self.received.remove(&peer(label));
-        self.busy_micros.remove(&peer(label));
+        self.busy.remove(&peer(label));
         self.latency.remove(&peer(label));
         for failure in PeerFailureType::ALL {
             self.failures.remove(&vec![("peer", label.to_owned()), ("type", failure.name().to_owned())]);

@@ -24,6 +24,13 @@ impl MeteredHandler {
     }
 }
 
+/// All that [`kind`] says.
+pub(super) const KINDS: [&str; 9] =
+    ["status", "handovers", "tip", "segment", "bodies", "follow", "state", "other", "unreadable"];
+
+/// All that [`outcome`] says.
+pub(super) const OUTCOMES: [&str; 4] = ["data", "not_available", "busy", "unsupported"];
+
 /// A request's kind as a label. What can't be read has a kind too.
 fn kind(request: &[u8]) -> &'static str {
     match Request::decode(request) {

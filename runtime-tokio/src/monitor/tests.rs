@@ -11,6 +11,7 @@ use hotstuff2_sync::time::{Instant, UnixMillis};
 use hotstuff2_sync::wire::{Refusal, Request, encode_refusal};
 
 use super::*;
+use crate::http::HttpBounds;
 use crate::net::{Handler as _, HandlerFn};
 use crate::wall_clock;
 
@@ -44,7 +45,7 @@ fn everything_that_is_recorded_is_shown() {
         "hs2_sync_stage_seconds_count{stage=\"validation\"} 2",
         "hs2_sync_stage_seconds_sum{stage=\"application\"} 1.0",
         "hs2_sync_received_bytes_total{peer=\"000000010707\"} 1000",
-        "hs2_sync_busy_micros_total{peer=\"000000010707\"} 1000000",
+        "hs2_sync_busy_seconds_total{peer=\"000000010707\"} 1.0",
         "hs2_sync_latency_seconds_count{peer=\"000000010707\"} 1",
         "hs2_sync_errors_total{type=\"stall\",peer=\"\"} 1",
         "hs2_sync_errors_total{type=\"invalid_answer\",peer=\"000000010707\"} 1",
@@ -85,13 +86,15 @@ fn a_thousand_liars_make_nothing_grow() {
     let text = metrics.render();
     for (name, of_each) in [
         ("received_bytes_total", 1),
-        ("busy_micros_total", 1),
+        ("busy_seconds_total", 1),
         ("latency_seconds_count", 1),
         ("errors_total", 1),
         ("peer_failures_total", PeerFailureType::ALL.len()),
     ] {
         let found = lines(&text, &format!("hs2_sync_{name}"));
-        assert_eq!(found, (MAX_PEER_LABELS + 1) * of_each, "{name}");
+        // Errors that name no peer are shown from the start.
+        let without = if name == "errors_total" { SyncErrorType::ALL.len() } else { 0 };
+        assert_eq!(found, (MAX_PEER_LABELS + 1) * of_each + without, "{name}");
     }
     assert!(text.contains(&format!("peer=\"{}\"", &peer(2_999).to_string()[..12])), "the newest has a label");
 }
@@ -158,7 +161,7 @@ fn progress_is_shown_as_it_is_now() {
         "hs2_sync_target_height 300",
         "hs2_sync_blocks_per_second 7",
         "hs2_sync_buffered_bytes 1000",
-        "hs2_sync_quorum_checks 5",
+        "hs2_sync_quorum_checks_total 5",
         "hs2_sync_peers_connected 2",
         "hs2_sync_stalled 0",
         "hs2_sync_stall_reason{reason=\"no_peers\"} 0",
@@ -236,11 +239,19 @@ async fn metrics_are_served_and_nothing_else_is() {
     let server = serve_metrics("127.0.0.1:0".parse().unwrap(), metrics).await.unwrap();
     let address = server.local_addr();
     tokio::task::spawn_blocking(move || {
-        let answer = ask(address, b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n");
+        let answer =
+            ask(address, b"GET /metrics HTTP/1.1\r\nHost: here\r\nAccept: application/openmetrics-text;q=0.9\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
         assert!(body.contains("hs2_sync_errors_total{type=\"halt\",peer=\"\"} 1\n"), "{body}");
+        assert!(body.ends_with("# EOF\n"), "{body}");
+        let older = ask(address, b"GET /metrics HTTP/1.1\r\n\r\n");
+        assert!(older.contains("version=0.0.4") && !older.contains("# EOF"), "{older}");
+        assert!(older.contains("# TYPE hs2_sync_errors_total counter\n"), "{older}");
+        assert!(ask(address, b"GET /healthz HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
+        let ready = ask(address, b"GET /readyz HTTP/1.1\r\n\r\n");
+        assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("just begun"), "{ready}");
         assert!(ask(address, b"GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
         assert!(ask(address, b"POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
         assert!(ask(address, b"HEAD /metrics HTTP/1.1\r\n\r\n").ends_with("close\r\n\r\n"));
@@ -258,23 +269,82 @@ async fn metrics_are_served_and_nothing_else_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_says_nothing_takes_a_place_for_a_moment_only() {
+async fn who_says_nothing_is_hung_up_on() {
     let metrics = Arc::new(PrometheusMetrics::new());
     let server = serve_metrics("127.0.0.1:0".parse().unwrap(), metrics).await.unwrap();
-    let silent: Vec<TcpStream> =
-        (0..http::BOUNDS.at_once).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
-    let mut asks = TcpStream::connect(server.local_addr()).unwrap();
-    asks.set_nonblocking(true).unwrap();
-    asks.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut silent = TcpStream::connect(server.local_addr()).unwrap();
+    silent.set_nonblocking(true).unwrap();
     let begin = tokio::time::Instant::now();
-    let mut answer = [0; 12];
-    while asks.read(&mut answer).is_err() {
+    let mut nothing = [0; 1];
+    while silent.read(&mut nothing).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
         assert!(begin.elapsed() < 2 * http::BOUNDS.patience, "it waits for ever");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(&answer, b"HTTP/1.1 200");
-    assert!(begin.elapsed() >= http::BOUNDS.patience, "there was room for more than {}", http::BOUNDS.at_once);
-    drop((silent, server));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_starve_no_scrape() {
+    let metrics = Arc::new(PrometheusMetrics::new());
+    // Nobody is hung up on for being slow: without room for those who ask this never ends.
+    let bounds = HttpBounds { patience: Duration::from_secs(1 << 20), ..http::BOUNDS };
+    let server = http::serve("127.0.0.1:0".parse().unwrap(), metrics, bounds).await.unwrap();
+    let address = server.local_addr();
+    tokio::task::spawn_blocking(move || {
+        let connect = || TcpStream::connect(address).unwrap();
+        let mut idle: Vec<TcpStream> = Vec::new();
+        for _ in 0..4 {
+            idle.extend((0..50).map(|_| connect()));
+            assert!(ask(address, b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200"));
+        }
+        assert!(idle.len() > 3 * http::BOUNDS.at_once);
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn a_node_is_ready_when_it_has_caught_up_with_a_fresh_tip() {
+    let metrics = PrometheusMetrics::new();
+    let not_ready = |part: &str| {
+        let reason = metrics.ready().unwrap_err();
+        assert!(reason.contains(part), "{reason}");
+    };
+    not_ready("just begun");
+    metrics.progress(&progress(None, None, Bottleneck::Peers));
+    not_ready("at height 20 of 300");
+    let there = Progress { current: Height::new(300), ..progress(None, None, Bottleneck::Peers) };
+    metrics.progress(&there);
+    metrics.ready().unwrap();
+    metrics.set_max_tip_age(Duration::from_secs(60));
+    not_ready("more than max_tip_age allows");
+    metrics.set_max_tip_age(Duration::from_secs(1 << 30));
+    metrics.ready().unwrap();
+    metrics.progress(&Progress { peers: Vec::new(), ..there.clone() });
+    not_ready("no peer");
+    let reason = StallReason::DiskFull;
+    let stall = Stall { reason, since: Instant::ZERO, step: StallStep::AwaitPeer, deadline: Instant::ZERO };
+    metrics.progress(&Progress { stall: Some(stall), ..there });
+    not_ready("the disk is full");
+    metrics.serves(Height::new(7), None, 3);
+    metrics.ready().unwrap();
+    let text = metrics.render();
+    assert!(text.contains("hs2_sync_height 7\n") && text.contains("hs2_sync_peers_connected 3\n"), "{text}");
+}
+
+#[test]
+fn counters_are_there_before_anything_has_happened() {
+    let text = PrometheusMetrics::new().render();
+    for line in [
+        "hs2_sync_errors_total{type=\"halt\",peer=\"\"} 0",
+        "hs2_sync_store_read_errors_total 0",
+        "hs2_sync_stall_reason{reason=\"disk_full\"} 0",
+        "hs2_sync_served_requests_total{kind=\"segment\",outcome=\"data\"} 0",
+        "hs2_sync_stage_seconds_count{stage=\"download\"} 0",
+        concat!("hs2_sync_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+    assert!(text.contains("process_cpu_seconds_total ") && text.contains("process_open_fds "), "{text}");
 }
 
 #[tokio::test]

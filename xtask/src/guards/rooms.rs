@@ -4,7 +4,7 @@
 use std::path::Path;
 
 /// The folders of the top folder.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     ".cargo",
     ".ci",
     ".github",
@@ -12,6 +12,7 @@ const ROOMS: [&str; 13] = [
     "bindings-wasm",
     "cli",
     "core",
+    "deploy",
     "docs",
     "fuzz",
     "include",
