@@ -15,15 +15,16 @@ use bytes::Bytes;
 
 use crate::calls::BlockPoint;
 use crate::chain::{CheckError, EpochRef, Fault, Finalized, SegmentClaim, SegmentEnd, SegmentRef, TipFacts};
-use crate::ids::{DecidedId, Epoch, Height, JobId};
+use crate::ids::{DecidedId, Epoch, Height};
 use crate::limits::{MAX_DECIDED, MAX_DECIDED_BYTES, MAX_HANDOVER_BYTES};
 use crate::machine::output::Output;
 use crate::machine::state::{Machine, Phase, Timer};
+use crate::machine::submissions::{Ending, Stage, Submission};
 use crate::ranges::HeightRange;
 use crate::requests::Purpose;
 use crate::strategy::Source;
-use crate::time::{Instant, UnixMillis};
-use crate::verify::{HandoverLink, Outcome, Task, Verdict};
+use crate::time::UnixMillis;
+use crate::verify::{Outcome, Task, Verdict};
 use crate::wire::{BodyFrame, put_section};
 
 /// Time after a block of the engine in which nobody is asked for what follows the tip. An engine that misses blocks says
@@ -97,113 +98,6 @@ pub enum DecidedError {
         "another block was proven at height {0}, and the two proofs did not both hold when checked again; memory may be bad: start the node anew"
     )]
     Contradicted(Height),
-}
-
-/// How far the blocks of a submission are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Stage {
-    /// Their epoch is not proven yet.
-    Waiting(Bytes),
-    /// A job checks them.
-    Checking(JobId),
-    /// They are proven.
-    Proven {
-        segment: SegmentRef,
-        frames: Vec<BodyFrame>,
-        /// Whether they were put in line.
-        placed: bool,
-    },
-    /// They are proven, and so is another block at this height. Both are checked again.
-    Disputed(Height),
-}
-
-/// How far the handover of a submission is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Ending {
-    /// There is none.
-    Absent,
-    /// Its epoch is not proven yet.
-    Waiting(Bytes),
-    /// A job checks it.
-    Checking(JobId),
-    /// It is proven. It is used once the blocks are, as a target that nobody has to be asked for.
-    Proven(Vec<HandoverLink>),
-    /// The epoch that it begins is trusted.
-    Trusted(Epoch),
-}
-
-impl Ending {
-    /// Whether the epoch that it begins is still to be trusted.
-    fn is_open(&self) -> bool {
-        matches!(self, Self::Waiting(_) | Self::Checking(_) | Self::Proven(_))
-    }
-}
-
-/// A submission that is not answered yet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Submission {
-    id: DecidedId,
-    first: Height,
-    executed: bool,
-    /// Bytes as they were handed in.
-    size: u64,
-    /// Bytes of the memory budget that go back when it ends.
-    reserved: u64,
-    stage: Stage,
-    ending: Ending,
-}
-
-impl Submission {
-    /// The last block, once that is known.
-    fn last(&self) -> Option<Height> {
-        match &self.stage {
-            Stage::Proven { segment, .. } => Some(segment.range().last()),
-            Stage::Waiting(_) | Stage::Checking(_) | Stage::Disputed(_) => None,
-        }
-    }
-
-    fn jobs(&self) -> impl Iterator<Item = JobId> {
-        let blocks = if let Stage::Checking(job) = self.stage { Some(job) } else { None };
-        let handover = if let Ending::Checking(job) = self.ending { Some(job) } else { None };
-        blocks.into_iter().chain(handover)
-    }
-}
-
-/// The submissions that are not answered yet, and when there was one last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Submissions {
-    /// In the order in which they came.
-    held: Vec<Submission>,
-    /// When blocks of the engine were proven last, since the start.
-    last: Option<Instant>,
-    /// The highest block of the engine that was proven.
-    highest: Height,
-}
-
-impl Submissions {
-    /// The highest block of the engine that was proven; zero before there is one.
-    pub(super) fn highest(&self) -> Height {
-        self.highest
-    }
-
-    /// Whether blocks came from the engine since the start.
-    pub(super) fn is_used(&self) -> bool {
-        self.last.is_some()
-    }
-
-    /// Forgets when blocks came from the engine: it says that it misses some, or begins anew.
-    pub(super) fn restart(&mut self) {
-        self.last = None;
-    }
-
-    /// Whether the handover that ends `epoch` is here and not trusted yet.
-    pub(super) fn end_epoch(&self, epoch: Epoch, epoch_of: impl Fn(Height) -> Option<Epoch>) -> bool {
-        self.held.iter().any(|held| held.ending.is_open() && epoch_of(held.first) == Some(epoch))
-    }
-
-    fn bytes(&self) -> u64 {
-        self.held.iter().fold(0, |sum, held| sum.saturating_add(held.size))
-    }
 }
 
 impl Machine {

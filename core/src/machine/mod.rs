@@ -38,6 +38,7 @@ mod plan;
 mod reason;
 mod stall;
 mod state;
+mod submissions;
 mod verdicts;
 mod walking;
 
