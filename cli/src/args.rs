@@ -305,6 +305,8 @@ pub(crate) struct SyncArgs {
     /// one. Peers of a family that it leaves out can't be dialled
     #[arg(long, default_value = "[::]:0", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) pages: PageArgs,
     /// Give up after so many seconds in which nothing moves (no new block, no new part of a state); 0 waits for ever, as
     /// with --follow
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]

@@ -9,15 +9,14 @@ use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::serve::{ServeLimits, ServeRates};
 use hotstuff2_sync_tokio::Healer;
-use hotstuff2_sync_tokio::http::HttpServer;
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, SnapshotRetention};
 
 use crate::args::ServeArgs;
 use crate::error::CliError;
 use crate::node::{
-    IDENTITY_FILE, Stop, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, show_metrics,
-    show_page, show_served, threads,
+    IDENTITY_FILE, Stop, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, serve_pages,
+    show_metrics, show_served, threads,
 };
 use crate::report::{ServeReport, ServedReport, say, write_json};
 use crate::screen::tell;
@@ -74,16 +73,7 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     let (network, events) = QuicNetwork::bind(args.listen, identity, limits, Some(handler))?;
     say_families(&network, args.listen);
     let tcp = args.tcp.map(|at| network.listen_tcp(at, genesis.chain_id())).transpose()?;
-    let ws = args.pages.ws.map(|at| network.listen_ws(at, genesis.chain_id(), args.pages.ws_origins)).transpose()?;
-    let peer_id = network.local_peer().to_string();
-    let page = match (args.pages.web, args.pages.web_root) {
-        (Some(at), Some(root)) => {
-            let own = ws.map(|at| format!("ws://{at}"));
-            let url = args.pages.ws_url.or(own).ok_or(CliError::Options("a page needs WebSockets: name --ws too"))?;
-            Some(show_page(at, &root, &genesis, &url, &peer_id).await?)
-        }
-        _ => None,
-    };
+    let pages = serve_pages(&network, &genesis, &args.pages).await?;
     keep_tcp(&network, &args.peers, genesis.chain_id());
     let begin = Instant::now();
     let report = ServeReport {
@@ -91,9 +81,9 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
             .local_addr()
             .map_err(|source| CliError::System { what: "the listening address can't be read", source })?,
         tcp,
-        ws,
-        web: page.as_ref().map(HttpServer::local_addr),
-        peer_id,
+        ws: pages.ws,
+        web: pages.web(),
+        peer_id: network.local_peer().to_string(),
         height,
         work_per_second: limits.serve.total.work,
         bytes_per_second: limits.serve.total.bytes,
@@ -103,13 +93,8 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     if !args.parent.until_stdin_closes {
         let ServeReport { address, peer_id, .. } = &report;
         let over_tcp = tcp.map(|at| format!(", and at tcp://{at}/{peer_id}")).unwrap_or_default();
-        let over_ws = ws.map(|at| format!(", for pages at ws://{at}")).unwrap_or_default();
-        let web = report.web.map(|at| format!(", the page at http://{at}")).unwrap_or_default();
         let json = args.json.as_deref();
-        say(
-            json,
-            format_args!("serving blocks up to {height} at {address}/{peer_id}{over_tcp}{over_ws}{web}; Ctrl-C stops"),
-        );
+        say(json, format_args!("serving blocks up to {height} at {address}/{peer_id}{over_tcp}{pages}; Ctrl-C stops"));
     }
     if let Some(path) = &args.json {
         write_json(&report, path)?;

@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 use crate::args::{App, SyncArgs, name_of};
 use crate::error::CliError;
 use crate::node::{
-    IDENTITY_FILE, ShownMetrics, Stop, StopCause, answering, counted, discovery, head_of, header_at, keep_tcp,
-    open_ledger, open_or_create, say_families, show_metrics, stored_genesis, threads,
+    IDENTITY_FILE, Pages, ShownMetrics, Stop, StopCause, answering, counted, discovery, head_of, header_at, keep_tcp,
+    open_ledger, open_or_create, say_families, serve_pages, show_metrics, stored_genesis, threads,
 };
 use crate::report::{Head, PeerReport, StateReport, SyncReport, conclude, ratio, say};
 use crate::screen::tell;
@@ -60,7 +60,8 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     if let Some((metrics, _)) = &metrics {
         metrics.set_max_tip_age(max_tip_age);
     }
-    let (mut handle, network) = start(args, config, (&genesis, &genesis_file), &store, metrics.as_ref())?;
+    let (mut handle, network, _pages) =
+        start(args, config, (&genesis, &genesis_file), &store, metrics.as_ref()).await?;
     // Ends with this function. A sync that doesn't follow is over soon.
     let mut healing = JoinSet::new();
     if args.follow {
@@ -138,13 +139,13 @@ fn genesis_of(args: &SyncArgs) -> Result<(Genesis, PathBuf), CliError> {
     }
 }
 
-fn start(
+async fn start(
     args: &SyncArgs,
     config: SyncConfig,
     (genesis, genesis_file): (&Genesis, &Path),
     store: &Arc<DiskStore<NativeChain>>,
     metrics: Option<&ShownMetrics>,
-) -> Result<(SyncHandle, Arc<dyn Network>), CliError> {
+) -> Result<(SyncHandle, Arc<dyn Network>, Pages), CliError> {
     let identity = Identity::load_or_generate(args.dir.join(IDENTITY_FILE))?;
     // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
     let seed = identity.seed();
@@ -157,6 +158,10 @@ fn start(
     let handler = Arc::new(discovery.handler(counted(Arc::new(answering(store, metrics)), metrics)));
     let (network, events) = QuicNetwork::bind(args.listen, identity, QuicLimits::default(), Some(handler))?;
     say_families(&network, args.listen);
+    let pages = serve_pages(&network, genesis, &args.pages).await?;
+    if pages.ws.is_some() {
+        tell(format_args!("serving as {}{pages}", network.local_peer()));
+    }
     keep_tcp(&network, &args.peers, genesis.chain_id());
     let network: Arc<dyn Network> = Arc::new(network);
     let builder =
@@ -180,7 +185,7 @@ fn start(
             builder.with_application(Box::new(ledger)).with_staging(Arc::clone(store) as _)
         }
     };
-    Ok((builder.start()?, network))
+    Ok((builder.start()?, network, pages))
 }
 
 fn report(progress: &Progress, usage: SyncUsage, begins: Height, head: Head, took: Duration) -> SyncReport {

@@ -79,6 +79,9 @@ impl Lie {
             (_, Request::Segment { .. }) if bends_payloads && has_bodies(data) => flip_last(data),
             (Self::Header, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_header),
             (Self::Signature, Request::Segment { .. } | Request::Follow { .. }) => bend_segment(data, forge_signature),
+            (Self::Signature, Request::Tip) | (Self::StateValue, Request::Read { .. } | Request::Proof { .. }) => {
+                flip_last(data)
+            }
             (Self::Handover, Request::Handovers { .. }) => forge_handovers(data),
             (Self::Garbage, Request::Segment { .. } | Request::Bodies { .. } | Request::Follow { .. }) => {
                 Some(vec![0xa5; data.len()])

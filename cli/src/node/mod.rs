@@ -17,4 +17,4 @@ pub(crate) use metrics::{ShownMetrics, answering, counted, show_metrics, show_se
 pub(crate) use peers::{beside_peers, discovery, keep_tcp, say_families};
 pub(crate) use stop::{Stop, StopCause};
 pub(crate) use threads::{one_thread, threads};
-pub(crate) use web::show_page;
+pub(crate) use web::{Pages, serve_pages};

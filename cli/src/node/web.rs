@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::Genesis;
 use hotstuff2_sync_tokio::genesis_file::genesis_text;
 use hotstuff2_sync_tokio::http::{HttpAnswer, HttpBounds, HttpRequest, HttpServer};
+use hotstuff2_sync_tokio::net::{Network as _, QuicNetwork};
 
+use crate::args::PageArgs;
 use crate::error::CliError;
 
 /// Browsers open a few connections each.
@@ -38,8 +40,48 @@ struct File {
     brotli: Option<Bytes>,
 }
 
+/// What a node has for pages, as long as this is there.
+pub(crate) struct Pages {
+    /// Where it listens for WebSockets.
+    pub(crate) ws: Option<SocketAddr>,
+    page: Option<HttpServer>,
+}
+
+impl Pages {
+    /// Where the page is shown.
+    pub(crate) fn web(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(HttpServer::local_addr)
+    }
+}
+
+/// For people: where pages are served.
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(at) = self.ws {
+            write!(f, ", for pages at ws://{at}")?;
+        }
+        self.web().map_or(Ok(()), |at| write!(f, ", the page at http://{at}"))
+    }
+}
+
+/// Serves pages over `network`, as far as `args` say.
+pub(crate) async fn serve_pages(network: &QuicNetwork, genesis: &Genesis, args: &PageArgs) -> Result<Pages, CliError> {
+    let listen = |at| network.listen_ws(at, genesis.chain_id(), args.ws_origins.clone());
+    let ws = args.ws.map(listen).transpose()?;
+    let page = match (args.web, &args.web_root) {
+        (Some(at), Some(root)) => {
+            let own = ws.map(|at| format!("ws://{at}"));
+            let url = args.ws_url.clone().or(own);
+            let url = url.ok_or(CliError::Options("a page needs WebSockets: name --ws too"))?;
+            Some(show_page(at, root, genesis, &url, &network.local_peer().to_string()).await?)
+        }
+        _ => None,
+    };
+    Ok(Pages { ws, page })
+}
+
 /// Shows the page in `root` at `address`, for the chain of `genesis` and a node whose WebSockets are at `ws`.
-pub(crate) async fn show_page(
+async fn show_page(
     address: SocketAddr,
     root: &Path,
     genesis: &Genesis,
