@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 /// Keys that every member must inherit.
 const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
 
-/// The member that may say `unsafe`: it has the workspace's lints, but for that.
-const UNSAFE_MEMBER: &str = "bindings-c/Cargo.toml";
+/// The members that may say `unsafe`: they have the workspace's lints, but for that.
+const UNSAFE_MEMBERS: [&str; 2] = ["bindings-c/Cargo.toml", "bindings-wasm/Cargo.toml"];
 
-/// Where in that member's source `unsafe` may stand: pointers, the host's tables of functions, and exported functions.
-const UNSAFE_FILES: [&str; 4] =
-    ["bindings-c/src/pointer.rs", "bindings-c/src/reader.rs", "bindings-c/src/own_chain.rs", "bindings-c/src/exports/"];
+/// Where in those members' source `unsafe` may stand: pointers, the host's tables of functions, and exported functions.
+const UNSAFE_FILES: [&str; 5] = [
+    "bindings-c/src/pointer.rs",
+    "bindings-c/src/reader.rs",
+    "bindings-c/src/own_chain.rs",
+    "bindings-c/src/exports/",
+    "bindings-wasm/src/exports.rs",
+];
 
 /// The `key = value` lines of one section of a manifest.
 pub(super) fn section<'a>(manifest: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {
@@ -41,7 +46,7 @@ fn member_complaints(path: &str, manifest: &str) -> Vec<String> {
             complaints.push(format!("{path}: `{key}` is said in the workspace's manifest alone"));
         }
     }
-    if path == UNSAFE_MEMBER {
+    if UNSAFE_MEMBERS.contains(&path) {
         return complaints;
     }
     if !section(manifest, "lints").contains(&("workspace", "true")) {
@@ -51,20 +56,20 @@ fn member_complaints(path: &str, manifest: &str) -> Vec<String> {
 }
 
 /// Lints of the workspace that a member with lints of its own lacks.
-fn missing_lints(workspace: &str, manifest: &str) -> Vec<String> {
+fn missing_lints(workspace: &str, member: &str, manifest: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for tool in ["rust", "clippy"] {
         let own = section(manifest, &format!("lints.{tool}"));
         for (lint, level) in section(workspace, &format!("workspace.lints.{tool}")) {
             let level = if lint == "unsafe_code" { "\"deny\"" } else { level };
             if !own.contains(&(lint, level)) {
-                complaints.push(format!("{UNSAFE_MEMBER}: write `{lint} = {level}` under [lints.{tool}]"));
+                complaints.push(format!("{member}: write `{lint} = {level}` under [lints.{tool}]"));
             }
         }
     }
     let documented = section(manifest, "lints.clippy").contains(&("undocumented_unsafe_blocks", "\"deny\""));
     if !documented {
-        complaints.push(format!("{UNSAFE_MEMBER}: write `undocumented_unsafe_blocks = \"deny\"` under [lints.clippy]"));
+        complaints.push(format!("{member}: write `undocumented_unsafe_blocks = \"deny\"` under [lints.clippy]"));
     }
     complaints
 }
@@ -114,11 +119,12 @@ fn members_inherit_version_msrv_and_lints() {
 fn unsafe_code_stands_in_its_files_only() {
     let root = super::root();
     let workspace = super::read(&root.join("Cargo.toml"));
-    let mut complaints = missing_lints(&workspace, &super::read(&root.join(UNSAFE_MEMBER)));
+    let lints = |member: &&str| missing_lints(&workspace, member, &super::read(&root.join(member)));
+    let mut complaints: Vec<String> = UNSAFE_MEMBERS.iter().flat_map(lints).collect();
     for file in super::project_files() {
         let path = file.display().to_string();
         let may = UNSAFE_FILES.iter().any(|place| path.starts_with(place));
-        let source = path.starts_with("bindings-c/src/") && path.ends_with(".rs");
+        let source = path.starts_with("bindings-") && path.contains("/src/") && path.ends_with(".rs");
         if source && !may && super::read(&root.join(&file)).contains("allow(unsafe_code)") {
             complaints.push(format!("{path}: `unsafe` belongs into {}", UNSAFE_FILES.join(", ")));
         }
@@ -195,9 +201,9 @@ mod tests {
         let workspace = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nmissing_docs = \"deny\"\n";
         let own = "[lints.rust]\nunsafe_code = \"deny\"\nmissing_docs = \"deny\"\n\n\
                    [lints.clippy]\nundocumented_unsafe_blocks = \"deny\"\n";
-        assert_eq!(missing_lints(workspace, own), Vec::<String>::new());
+        assert_eq!(missing_lints(workspace, "a", own), Vec::<String>::new());
         for line in own.lines().filter(|line| line.contains('=')) {
-            assert_eq!(missing_lints(workspace, &own.replace(line, "")).len(), 1, "{line}");
+            assert_eq!(missing_lints(workspace, "a", &own.replace(line, "")).len(), 1, "{line}");
         }
     }
 
