@@ -1,0 +1,12 @@
+export { LightClient } from "./client.js";
+export type { At, ClientEvent, ClientOptions, NodeState, Settings } from "./client.js";
+export type { Block, Bodies, CoreEvent, Proof, RawPosition as Position, Value } from "./raw.js";
+export { Hs2Error, QueryError, StartError } from "./errors.js";
+export type { ErrorKind } from "./errors.js";
+export { fromHex, toHex } from "./nodes.js";
+export type { NodeAddress } from "./nodes.js";
+export { indexedDbStore, memoryStore } from "./store.js";
+export type { CheckpointStore } from "./store.js";
+export { keyHash, panic, version } from "./wasm.js";
+export type { ModuleSource } from "./wasm.js";
+export { CODES } from "./codes.js";
