@@ -20,19 +20,12 @@ const DEBIAN_CARGO: &str = "/usr/share/cargo/bin/cargo";
 
 /// Builds the core for [`TARGET`].
 pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
-    let rustup_failure = match rustup_target(workspace) {
+    let rustup_failure = match rustup_target(workspace, TARGET) {
         Ok(()) => return command::run(workspace.cargo().args(BUILD).args(UNOPTIMIZED)),
         Err(reason) => reason,
     };
     println!("rustup's {TARGET} can't be had ({rustup_failure}): trying Debian's compiler");
-    let packages = DEBIAN_PACKAGES.join(" ");
-    debian_toolchain().map_err(|debian_failure| {
-        format!(
-            "there is no compiler for {TARGET} here. Either run `rustup target add {TARGET}` on a \
-             machine that reaches rustup's servers ({rustup_failure}), or, on Debian, run \
-             `apt-get install --no-install-recommends {packages}` as root ({debian_failure})"
-        )
-    })?;
+    debian_toolchain(TARGET, &rustup_failure)?;
     println!("taking Debian's compiler, which builds `core` and `alloc` from source");
     command::run(
         debian_cargo()
@@ -47,24 +40,36 @@ pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
 
 const BUILD: [&str; 6] = ["build", "--package", "hotstuff2-sync", "--no-default-features", "--target", TARGET];
 
-/// Makes sure that the toolchain in use has the target, through rustup if need be.
-fn rustup_target(workspace: &Workspace) -> Result<(), String> {
-    if workspace.libraries(TARGET).is_dir() {
-        println!("taking rustup's {TARGET}, which is installed");
+/// Makes sure that the toolchain in use has `target`, through rustup if need be.
+pub(crate) fn rustup_target(workspace: &Workspace, target: &str) -> Result<(), String> {
+    if workspace.libraries(target).is_dir() {
+        println!("taking rustup's {target}, which is installed");
         return Ok(());
     }
-    println!("{TARGET} is missing from this toolchain: asking rustup for it");
-    command::run(rustup(workspace).args(["target", "add", TARGET]))?;
-    if workspace.libraries(TARGET).is_dir() {
-        println!("taking rustup's {TARGET}, installed now");
+    println!("{target} is missing from this toolchain: asking rustup for it");
+    command::run(rustup(workspace).args(["target", "add", target]))?;
+    if workspace.libraries(target).is_dir() {
+        println!("taking rustup's {target}, installed now");
         Ok(())
     } else {
         Err("rustup added it to a toolchain other than the one in use".to_owned())
     }
 }
 
-/// Makes sure that Debian's compiler and its library sources are there, through apt if need be.
-fn debian_toolchain() -> Result<(), String> {
+/// Makes sure that Debian's compiler and its library sources are there, through apt if need be: what builds for `target`
+/// where rustup's own can't be had.
+pub(crate) fn debian_toolchain(target: &str, rustup_failure: &str) -> Result<(), String> {
+    let packages = DEBIAN_PACKAGES.join(" ");
+    install_debian().map_err(|debian_failure| {
+        format!(
+            "there is no compiler for {target} here. Either run `rustup target add {target}` on a \
+             machine that reaches rustup's servers ({rustup_failure}), or, on Debian, run \
+             `apt-get install --no-install-recommends {packages}` as root ({debian_failure})"
+        )
+    })
+}
+
+fn install_debian() -> Result<(), String> {
     if debian_ready() {
         return Ok(());
     }
@@ -100,7 +105,7 @@ fn apt() -> Command {
 }
 
 /// Debian's cargo with Debian's compiler, and nothing of rustup's in its environment.
-fn debian_cargo() -> Command {
+pub(crate) fn debian_cargo() -> Command {
     let mut command = Command::new(DEBIAN_CARGO);
     for (name, _) in command::cargo().get_envs() {
         command.env_remove(name);

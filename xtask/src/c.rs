@@ -11,7 +11,13 @@ const PROGRAMS: [&str; 4] = ["gcc", "g++", "clang", "valgrind"];
 
 /// Runs the tests of the C interface, none of them left out.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
-    let missing: Vec<&str> = PROGRAMS.into_iter().filter(|program| !there(program)).collect();
+    ensure(&PROGRAMS)?;
+    command::run(workspace.cargo().args(["test", "--package", "hotstuff2-sync-c", "--no-fail-fast"]))
+}
+
+/// Makes sure that these programs are there, through apt, where each is in the package of its name, if need be.
+pub(crate) fn ensure(programs: &[&'static str]) -> Result<(), String> {
+    let missing: Vec<&str> = programs.iter().copied().filter(|program| !there(program)).collect();
     if !missing.is_empty() {
         println!("{} missing: asking apt", missing.join(", "));
         let install = install(&missing);
@@ -25,7 +31,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
             ));
         }
     }
-    command::run(workspace.cargo().args(["test", "--package", "hotstuff2-sync-c", "--no-fail-fast"]))
+    Ok(())
 }
 
 fn there(program: &str) -> bool {

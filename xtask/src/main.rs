@@ -20,6 +20,7 @@ mod simulate;
 mod steps;
 mod tools;
 mod wan;
+mod wasm;
 mod workspace;
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::tools::Component;
 use crate::workspace::Workspace;
-use crate::{bare_metal, c, command, fuzz, go, no_std, packages, wan};
+use crate::{bare_metal, c, command, fuzz, go, no_std, packages, wan, wasm};
 
 /// One step; `ALL` is the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(crate) enum Step {
     Test,
     C,
     Go,
+    Wasm,
     Package,
     NoStd,
     BareMetal,
@@ -25,7 +26,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Format,
         Self::Guards,
         Self::Clippy,
@@ -33,6 +34,7 @@ impl Step {
         Self::Test,
         Self::C,
         Self::Go,
+        Self::Wasm,
         Self::Package,
         Self::NoStd,
         Self::BareMetal,
@@ -49,6 +51,7 @@ impl Step {
             Self::Test => "test",
             Self::C => "c",
             Self::Go => "go",
+            Self::Wasm => "wasm",
             Self::Package => "package",
             Self::NoStd => "no-std",
             Self::BareMetal => "bare-metal",
@@ -66,6 +69,7 @@ impl Step {
             Self::Test => "unit, integration and documentation tests of the workspace",
             Self::C => "the C interface, with gcc, clang, sanitizers and valgrind",
             Self::Go => "the Go module, with both engines, beside the Rust node",
+            Self::Wasm => "the light client for JavaScript: its package, in Node and in Chromium against real nodes",
             Self::Package => "the packages that are published, each built from its archive",
             Self::NoStd => "the core against a sysroot that has no `std`",
             Self::BareMetal => "the core built for a Cortex-M4F, which has no operating system",
@@ -120,6 +124,7 @@ impl Step {
             Self::Package => packages::check(workspace),
             Self::C => c::check(workspace),
             Self::Go => go::check(workspace),
+            Self::Wasm => wasm::check(workspace),
             Self::Wan => wan::check(workspace),
             Self::NoStd => no_std::check(workspace),
             Self::BareMetal => bare_metal::build(workspace),

@@ -1,0 +1,133 @@
+//! The light client for JavaScript, from the compiler to a page: the module is built for WebAssembly, bound and made small,
+//! the npm package is packed and held to its budget, and what was packed is tried in Node and in headless Chromium against
+//! real processes of the command.
+//!
+//! rustup's own target is taken where it is there or can be had, else Debian's compiler with the sources of the library.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::bare_metal::{debian_cargo, debian_toolchain, rustup_target};
+use crate::workspace::Workspace;
+use crate::{c, command};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Optimizations across crates are for one crate type alone, which is why it is named here.
+const BUILD: [&str; 10] = [
+    "rustc",
+    "--lib",
+    "--crate-type",
+    "cdylib",
+    "--profile",
+    "wasm",
+    "--target",
+    TARGET,
+    "--package",
+    "hotstuff2-sync-wasm",
+];
+
+/// What the compiler made, below its target folder.
+const BUILT: &str = "wasm32-unknown-unknown/wasm/hotstuff2_sync_wasm.wasm";
+
+/// Builds, packs and tries everything.
+pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
+    node()?;
+    let target = workspace.target.join("wasm");
+    compile(workspace, &target)?;
+    let packed = target.join("packed");
+    bind(workspace, &target.join(BUILT), &packed)?;
+    let js = workspace.root.join("bindings-wasm/js");
+    command::run(npm(&js).args(["ci", "--no-audit", "--no-fund"]))?;
+    command::run(Command::new("node").current_dir(&js).arg("scripts/build.mjs").arg(&packed))?;
+    command::run(workspace.cargo().args(["build", "--package", "hs2-sync"]))?;
+    let tried = install(&js, &target.join("tried"))?;
+    let program = workspace.target.join("debug/hs2-sync");
+    let test = |file: &str, options: &[&str]| {
+        let mut node = Command::new("node");
+        node.current_dir(&tried).env("HS2_SYNC", &program).args(options).arg(file);
+        command::run(&mut node)
+    };
+    test("node.mjs", &["--experimental-websocket", "--no-warnings"])?;
+    c::ensure(&["chromium"])?;
+    test("chromium.mjs", &[])
+}
+
+/// Node and npm, which this step does not install: everybody has them from somewhere else.
+fn node() -> Result<(), String> {
+    for program in ["node", "npm"] {
+        if !command::succeeds(Command::new(program).arg("--version")) {
+            return Err(format!(
+                "`{program}` is missing: install Node 20.10 or newer, from https://nodejs.org or your system"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn npm(folder: &Path) -> Command {
+    let mut npm = Command::new("npm");
+    npm.current_dir(folder);
+    npm
+}
+
+fn compile(workspace: &Workspace, target: &Path) -> Result<(), String> {
+    let rustup_failure = match rustup_target(workspace, TARGET) {
+        Ok(()) => return command::run(workspace.cargo().args(BUILD).arg("--target-dir").arg(target)),
+        Err(reason) => reason,
+    };
+    println!("rustup's {TARGET} can't be had ({rustup_failure}): trying Debian's compiler");
+    debian_toolchain(TARGET, &rustup_failure)?;
+    println!("taking Debian's compiler, which builds the library from source");
+    // Debian's has no linker for WebAssembly of its own; rustup's toolchain brings one.
+    let linker = workspace.sysroot.join("lib/rustlib").join(&workspace.host).join("bin/rust-lld");
+    command::run(
+        debian_cargo()
+            .current_dir(&workspace.root)
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
+            .args(BUILD)
+            .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
+            .arg("--target-dir")
+            .arg(target),
+    )
+}
+
+/// Makes the JavaScript side of the module.
+fn bind(workspace: &Workspace, module: &Path, packed: &Path) -> Result<(), String> {
+    let folder = workspace.root.join("bindings-wasm/pack");
+    let tools = workspace.target.join("wasm-pack");
+    command::run(
+        workspace
+            .cargo()
+            .args(["build", "--release", "--locked", "--manifest-path"])
+            .arg(folder.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&tools),
+    )?;
+    let program = tools.join("release/hotstuff2-sync-wasm-pack");
+    command::run(Command::new(program).arg(module).arg(packed).arg("hs2_light"))
+}
+
+/// Installs what `npm pack` makes into `folder`, as a user would, with the tests beside it.
+fn install(js: &Path, folder: &Path) -> Result<std::path::PathBuf, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(failed)?;
+    }
+    fs::create_dir_all(folder).map_err(failed)?;
+    let tarball = command::output(npm(js).args(["pack", "--silent", "--pack-destination"]).arg(folder))?;
+    fs::write(folder.join("package.json"), "{ \"private\": true, \"type\": \"module\" }\n").map_err(failed)?;
+    let playwright = format!("playwright-core@{PLAYWRIGHT}");
+    command::run(
+        npm(folder).args(["install", "--no-audit", "--no-fund"]).arg(format!("./{}", tarball.trim())).arg(playwright),
+    )?;
+    for entry in fs::read_dir(js.join("test")).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        fs::copy(entry.path(), folder.join(entry.file_name())).map_err(failed)?;
+    }
+    Ok(folder.to_owned())
+}
+
+/// Drives Chromium. It brings no browser of its own.
+const PLAYWRIGHT: &str = "1.65.1";
