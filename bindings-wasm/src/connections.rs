@@ -124,7 +124,7 @@ impl Connections {
                 happened.push_back(Happened::Open { connection, peer, group });
             }
             SessionEvent::Answer { id, bytes } => {
-                self.ended(connection, id, happened, |request| Happened::Answered { request, answer: Some(bytes) })
+                self.ended(connection, id, happened, |request| Happened::Answered { request, answer: Some(bytes) });
             }
             SessionEvent::Oversize { id } => {
                 self.ended(connection, id, happened, |request| Happened::Answered { request, answer: None });

@@ -19,11 +19,11 @@ use hotstuff2_sync_wasm::host::Host;
 use hotstuff2_sync_wasm::{HostOutput, Settings, StartError};
 
 /// Bends an answer, if it is of a kind that the node lies about.
-type Lie = fn(&Request, &mut Vec<u8>);
+type Lie = fn(&Request, &mut [u8]);
 
-fn honest(_: &Request, _: &mut Vec<u8>) {}
+fn honest(_: &Request, _: &mut [u8]) {}
 
-fn false_tips(request: &Request, answer: &mut Vec<u8>) {
+fn false_tips(request: &Request, answer: &mut [u8]) {
     if let (Request::Tip, Some(last)) = (request, answer.last_mut()) {
         *last ^= 1;
     }

@@ -174,7 +174,7 @@ pub(crate) enum CliError {
     Stdout(io::Error),
     /// Why a command failed, where its report says so already.
     #[error(transparent)]
-    Reported(Box<CliError>),
+    Reported(Box<Self>),
     /// The user stopped it.
     #[error("stopped at height {0}; nothing is lost, the next `sync` goes on from there")]
     Interrupted(u64),

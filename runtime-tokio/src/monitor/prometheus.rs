@@ -181,24 +181,24 @@ impl PrometheusMetrics {
     /// Has everything whose labels are known shown from the start: what appears with its first event can't be seen to rise.
     fn show_zeros(&self) {
         for error in SyncErrorType::ALL {
-            self.errors.get_or_create(&vec![("type", error.name().to_owned()), ("peer", String::new())]);
+            drop(self.errors.get_or_create(&vec![("type", error.name().to_owned()), ("peer", String::new())]));
         }
         for stage in SyncStage::ALL {
-            self.stages.get_or_create(&vec![("stage", stage.name().to_owned())]);
+            drop(self.stages.get_or_create(&vec![("stage", stage.name().to_owned())]));
         }
         for kind in KINDS {
             let by_kind = vec![("kind", kind.to_owned())];
-            self.served_bytes.get_or_create(&by_kind);
-            self.serving.get_or_create(&by_kind);
+            drop(self.served_bytes.get_or_create(&by_kind));
+            drop(self.serving.get_or_create(&by_kind));
             for outcome in OUTCOMES {
-                self.served.get_or_create(&vec![("kind", kind.to_owned()), ("outcome", outcome.to_owned())]);
+                drop(self.served.get_or_create(&vec![("kind", kind.to_owned()), ("outcome", outcome.to_owned())]));
             }
         }
-        self.served.get_or_create(&vec![("kind", "any".to_owned()), ("outcome", "busy".to_owned())]);
+        drop(self.served.get_or_create(&vec![("kind", "any".to_owned()), ("outcome", "busy".to_owned())]));
         self.show_stall(None);
         self.show_eta([None; 3]);
         for (_, name) in BOTTLENECKS {
-            self.bottleneck.get_or_create(&vec![("class", name.to_owned())]);
+            drop(self.bottleneck.get_or_create(&vec![("class", name.to_owned())]));
         }
     }
 

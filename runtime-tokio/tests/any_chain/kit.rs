@@ -22,7 +22,8 @@ fn false_payload(request: &Request, data: &Bytes) -> Option<Vec<u8>> {
         Request::Bodies { .. } => data.len(),
         _ if has_segment(request) => {
             let mut sections = Sections::new(data.clone());
-            (sections.take()?, sections.take()?);
+            sections.take()?;
+            sections.take()?;
             sections.rest().len()
         }
         _ => 0,

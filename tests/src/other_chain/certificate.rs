@@ -33,7 +33,7 @@ impl Committee {
     /// Reads compressed keys, end to end, each larger than the one before: so a key has one seat, and a set one encoding.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let count = bytes.len() / KEY_BYTES;
-        if bytes.len() % KEY_BYTES != 0 || count == 0 || count > MAX_SIGNERS {
+        if !bytes.len().is_multiple_of(KEY_BYTES) || count == 0 || count > MAX_SIGNERS {
             return Err(Fault::BadValidatorSet);
         }
         let encoded: Vec<&[u8]> = bytes.chunks_exact(KEY_BYTES).collect();

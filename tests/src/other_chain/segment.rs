@@ -125,10 +125,10 @@ impl OtherSegment {
 
     /// Checks all certificates: one for each block, and those of the proof, if there is one.
     pub(super) fn check(&self, committee: &Committee, chain_id: Hash, rules: Rules) -> Result<(), Fault> {
-        let headers = self.wire.headers.iter().map(|(header, _)| header);
+        let mut headers = self.wire.headers.iter().map(|(header, _)| header);
         let mut path = Path { height: self.range.first(), parent: self.wire.parent_id, view: None };
         headers.clone().try_for_each(|header| path.step(header, committee, chain_id, rules))?;
-        match headers.last() {
+        match headers.next_back() {
             Some(last) if !self.wire.above.is_empty() => {
                 path.finish(last, &self.wire.above, committee, chain_id, rules)
             }

@@ -229,7 +229,7 @@ impl Shelf {
             match parts.last_mut().filter(|part| part.segment.range() == headers.facts.range) {
                 Some(part) => part.frames.push(frame.clone()),
                 None => {
-                    parts.push(ApplyPart { segment: headers.segment(), frames: vec![frame.clone()], executed: false })
+                    parts.push(ApplyPart { segment: headers.segment(), frames: vec![frame.clone()], executed: false });
                 }
             }
         }

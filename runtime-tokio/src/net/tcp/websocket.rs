@@ -48,6 +48,7 @@ impl WebSocket {
             .max_write_buffer_size(MAX_WAITING_BYTES)
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        #[allow(clippy::result_large_err, reason = "the type is the library's")]
         let check = |request: &Request, response: Response| check_origin(origins, request, response);
         let messages = accept_hdr_async_with_config(stream, check, Some(config)).await.map_err(broken)?;
         Ok(Self { messages, unread: Bytes::new() })
