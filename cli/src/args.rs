@@ -173,7 +173,7 @@ pub(crate) struct PageArgs {
     /// Listen for WebSockets of light clients in browsers at ADDR; port 0 takes any free one
     #[arg(long, value_name = "ADDR")]
     pub(crate) ws: Option<SocketAddr>,
-    /// Let pages of this origin alone in, such as https://wallet.example (repeatable) [default: of any]
+    /// Let pages of this origin alone in, such as `https://wallet.example` (repeatable) [default: of any]
     #[arg(long = "ws-origin", value_name = "ORIGIN", requires = "ws")]
     pub(crate) ws_origins: Vec<String>,
     /// Address that the page names for WebSockets, as behind a TLS proxy: wss://node.example [default: that of --ws]

@@ -20,7 +20,7 @@ pub struct Bend {
 /// An honest chain of some 40 blocks or more, and ways to bend what it says.
 ///
 /// The heights from [`first`](Self::first) on are all of one epoch, 40 at least, and the chain can prove those at which
-/// [`proves`](Self::proves) is true: 15 blocks above the first and 35, among others.
+/// `proves` is true: 15 blocks above the first and 35, among others.
 pub trait Specimen {
     /// The chain.
     type Chain: Chain;
