@@ -114,6 +114,12 @@ a_decided_block_that_contradicts_a_final_one_halts_with_evidence submissions_are
 any_sequence_of_decided_blocks_ends_well submitted_blocks_are_durable_when_they_are_answered
 a_validator_that_decides_is_never_paused_by_its_own_blocks a_node_decides_while_it_catches_up
 validators_that_decide_need_no_server_and_lose_nothing_in_crashes
+a_drain_ends_at_the_end_of_the_clock a_page_that_never_reads_holds_one_answer
+whoever_breaks_the_rules_of_a_websocket_is_closed pages_of_other_origins_are_turned_away a_ban_holds_for_pages
+a_node_that_lies_is_named_with_its_answer_and_does_not_come_back a_socket_that_is_silent_or_gone_is_given_up
+every_failure_says_what_is_wrong_and_what_to_do standard_output_that_cant_be_written_is_no_success
+generating_stops_when_asked_and_leaves_nothing a_tool_that_is_stopped_while_it_generates_can_be_called_again
+a_node_whose_supervisor_ends_it_has_not_failed idle_connections_starve_no_scrape
 ";
 
 fn root() -> PathBuf {
@@ -135,7 +141,7 @@ fn tests() -> BTreeMap<String, Vec<String>> {
         }
     }
     let mut found = BTreeMap::new();
-    for member in ["bindings-c", "cli", "core", "runtime-tokio", "tests"] {
+    for member in ["bindings-c", "bindings-wasm", "cli", "core", "runtime-tokio", "tests"] {
         visit(&root().join(member), &root(), &mut found);
     }
     found

@@ -71,7 +71,7 @@ fn sealing_from_the_tail_equals_bulk() {
 
 #[test]
 fn a_cell_without_a_proof_of_its_end_waits_for_one() {
-    let (dir, toy) = (tempfile::tempdir().unwrap(), Toy::new(&[4000], |_| 10));
+    let (dir, toy) = (tempfile::tempdir().unwrap(), Toy::new(&[4600], |_| 10));
     let store = create(dir.path(), &toy);
     let uncertified = |first, last| ApplyPart {
         segment: toy.segment(range(first, last), false, b""),
@@ -80,7 +80,7 @@ fn a_cell_without_a_proof_of_its_end_waits_for_one() {
     };
     store.append(&apply(vec![uncertified(1, 500), uncertified(501, 1023)])).unwrap();
     assert_eq!(file_names(dir.path()), [""; 0]);
-    // A proof 64 blocks above the cell's end is as far as proofs reach.
+    // A proof 64 blocks above the cell's end is as far as proofs of this chain reach.
     store.append(&apply(vec![toy.part(range(1024, 1087), range(1024, 1087), 32)])).unwrap();
     assert_eq!(file_names(dir.path()), ["00000000000000000001.seg"]);
     let served = store.segment(range(1, 1023), true, false).unwrap().unwrap();
@@ -90,15 +90,16 @@ fn a_cell_without_a_proof_of_its_end_waits_for_one() {
     store.append(&apply(vec![uncertified(1088, 2047), uncertified(2048, 2111)])).unwrap();
     assert_eq!(file_names(dir.path()).len(), 1);
     // A whole cell that comes in bulk needn't wait for the one below.
-    let rest = [uncertified(2112, 3071), toy.part(range(3072, 4000), range(3072, 4000), 32)];
+    let certified = |first, last| toy.part(range(first, last), range(first, last), 32);
+    let rest = [uncertified(2112, 3071), certified(3072, 4095), certified(4096, 4600)];
     store.append(&apply(rest.to_vec())).unwrap();
-    assert_eq!(file_names(dir.path()).len(), 4);
+    assert_eq!(file_names(dir.path()).len(), 5);
     assert_eq!(store.segment(range(1024, 2047), true, false).unwrap(), None);
     let anchored = store.segment(range(1024, 2047), false, false).unwrap().unwrap();
     assert_eq!(anchored.segment, toy.segment_bytes(range(1024, 2047), false));
-    check_served(&store, &toy, 4000);
+    check_served(&store, &toy, 4600);
     drop(store);
-    check_served(&open(dir.path()).unwrap(), &toy, 4000);
+    check_served(&open(dir.path()).unwrap(), &toy, 4600);
 }
 
 #[test]

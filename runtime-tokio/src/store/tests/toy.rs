@@ -12,7 +12,6 @@ use hotstuff2_sync::chain::{
 };
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::limits::MAX_PROOF_PATH;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::verify::HandoverLink;
@@ -22,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::StoreAnchor;
 
 static ID: Context = Context::new("hotstuff2-sync store test id");
+
+/// Blocks below a certificate that it proves.
+const REACH: u64 = 64;
 
 /// Short, so that a test has several snapshots.
 const SNAPSHOT_INTERVAL: NonZeroU64 = NonZeroU64::new(100).unwrap();
@@ -140,9 +142,7 @@ impl Chain for ToyChain {
         };
         let (from, to) = (joined.index_of(range.first())?, joined.index_of(range.last())?);
         let proves = |part: &Segment| {
-            part.certified
-                && part.range.last() >= range.last()
-                && part.range.last().above(range.last()) <= MAX_PROOF_PATH as u64
+            part.certified && part.range.last() >= range.last() && part.range.last().above(range.last()) <= REACH
         };
         let certified = match end {
             SegmentEnd::Anchored(id) => (all.ids()[to] == id).then_some(false)?,
