@@ -19,7 +19,7 @@ const WRITE_BYTES: usize = 4 << 10;
 struct Connection {
     session: Session,
     group: u64,
-    /// Who is there, once the session is open.
+    /// The node at the other end, once the session is open.
     peer: Option<PeerId>,
     asks: BTreeMap<AskId, RequestId>,
     frames: u64,
@@ -28,7 +28,7 @@ struct Connection {
     banned_for: Option<u64>,
 }
 
-/// What happened to the sockets.
+/// Events of the sockets.
 pub(crate) enum Happened {
     /// A peer is there.
     Open { connection: u32, peer: PeerId, group: u64 },

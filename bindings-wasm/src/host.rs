@@ -39,7 +39,7 @@ pub struct Host {
     outputs: VecDeque<HostOutput>,
     happened: VecDeque<Happened>,
     deadline: Option<Instant>,
-    /// What was asked of whom, and answered.
+    /// Answered requests: the node, the question and the answer.
     asked: BTreeMap<RequestId, (PeerId, Bytes, Bytes)>,
     /// Keys of open reads.
     keys: BTreeMap<QueryId, Bytes>,
@@ -275,7 +275,7 @@ impl Host {
                     self.deadline = deadline;
                     return;
                 }
-                // What a later version of the core may ask for, this one does not.
+                // Outputs that only a later version of the core has.
                 _ => {}
             }
         }

@@ -28,7 +28,7 @@ pub enum HostOutput {
     Open {
         /// The socket's number.
         connection: u32,
-        /// Who is there.
+        /// The node.
         peer: PeerId,
     },
     /// Something that the user may want to know.
@@ -49,7 +49,7 @@ pub enum HostOutput {
 pub struct Blame {
     /// The peer.
     pub peer: PeerId,
-    /// What is false about it.
+    /// The fault in the answer.
     pub fault: Fault,
     /// The question, as it was sent. Empty where it is not at hand any more.
     pub request: Bytes,

@@ -1,4 +1,4 @@
-//! What a client starts from: the genesis file, a checkpoint, and settings, all of them as JavaScript has them.
+//! Starting point of a client: the genesis file, a checkpoint, and settings, all of them as JavaScript has them.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub enum StartError {
     OtherChain,
     /// The settings are none, or one is out of range.
     Settings(String),
-    /// What the client would start from is too old, or from the future.
+    /// The trusted starting point is too old, or from the future.
     Anchor(AnchorError),
 }
 
@@ -141,7 +141,7 @@ impl Settings {
         }
     }
 
-    /// What a client of the chain of `genesis` starts from, at the time of day `wall`.
+    /// Starting point of a client of the chain of `genesis`, at the time of day `wall`.
     pub(crate) fn start(
         &self,
         genesis: &Genesis,

@@ -127,7 +127,7 @@ fn event(found: &LightEvent, blame: Option<&Blame>) -> JsValue {
     object(&properties)
 }
 
-/// What comes out of a host.
+/// An output of a host, as JavaScript has it.
 pub(crate) fn output(found: &HostOutput) -> JsValue {
     match found {
         HostOutput::Send { connection, bytes: content } => {

@@ -166,7 +166,7 @@ pub(crate) enum CliError {
     /// The sync can't be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// What makes something was stopped by the user before it was done.
+    /// The user stopped the making of something before it was done.
     #[error("stopped before it was done; nothing of it is running any more, and the same call begins anew")]
     Stopped,
     /// Standard output takes no more.
@@ -180,7 +180,7 @@ pub(crate) enum CliError {
     Interrupted(u64),
 }
 
-/// What to do about an error of a file, by what the operating system said.
+/// Advice about an error of a file, by what the operating system said.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "check the path",

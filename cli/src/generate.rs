@@ -31,7 +31,7 @@ const DEFAULT_BLOCKS: u64 = 20_000;
 /// little.
 const BATCH_BYTES: u64 = 16 << 20;
 
-/// What a chain is made in, inside of its folder, until all of it is there.
+/// Folder inside of a chain's folder in which the chain is made, until all of it is there.
 const UNFINISHED: &str = "hs2-gen.part";
 
 pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
@@ -100,7 +100,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // What can't be removed now is removed by the next call.
+        // Files that can't be removed now are removed by the next call.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -61,7 +61,7 @@ impl LogArgs {
         if self.log_format.is_some() { LevelFilter::INFO } else { LevelFilter::WARN }
     }
 
-    /// What is logged, and what is wrong with `variable`, if that is followed and can't be.
+    /// Targets that are logged, and the fault in `variable`, if that is followed and can't be.
     fn filter(&self, variable: Option<&str>) -> (Targets, Option<String>) {
         let default = Targets::new().with_default(self.level().unwrap_or_else(|| self.default_level()));
         let Some(directives) = variable.filter(|text| self.level().is_none() && !text.is_empty()) else {

@@ -27,7 +27,7 @@ pub(crate) struct StatusArgs {
     pub(crate) json: Json,
 }
 
-/// What `status` reports. A figure that the node doesn't have is left out.
+/// Report of `status`. A figure that the node doesn't have is left out.
 #[derive(Debug, Default, Serialize)]
 struct StatusReport {
     /// Whether the node serves, or has caught up with a fresh tip and has peers.
@@ -85,7 +85,7 @@ fn get(address: &str, path: &str) -> io::Result<Page> {
     Err(last)
 }
 
-/// What the node's figures say.
+/// The report of a node's figures.
 fn report(figures: &str, ready: bool) -> StatusReport {
     let value = |name: &str| -> Option<f64> {
         let rest = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

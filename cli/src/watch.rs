@@ -47,7 +47,7 @@ pub(crate) struct Seen {
 /// Watches a sync and tells the user about it.
 pub(crate) struct Watch {
     line: ProgressLine,
-    /// What was stored at the start.
+    /// Height that was stored at the start.
     stored: Height,
     /// Progress of executing that, while it goes on.
     executing: Option<ProgressLine>,

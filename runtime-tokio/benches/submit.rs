@@ -1,5 +1,5 @@
-//! What it takes to hand in a decided block: until it is durable and executed, and until a follower over loopback has
-//! executed it. One block at a time, each handed in when the follower has the one before.
+//! Time to hand in a decided block: until it is durable and executed, and until a follower over loopback has executed
+//! it. One block at a time, each handed in when the follower has the one before.
 //!
 //! `cargo bench -p hotstuff2-sync-tokio --bench submit`; `HS2_BLOCKS` and `HS2_VALIDATORS` change the chain.
 

@@ -21,7 +21,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// The block that the late one waits for before it starts.
 const LATE: Height = Height::new(80);
 
-/// What consensus would have agreed on: a generated chain of three epochs, signed by all four.
+/// The blocks that consensus would have agreed on: a generated chain of three epochs, signed by all four.
 fn agreed() -> Result<TestChain, Error> {
     Ok(TestChain::new(ChainSpec { blocks: 150, validators: 4, ..ChainSpec::default() })?)
 }

@@ -28,14 +28,14 @@ const RESTARTS: u64 = 4;
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What a liar makes of the honest data of an answer; `None` where it tells the truth.
+/// A liar's version of the honest data of an answer; `None` where it tells the truth.
 pub type Lie = Arc<dyn Fn(&Request, &Bytes) -> Option<Vec<u8>> + Send + Sync>;
 
 /// A chain to play with.
 pub struct NetworkCase<C> {
     /// The chain.
     pub chain: Arc<C>,
-    /// What stores begin with.
+    /// The anchor that stores begin with.
     pub anchor: StoreAnchor,
     /// All blocks above the anchor: one part for each cell of the grid, each certified, and at least two of them.
     pub parts: Vec<ApplyPart>,
@@ -45,13 +45,13 @@ pub struct NetworkCase<C> {
     pub lies: Vec<(&'static str, Lie)>,
 }
 
-/// What went wrong.
+/// A step of the play that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{step}: {what}")]
 pub struct Failed {
     /// The step.
     pub step: String,
-    /// What was seen.
+    /// Description of what was seen.
     pub what: String,
 }
 

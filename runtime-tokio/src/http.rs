@@ -20,7 +20,7 @@ use tokio::time::timeout;
 /// Longest head of a request.
 const MAX_HEAD: usize = 8 << 10;
 
-/// What a server gives to all who ask.
+/// Bounds of a server, for all who ask together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpBounds {
     /// Connections at a time. For one more, the oldest that has asked nothing yet is given up, else the oldest.
@@ -45,7 +45,7 @@ pub struct HttpRequest<'a> {
 pub struct HttpAnswer {
     /// The status and its words, as in "200 OK".
     pub status: &'static str,
-    /// What the body is, as `Content-Type` says it.
+    /// Kind of the body, as `Content-Type` says it.
     pub kind: &'static str,
     /// Further lines of the head, each with its end (`\r\n`).
     pub head: &'static str,
@@ -97,7 +97,7 @@ impl HttpServer {
                 let (get, asked) = (Arc::clone(&get), Arc::new(AtomicBool::new(false)));
                 let has_asked = Arc::clone(&asked);
                 let task = tokio::spawn(async move {
-                    // Who is slow or goes away gets no answer.
+                    // A client that is slow or goes away gets no answer.
                     let _ = timeout(bounds.patience, answer(stream, &*get, &has_asked)).await;
                 });
                 connections.push_back(Connection { asked, task });

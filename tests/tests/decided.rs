@@ -273,7 +273,7 @@ fn a_node_that_decides_asks_nobody_for_its_blocks() {
     for name in 1..=4 {
         world.join(name, Growing { from: 100, since });
     }
-    // It comes in from behind, by its peers.
+    // The node comes in from behind, by its peers.
     assert!(world.run_until(MINUTE, |world| world.reached() >= Some(Height::new(100))));
     let mut next = world.machine.applied().get() + 1;
     let mut before = None;
@@ -292,7 +292,7 @@ fn a_node_that_decides_asks_nobody_for_its_blocks() {
     let since_then = asked(&world).split_off(before.unwrap()).len();
     assert_eq!(since_then, 0, "{:?}", asked(&world).last());
     assert!(world.run_until(SECOND, |world| world.machine.applied() == Height::new(2799)));
-    // It decides no more: others are followed again.
+    // The node decides no more: others are followed again.
     assert!(
         world.run_until(MINUTE, |world| world.machine.applied() == Height::new(3000)),
         "{:?}",

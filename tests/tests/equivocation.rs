@@ -134,7 +134,8 @@ fn one_more_makes_two_chains_and_the_sync_halts_with_evidence_against_them() {
                 let accused: BTreeSet<ValidatorKey> = conflict.culprits.iter().copied().collect();
                 assert!(accused.is_subset(&liars), "seed {seed}: {accused:?} of {liars:?}");
             }
-            // What the node holds may not reach down to where the promise was broken; then the evidence asks for nothing.
+            // The node's blocks may not reach down to where the promise was broken; then the evidence asks for
+            // nothing.
             let reaches = !conflict.culprits.is_empty() || !conflict.wanted.is_empty();
             assert_eq!(full.culprits.is_empty(), !reaches, "seed {seed}");
             named |= reaches;

@@ -64,7 +64,7 @@ fn halts(world: &mut World, fork: &TestChain) -> Conflict {
     assert_eq!(conflict.blocks, blocks);
     let set = epoch.validators();
     let power = |key| set.validators()[set.index_of(key).unwrap()].power;
-    // What one half of a proof shows may not say whose promise was broken.
+    // One half of a proof may not say whose promise was broken.
     let guilty: u64 = conflict.culprits.iter().map(power).sum();
     let all: u64 = set.validators().iter().map(|validator| validator.power).sum();
     let wanted = !conflict.wanted.is_empty();

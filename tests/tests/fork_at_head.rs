@@ -29,7 +29,8 @@ fn a_fork_at_the_head_halts() {
             let context = source.context(Epoch::ZERO).unwrap();
             let config = SyncConfig { default_strategy: strategy, ..SyncConfig::default() };
             let mut world = World::from(source, config, start).unwrap();
-            // It claims a block more than it proves: who claims the head alone is not asked for a proof.
+            // The liar claims a block more than it proves: a peer that claims the head alone is not asked for a
+            // proof.
             let liar = Scripted(move |request: &Request, _: &TestChain, _: Reply| match request {
                 Request::Status => Reply::After(Duration::from_millis(1), status_answer(&claiming(&fork, 51, 0))),
                 _ => Honest { tip: head, ..Honest::default() }.reply(request, &fork),

@@ -304,7 +304,7 @@ fn validators_that_decide_need_no_server_and_lose_nothing_in_crashes() {
         sim.schedule(at(12_500), Step::Start(nodes[2]));
         for height in 1..=160 {
             for (&node, late) in nodes.iter().zip([1, 17, 40, 23]) {
-                // Whoever is off decides nothing, and has what it missed from the others.
+                // A node that is off decides nothing, and has what it missed from the others.
                 sim.schedule(at(100 * height + late * (1 + seed)), Step::Decide(node, Height::new(height)));
             }
         }

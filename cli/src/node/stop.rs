@@ -105,7 +105,7 @@ impl Stop {
     }
 }
 
-/// What a process can be stopped by.
+/// Signals that stop a process.
 struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,

@@ -40,7 +40,7 @@ struct File {
     brotli: Option<Bytes>,
 }
 
-/// What a node has for pages, as long as this is there.
+/// A node's listeners for pages, which stop when this is dropped.
 pub(crate) struct Pages {
     /// Where it listens for WebSockets.
     pub(crate) ws: Option<SocketAddr>,
@@ -151,7 +151,7 @@ fn too_large(root: &Path) -> CliError {
     CliError::file("read", root)(source)
 }
 
-/// What a file is, by its name; `None` for one that is no part of a page.
+/// Content type of a file, by its name; `None` for one that is no part of a page.
 fn kind_of(path: &str) -> Option<&'static str> {
     Some(match path.rsplit_once('.')?.1 {
         "html" => "text/html; charset=utf-8",

@@ -1,5 +1,5 @@
-//! What commands say: lines for people, and reports, the JSON that scripts read. All figures are measured, and of the
-//! reporting process alone.
+//! Output of commands: lines for people, and reports, the JSON that scripts read. All figures are measured, and of
+//! the reporting process alone.
 
 mod output;
 mod progress;

@@ -19,9 +19,9 @@ static UNSAID: Mutex<Option<io::Error>> = Mutex::new(None);
 struct Failure {
     /// A name of the cause that never changes.
     kind: &'static str,
-    /// What happened and what to do, as people read it.
+    /// The cause and the next step, as people read them.
     message: String,
-    /// What to do: the end of the message.
+    /// The next step: the end of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_step: Option<String>,
 }
@@ -108,7 +108,7 @@ pub(crate) fn say(json: Option<&Path>, text: std::fmt::Arguments<'_>) {
     if json == Some(Path::new("-")) {
         tell(text);
     } else if let Err(error) = writeln!(io::stdout(), "{text}")
-        // Who reads it may have seen enough, as `head` has.
+        // A reader that has gone may have seen enough, as `head` has.
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         UNSAID.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);

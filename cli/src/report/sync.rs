@@ -14,7 +14,7 @@ use crate::tip::words;
 pub(crate) struct SyncReport {
     /// Whether the network's tip was reached, and nothing was found that should not be.
     pub(crate) ok: bool,
-    /// What executed the blocks: "none" where nothing did, and no state was computed.
+    /// Application that executed the blocks: "none" where nothing did, and no state was computed.
     #[serde(default)]
     pub(crate) app: String,
     /// The strategies used, in order.

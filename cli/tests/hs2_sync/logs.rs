@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::{PROGRAM, World, hs2_sync, strs};
 
-/// What a command says on standard error, and its exit code.
+/// A command's standard error, and its exit code.
 fn said(mut command: Command) -> (String, Option<i32>) {
     let output = command.stdout(Stdio::null()).output().unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.status.code())
@@ -71,7 +71,7 @@ fn records_hold_all_that_is_said() {
     assert!(text.lines().all(|line| line.contains(" INFO ") || line.contains(" WARN ") || line.contains("ERROR ")));
 }
 
-/// What a command writes to a terminal of so many columns.
+/// Output of a command to a terminal of so many columns.
 fn on_terminal(columns: u32, arguments: &[&str]) -> String {
     let quoted: Vec<String> = arguments.iter().map(|word| format!("'{word}'")).collect();
     let line = format!("stty cols {columns} rows 40; exec {PROGRAM} {}", quoted.join(" "));
@@ -89,7 +89,7 @@ fn a_terminal_sees_bars_that_fit_and_lines_between_them() {
         let name = format!("late-{columns}");
         let text = on_terminal(columns, &strs(&world.sync(&name, &servers, &["-v"])));
         assert!(text.contains("syncing ["), "{text}");
-        // What was stored without an application is executed first, and that is shown too.
+        // Blocks that were stored without an application are executed first, and that is shown too.
         let text = on_terminal(columns, &strs(&world.sync(&name, &servers, &["--app", "ledger"])));
         assert!(text.contains("executing ["), "{text}");
         let bars = text.split(['\r', '\n']).filter(|line| line.contains("ing ["));

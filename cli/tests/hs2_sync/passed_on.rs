@@ -83,7 +83,8 @@ fn what_is_proven_is_served() {
         if blocks == HALTED {
             joins(&world, "fifth", &serves(&world, "imported").address);
         } else {
-            // It holds the state and no blocks above it, and the headers that prove the state make a tip of its block.
+            // The node holds the state and no blocks above it, and the headers that prove the state make a tip of its
+            // block.
             let alone = [serves(&world, "imported")];
             report(&strs(&world.sync("fifth", &alone, FAST)));
             drop(alone);

@@ -111,7 +111,7 @@ fn what_alerts_and_the_dashboard_ask_for_is_shown() {
     }
     let dashboard: Value = serde_json::from_str(&read("deploy/grafana.json")).unwrap();
     assert!(dashboard["panels"].as_array().unwrap().len() > 10);
-    // What each alert means is on the page, and nothing else.
+    // The page says what each alert means, and has no other alerts.
     let named = |text: &str| -> BTreeSet<String> {
         let words = text.split(|character: char| !character.is_ascii_alphanumeric());
         words.filter(|word| word.starts_with("Hs2Sync")).map(str::to_owned).collect()

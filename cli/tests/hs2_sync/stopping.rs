@@ -1,4 +1,4 @@
-//! What signals do: work says that it heard and leaves nothing in the way, nodes end in order.
+//! Signals: work says that it heard and leaves nothing in the way, nodes end in order.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -9,14 +9,14 @@ use crate::common::{PROGRAM, Server, World, copy, hs2_sync, interrupt, report, s
 /// Where a chain is made until all of it is there.
 const UNFINISHED: &str = "hs2-gen.part";
 
-/// So many blocks that nobody waits for them.
+/// A number of blocks that nobody waits for.
 const ENDLESS: &str = "50000000";
 
 fn started(arguments: &[&str]) -> Child {
     hs2_sync(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// What a process says until it ends, and its exit code.
+/// A process's words until it ends, and its exit code.
 fn end_of(process: Child) -> (String, Option<i32>) {
     let output = process.wait_with_output().unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.status.code())

@@ -13,10 +13,10 @@ pub trait ConsensusControl: Send + Sync + 'static {
     /// of that epoch.
     fn validator(&self, epoch: Epoch) -> Option<(Hash, u64)>;
 
-    /// What this validator's disk says of its votes. Read when the coordinator starts, after every pause, and before a word is
-    /// given: with [`VoteRecord::Lost`] none is. What follows from that is said [there](VoteRecord::Lost). A host whose engine
-    /// keeps promise 7 of the native chain's voters, as all others of its network, declares that in the
-    /// [settings](hotstuff2_sync::participation::GateSettings::views_are_certified).
+    /// This validator's record of its votes, as its disk has it. Read when the coordinator starts, after every pause, and
+    /// before a word is given: with [`VoteRecord::Lost`] none is. What follows from that is said
+    /// [there](VoteRecord::Lost). A host whose engine keeps promise 7 of the native chain's voters, as all others of its
+    /// network, declares that in the [settings](hotstuff2_sync::participation::GateSettings::views_are_certified).
     fn vote_record(&self) -> VoteRecord;
 
     /// This validator's signed word on its highest final block, the view that it is in and its lock, with `challenge` under the

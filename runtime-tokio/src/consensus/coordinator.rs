@@ -199,7 +199,7 @@ impl<C: Chain> Task<C> {
     /// Brings to the gate where the sync stands.
     fn look(&mut self) {
         let Position { applied, proven, decided, epoch } = self.position.borrow_and_update().clone();
-        // What this node decided itself is not ahead of it: it counts once it is applied.
+        // Blocks that this node decided itself are not ahead of it: they count once they are applied.
         let at = applied.map_or(Height::ZERO, |head| head.height);
         let proven = proven.filter(|(facts, _)| facts.height > decided || facts.height <= at);
         let suffix = proven.as_ref().and_then(|(_, proof)| self.chain.certified_suffix(proof));
@@ -227,7 +227,7 @@ impl<C: Chain> Task<C> {
                 let _ = answer.send(outcome);
             }
             Call::Behind(height, answer) => {
-                // What this node decided itself is on its way to the disk, and nothing that it misses.
+                // Blocks that this node decided itself are on their way to the disk, and nothing that it misses.
                 let decided = self.position.borrow().decided;
                 if height > decided && self.gate.fall_behind(height) {
                     self.obey().await;

@@ -68,14 +68,14 @@ mod tests {
         let mut rounds = Rounds::default();
         rounds.begin(&everybody, Bytes::new(), 1);
         assert_eq!(ask(&mut rounds, 1000), everybody);
-        // Whoever speaks is asked first from then on, and a round that ended early goes on where it did.
+        // Peers that speak are asked first from then on, and a round that ended early goes on where it did.
         let speakers = &everybody[500..];
         speakers.iter().for_each(|&peer| rounds.answered(peer, true));
         rounds.begin(&everybody, Bytes::new(), 1);
         assert_eq!(ask(&mut rounds, 300), [speakers, &everybody[..200]].concat());
         rounds.begin(&everybody, Bytes::new(), 1);
         assert_eq!(ask(&mut rounds, 1000), [speakers, &everybody[200..500], &everybody[..200]].concat());
-        // Who has gone is asked no more.
+        // Peers that have gone are asked no more.
         rounds.begin(&everybody[..3], Bytes::new(), 1);
         assert_eq!(ask(&mut rounds, 1000), everybody[..3]);
     }

@@ -296,7 +296,7 @@ async fn a_validator_that_decides_is_never_paused_by_its_own_blocks() {
     net.consensus.handle_falling_behind(Height::new(110)).await.unwrap();
     assert_eq!(net.engine.take(), [], "it votes on");
     assert_eq!(*net.consensus.mode().borrow(), ConsensusMode::Participating);
-    // What it has not decided is another matter.
+    // Blocks that the node has not decided are another matter.
     net.consensus.handle_falling_behind(Height::new(111)).await.unwrap();
     assert_eq!(net.engine.take(), [Order::Pause(PauseReason::Behind { gap: 1 }), Order::SyncMode]);
     net.close().await;

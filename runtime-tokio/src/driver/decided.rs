@@ -99,7 +99,7 @@ impl Submitted {
     /// Passes an answer on.
     pub(super) fn answer(&mut self, id: DecidedId, result: Result<Height, DecidedError>) {
         if let Some(answer) = self.waiting.remove(&id) {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = answer.send(result);
         }
     }
@@ -110,7 +110,7 @@ impl SyncHandle {
     /// way: the engine stores nothing by itself. They are on their way when this returns, so that more may be handed in
     /// behind them; the future is the answer.
     ///
-    /// It says up to which height blocks are stored, so that they survive a crash, and executed: at least the last of these.
+    /// The answer is the height up to which blocks are stored, so that they survive a crash, and executed: at least the last of these.
     /// What the application made of them is durable a little later, and comes again out of the blocks until then.
     ///
     /// # Errors

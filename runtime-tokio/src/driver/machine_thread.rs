@@ -291,7 +291,7 @@ impl MachineThread {
                     self.appliers.send(ToStore::Call(call));
                 }
                 Output::Decided { id, result } => {
-                    // Whoever hears of it finds the position that belongs to it.
+                    // A caller that hears of it finds the position that belongs to it.
                     self.publish_position();
                     self.submitted.answer(id, result);
                 }

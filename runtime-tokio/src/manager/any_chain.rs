@@ -15,7 +15,7 @@ use crate::driver::SyncHandle;
 
 /// What a manager asks of a chain.
 pub(super) trait AnyChain: Send + Sync {
-    /// What the chain states of itself.
+    /// Sizes that the chain states.
     fn stated(&self) -> ChainProfile;
 
     /// Whether the chain's headers name states of our tree.

@@ -39,7 +39,7 @@ async fn submitted_blocks_are_durable_when_they_are_answered() {
         let at = soon(sync.submit(decided(&world.chain, height))).await.unwrap();
         assert_eq!(at, Height::new(height));
         if [1, 60, 100, 120].contains(&height) {
-            // What a process that is killed now leaves behind.
+            // Files that a process leaves behind that is killed now.
             let name = format!("killed at {height}");
             for part in ["db", "segments"] {
                 copy(&world.path("node").join(part), &world.path(&name).join(part));
@@ -54,7 +54,8 @@ async fn submitted_blocks_are_durable_when_they_are_answered() {
     let late = sync.submit(decided(&world.chain, 121)).await;
     assert!(matches!(late, Err(SyncError::ShutDown)), "{late:?}");
     drop(sync);
-    // It goes on after a restart, and what is handed in again is there. Tasks let go of the store in the background.
+    // The node goes on after a restart, and blocks that are handed in again are there. Tasks let go of the store in
+    // the background.
     let reopened = async {
         loop {
             match SyncManagerBuilder::open(world.chain.genesis(), world.path("node")) {

@@ -12,7 +12,7 @@ use crate::wall_clock;
 /// Ticks a second in which Linux tells programs when a process began, whatever it counts by itself.
 const TICKS: f64 = 100.0;
 
-/// What the operating system counts of this process. What it doesn't say stays zero.
+/// The operating system's figures of this process. Figures that it doesn't give stay zero.
 #[derive(Debug, Default)]
 pub(super) struct ProcessFigures {
     cpu: Counter<f64, AtomicU64>,

@@ -223,7 +223,7 @@ impl PrometheusMetrics {
         self.readiness.set_max_tip_age(age);
     }
 
-    /// What a node that only serves says of itself: the highest block that it has, its time, and its peers. It is ready then.
+    /// Shows a node that only serves: the highest block that it has, its time, and its peers. It is ready then.
     pub fn serves(&self, height: Height, tip_time: Option<UnixMillis>, peers: usize) {
         self.height.set(int(height.get()));
         self.target.set(int(height.get()));

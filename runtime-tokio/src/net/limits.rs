@@ -145,7 +145,7 @@ impl QuicLimits {
     /// the tasks that answer. What the kernel holds of the connection is the kernel's.
     pub(super) fn session_bound(&self) -> u64 {
         const BUFFERS: u64 = (READ_BYTES + WRITE_BYTES + WRITE_AHEAD_BYTES) as u64;
-        // What is read ahead, a message in parts and whole, and what waits to be written.
+        // Bytes that are read ahead, a message in parts and whole, and bytes that wait to be written.
         const WEB_SOCKET: u64 = (READ_BYTES + 2 * MAX_MESSAGE_BYTES + MAX_WAITING_BYTES) as u64;
         let bound = |max_asks: u16, buffers: u64| {
             SessionConfig { chain: Hash::ZERO, role: Role::Node, max_asks }

@@ -145,7 +145,7 @@ async fn syncs_beside_a_liar_about_lengths(bare: bool) {
     });
     assert_eq!(soon(sync.synced()).await.unwrap(), net.notary.tip());
     if bare {
-        // It contradicts nothing that is proven, and is asked elsewhere.
+        // The answer contradicts nothing that is proven, and is asked elsewhere.
         let peers = sync.get_sync_peers().await.unwrap();
         assert!(honest.iter().any(|server| peers.contains(&server.address().id.unwrap())), "{peers:?}");
     } else {
@@ -160,8 +160,8 @@ async fn an_unproven_length_bans_nobody_honest() {
     syncs_beside_a_liar_about_lengths(true).await;
 }
 
-/// What a liar about a length does to honest payloads, where what it says is believed: they don't fit. Where the chain says
-/// that lengths are not proven nobody is blamed, and no machine asks for payloads apart.
+/// A liar about a length bends honest payloads, where its word is believed: they don't fit. Where the chain says that
+/// lengths are not proven nobody is blamed, and no machine asks for payloads apart.
 #[test]
 fn payloads_that_come_apart_from_unproven_lengths_blame_nobody() {
     let unproven = ChainProfile { proves_lengths: false, ..profile(BARE_HEADER_BYTES, 1 << 10) };

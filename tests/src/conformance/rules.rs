@@ -46,7 +46,7 @@ pub(super) fn verify<S: Specimen>(
     chain.verify_segment(epoch.decoded(chain)?, claim, segment, audit).map(|(_, facts)| facts)
 }
 
-/// What is true must be believed: the first thing to look at where honest peers are banned.
+/// Honest bytes must be believed: the first thing to look at where honest peers are banned.
 fn believed<S: Specimen>(
     specimen: &S,
     rule: &str,

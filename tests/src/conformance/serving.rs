@@ -30,7 +30,7 @@ pub(super) fn tips<S: Specimen>(specimen: &S) -> Kept {
     demand("tip", refused, || format!("a tip with a bent proof: {found:?}"))
 }
 
-/// What is cut and joined anywhere is believed elsewhere; where it can't be done, nothing is given.
+/// Segments that are cut and joined anywhere are believed elsewhere; where it can't be done, nothing is given.
 pub(super) fn assembled<S: Specimen>(specimen: &S) -> Kept {
     let (lower, upper) = (range(specimen, 0, ENDS[0]), range(specimen, ENDS[0] + 1, ENDS[1]));
     for proven in [[true, true], [false, true], [true, false]] {

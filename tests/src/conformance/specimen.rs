@@ -9,7 +9,7 @@ use hotstuff2_sync::ranges::HeightRange;
 /// A segment in which one thing is false and all else is as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bend {
-    /// What is false.
+    /// Name of the fault.
     pub name: &'static str,
     /// The heights.
     pub range: HeightRange,

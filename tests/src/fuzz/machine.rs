@@ -207,7 +207,7 @@ impl World {
         panic!("a drain doesn't end");
     }
 
-    /// What a worker that shares no memory with the machine says of a job, which is what a thread says of it.
+    /// The verdict of a worker that shares no memory with the machine, which is that of a thread.
     fn run_elsewhere(&self, job: &Job) -> Verdict {
         let verdict = Job::decode(&job.encode()).expect("a job").run(&self.native);
         assert_eq!(verdict, job.run(&self.native));

@@ -25,7 +25,7 @@ pub(super) fn digest(tag: &str, parts: &[&[u8]]) -> Hash {
     Hash::from_bytes(hasher.finalize().into())
 }
 
-/// Who decides: up to [`MAX_SIGNERS`] keys of equal weight.
+/// The signers that decide: up to [`MAX_SIGNERS`] keys of equal weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committee(Vec<VerifyingKey>);
 
@@ -52,7 +52,7 @@ impl Committee {
     }
 }
 
-/// What is signed for a block.
+/// Statement that is signed for a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Vote {
     pub(super) view: View,

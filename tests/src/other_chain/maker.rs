@@ -20,7 +20,7 @@ const AHEAD: u64 = 3;
 /// Of so many views one has no block.
 const SILENT_VIEW: u64 = 5;
 
-/// Who signs what, for blocks that break a rule.
+/// Keys and what they sign, for blocks that break a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signers {
     /// Places in the committee, in the order in which they sign.

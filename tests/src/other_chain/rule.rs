@@ -29,7 +29,7 @@ pub enum Rule {
     Payload,
     /// Only a segment with a proof makes a tip.
     TipOfProven,
-    /// What is assembled ends where it was asked to, or is nothing.
+    /// An assembled segment ends where it was asked to, or there is none.
     AssembledEnd,
     /// Evidence is of two blocks at one height.
     Conflict,

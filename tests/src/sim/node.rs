@@ -157,7 +157,7 @@ pub(super) struct Joiner {
     pub(super) wakes: Option<Instant>,
     pub(super) dials: bool,
     pub(super) events: Vec<(Instant, Event)>,
-    /// What the machine has answered the node's own engine.
+    /// Answers of the machine to the node's own engine.
     pub(super) decided: Vec<(DecidedId, Result<Height, DecidedError>)>,
     pub(super) bans: u64,
     pub(super) applied_at: Option<Instant>,

@@ -301,7 +301,7 @@ impl World {
         id
     }
 
-    /// What the engine was answered.
+    /// The answer to a submission of the engine.
     pub fn answer(&self, id: DecidedId) -> Option<Result<Height, DecidedError>> {
         self.decided.iter().find(|&&(answered, _)| answered == id).map(|&(_, result)| result)
     }

@@ -34,7 +34,7 @@ pub(super) type Origins = Arc<[String]>;
 /// The server's end of a WebSocket.
 pub(super) struct WebSocket {
     messages: WebSocketStream<TcpStream>,
-    /// What was read of a message and not taken yet.
+    /// The rest of a message, which was not taken yet.
     unread: Bytes,
 }
 

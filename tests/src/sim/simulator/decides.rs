@@ -34,7 +34,7 @@ impl NetworkSimulator {
         self.check(id, checked);
     }
 
-    /// What the machine has answered its engine, in all lives of the node.
+    /// Answers of the machine to its engine, in all lives of the node.
     pub fn answers(&self, node: NodeId) -> &[(DecidedId, Result<Height, DecidedError>)] {
         self.joiner(node).map(|joiner| joiner.decided.as_slice()).unwrap_or_default()
     }

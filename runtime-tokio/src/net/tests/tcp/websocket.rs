@@ -142,7 +142,7 @@ async fn whoever_breaks_the_rules_of_a_websocket_is_closed() {
     };
     for message in [Message::Text("hello".into()), Message::Binary(vec![0; 16_385].into())] {
         let mut socket = timeout(SOON, come()).await.expect("there is room");
-        // It may be closed before all is written.
+        // The socket may be closed before all is written.
         let _ = socket.send(message).await;
         closed(socket).await;
     }
@@ -181,7 +181,7 @@ async fn a_page_that_never_reads_holds_one_answer() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
-    // It was given up meanwhile, which the page finds when it reads at last.
+    // The answer was given up meanwhile, which the page finds when it reads at last.
     let event = page.event().await.unwrap();
     assert!(matches!(event, SessionEvent::Reset { .. }), "{event:?}");
 }
