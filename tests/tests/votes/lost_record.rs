@@ -16,19 +16,36 @@ use hotstuff2_sync::time::UnixMillis;
 
 use crate::{NOW, Net, SEED, Voter};
 
-#[test]
-fn a_lost_record_loses_the_lock_too() {
+/// Beginning of each play: F is final by E above it, and A1 on E is certified in view 3.
+struct Begun {
+    net: Net,
+    f: Header,
+    e: Header,
+    qc_e: QuorumCertificate,
+    a1: Header,
+    qc_a1: QuorumCertificate,
+    /// Validators 1, 2 and 3, which have voted for A1.
+    voters: [Voter; 3],
+}
+
+fn begun() -> Begun {
     let net = Net::new();
-    // All have F final, by E above it.
     let f = net.propose(net.genesis.header(), 1, 10);
     let e = net.propose(&f, 2, 10);
-    let above_f = net.certify(&e, [1, 2, 3]);
-    assert!(net.is_final(&f, &e, above_f.clone()));
-    let [mut one, mut two, mut three] = [Voter { lock: 2, voted: 2 }; 3];
-    // View 3: A1. View 4: the faulty leader 0 shows A2 to 1 and 2 alone, and keeps its certificate back: A1 is final for
-    // whoever is shown that.
+    let qc_e = net.certify(&e, [1, 2, 3]);
+    assert!(net.is_final(&f, &e, qc_e.clone()));
+    let mut voters = [Voter { lock: 2, voted: 2 }; 3];
     let a1 = net.propose(&e, 3, 20);
-    assert!(one.votes(&a1) && two.votes(&a1) && three.votes(&a1));
+    assert!(voters.iter_mut().all(|voter| voter.votes(&a1)));
+    let qc_a1 = net.certify(&a1, [1, 2, 3]);
+    Begun { net, f, e, qc_e, a1, qc_a1, voters }
+}
+
+#[test]
+fn a_lost_record_loses_the_lock_too() {
+    let Begun { net, f, e, qc_e: above_f, a1, voters: [mut one, mut two, mut three], .. } = begun();
+    // View 4: the faulty leader 0 shows A2 to 1 and 2 alone, and keeps its certificate back: A1 is final for
+    // whoever is shown that.
     let a2 = net.propose(&a1, 4, 20);
     assert!(one.votes(&a2) && two.votes(&a2));
     assert!(net.is_final(&a1, &a2, net.certify(&a2, [0, 1, 2])));
@@ -106,7 +123,7 @@ fn permit(gate: &mut ParticipationGate) -> Option<Permit> {
     }
 }
 
-/// What a host makes of a permit.
+/// The voter that a host makes of a permit.
 fn restored(permit: &Permit) -> Voter {
     let lock = permit.lock.as_ref().unwrap();
     assert_eq!(QuorumCertificate::decode(&lock.bytes).unwrap().view, lock.view, "the certificate itself");
@@ -115,15 +132,8 @@ fn restored(permit: &Permit) -> Voter {
 
 #[test]
 fn a_restored_validator_keeps_its_lock() {
-    let net = Net::new();
-    let f = net.propose(net.genesis.header(), 1, 10);
-    let e = net.propose(&f, 2, 10);
-    let qc_e = net.certify(&e, [1, 2, 3]);
-    let [mut one, mut two, mut three] = [Voter { lock: 2, voted: 2 }; 3];
+    let Begun { net, f, e, qc_e, a1, qc_a1, voters: [mut one, mut two, mut three] } = begun();
     // As above: A1 is final by the certificate that 0 keeps back; 2 has seen that of A1, 3 has not.
-    let a1 = net.propose(&e, 3, 20);
-    assert!(one.votes(&a1) && two.votes(&a1) && three.votes(&a1));
-    let qc_a1 = net.certify(&a1, [1, 2, 3]);
     let a2 = net.propose(&a1, 4, 20);
     assert!(one.votes(&a2) && two.votes(&a2));
     assert!(net.is_final(&a1, &a2, net.certify(&a2, [0, 1, 2])));
@@ -139,7 +149,7 @@ fn a_restored_validator_keeps_its_lock() {
     assert_eq!((one.lock, one.voted), (3, 10));
     let b1 = net.propose(&e, 12, 30);
     assert!(!one.votes(&b1) && !two.votes(&b1) && three.votes(&b1), "no quorum, whatever 0 does");
-    // It is no mute one: what extends its lock gets its vote.
+    // The voter is no mute one: blocks that extend its lock get its vote.
     let a3 = net.propose(&a1, 13, 30);
     assert!(one.votes(&a3) && two.votes(&a3) && three.votes(&a3));
 }
@@ -147,15 +157,8 @@ fn a_restored_validator_keeps_its_lock() {
 /// The certificate that makes a block final gets its last vote only after the others have answered.
 #[test]
 fn a_vote_that_comes_after_the_answer_is_covered() {
-    let net = Net::new();
-    let f = net.propose(net.genesis.header(), 1, 10);
-    let e = net.propose(&f, 2, 10);
-    let qc_e = net.certify(&e, [1, 2, 3]);
-    let [mut one, mut two, mut three] = [Voter { lock: 2, voted: 2 }; 3];
-    // View 3: A1 is certified, and 0 shows that to 1 alone, with A2. The others are in view 4 by a time-out.
-    let a1 = net.propose(&e, 3, 20);
-    assert!(one.votes(&a1) && two.votes(&a1) && three.votes(&a1));
-    let qc_a1 = net.certify(&a1, [1, 2, 3]);
+    let Begun { net, f, e, qc_e, a1, qc_a1, voters: [mut one, mut two, mut three] } = begun();
+    // A1 is certified, and 0 shows that to 1 alone, with A2. The others are in view 4 by a time-out.
     let a2 = net.propose(&a1, 4, 20);
     assert!(one.votes(&a2));
     // Validator 1 loses its record, and all answer. Nobody says that there is anything above E.

@@ -1,5 +1,5 @@
-//! What four validators of equal power can come to, one or two of them faulty: votes by the promises of the native chain, with
-//! real headers and certificates.
+//! Votes of four validators of equal power, one or two of them faulty, by the promises of the native chain, with real
+//! headers and certificates.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hotstuff2_sync::chain::native::{
@@ -15,7 +15,7 @@ mod evidence;
 mod lost_record;
 
 pub(crate) const NOW: UnixMillis = UnixMillis::new(1_800_000_000_000);
-/// What the challenges of a gate follow from.
+/// Seed of a gate's challenges.
 pub(crate) const SEED: Hash = Hash::from_bytes([9; 32]);
 
 /// Four validators of equal power.
@@ -116,7 +116,7 @@ impl Net {
     }
 }
 
-/// What an honest voter keeps, and the rules by which it votes.
+/// State of an honest voter, and the rules by which it votes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Voter {
     pub(crate) lock: u64,
