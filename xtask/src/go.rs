@@ -5,35 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command;
-use crate::tools::rustup;
 use crate::workspace::Workspace;
+use crate::{command, web_assembly};
 
-const TARGET: &str = "wasm32-unknown-unknown";
 /// The module, below the checkout, and the record of what it was made from.
 const MODULE: &str = "bindings-c/go/hs2sync.wasm";
 const RECORD: &str = "bindings-c/go/hs2sync.wasm.sources";
-/// What the module is made from. Versions of dependencies are not looked at: a change of theirs alone asks for no new one.
+/// Sources of the module. Versions of dependencies are not looked at: a change of theirs alone asks for no new one.
 const SOURCES: [&str; 4] = ["core/src", "core/Cargo.toml", "bindings-c/src", "bindings-c/Cargo.toml"];
 /// The oldest Go that wazero builds with.
 const OLDEST: (u32, u32) = (1, 25);
 
 /// Builds the module anew and notes what it was made from.
 pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
-    if !workspace.libraries(TARGET).is_dir() {
-        println!("{TARGET} is missing from this toolchain: asking rustup for it");
-        command::run(rustup(workspace).args(["target", "add", TARGET]))?;
-    }
     let target = workspace.target.join("go");
-    // Optimizations across crates are for one crate type alone, which is why it is named here.
-    command::run(
-        workspace
-            .cargo()
-            .args(["rustc", "--lib", "--crate-type", "cdylib", "--profile", "go", "--package", "hotstuff2-sync-c"])
-            .args(["--target", TARGET, "--target-dir"])
-            .arg(&target),
-    )?;
-    let (built, module) = (target.join(TARGET).join("go/hs2sync.wasm"), workspace.root.join(MODULE));
+    let built = web_assembly::build(workspace, "hotstuff2-sync-c", "hs2sync", "go", &target)?;
+    let module = workspace.root.join(MODULE);
     match optimizer(&target) {
         Ok(optimizer) => command::run(
             Command::new("node")

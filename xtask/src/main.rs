@@ -21,6 +21,7 @@ mod steps;
 mod tools;
 mod wan;
 mod wasm;
+mod web_assembly;
 mod workspace;
 
 use std::process::ExitCode;

@@ -1,43 +1,21 @@
 //! The light client for JavaScript, from the compiler to a page: the module is built for WebAssembly, bound and made small,
 //! the npm package is packed and held to its budget, and what was packed is tried in Node and in headless Chromium against
 //! real processes of the command.
-//!
-//! rustup's own target is taken where it is there or can be had, else Debian's compiler with the sources of the library.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::bare_metal::{debian_cargo, debian_toolchain, rustup_target};
 use crate::workspace::Workspace;
-use crate::{c, command};
-
-const TARGET: &str = "wasm32-unknown-unknown";
-
-/// Optimizations across crates are for one crate type alone, which is why it is named here.
-const BUILD: [&str; 10] = [
-    "rustc",
-    "--lib",
-    "--crate-type",
-    "cdylib",
-    "--profile",
-    "wasm",
-    "--target",
-    TARGET,
-    "--package",
-    "hotstuff2-sync-wasm",
-];
-
-/// What the compiler made, below its target folder.
-const BUILT: &str = "wasm32-unknown-unknown/wasm/hotstuff2_sync_wasm.wasm";
+use crate::{c, command, web_assembly};
 
 /// Builds, packs and tries everything.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     node()?;
     let target = workspace.target.join("wasm");
-    compile(workspace, &target)?;
+    let module = web_assembly::build(workspace, "hotstuff2-sync-wasm", "hotstuff2_sync_wasm", "wasm", &target)?;
     let packed = target.join("packed");
-    bind(workspace, &target.join(BUILT), &packed)?;
+    bind(workspace, &module, &packed)?;
     let js = workspace.root.join("bindings-wasm/js");
     command::run(npm(&js).args(["ci", "--no-audit", "--no-fund"]))?;
     command::run(Command::new("node").current_dir(&js).arg("scripts/build.mjs").arg(&packed))?;
@@ -70,27 +48,6 @@ fn npm(folder: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.current_dir(folder);
     npm
-}
-
-fn compile(workspace: &Workspace, target: &Path) -> Result<(), String> {
-    let rustup_failure = match rustup_target(workspace, TARGET) {
-        Ok(()) => return command::run(workspace.cargo().args(BUILD).arg("--target-dir").arg(target)),
-        Err(reason) => reason,
-    };
-    println!("rustup's {TARGET} can't be had ({rustup_failure}): trying Debian's compiler");
-    debian_toolchain(TARGET, &rustup_failure)?;
-    println!("taking Debian's compiler, which builds the library from source");
-    // Debian's has no linker for WebAssembly of its own; rustup's toolchain brings one.
-    let linker = workspace.sysroot.join("lib/rustlib").join(&workspace.host).join("bin/rust-lld");
-    command::run(
-        debian_cargo()
-            .current_dir(&workspace.root)
-            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
-            .args(BUILD)
-            .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
-            .arg("--target-dir")
-            .arg(target),
-    )
 }
 
 /// Makes the JavaScript side of the module.

@@ -1,0 +1,47 @@
+//! Building a package as a WebAssembly module. rustup's own target is taken where it is there or can be had, else Debian's
+//! compiler with the sources of the library.
+
+use std::path::{Path, PathBuf};
+
+use crate::bare_metal::{debian_cargo, debian_toolchain, rustup_target};
+use crate::command;
+use crate::workspace::Workspace;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Builds the module of a `package` with a `profile`, in the folder `target`, and says where it is: `library` is the name of
+/// its library.
+pub(crate) fn build(
+    workspace: &Workspace,
+    package: &str,
+    library: &str,
+    profile: &str,
+    target: &Path,
+) -> Result<PathBuf, String> {
+    // Optimizations across crates are for one crate type alone, which is why it is named here.
+    let build =
+        ["rustc", "--lib", "--crate-type", "cdylib", "--profile", profile, "--target", TARGET, "--package", package];
+    let built = target.join(TARGET).join(profile).join(library).with_extension("wasm");
+    let rustup_failure = match rustup_target(workspace, TARGET) {
+        Ok(()) => {
+            command::run(workspace.cargo().args(build).arg("--target-dir").arg(target))?;
+            return Ok(built);
+        }
+        Err(reason) => reason,
+    };
+    println!("rustup's {TARGET} can't be had ({rustup_failure}): trying Debian's compiler");
+    debian_toolchain(TARGET, &rustup_failure)?;
+    println!("taking Debian's compiler, which builds the library from source");
+    // Debian's has no linker for WebAssembly of its own; rustup's toolchain brings one.
+    let linker = workspace.sysroot.join("lib/rustlib").join(&workspace.host).join("bin/rust-lld");
+    command::run(
+        debian_cargo()
+            .current_dir(&workspace.root)
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
+            .args(build)
+            .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
+            .arg("--target-dir")
+            .arg(target),
+    )?;
+    Ok(built)
+}
