@@ -193,7 +193,7 @@ impl Chain for OwnChain {
     type Epoch = Bytes;
     type Segment = OwnSegment;
 
-    /// What every chain can have with cells of the full length.
+    /// Sizes that every chain can have with cells of the full length.
     fn profile(&self) -> ChainProfile {
         ChainProfile { header_bytes: OWN_HEADER_BYTES, ..native::PROFILE }
     }
@@ -326,13 +326,9 @@ impl Chain for OwnChain {
 
     /// Both proofs, one after the other: what they mean is the host's to say.
     fn evidence(&self, _: &Bytes, one: &Finalized, other: &Finalized) -> Result<Bytes, CheckError> {
-        let bytes_of = |proof: &Finalized| match proof {
-            Finalized::Segment(bytes, _) | Finalized::Tip(bytes) | Finalized::Handover(bytes) => bytes.clone(),
-            Finalized::Anchored { tip, .. } => tip.clone(),
-        };
         let mut both = Vec::new();
-        for proof in [bytes_of(one), bytes_of(other)] {
-            if !put_section(&mut both, &proof) {
+        for (bytes, tip) in [one.parts(), other.parts()] {
+            if !put_section(&mut both, tip.unwrap_or(bytes)) {
                 return Err(Fault::Oversize.into());
             }
         }

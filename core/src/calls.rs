@@ -36,7 +36,7 @@ plain!(Start, HostCall, CallDone, SnapshotBase, HistoryGap);
 pub struct Start {
     /// The chain: the hash of its genesis document. Peers of other chains are left alone.
     pub chain_id: Hash,
-    /// What the chain states of itself: [`Chain::profile`].
+    /// Sizes that the chain states: [`Chain::profile`].
     pub profile: ChainProfile,
     /// The highest block that is stored durably: the anchor itself on a new node.
     pub stored: BlockPoint,

@@ -165,7 +165,7 @@ pub trait Chain: Send + Sync + 'static {
     fn certified_suffix(&self, proof: &Finalized) -> Option<CertifiedSuffix>;
 }
 
-/// What a validator says of itself, its signature and its certificates checked. Proves nothing about any block.
+/// A validator's word on itself, its signature and its certificates checked. Proves nothing about any block.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct AdvertFacts {
     /// Its key, or another name that is its alone in this set.
@@ -336,6 +336,16 @@ pub enum Finalized {
     Tip(Bytes),
     /// A handover: its boundary block.
     Handover(Bytes),
+}
+
+impl Finalized {
+    /// The bytes that hold the block, and the tip that proves it where they have no certificate.
+    pub const fn parts(&self) -> (&Bytes, Option<&Bytes>) {
+        match self {
+            Self::Segment(bytes, _) | Self::Tip(bytes) | Self::Handover(bytes) => (bytes, None),
+            Self::Anchored { segment, tip, .. } => (segment, Some(tip)),
+        }
+    }
 }
 
 native::codec::plain!(Finalized);

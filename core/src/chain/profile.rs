@@ -52,7 +52,7 @@ pub struct ChainProfile {
 pub struct ProfileError {
     /// The field of [`ChainProfile`].
     pub name: &'static str,
-    /// What the chain states.
+    /// The stated value.
     pub value: u32,
     /// The least that can be.
     pub least: u32,

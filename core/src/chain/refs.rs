@@ -160,8 +160,8 @@ impl SegmentRef {
         &self.0.bytes
     }
 
-    /// What proves the block at `height` final, which it holds or begins above: the segment itself, or where it has no
-    /// certificate the tip that it is anchored to.
+    /// Proof of the block at `height`, which the segment holds or begins above: the segment itself, or where it has
+    /// no certificate the tip that it is anchored to.
     pub(crate) fn finalized(&self, anchor: Option<&Bytes>, height: Height) -> Finalized {
         let segment = self.bytes().clone();
         match anchor {

@@ -62,7 +62,7 @@ pub enum DecidedError {
     /// The machine has stopped for good.
     #[error("the sync has halted, and its event says why; nothing is taken in any more")]
     Halted,
-    /// So many submissions wait already, or the memory budget has no room.
+    /// As many submissions wait already as may, or the memory budget has no room.
     #[error("too many decided blocks wait already ({waiting} submissions); wait for the answer to one of them")]
     TooMany {
         /// Submissions that wait.
@@ -263,7 +263,7 @@ impl Machine {
         let place = self.submissions.held.iter().position(|held| held.jobs().any(|asked| asked == job));
         let Some(place) = place else { return };
         match verdict.into_outcome() {
-            // It rests, and was not taken out.
+            // The job rests, and was not taken out.
             Err(CheckError::Unable(_)) => {}
             Err(CheckError::False(fault)) => {
                 let is_blocks = self.submissions.held.get(place).is_some_and(|held| held.stage == Stage::Checking(job));
@@ -454,7 +454,7 @@ impl Machine {
     }
 }
 
-/// What a certified segment proves of its last block.
+/// Facts and proof of a certified segment's last block.
 pub(super) fn proven_by(segment: &SegmentRef) -> (TipFacts, Finalized) {
     let height = segment.range().last();
     let (id, epoch, timestamp) = (segment.last_id(), segment.epoch(), segment.last_timestamp());

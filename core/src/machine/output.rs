@@ -56,7 +56,7 @@ pub enum Output {
     Decided {
         /// The submission.
         id: DecidedId,
-        /// What came of it.
+        /// The last height, once it is stored and executed, or the reason why it is not.
         result: Result<Height, DecidedError>,
     },
     /// Something that the user may want to know. Nothing has to be done about it.

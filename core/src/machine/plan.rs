@@ -346,7 +346,7 @@ impl Machine {
         let settled = self.decides()
             || self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(id, peer)| {
                 let said = match peer.claim {
-                    // Who failed to prove a claim gains nothing by another one until it proves something.
+                    // A peer that failed to prove a claim gains nothing by another one until it proves something.
                     Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
                     None => peer.mute,
                 };

@@ -38,7 +38,7 @@ pub(super) enum Ending {
     Waiting(Bytes),
     /// A job checks it.
     Checking(JobId),
-    /// It is proven. It is used once the blocks are, as a target that nobody has to be asked for.
+    /// The handover is proven. It is used once the blocks are, as a target that nobody has to be asked for.
     Proven(Vec<HandoverLink>),
     /// The epoch that it begins is trusted.
     Trusted(Epoch),

@@ -141,7 +141,7 @@ pub enum GateOutput {
     Resume(Permit),
     /// Ask every validator that can be reached for its word.
     Ask {
-        /// What the words must answer: unknown to anybody before.
+        /// The challenge that words must answer: unknown to anybody before.
         challenge: Hash,
         /// Whether the certificates are needed that back the words.
         certificates: bool,
@@ -207,7 +207,7 @@ impl ParticipationGate {
         self.permitted
     }
 
-    /// What words must answer to count.
+    /// The challenge that words must answer to count.
     pub fn challenge(&self) -> Hash {
         challenge(self.seed, self.round)
     }
@@ -268,7 +268,7 @@ impl ParticipationGate {
     fn hear_itself(&mut self, word: &AdvertFacts) {
         let known = match self.record {
             _ if self.permitted => return,
-            // Whoever has lost its record gives no word, and the challenge was unknown before.
+            // A validator that has lost its record gives no word, and the challenge was unknown before.
             Some(VoteRecord::Lost) if word.challenge != self.challenge() => return,
             Some(VoteRecord::Lost) => None,
             // In view v it has given up on none above v - 1.
@@ -310,7 +310,7 @@ impl ParticipationGate {
 
     fn pause(&mut self, reason: PauseReason) {
         self.permitted = false;
-        // What was voted since the last record is in a newer one, and words of before those votes don't know of them.
+        // Votes since the last record are in a newer one, and words of before those votes don't know of them.
         self.record = None;
         self.round = self.round.saturating_add(1);
         self.roll = RollCall::new(self.roll.own(), self.challenge());

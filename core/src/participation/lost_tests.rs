@@ -49,7 +49,7 @@ fn a_quorum_restores_the_views_and_the_lock() {
 
 #[test]
 fn one_liar_mutes_nobody() {
-    // It names the highest view there is, with a true certificate, whatever its place among the answers.
+    // The liar names the highest view there is, with a true certificate, whatever its place among the answers.
     let liar = |count: u128, view: u64| AdvertFacts { view: View::MAX, ..backed(2, count, view, view - 1) };
     for order in [[2, 3, 4], [3, 2, 4], [3, 4, 2]] {
         let mut gate = lost();
@@ -117,7 +117,8 @@ fn a_challenge_is_used_once() {
     };
     hear(&mut gate, first());
     assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(40));
-    // It votes in higher views, falls behind, and its host has lost the record again. The old words don't know of those votes.
+    // The validator votes in higher views, falls behind, and its host has lost the record again. The old words don't
+    // know of those votes.
     assert!(gate.fall_behind(Height::new(300)));
     gate.handle_vote_record(VoteRecord::Lost);
     gate.handle_sync(wall(1), facts(300, 300, 0));
@@ -181,7 +182,8 @@ fn a_clone_is_noticed() {
         gate.handle_advert(wall(0), own(500, Hash::ZERO));
         assert!(gate.is_permitted());
     }
-    // Who has lost its record says nothing, so nobody but another instance can have answered this start's question.
+    // A validator that has lost its record says nothing, so nobody but another instance can have answered this
+    // start's question.
     let mut gate = lost();
     gate.handle_advert(wall(0), own(40, Hash::ZERO));
     assert_eq!(drain(&mut gate).last(), Some(&RESTORING));

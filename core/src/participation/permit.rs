@@ -28,7 +28,8 @@ pub struct Permit {
     /// Votes, of either phase, and proposals may be made in views above this one only. After [`VoteRecord::Lost`] it is written
     /// to disk as the record, with the lock, before anything is signed.
     pub vote_above: View,
-    /// What is certified above the head, if anything was shown: the lock and the high certificate begin there, or higher.
+    /// Certified blocks above the head, if anything was shown: the lock and the high certificate begin there, or
+    /// higher.
     pub suffix: Option<CertifiedSuffix>,
     /// After [`VoteRecord::Lost`]: the highest certificate that a quorum showed. The validator is locked on its view, whether or
     /// not the block is there, and votes for nothing with a lower justification.

@@ -28,7 +28,7 @@ struct Word {
     /// When the newest was said.
     timestamp: UnixMillis,
     height: Height,
-    /// What those show that came with certificates: others can't displace it.
+    /// The newest word that came with certificates: others can't displace it.
     backed: Option<Backed>,
 }
 
@@ -41,7 +41,7 @@ struct Backed {
     highest: View,
 }
 
-/// What a validator may vote with that remembers nothing of its votes.
+/// Bounds within which a validator may vote that remembers nothing of its votes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Restored {
     /// The highest view in which it can have voted.
@@ -116,7 +116,7 @@ impl RollCall {
         self.is_quorum(timely.fold(u128::from(own_power), |sum, word| sum.saturating_add(u128::from(word.power))))
     }
 
-    /// What may be voted with where all that is known of earlier votes is this, by promise 7 of the native chain's voters.
+    /// Bounds of voting where all that is known of earlier votes is this, by promise 7 of the native chain's voters.
     ///
     /// Before this validator was in view x, a quorum finished view x - 1. Some honest validator is in that quorum and in every
     /// other, so the lowest views that a quorum backs reach up to x. That alone is not enough: a block that this validator once

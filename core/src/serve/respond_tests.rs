@@ -77,7 +77,7 @@ fn respond_never_passes_the_askers_limit() {
             assert!(answer.len() <= request.max_response_bytes() as usize, "{size} {request:?}");
         }
     }
-    // What fits is given: headers without payloads that don't, and as many handovers as do.
+    // Parts that fit are given: headers without payloads that don't, and as many handovers as do.
     let headers = MAX_SEGMENT_BYTES as usize;
     let reader = Careless { segment: headers, tip: 1, handover: MAX_HANDOVER_BYTES as usize, bodies: 9 << 20 };
     let data = |request: &Request| match Answer::decode(respond(request, &reader).unwrap()) {

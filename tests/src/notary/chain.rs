@@ -368,10 +368,7 @@ impl Chain for NotaryChain {
         }
         let mut evidence = Vec::new();
         for proof in [one, other] {
-            let (bytes, tip) = match proof {
-                Finalized::Tip(bytes) | Finalized::Segment(bytes, _) | Finalized::Handover(bytes) => (bytes, None),
-                Finalized::Anchored { segment, tip, .. } => (segment, Some(tip)),
-            };
+            let (bytes, tip) = proof.parts();
             if !put_section(&mut evidence, bytes) || !put_section(&mut evidence, tip.map_or(&[], |tip| tip)) {
                 return Err(Fault::Oversize.into());
             }

@@ -267,10 +267,7 @@ impl Chain for OtherChain {
         self.rules.demand(Rule::Conflict, at == other_at && id != other_id, Fault::NoConflict)?;
         let mut evidence = Vec::new();
         for proof in [one, other] {
-            let (bytes, tip) = match proof {
-                Finalized::Tip(bytes) | Finalized::Segment(bytes, _) | Finalized::Handover(bytes) => (bytes, None),
-                Finalized::Anchored { segment, tip, .. } => (segment, Some(tip)),
-            };
+            let (bytes, tip) = proof.parts();
             if !put_section(&mut evidence, bytes) || !put_section(&mut evidence, tip.map_or(&[], |tip| tip)) {
                 return Err(Fault::Oversize.into());
             }
@@ -284,7 +281,8 @@ impl Chain for OtherChain {
     }
 
     fn certified_suffix(&self, _: &Finalized) -> Option<CertifiedSuffix> {
-        // What is certified above the final block is in its proof; the engine that this chain doesn't have would want it.
+        // Certified blocks above the final one are in its proof; the engine that this chain doesn't have would want
+        // them.
         None
     }
 }

@@ -1,4 +1,4 @@
-//! Who broke a promise, by what pairs of certificates show.
+//! Culprits: the validators that broke a promise, by what pairs of certificates show.
 //!
 //! To have signed in two branches is no offence: a voter leaves a branch, by its promises, for one with a higher certificate.
 //! Two things are. To vote in one view and phase for two blocks; and to vote for a block whose justification is below the

@@ -1,9 +1,10 @@
 //! Portable evidence that a chain finalized two blocks at one height.
 //!
-//! It proves to anyone who holds the epoch that at least a third of its power broke a promise. Whose, the proofs alone show only
-//! where both decide in one view: a validator may sign in both branches and keep every promise. What is needed beside them are
-//! certificates of single blocks, which proofs don't carry: [`Conflict::wanted`] says of which. Nodes that audit have them, and
-//! engines. Which branch is right the evidence does not say: that is for people to decide.
+//! Evidence proves to anyone who holds the epoch that at least a third of its power broke a promise. Whose, the
+//! proofs alone show only where both decide in one view: a validator may sign in both branches and keep every
+//! promise. Certificates of single blocks are needed beside them, which proofs don't carry: [`Conflict::wanted`] says
+//! of which. Nodes that audit have them, and engines. Which branch is right the evidence does not say: that is for
+//! people to decide.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -161,9 +162,9 @@ impl ConflictEvidence {
 
     /// The blocks whose certificates show who broke a promise, beside those of the proofs.
     ///
-    /// Whoever signed what decided one branch had a lock on that view. The first block of the other branch in a higher view
-    /// has a justification of at most that view. Below it, those who voted for both broke their lock; and in the same view there
-    /// are two certified blocks.
+    /// The signers of what decided one branch had a lock on that view. The first block of the other branch in a
+    /// higher view has a justification of at most that view. Below it, those who voted for both broke their lock; and
+    /// in the same view there are two certified blocks.
     fn wanted(&self) -> Vec<Hash> {
         let orders = [(&self.one, &self.other), (&self.other, &self.one)];
         let found = orders.into_iter().find_map(|(decided, rival)| {

@@ -27,7 +27,7 @@ pub struct TimeoutCertificate {
     pub epoch: Epoch,
     /// The view that was given up.
     pub view: View,
-    /// Who signed, as in a [`QuorumCertificate`](super::QuorumCertificate).
+    /// Bits of the signers, as in a [`QuorumCertificate`](super::QuorumCertificate).
     #[serde(deserialize_with = "codec::bounded::<_, _, MAX_BITMAP_BYTES>")]
     pub signers: Vec<u8>,
     /// The signatures, in the order of the signers' indices.

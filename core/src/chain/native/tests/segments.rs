@@ -224,7 +224,8 @@ fn conflicting_finality_halts_with_evidence() {
     blocks.sort();
     assert_eq!(conflict.blocks, blocks);
     let both: Vec<ValidatorKey> = net.keys[0][1..].iter().map(ValidatorKey::from).collect();
-    // Who signed two proofs may have kept all promises; who certified two blocks of one view did not.
+    // A validator that signed two proofs may have kept all promises; one that certified two blocks of one view did
+    // not.
     assert_eq!((conflict.culprits.as_slice(), conflict.wanted.len()), (&[][..], 2));
     let shown = |id: &Hash| net.headers.iter().chain(&rivals).find(|header| header.id() == *id).unwrap();
     let certify = |header: &Header| build::certify(header, Phase::One, epoch.validators(), &net.keys[0][1..]);
