@@ -48,6 +48,15 @@ pub(crate) fn rustc() -> Command {
     Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
 }
 
+/// The folder in which cargo keeps registries: `CARGO_HOME`, or `.cargo` in the user's own.
+pub(crate) fn cargo_home() -> Result<PathBuf, String> {
+    match (std::env::var_os("CARGO_HOME"), std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"))) {
+        (Some(home), _) => Ok(home.into()),
+        (None, Some(user)) => Ok(Path::new(&user).join(".cargo")),
+        (None, None) => Err("neither CARGO_HOME nor HOME is set: cargo's folder is not known".to_owned()),
+    }
+}
+
 /// The checkout's top folder. Cargo says at run time where this package is; the path compiled in
 /// would be wrong where several checkouts share one target directory.
 pub(crate) fn root() -> Result<PathBuf, String> {
