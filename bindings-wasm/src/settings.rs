@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hotstuff2_sync::chain::native::{AnchorError, Genesis, GenesisDocument, TrustAnchor};
+use hotstuff2_sync::chain::native::{AnchorError, Genesis, GenesisDocument, PROFILE, TrustAnchor};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::light::{LightCheckpoint, LightConfig, LightStart, LightWay, NewLightError};
 use hotstuff2_sync::time::UnixMillis;
@@ -91,6 +91,7 @@ impl From<NewLightError> for StartError {
     fn from(error: NewLightError) -> Self {
         match error {
             NewLightError::Config(error) => Self::Settings(error.to_string()),
+            NewLightError::Profile(error) => Self::Settings(error.to_string()),
             NewLightError::Anchor(error) => Self::Anchor(error),
         }
     }
@@ -153,12 +154,18 @@ impl Settings {
         let Some(checkpoint) = checkpoint else {
             let anchor =
                 TrustAnchor::Genesis.check(genesis, wall, self.accept_long_range).map_err(StartError::Anchor)?;
-            return Ok(LightStart { chain_id: genesis.chain_id(), anchor, trusting_period, tip: None });
+            return Ok(LightStart {
+                chain_id: genesis.chain_id(),
+                profile: PROFILE,
+                anchor,
+                trusting_period,
+                tip: None,
+            });
         };
         let checkpoint = LightCheckpoint::decode(checkpoint).map_err(|_| StartError::Checkpoint)?;
         if checkpoint.chain_id != genesis.chain_id() {
             return Err(StartError::OtherChain);
         }
-        Ok(checkpoint.into_start(trusting_period))
+        Ok(checkpoint.into_start(PROFILE, trusting_period))
     }
 }

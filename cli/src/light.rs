@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hotstuff2_sync::chain::native::{NativeChain, TrustAnchor};
+use hotstuff2_sync::chain::native::{NativeChain, PROFILE, TrustAnchor};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::light::{
     At, LightAnswer, LightBlock, LightCheckpoint, LightConfig, LightEvent, LightPosition, LightStart, LightWay,
@@ -113,10 +113,10 @@ async fn light(args: &LightArgs) -> Result<(), CliError> {
     let period = genesis.document().trusting_period_ms.filter(|_| !args.accept_long_range);
     let trusting_period = period.map(Duration::from_millis);
     let start = match &args.checkpoint {
-        Some(path) => read_checkpoint(path)?.into_start(trusting_period),
+        Some(path) => read_checkpoint(path)?.into_start(PROFILE, trusting_period),
         None => {
             let anchor = TrustAnchor::Genesis.check(&genesis, wall_clock(), args.accept_long_range)?;
-            LightStart { chain_id: genesis.chain_id(), anchor, trusting_period, tip: None }
+            LightStart { chain_id: genesis.chain_id(), profile: PROFILE, anchor, trusting_period, tip: None }
         }
     };
     if start.chain_id != genesis.chain_id() {

@@ -242,11 +242,12 @@ table! {
         0x1901 "key_too_long" LightError::KeyTooLong { .. },
         0x1902 "too_many" LightError::TooMany { .. },
         0x1903 "out_of_reach" LightError::OutOfReach { .. },
-        0x1904 "not_one_cell" LightError::NotOneCell,
+        0x1904 "not_one_cell" LightError::NotOneCell { .. },
         0x1905 "too_large" LightError::TooLarge { .. },
         0x1906 "no_answer" LightError::NoAnswer,
         0x1907 "unconfirmed" LightError::Unconfirmed { .. },
         0x1908 "stopped" LightError::Stopped,
+        0x1909 "unproven_lengths" LightError::UnprovenLengths,
     }
     DecidedError {
         0x1a01 "stopped" DecidedError::Stopped,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::native::AnchorFacts;
-use crate::chain::{EpochRef, Fault, TipFacts};
+use crate::chain::{ChainProfile, EpochRef, Fault, TipFacts};
 use crate::hash::Hash;
 use crate::ids::Epoch;
 use crate::limits::{MAX_HANDOVER_BYTES, MAX_TIP_BYTES};
@@ -25,6 +25,8 @@ const VERSION: u8 = 1;
 pub struct LightStart {
     /// The chain's id.
     pub chain_id: Hash,
+    /// The chain's sizes, [`Chain::profile`](crate::chain::Chain::profile): by them its nodes cut heights into cells.
+    pub profile: ChainProfile,
     /// The trusted block and its epoch.
     pub anchor: AnchorFacts,
     /// How long signatures of a set prove anything; `None` on a chain without a trusting period, and for a user who
@@ -98,12 +100,12 @@ impl LightCheckpoint {
         if checkpoint.encode() == bytes { Ok(checkpoint) } else { Err(Fault::NonCanonical) }
     }
 
-    /// The start of a client that trusts this checkpoint.
-    pub fn into_start(self, trusting_period: Option<Duration>) -> LightStart {
+    /// The start of a client that trusts this checkpoint, on a chain of these sizes.
+    pub fn into_start(self, profile: ChainProfile, trusting_period: Option<Duration>) -> LightStart {
         let Self { chain_id, epoch, tip, proof } = self;
         let TipFacts { height, id, timestamp, .. } = tip;
         let anchor = AnchorFacts { height, id, timestamp, epoch };
-        LightStart { chain_id, anchor, trusting_period, tip: Some((tip, proof)) }
+        LightStart { chain_id, profile, anchor, trusting_period, tip: Some((tip, proof)) }
     }
 }
 

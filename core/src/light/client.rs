@@ -16,6 +16,7 @@ use super::watch::Watch;
 use super::witnesses::Confirmations;
 use crate::chain::TipFacts;
 use crate::chain::native::{AnchorError, check_age_within};
+use crate::chain::{ChainProfile, ProfileError};
 use crate::config::ConfigError;
 use crate::hash::Hash;
 use crate::ids::{Height, JobId, PeerId, RequestId};
@@ -35,6 +36,9 @@ pub enum NewLightError {
     /// A setting is out of range.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// The chain states a size that no answer can carry.
+    #[error("{0}")]
+    Profile(#[from] ProfileError),
     /// The anchor is too old to prove anything from, or the host's clock is behind it.
     #[error("{0}")]
     Anchor(#[from] AnchorError),
@@ -60,6 +64,7 @@ pub(super) struct Anchor {
 pub struct LightClient {
     pub(super) config: LightConfig,
     pub(super) chain_id: Hash,
+    pub(super) profile: ChainProfile,
     /// The chain's trusting period in milliseconds, if it has one.
     trusting_period_ms: Option<u64>,
     pub(super) anchor: Anchor,
@@ -100,7 +105,8 @@ impl LightClient {
         wall: UnixMillis,
     ) -> Result<Self, NewLightError> {
         config.validate()?;
-        let LightStart { chain_id, anchor, trusting_period, tip } = start;
+        let LightStart { chain_id, profile, anchor, trusting_period, tip } = start;
+        profile.check()?;
         let trusting_period_ms = trusting_period.map(|period| u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
         check_age_within(trusting_period_ms, anchor.timestamp, wall)?;
         let peers = SyncPeerManager::new(PeerSettings {
@@ -112,6 +118,7 @@ impl LightClient {
         Ok(Self {
             watch: Watch::new(now),
             chain_id,
+            profile,
             trusting_period_ms,
             anchor: Anchor { height: anchor.height, id: anchor.id },
             rng: Rng::new(seed),

@@ -127,8 +127,16 @@ pub enum LightError {
         height: Height,
     },
     /// The range doesn't lie within one cell of the grid.
-    #[error("the blocks must lie in one epoch, and between multiples of 1024: ask for each part by itself")]
-    NotOneCell,
+    #[error("the blocks must lie in one epoch, and between multiples of {grid}: ask for each part by itself")]
+    NotOneCell {
+        /// Most headers of a cell.
+        grid: u64,
+    },
+    /// The chain proves no lengths of payloads, so that a lie about one could be blamed on an honest peer.
+    #[error(
+        "this chain proves no lengths of payloads, and a light client fetches payloads by proven lengths: ask a full node"
+    )]
+    UnprovenLengths,
     /// The payloads are larger together than one question may be.
     #[error("the payloads have {bytes} bytes and one question gets at most {MAX}: ask for fewer blocks", MAX = crate::limits::MAX_BODIES_BYTES)]
     TooLarge {

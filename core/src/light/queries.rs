@@ -15,9 +15,9 @@ use super::witnesses::Shown;
 use crate::chain::{EpochRef, Finalized, HeaderFacts, SegmentClaim, SegmentEnd, SegmentRef, TipCheck, TipFacts};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId, QueryId};
-use crate::limits::{GRID, MAX_BODIES_BYTES};
+use crate::limits::MAX_BODIES_BYTES;
 use crate::peers::{Ask, Peer};
-use crate::ranges::{HeightRange, grid_cell};
+use crate::ranges::HeightRange;
 use crate::requests::Kind;
 use crate::state::{MAX_KEY_BYTES, key_hash};
 use crate::strategy::base_claim;
@@ -104,6 +104,7 @@ impl LightClient {
             _ if self.phase != Phase::Running => Some(LightError::Stopped),
             _ if open >= MAX_QUERIES => Some(LightError::TooMany { open }),
             Query::Read { key, .. } if key.len() > MAX_KEY_BYTES => Some(LightError::KeyTooLong { bytes: key.len() }),
+            Query::Bodies(_) if !self.profile.knows_lengths() => Some(LightError::UnprovenLengths),
             _ => None,
         };
         match refused {
@@ -205,9 +206,10 @@ impl LightClient {
             (Stage::Begun, Query::Bodies(range)) => {
                 self.reach(range.first(), told)?;
                 self.reach(range.last(), told)?;
-                let cell = self.epochs.of_height(range.first()).and_then(|e| grid_cell(range.first(), e.range(), GRID));
+                let epoch = self.epochs.of_height(range.first());
+                let cell = epoch.and_then(|epoch| self.profile.cell(range.first(), epoch.range()));
                 if !cell.is_some_and(|cell| cell.covers(*range)) {
-                    return Err(LightError::NotOneCell);
+                    return Err(LightError::NotOneCell { grid: self.profile.grid() });
                 }
                 Want::Base { height: range.first() }
             }
@@ -293,7 +295,7 @@ impl LightClient {
     /// Asks for the headers from `height` up to where they are proven.
     fn ask_for_base(&mut self, id: QueryId, height: Height, told: &TipFacts, eligible: impl Fn(&Peer) -> bool) {
         let Some(epoch) = self.epochs.of_height(height).map(EpochRef::range) else { return };
-        let Some(claim) = base_claim(epoch, told.height, Some(told.id), height, GRID) else { return };
+        let Some(claim) = base_claim(epoch, told.height, Some(told.id), height, self.profile.grid()) else { return };
         let reaches = |peer: &Peer| {
             let claimed = peer.claim.is_some_and(|claimed| claim.range.last() <= claimed.tip);
             claimed && eligible(peer)

@@ -14,7 +14,6 @@ use super::requests::Purpose;
 use crate::chain::{CheckError, EpochRef, Finalized, SegmentClaim, SegmentEnd, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
-use crate::limits::GRID;
 use crate::requests::Kind;
 use crate::strategy::base_claim;
 use crate::verify::{Outcome, Task};
@@ -141,7 +140,10 @@ impl LightClient {
                 continue;
             }
             let Some(tip) = self.tips.of(id).filter(|tip| tip.facts.height > height) else { continue };
-            let Some(claim) = base_claim(epoch, tip.facts.height, Some(tip.facts.id), height, GRID) else { continue };
+            let Some(claim) = base_claim(epoch, tip.facts.height, Some(tip.facts.id), height, self.profile.grid())
+            else {
+                continue;
+            };
             let hangs = matches!(claim.end, SegmentEnd::Anchored(_)).then(|| tip.proof.clone());
             asks.push((id, claim, hangs));
             groups.insert(peer.group);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use hotstuff2_sync::chain::native::TrustAnchor;
+use hotstuff2_sync::chain::native::{PROFILE, TrustAnchor};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::light::At;
 use hotstuff2_sync::state::Record;
@@ -54,7 +54,7 @@ async fn a_light_node_reads_over_quic_and_goes_on_from_its_checkpoint() {
     let servers = [honest(), bind(Some(Arc::new(liar(&store)))).0, honest()];
     let genesis = world.chain.genesis();
     let anchor = TrustAnchor::Genesis.check(genesis, wall_clock(), true).unwrap();
-    let from = LightStart { chain_id: genesis.chain_id(), anchor, trusting_period: None, tip: None };
+    let from = LightStart { chain_id: genesis.chain_id(), profile: PROFILE, anchor, trusting_period: None, tip: None };
     let node = start(&world, from, &servers);
     assert_eq!(tip(&node).await, world.chain.tip_height());
     let state = world.chain.state(HEIGHT).unwrap();
@@ -69,7 +69,7 @@ async fn a_light_node_reads_over_quic_and_goes_on_from_its_checkpoint() {
     assert!(matches!(node.ask(Query::Header(Height::new(999))).await, Err(LightError::OutOfReach { .. })));
     let checkpoint = node.checkpoint().unwrap();
     drop(node);
-    let next = start(&world, checkpoint.into_start(None), &servers[..1]);
+    let next = start(&world, checkpoint.into_start(PROFILE, None), &servers[..1]);
     assert_eq!(tip(&next).await, world.chain.tip_height());
     // Blocks at and below the checkpoint are believed, and not proven again.
     let below = next.ask(Query::Header(Height::new(290))).await;

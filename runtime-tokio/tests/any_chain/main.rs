@@ -3,6 +3,7 @@
 //! handovers, audits or adverts.
 
 mod kit;
+mod light;
 mod manager;
 mod net;
 mod refusals;

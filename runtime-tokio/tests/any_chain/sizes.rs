@@ -28,12 +28,12 @@ use crate::net::{Net, Server, serve, soon};
 /// A payload hash, a payload length and the length of a note.
 const BARE_HEADER_BYTES: u32 = 40;
 
-fn profile(header_bytes: u32, payload_bytes: u32) -> ChainProfile {
+pub(crate) fn profile(header_bytes: u32, payload_bytes: u32) -> ChainProfile {
     ChainProfile { header_bytes, payload_bytes, ..Notary::new(1).chain().profile() }
 }
 
 /// `blocks` blocks with headers as large as the profile allows, and payloads of the length that `payload` says.
-fn chain(profile: ChainProfile, blocks: u64, payload: impl Fn(u64) -> usize) -> Notary {
+pub(crate) fn chain(profile: ChainProfile, blocks: u64, payload: impl Fn(u64) -> usize) -> Notary {
     let mut notary = Notary::with_profile(9, profile);
     let note = vec![7; profile.header_bytes.saturating_sub(BARE_HEADER_BYTES) as usize];
     for height in 1..=blocks {

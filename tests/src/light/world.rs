@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::native::{NativeChain, TrustAnchor};
+use hotstuff2_sync::chain::native::{NativeChain, PROFILE, TrustAnchor};
 use hotstuff2_sync::hash::{Context, Hash};
 use hotstuff2_sync::ids::{PeerId, QueryId, RequestId};
 use hotstuff2_sync::light::{
@@ -83,7 +83,7 @@ impl LightWorld {
     pub fn genesis(source: &TestChain, trusting_period: Option<Duration>) -> LightStart {
         let anchor = TrustAnchor::Genesis.check(source.genesis(), UnixMillis::default(), true);
         let anchor = anchor.unwrap_or_else(|error| unreachable!("genesis without a look at its age: {error}"));
-        LightStart { chain_id: source.genesis().chain_id(), anchor, trusting_period, tip: None }
+        LightStart { chain_id: source.genesis().chain_id(), profile: PROFILE, anchor, trusting_period, tip: None }
     }
 
     /// A client that stands at `start` at the time of day `wall`.

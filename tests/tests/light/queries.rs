@@ -91,8 +91,8 @@ fn headers_and_payloads_are_proven() {
     for (query, error) in [
         (Query::Header(Height::new(2301)), LightError::OutOfReach { height: Height::new(2301) }),
         (Query::Header(Height::ZERO), LightError::OutOfReach { height: Height::ZERO }),
-        (Query::Bodies(range(1000, 1030)), LightError::NotOneCell),
-        (Query::Bodies(range(1140, 1160)), LightError::NotOneCell),
+        (Query::Bodies(range(1000, 1030)), LightError::NotOneCell { grid: 1024 }),
+        (Query::Bodies(range(1140, 1160)), LightError::NotOneCell { grid: 1024 }),
         (read(&[0; 1025], At::Now), LightError::KeyTooLong { bytes: 1025 }),
     ] {
         let id = world.ask(query);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hotstuff2_sync::chain::native::PROFILE;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::light::{
     Freshness, LightCheckpoint, LightConfig, LightEvent, LightInput, LightStall, LightWay, NewLightError,
@@ -108,7 +109,7 @@ fn the_next_visit_goes_on_from_a_checkpoint() {
 
     let period = Duration::from_secs(24 * 3600);
     let wall = LightWorld::wall_of(&source);
-    let start = kept.clone().into_start(Some(period));
+    let start = kept.clone().into_start(PROFILE, Some(period));
     let mut second = LightWorld::from(source.clone(), config(LightWay::OneByOne), start, wall).unwrap();
     assert_eq!(second.client.position().tip.map(|(facts, _)| facts), Some(kept.tip));
     for name in 1..=3 {
@@ -123,7 +124,7 @@ fn the_next_visit_goes_on_from_a_checkpoint() {
 
     // A visit after the trusting period begins with an error that says what to do.
     let late = UnixMillis::new(wall.get() + 2 * 24 * 3_600_000);
-    let refused = LightWorld::from(source, LightConfig::default(), kept.into_start(Some(period)), late);
+    let refused = LightWorld::from(source, LightConfig::default(), kept.into_start(PROFILE, Some(period)), late);
     assert!(matches!(refused.err(), Some(NewLightError::Anchor(_))));
 }
 
@@ -135,7 +136,7 @@ fn a_chain_that_stands_still_at_the_checkpoint_is_told() {
         first.join(name, Honest::default());
     }
     assert!(first.run_to_tip(MINUTE));
-    let mut start = first.client.checkpoint().unwrap().into_start(None);
+    let mut start = first.client.checkpoint().unwrap().into_start(PROFILE, None);
     start.tip = None;
     let wall = LightWorld::wall_of(&source);
     let mut second = LightWorld::from(source, config(LightWay::Skipping), start, wall).unwrap();
