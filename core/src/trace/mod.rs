@@ -24,15 +24,19 @@
 
 mod blob;
 mod canon;
+mod facts;
 mod frame;
+mod header;
 mod input;
+mod outcome;
 mod recorder;
 mod replayer;
 
 pub use blob::Blob;
 pub use canon::OutputMark;
 pub use frame::{MAX_FRAME_BYTES, TRACE_VERSION, TraceFrames};
-pub use input::{TraceHeader, TraceInput, TraceReply, TraceStart};
+pub use header::{TraceHeader, TraceStart};
+pub use input::{TraceInput, TraceReply};
 pub use recorder::{RecordedStep, Recorder, TraceWriter};
 pub use replayer::{Difference, PlayError, Played, Replayer, TraceStep};
 

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::canon::{OutputMark, put_output};
 use super::frame::{FRAME_HEAD_BYTES, prefix, put_frame};
-use super::input::{TraceHeader, TraceInput};
+use super::header::TraceHeader;
+use super::input::TraceInput;
 use super::{TraceError, TraceStep};
 use crate::hash::{Context, Hash};
 use crate::machine::{Input, Machine, Output};
