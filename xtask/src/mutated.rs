@@ -60,6 +60,7 @@ pub(crate) static GROUPS: [Group; 4] = [
             "state/record.rs",
             "state/prefix.rs",
             "verify/job.rs",
+            "verify/segments.rs",
             "verify/verdict.rs",
             "budget.rs",
             "requests.rs",

@@ -7,6 +7,7 @@
 
 mod handovers;
 mod job;
+mod segments;
 mod verdict;
 
 pub(crate) use handovers::HANDOVER_PART;
@@ -17,3 +18,5 @@ pub use verdict::{Claim, HandoverLink, Outcome, Verdict};
 mod job_tests;
 #[cfg(test)]
 mod plain_tests;
+#[cfg(test)]
+mod toy;

@@ -8,7 +8,7 @@ use core::fmt::Debug;
 
 use bytes::Bytes;
 
-use super::job_tests::{Toy, claim, epoch, frame, id, range, sections};
+use super::toy::{Toy, claim, epoch, frame, id, range, sections};
 use super::*;
 use crate::calls::{
     Apply, ApplyPart, BlockPoint, CallDone, HistoryGap, HistoryPiece, Holding, HostCall, HostError, HostReply,
