@@ -3,6 +3,7 @@
 //! [`ChainGenerator`] streams a chain of any length; [`TestChain`] holds a small one in memory, and answers from it.
 
 mod agreed;
+mod chain_view;
 mod decided;
 mod entry_payload;
 mod generator;
@@ -14,13 +15,14 @@ mod states;
 mod test_chain;
 
 pub use agreed::AgreedChain;
+pub use chain_view::ChainView;
 pub use entry_payload::{Entries, EntryPayloads};
 pub use generator::{Blocks, ChainGenerator, GenerateError, HeaderHook, Piece};
 pub use ledger_payload::LedgerPayloads;
 pub use payload::{FilePayloads, Payloads, RandomPayloads, constant_root};
 pub use roster::{Roster, SigningEpoch};
 pub use spec::{ChainSpec, SNAPSHOT_INTERVAL, SpecError, Turnover};
-pub use test_chain::{ChainView, TestChain, TestChainError, signing_epoch};
+pub use test_chain::{TestChain, TestChainError, signing_epoch};
 
 #[cfg(test)]
 mod chain_tests;
