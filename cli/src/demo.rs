@@ -12,7 +12,7 @@ use crate::args::{App, DemoArgs, Parent, Strategy, name_of};
 use crate::attack::Lie;
 use crate::cluster::{Child, Folder, SyncJob, serve_copy};
 use crate::error::CliError;
-use crate::generate::generate;
+use crate::generate::{GenPlan, generate};
 use crate::inspect::{inspect, is_sound};
 use crate::node::{Stop, one_thread};
 use crate::report::{Head, PeerReport, Role, ServeReport, SyncReport, conclude, say, short};
@@ -42,7 +42,7 @@ async fn demo(args: &DemoArgs, folder: &Folder) -> Result<(), CliError> {
     let mut stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let json = args.json.path.as_deref();
     let chain = folder.entry("chain")?;
-    let generated = generate(&chain, &args.chain, 0, wall_clock(), None, &stop)?;
+    let generated = generate(&chain, &GenPlan::new(&args.chain, wall_clock()), &stop)?;
     if args.strategy == Strategy::Fast && generated.blocks < args.chain.snapshot_interval {
         return Err(CliError::Options(
             "the chain is too short for a state to be offered: give more --blocks, or a smaller --snapshot-interval",

@@ -37,7 +37,8 @@ const UNFINISHED: &str = "hs2-gen.part";
 pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
     let stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let timestamp = args.timestamp.map_or_else(wall_clock, UnixMillis::new);
-    let report = generate(&args.dir, &args.chain, args.certify_every, timestamp, None, &stop)?;
+    let plan = GenPlan { certify_every: args.certify_every, ..GenPlan::new(&args.chain, timestamp) };
+    let report = generate(&args.dir, &plan, &stop)?;
     let json = args.json.path.as_deref();
     say(
         json,
@@ -54,18 +55,29 @@ pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
     json.map_or(Ok(()), |path| write_json(&report, path))
 }
 
-/// Generates a chain into a new store in `dir`, with its genesis file, until `stop`: then nothing of it is left. `early`
-/// names a folder for a copy of the store as it is after the first epoch.
-pub(crate) fn generate(
-    dir: &Path,
-    chain: &ChainArgs,
-    certify_every: u64,
-    last_timestamp: UnixMillis,
-    early: Option<&Path>,
-    stop: &Stop,
-) -> Result<GenReport, CliError> {
+/// A chain that is to be generated.
+pub(crate) struct GenPlan<'a> {
+    /// The chain, as options say it.
+    pub(crate) chain: &'a ChainArgs,
+    /// Heights between two blocks with a certificate of their own in the store; 0 for none but those that prove.
+    pub(crate) certify_every: u64,
+    /// The time of the last block.
+    pub(crate) last_timestamp: UnixMillis,
+    /// A folder for a copy of the store as it is after the first epoch.
+    pub(crate) early: Option<&'a Path>,
+}
+
+impl<'a> GenPlan<'a> {
+    /// A chain whose last block has this time, with no more certificates than it takes and without a copy.
+    pub(crate) fn new(chain: &'a ChainArgs, last_timestamp: UnixMillis) -> Self {
+        Self { chain, certify_every: 0, last_timestamp, early: None }
+    }
+}
+
+/// Generates a chain into a new store in `dir`, with its genesis file, until `stop`: then nothing of it is left.
+pub(crate) fn generate(dir: &Path, plan: &GenPlan<'_>, stop: &Stop) -> Result<GenReport, CliError> {
     let unfinished = Unfinished::begin(dir)?;
-    let report = generate_in(&unfinished.path, chain, certify_every, last_timestamp, early, stop)?;
+    let report = generate_in(&unfinished.path, plan, stop)?;
     unfinished.finish(dir)?;
     Ok(GenReport { genesis: dir.join(GENESIS_FILE), ..report })
 }
@@ -105,14 +117,8 @@ impl Drop for Unfinished {
     }
 }
 
-fn generate_in(
-    dir: &Path,
-    chain: &ChainArgs,
-    certify_every: u64,
-    last_timestamp: UnixMillis,
-    early: Option<&Path>,
-    stop: &Stop,
-) -> Result<GenReport, CliError> {
+fn generate_in(dir: &Path, plan: &GenPlan<'_>, stop: &Stop) -> Result<GenReport, CliError> {
+    let GenPlan { chain, certify_every, last_timestamp, early } = *plan;
     let begin = Instant::now();
     let (payloads, blocks) = payloads(chain)?;
     let spec = ChainSpec {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::args::{App, ChainArgs, Parent, Strategy};
 use crate::cluster::{Child, Folder, SyncJob, serve_copy};
 use crate::error::CliError;
-use crate::generate::generate;
+use crate::generate::{GenPlan, generate};
 use crate::node::{Stop, one_thread, threads};
 use crate::report::{ServeReport, SyncReport, say, write_json};
 use args::{BenchArgs, BenchServers, BenchWhat, CrossoverArgs};
@@ -75,7 +75,7 @@ async fn crossover(args: &CrossoverArgs) -> Result<(), CliError> {
         let dir = folder.entry(&format!("{}", number + 1))?;
         let mut chain = chain_of(entries, gap, &args.servers);
         chain.payload_bytes = args.payload_bytes;
-        let generated = generate(&dir.join("chain"), &chain, 0, wall_clock(), None, &stop)?;
+        let generated = generate(&dir.join("chain"), &GenPlan::new(&chain, wall_clock()), &stop)?;
         let servers = Servers::start(&dir, args.servers.peers)?;
         let mut seconds = Vec::new();
         let mut chosen = Vec::new();

@@ -22,7 +22,7 @@ use crate::args::{App, ChainArgs, Parent};
 use crate::attack::besiege::from;
 use crate::cluster::{Child, Folder};
 use crate::error::CliError;
-use crate::generate::generate;
+use crate::generate::{GenPlan, generate};
 use crate::node::{Stop, open_or_create, open_store, threads};
 use crate::report::{ratio, say, write_json};
 use crate::usage;
@@ -110,7 +110,7 @@ pub(crate) async fn measure(args: &BenchPeersArgs) -> Result<(), CliError> {
     let dir = folder.entry("peers")?;
     let chain = dir.join("chain");
     say(json, format_args!("generating {} blocks", args.blocks));
-    generate(&chain, &chain_of(args), 0, wall_clock(), None, &stop)?;
+    generate(&chain, &GenPlan::new(&chain_of(args), wall_clock()), &stop)?;
     let identities = args.peers.to_string();
     let served = chain.display().to_string();
     let arguments = ["crowd", "--dir", &served, "--identities", &identities].map(str::to_owned);

@@ -16,7 +16,7 @@ use crate::args::{App, Kept, Parent, Strategy};
 use crate::attack::besiege::SiegeReport;
 use crate::cluster::{Child, Folder, SyncJob};
 use crate::error::CliError;
-use crate::generate::generate;
+use crate::generate::{GenPlan, generate};
 use crate::node::{Stop, copy_store};
 use crate::report::{ServeReport, ServedReport, SyncReport, ratio, say, write_json};
 use crate::usage;
@@ -73,7 +73,7 @@ pub(crate) async fn measure(args: &BenchSiegeArgs) -> Result<(), CliError> {
     let servers = BenchServers { value_bytes: 100, peers: 1, kept: Kept::default() };
     let mut spec = chain_of(ENTRIES, args.blocks, &servers);
     spec.payload_bytes = args.payload_bytes;
-    generate(&chain, &spec, 0, wall_clock(), None, &stop)?;
+    generate(&chain, &GenPlan::new(&spec, wall_clock()), &stop)?;
     let siege = Siege { folder: &dir, chain: &chain, args };
     let (mut server, at) = siege.serve()?;
     let alone = best(&siege, &at, "alone", &mut stop).await?;

@@ -20,7 +20,7 @@ use super::{KEY_BYTES, Servers, chain_of, pair_bytes};
 use crate::args::{Parent, Strategy};
 use crate::cluster::Folder;
 use crate::error::CliError;
-use crate::generate::generate;
+use crate::generate::{GenPlan, generate};
 use crate::node::{Stop, open_store};
 use crate::report::{StateReport, SyncReport, ratio, say, write_json};
 
@@ -73,7 +73,9 @@ pub(crate) async fn measure(args: &BenchStateArgs) -> Result<(), CliError> {
     chain.epochs = 2;
     chain.snapshot_interval = half;
     chain.changes = u32::try_from(changes).unwrap_or(u32::MAX);
-    let generated = generate(&dir.join("chain"), &chain, 0, wall_clock(), Some(&dir.join("behind")), &stop)?;
+    let early = dir.join("behind");
+    let plan = GenPlan { early: Some(&early), ..GenPlan::new(&chain, wall_clock()) };
+    let generated = generate(&dir.join("chain"), &plan, &stop)?;
     say(json, format_args!("generated {} blocks in {:.1} s", generated.blocks, generated.seconds));
 
     let local_seconds = load_locally(&dir.join("chain"), &dir.join("loaded"))?;
