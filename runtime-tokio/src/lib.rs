@@ -23,6 +23,7 @@ mod light_read;
 pub mod manager;
 pub mod monitor;
 pub mod net;
+mod penalty;
 mod progress;
 pub mod serve;
 pub mod snapshot_file;

@@ -11,7 +11,7 @@ use hotstuff2_sync::chain::SegmentRef;
 use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::{CallId, Height, PeerId, RequestId};
 use hotstuff2_sync::machine::{
-    Event, Input as MachineInput, Machine, Output, PeerEvent, Penalty, Position, Progress, RequestFailure,
+    Event, Input as MachineInput, Machine, Output, PeerEvent, Position, Progress, RequestFailure,
 };
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::wire::Request;
@@ -29,8 +29,9 @@ use super::record::Recording;
 use super::{Input, Inputs, StartCall};
 use crate::discovery::Discovery;
 use crate::monitor::{PeerFailureType, SyncPerformanceMonitor};
+use crate::net::Network;
 use crate::net::address::group_of;
-use crate::net::{Network, ResponseError};
+use crate::penalty::penalize;
 
 /// Blocks behind the proven tip up to which a node serves others as much as it may: what one answer closes.
 const SERVES_FULLY_WITHIN: u64 = 64;
@@ -295,7 +296,9 @@ impl MachineThread {
                     self.publish_position();
                     self.submitted.answer(id, result);
                 }
-                Output::Penalize { peer, penalty } => self.penalize(peer, penalty),
+                Output::Penalize { peer, penalty } => {
+                    penalize(&*self.network, Some(&self.discovery), peer, penalty, self.now());
+                }
                 Output::Event(event) => {
                     if let Some(monitor) = &self.monitor {
                         observe::event(monitor, &event);
@@ -314,25 +317,6 @@ impl MachineThread {
         }
     }
 
-    fn penalize(&self, peer: PeerId, penalty: Penalty) {
-        let (reason, until) = match penalty {
-            Penalty::Ban { fault, until } => (fault.to_string(), until),
-            Penalty::Exclude { reason, until } => (reason.to_string(), until),
-            Penalty::Lift => {
-                self.network.lift_ban(peer);
-                self.discovery.lift_ban(peer);
-                return;
-            }
-            other => {
-                tracing::warn!(%other, "the machine asks for an unknown penalty");
-                return;
-            }
-        };
-        let duration = until.since(self.now());
-        self.network.ban(peer, duration, &reason);
-        self.discovery.ban(peer, duration);
-    }
-
     /// Whether the height is reached at which the sync stops by itself.
     fn is_at_end(&self) -> bool {
         self.until.is_some_and(|until| self.machine.reached().is_some_and(|reached| reached >= until))
@@ -344,10 +328,7 @@ impl MachineThread {
         let inputs = self.inputs.clone();
         let watch = self.monitor.clone().map(|monitor| observe::Asked::new(monitor, peer, request));
         let task = self.runtime.spawn(async move {
-            let answer = answer.await.map_err(|error| match error {
-                ResponseError::Oversize { .. } => RequestFailure::Oversize,
-                _ => RequestFailure::Broken,
-            });
+            let answer = answer.await.map_err(RequestFailure::from);
             if let Some(asked) = watch {
                 asked.answered(&answer);
             }

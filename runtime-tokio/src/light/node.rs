@@ -11,7 +11,7 @@ use hotstuff2_sync::light::{
     LightAnswer, LightCheckpoint, LightClient, LightConfig, LightError, LightEvent, LightInput, LightOutput,
     LightPosition, LightStart, NewLightError, Query,
 };
-use hotstuff2_sync::machine::{PeerEvent, Penalty, RequestFailure};
+use hotstuff2_sync::machine::{PeerEvent, RequestFailure};
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::Job;
 use hotstuff2_sync::wire::Request;
@@ -21,7 +21,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 use super::dial::keep_connected;
 use crate::discovery::BootstrapPeer;
 use crate::net::address::group_of;
-use crate::net::{Network, NetworkEvent, ResponseError};
+use crate::net::{Network, NetworkEvent};
+use crate::penalty::penalize;
 use crate::wall_clock;
 
 /// Events that wait for a listener; one that lags further loses the oldest.
@@ -230,7 +231,7 @@ impl<C: Chain> Task<C> {
                     }
                 }
                 LightOutput::Verify(job) => self.verify(job),
-                LightOutput::Penalize { peer, penalty } => self.penalize(peer, penalty),
+                LightOutput::Penalize { peer, penalty } => penalize(&*self.network, None, peer, penalty, self.now()),
                 LightOutput::Answer { query, result } => {
                     if let Some(sender) = self.asked.remove(&query) {
                         // The asker may be gone.
@@ -254,10 +255,7 @@ impl<C: Chain> Task<C> {
         let answer = self.network.request(peer, request.encode().into(), most);
         let inputs = self.inputs.clone();
         let task = tokio::spawn(async move {
-            let answer = answer.await.map_err(|error| match error {
-                ResponseError::Oversize { .. } => RequestFailure::Oversize,
-                _ => RequestFailure::Broken,
-            });
+            let answer = answer.await.map_err(RequestFailure::from);
             // Where the client has ended, nobody needs it.
             let _ = inputs.send(Input::Client(LightInput::Response(id, answer)));
         });
@@ -270,22 +268,6 @@ impl<C: Chain> Task<C> {
             let verdict = job.run(&*chain);
             let _ = inputs.send(Input::Client(LightInput::Verdict(verdict)));
         });
-    }
-
-    fn penalize(&self, peer: PeerId, penalty: Penalty) {
-        let (reason, until) = match penalty {
-            Penalty::Ban { fault, until } => (fault.to_string(), until),
-            Penalty::Exclude { reason, until } => (reason.to_string(), until),
-            Penalty::Lift => {
-                self.network.lift_ban(peer);
-                return;
-            }
-            other => {
-                tracing::warn!(%other, "the light client asks for an unknown penalty");
-                return;
-            }
-        };
-        self.network.ban(peer, until.since(self.now()), &reason);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use quinn::ConnectionError;
 
 use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::machine::RequestFailure;
 pub use hotstuff2_sync::session::StreamCode;
 use hotstuff2_sync::session::{SessionError, reason_of};
 
@@ -149,6 +150,16 @@ pub enum ResponseError {
         /// Why.
         reason: DisconnectReason,
     },
+}
+
+impl From<ResponseError> for RequestFailure {
+    /// Only an answer that is too long is the peer's fault.
+    fn from(error: ResponseError) -> Self {
+        match error {
+            ResponseError::Oversize { .. } => Self::Oversize,
+            _ => Self::Broken,
+        }
+    }
 }
 
 /// Why a connection ended.
