@@ -8,7 +8,6 @@ mod first_state;
 mod history;
 mod memory;
 mod odd_files;
-mod rate;
 mod rebase;
 mod serving;
 mod snapshots;
