@@ -1,5 +1,5 @@
-//! What the parts cost beside signatures: headers and bodies of a cell, the state tree, a subtree of a walk, a plan of the
-//! machine, admission, and the codec. `cargo bench -p hotstuff2-sync-testkit --bench parts`.
+//! Time that the parts take beside signatures: headers and bodies of a cell, the state tree, a subtree of a walk, a plan
+//! of the machine, admission, sessions, and the codec. `cargo bench -p hotstuff2-sync-testkit --bench parts`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,12 +13,13 @@ use hotstuff2_sync::limits::GRID;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::serve::{Admission, Cost, ServeLimits, Turn};
+use hotstuff2_sync::session::{Role, Session, SessionConfig, SessionEvent, SessionIdentity};
 use hotstuff2_sync::state::{
-    KeyValueState, MemoryStateStore, Prefix, StateAnswer, StateForm, StateItem, decode_state, encode_state, subtree,
-    subtree_hash, value_hash,
+    KeyValueState, MemoryStateStore, Prefix, StateAnswer, StateForm, StateItem, StateReader as _, decode_state,
+    encode_state, key_hash, subtree, subtree_hash, value_hash,
 };
 use hotstuff2_sync::time::Instant;
-use hotstuff2_sync::wire::{Request, decode_bodies, encode_frame, split_payloads};
+use hotstuff2_sync::wire::{Request, decode_bodies, encode_frame, encode_read, split_payloads, verify_read};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Honest, World};
 
@@ -107,6 +108,17 @@ fn tree(criterion: &mut Criterion) {
             state.store_mut().write(black_box(writes));
         });
     });
+    let key = 7u32.to_be_bytes();
+    let (root, _) = subtree(state.store(), &Prefix::ROOT).expect("the state is whole");
+    let proof = state.prove(&key).expect("the state is whole");
+    let record = state.store().record(&key_hash(&key)).expect("a store in memory").expect("the key has a value");
+    let mut read = Vec::new();
+    assert!(encode_read(&mut read, &proof, Some(&record)));
+    let read = bytes::Bytes::from(read);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("read: a key's value and its proof checked", |bencher| {
+        bencher.iter(|| verify_read(&root, &key, black_box(read.clone())).expect("it is proven"));
+    });
     let prefix = Prefix::new(Hash::ZERO, WALK_BITS).expect("a place");
     let (hash, keys) = subtree(state.store(), &prefix).expect("the state is whole");
     let item = StateItem { prefix, hash };
@@ -185,6 +197,57 @@ fn admission(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Both ends of a session, before a byte was said.
+fn ends() -> (Session, Session) {
+    let identity = |number: u8| SessionIdentity::from_secret(&[number; 32]);
+    let config = SessionConfig { chain: Hash::ZERO, role: Role::Node, max_asks: 32 };
+    let dialler = Session::dial(&identity(1), None, config, [3; 32]).expect("the seed is fresh");
+    (dialler, Session::accept(&identity(2), config, [4; 32]).expect("the seed is fresh"))
+}
+
+/// Carries everything both ways, until neither end has more to say.
+fn carry(one: &mut Session, other: &mut Session, buffer: &mut Vec<u8>) {
+    while one.wants_write() || other.wants_write() {
+        for turned in [false, true] {
+            let (from, to) = if turned { (&mut *other, &mut *one) } else { (&mut *one, &mut *other) };
+            buffer.clear();
+            from.poll_bytes(buffer, usize::MAX);
+            to.handle_bytes(buffer).expect("both ends are honest");
+        }
+    }
+}
+
+fn session(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("session");
+    let mut buffer = Vec::new();
+    group.bench_function("opened, both ends", |bencher| {
+        bencher.iter(|| {
+            let (mut dialler, mut server) = ends();
+            carry(&mut dialler, &mut server, &mut buffer);
+            assert!(dialler.peer().is_some() && server.peer().is_some());
+        });
+    });
+    let answer = bytes::Bytes::from(vec![7; 1 << 20]);
+    let (mut dialler, mut server) = ends();
+    carry(&mut dialler, &mut server, &mut buffer);
+    group.throughput(Throughput::Bytes(answer.len() as u64));
+    group.bench_function("an answer of 1 MiB, asked, encrypted and decrypted", |bencher| {
+        bencher.iter(|| {
+            dialler.ask(bytes::Bytes::from_static(b"request"), answer.len()).expect("a session takes 32 questions");
+            carry(&mut dialler, &mut server, &mut buffer);
+            while let Some(event) = server.poll_event() {
+                if let SessionEvent::Asked { id, .. } = event {
+                    assert!(server.answer(id, answer.clone()));
+                }
+            }
+            carry(&mut dialler, &mut server, &mut buffer);
+            let mut events = std::iter::from_fn(|| dialler.poll_event());
+            assert!(events.any(|event| matches!(event, SessionEvent::Answer { .. })), "the answer has come");
+        });
+    });
+    group.finish();
+}
+
 fn codec(criterion: &mut Criterion) {
     let range = HeightRange::new(Height::new(1), Height::new(1023)).expect("a range");
     let request = Request::Segment { range, certified: true, audit: false, bodies: 1 << 20 };
@@ -216,5 +279,5 @@ fn codec(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, cell, tree, plan, admission, codec);
+criterion_group!(benches, cell, tree, plan, admission, session, codec);
 criterion_main!(benches);
