@@ -11,7 +11,7 @@ use super::requests::{Purpose, Timer};
 use crate::chain::Fault;
 use crate::ids::PeerId;
 use crate::machine::{PeerEvent, Penalty};
-use crate::peers::{BlacklistReason, Consequence, PeerOutcome, PeerPerformance, Standing};
+use crate::peers::{BanState, BlacklistReason, Consequence, PeerOutcome, PeerPerformance};
 use crate::requests::{InFlight, Kind};
 use crate::time::Instant;
 use crate::wire::{PeerStatus, Refusal, Request};
@@ -29,7 +29,7 @@ impl LightClient {
             PeerEvent::Connected { peer, group } => {
                 self.peers.connected(self.now, peer, group);
                 self.peers.lift_expired(peer, self.now);
-                if let Some(Standing::Banned(reason, until)) = self.peers.get(peer).map(|peer| peer.standing) {
+                if let Some(BanState::Banned(reason, until)) = self.peers.get(peer).map(|peer| peer.ban_state) {
                     self.penalize(peer, reason, until);
                 }
             }

@@ -7,7 +7,7 @@ use crate::machine::event::{Event, HaltReason};
 use crate::machine::input::PeerEvent;
 use crate::machine::output::{Output, Penalty};
 use crate::machine::state::{Machine, Phase, Timer};
-use crate::peers::{BlacklistReason, Consequence, PeerOutcome, PeerPerformance, Standing};
+use crate::peers::{BanState, BlacklistReason, Consequence, PeerOutcome, PeerPerformance};
 use crate::requests::{InFlight, Kind, Purpose, Skill};
 use crate::strategy::Source;
 use crate::time::Instant;
@@ -19,8 +19,8 @@ impl Machine {
             PeerEvent::Connected { peer, group } => {
                 self.peers.connected(self.now, peer, group);
                 self.peers.lift_expired(peer, self.now);
-                match self.peers.get(peer).map(|peer| peer.standing) {
-                    Some(Standing::Banned(reason, until)) => self.penalize(peer, reason, until),
+                match self.peers.get(peer).map(|peer| peer.ban_state) {
+                    Some(BanState::Banned(reason, until)) => self.penalize(peer, reason, until),
                     _ => self.greet(peer),
                 }
             }

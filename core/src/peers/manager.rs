@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::account::MILLION;
 use super::link::OwnLink;
-use super::peer::{Peer, Standing};
+use super::peer::{BanState, Peer};
 use super::places::Places;
 use super::quality::{BlacklistReason, PeerHealth, PeerInfo, PeerQuality};
 use super::table::PeerTable;
@@ -109,7 +109,7 @@ impl SyncPeerManager {
         let known = self.peers.get(*id).is_some();
         let peer = self.peers.entry(*id, || Peer::new(group, now));
         peer.connected &= known;
-        peer.standing = Standing::Banned(reason, until);
+        peer.ban_state = BanState::Banned(reason, until);
         peer.unprove();
         self.review(*id, now);
         until
@@ -215,11 +215,11 @@ fn quality(peer: &Peer) -> PeerQuality {
 
 /// How a peer is.
 fn health(peer: &Peer, now: Instant) -> PeerHealth {
-    match peer.standing {
-        Standing::Banned(_, until) => return PeerHealth::Banned { until },
-        Standing::SetAside(until) => return PeerHealth::Suspected { until },
-        Standing::Unsupported(until) => return PeerHealth::Unsupported { until },
-        Standing::Good => {}
+    match peer.ban_state {
+        BanState::Banned(_, until) => return PeerHealth::Banned { until },
+        BanState::SetAside(until) => return PeerHealth::Suspected { until },
+        BanState::Unsupported(until) => return PeerHealth::Unsupported { until },
+        BanState::Good => {}
     }
     if !peer.connected {
         return PeerHealth::Disconnected;
@@ -248,9 +248,9 @@ fn info(now: Instant, id: PeerId, peer: &Peer) -> PeerInfo {
         bytes: peer.bytes,
         quality: quality(peer),
         health: health(peer, now),
-        banned: match peer.standing {
-            Standing::Banned(reason, _) => Some(reason),
-            Standing::Good | Standing::SetAside(_) | Standing::Unsupported(_) => None,
+        banned: match peer.ban_state {
+            BanState::Banned(reason, _) => Some(reason),
+            BanState::Good | BanState::SetAside(_) | BanState::Unsupported(_) => None,
         },
         false_answers: peer.false_answers,
         unanswered: peer.unanswered,

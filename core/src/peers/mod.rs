@@ -1,4 +1,4 @@
-//! The peers: their claims, their measured performance and their standing; and the choice of whom to ask.
+//! The peers: their claims, their measured performance and their bans; and the choice of whom to ask.
 //!
 //! Four kinds of outcome are never mixed. A *proven* fault bans at once. A *suspected* one (slow, silent, needlessly small
 //! answers) makes the peer be used less and tried again later, unless everybody is slow at the same time: then it is our
@@ -26,6 +26,6 @@ mod tests;
 
 pub(crate) use choice::Ask;
 pub use manager::{PeerSettings, SyncPeerManager};
-pub(crate) use peer::{Peer, Standing};
+pub(crate) use peer::{BanState, Peer};
 pub use quality::{BlacklistReason, PeerHealth, PeerInfo, PeerOutcome, PeerPerformance, PeerQuality};
 pub(crate) use trust::Consequence;

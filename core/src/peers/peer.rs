@@ -52,9 +52,9 @@ pub(super) const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(600);
 
 const _: () = assert!(MAX_REQUEST_BYTES <= MAX_BODIES_BYTES as u64);
 
-/// How a peer stands.
+/// State of a peer between use and a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Standing {
+pub(crate) enum BanState {
     /// Used.
     Good,
     /// Left out until then.
@@ -87,7 +87,7 @@ pub(crate) struct Peer {
     pub(crate) connected: bool,
     /// When it went away, if it did.
     pub(super) gone_at: Instant,
-    pub(crate) standing: Standing,
+    pub(crate) ban_state: BanState,
     pub(super) place: Place,
     /// Since when it has its place.
     pub(super) placed_at: Instant,
@@ -139,7 +139,7 @@ impl Peer {
             group,
             connected: true,
             gone_at: Instant::ZERO,
-            standing: Standing::Good,
+            ban_state: BanState::Good,
             place: Place::Nowhere,
             placed_at: now,
             claim: None,
@@ -171,12 +171,12 @@ impl Peer {
 
     /// Whether it is left out for what it did, or for what the host says.
     pub(crate) const fn is_banned(&self) -> bool {
-        matches!(self.standing, Standing::Banned(..))
+        matches!(self.ban_state, BanState::Banned(..))
     }
 
     /// Whether it may be asked at all.
     pub(crate) fn usable(&self) -> bool {
-        self.connected && self.standing == Standing::Good
+        self.connected && self.ban_state == BanState::Good
     }
 
     /// Whether it is among those that are asked.
@@ -307,12 +307,12 @@ impl Peer {
 
     /// When the next of its rests is over.
     pub(crate) fn next_rested(&self, now: Instant) -> Option<Instant> {
-        let standing = match self.standing {
-            Standing::Good => None,
-            Standing::Banned(_, until) | Standing::SetAside(until) | Standing::Unsupported(until) => Some(until),
+        let left_out = match self.ban_state {
+            BanState::Good => None,
+            BanState::Banned(_, until) | BanState::SetAside(until) | BanState::Unsupported(until) => Some(until),
         };
         let rests = self.not_before.values().copied().chain([self.busy_until]);
-        rests.chain(standing).filter(|&at| at > now).min()
+        rests.chain(left_out).filter(|&at| at > now).min()
     }
 
     /// When the last of its rests is over, if it has any.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::manager::SyncPeerManager;
-use super::peer::{FIRST_PAUSE, Standing, UNSUPPORTED_PAUSE};
+use super::peer::{BanState, FIRST_PAUSE, UNSUPPORTED_PAUSE};
 use super::quality::{PeerOutcome, PeerPerformance};
 use crate::ids::PeerId;
 use crate::requests::{InFlight, Kind, Skill};
@@ -183,9 +183,9 @@ impl SyncPeerManager {
     pub(crate) fn unsupported(&mut self, id: PeerId, now: Instant) -> Instant {
         let until = now.after(UNSUPPORTED_PAUSE);
         if let Some(peer) = self.peers.get_mut(id)
-            && peer.standing == Standing::Good
+            && peer.ban_state == BanState::Good
         {
-            peer.standing = Standing::Unsupported(until);
+            peer.ban_state = BanState::Unsupported(until);
         }
         self.review(id, now);
         until

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::manager::SyncPeerManager;
-use super::peer::{Peer, Standing};
+use super::peer::{BanState, Peer};
 use super::quality::BlacklistReason;
 use crate::chain::Fault;
 use crate::ids::{Height, PeerId};
@@ -55,7 +55,7 @@ impl SyncPeerManager {
         self.suspects.remove(&kind);
         let Some(accused) = self.accused.remove(&kind) else { return };
         let liars = accused.into_iter().map(|(id, accusation)| (id, accusation.fault));
-        let set_aside = |id| self.peers.get(id).is_some_and(|peer| matches!(peer.standing, Standing::SetAside(_)));
+        let set_aside = |id| self.peers.get(id).is_some_and(|peer| matches!(peer.ban_state, BanState::SetAside(_)));
         let liars: Vec<(PeerId, Fault)> = liars.filter(|&(id, _)| set_aside(id)).collect();
         self.exposed.extend(liars);
     }
@@ -69,7 +69,7 @@ impl SyncPeerManager {
     /// of a peer that is left out may have been on their way to a verdict.
     pub(crate) fn on_fault(&mut self, id: PeerId, kind: Kind, fault: Fault, now: Instant) -> Option<Consequence> {
         self.note_false(id);
-        let decided = |peer: &Peer| matches!(peer.standing, Standing::Banned(..) | Standing::SetAside(_));
+        let decided = |peer: &Peer| matches!(peer.ban_state, BanState::Banned(..) | BanState::SetAside(_));
         (!self.peers.get(id).is_some_and(decided)).then(|| self.accuse(id, kind, fault, now))
     }
 
@@ -104,15 +104,15 @@ impl SyncPeerManager {
         let unsure = self.accused.iter().filter(|(kind, _)| self.suspects.contains(kind));
         let unsure: Vec<PeerId> = unsure.flat_map(|(_, accused)| accused.keys().copied()).collect();
         let is_due = |&id: &PeerId| {
-            let standing = self.peers.get(id).map(|peer| peer.standing);
-            matches!(standing, Some(Standing::Good | Standing::Banned(BlacklistReason::Proven(_), _)))
+            let ban_state = self.peers.get(id).map(|peer| peer.ban_state);
+            matches!(ban_state, Some(BanState::Good | BanState::Banned(BlacklistReason::Proven(_), _)))
         };
         let peers: Vec<PeerId> = unsure.into_iter().filter(is_due).collect();
         let is_banned = |id: &PeerId| self.peers.get(*id).is_some_and(Peer::is_banned);
         let banned = peers.iter().copied().filter(is_banned).collect();
         for &id in &peers {
             if let Some(peer) = self.peers.get_mut(id) {
-                peer.standing = Standing::SetAside(until);
+                peer.ban_state = BanState::SetAside(until);
                 peer.unprove();
             }
             self.review(id, now);
@@ -130,7 +130,7 @@ impl SyncPeerManager {
             self.accused.iter().flat_map(|(&kind, accused)| accused.keys().map(move |&id| (kind, id))).collect();
         let mut recalled = Vec::new();
         for (kind, id) in accused {
-            let set_aside = |peer: &&mut Peer| matches!(peer.standing, Standing::SetAside(_));
+            let set_aside = |peer: &&mut Peer| matches!(peer.ban_state, BanState::SetAside(_));
             let Some(peer) = self.peers.get_mut(id).filter(set_aside) else { continue };
             peer.failed_to_prove(now);
             peer.mute |= kind == Kind::Status;
@@ -144,7 +144,7 @@ impl SyncPeerManager {
     /// A peer that was left out may be asked again.
     fn readmit(&mut self, id: PeerId, now: Instant) {
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.standing = Standing::Good;
+            peer.ban_state = BanState::Good;
         }
         self.forget_accusation(id);
         self.review(id, now);
@@ -161,7 +161,8 @@ impl SyncPeerManager {
     /// Lifts a ban or another rest that is over. True if there was one.
     pub(crate) fn lift_expired(&mut self, id: PeerId, now: Instant) -> bool {
         if let Some(peer) = self.peers.get(id)
-            && let Standing::Banned(_, until) | Standing::Unsupported(until) | Standing::SetAside(until) = peer.standing
+            && let BanState::Banned(_, until) | BanState::Unsupported(until) | BanState::SetAside(until) =
+                peer.ban_state
             && until <= now
         {
             self.readmit(id, now);
@@ -172,7 +173,7 @@ impl SyncPeerManager {
 
     /// Takes a peer back that was banned, which it returns, or set aside. `None` where it was neither.
     pub(crate) fn pardon(&mut self, id: PeerId, now: Instant) -> Option<bool> {
-        let left_out = |peer: &&Peer| peer.is_banned() || matches!(peer.standing, Standing::SetAside(_));
+        let left_out = |peer: &&Peer| peer.is_banned() || matches!(peer.ban_state, BanState::SetAside(_));
         let was_banned = self.peers.get(id).filter(left_out)?.is_banned();
         self.readmit(id, now);
         Some(was_banned)

@@ -67,7 +67,7 @@ fn buckets(rates: &ServeRates, burst: Duration) -> (Rate, Rate, Rate) {
 
 /// Whether a group takes part in turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum Standing {
+pub(super) enum QueueState {
     /// None of its peers waits for anything but its own unread answers.
     #[default]
     Idle,
@@ -84,7 +84,7 @@ pub(super) enum Standing {
 pub(super) struct Group {
     pub(super) allowance: Allowance,
     pub(super) handshakes: Bucket,
-    pub(super) standing: Standing,
+    pub(super) queue_state: QueueState,
     /// Work that was spent on it, counted so that a group that was away begins with what the others have now.
     pub(super) spent: u128,
     /// Its peers that wait for a turn, by what was spent on each.

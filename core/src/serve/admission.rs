@@ -28,7 +28,7 @@ mod turns;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
-use super::account::{Allowance, Group, Peer, Standing};
+use super::account::{Allowance, Group, Peer, QueueState};
 use super::bucket::Bucket;
 use super::limits::{Cost, ServeLimits, ServeRates};
 use crate::ids::PeerId;
@@ -260,11 +260,11 @@ impl Admission {
             let Some(group) = self.groups.get_mut(&open.group) else { break };
             let wait = group.allowance.wait(now, &limits.group, &limits, open.spend);
             if wait > Duration::ZERO {
-                self.stand(open.group, Standing::Resting(now.after(wait)));
+                self.set_queue_state(open.group, QueueState::Resting(now.after(wait)));
                 continue;
             }
             if group.held > 0 && group.held.saturating_add(open.memory) > limits.group_memory {
-                self.stand(open.group, Standing::Full);
+                self.set_queue_state(open.group, QueueState::Full);
                 continue;
             }
             let Some(peer) = self.peers.get_mut(&open.peer) else { break };

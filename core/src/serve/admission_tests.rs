@@ -486,7 +486,7 @@ fn whatever_happens_the_books_are_balanced() {
         prop_assert_eq!((admission.held, admission.running, admission.open.is_empty()), (0, 0, true));
         prop_assert!(admission.ready.is_empty() && admission.resting.is_empty() && admission.waiting.is_empty());
         for group in admission.groups.values() {
-            prop_assert_eq!((group.held, group.waiting, group.standing), (0, 0, Standing::Idle));
+            prop_assert_eq!((group.held, group.waiting, group.queue_state), (0, 0, QueueState::Idle));
         }
         for peer in admission.peers.values() {
             prop_assert_eq!((peer.held, peer.open, peer.full), (0, 0, false));

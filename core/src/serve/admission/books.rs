@@ -1,6 +1,6 @@
 //! Accounts of peers and groups, and the memory that each has.
 
-use super::super::account::{Group, Peer, Standing};
+use super::super::account::{Group, Peer, QueueState};
 use super::Admission;
 use crate::ids::PeerId;
 use crate::time::Instant;
@@ -21,8 +21,8 @@ impl Admission {
         }
         if let Some(group) = self.groups.get_mut(&group_id) {
             group.held = change(group.held);
-            if group.standing == Standing::Full && group.held < limits.group_memory {
-                self.stand(group_id, Standing::Ready);
+            if group.queue_state == QueueState::Full && group.held < limits.group_memory {
+                self.set_queue_state(group_id, QueueState::Ready);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Whose turn is next: groups by what was spent on each, and within a group its peers.
 
-use super::super::account::Standing;
+use super::super::account::QueueState;
 use super::{Admission, Open, Stage, Ticket};
 use crate::ids::PeerId;
 use crate::time::Instant;
@@ -70,9 +70,9 @@ impl Admission {
         // A peer that did without for a while has no claim for that.
         peer.spent = peer.spent.max(group.level);
         group.ready.insert((peer.spent, id));
-        if group.standing == Standing::Idle {
+        if group.queue_state == QueueState::Idle {
             let id = peer.group;
-            self.stand(id, Standing::Ready);
+            self.set_queue_state(id, QueueState::Ready);
         }
     }
 
@@ -81,38 +81,38 @@ impl Admission {
         let Some(group) = self.groups.get_mut(&group_id) else { return };
         group.ready.remove(&(spent, id));
         if group.ready.is_empty() {
-            self.stand(group_id, Standing::Idle);
+            self.set_queue_state(group_id, QueueState::Idle);
         }
     }
 
-    pub(super) fn stand(&mut self, id: u64, standing: Standing) {
+    pub(super) fn set_queue_state(&mut self, id: u64, queue_state: QueueState) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        match group.standing {
-            Standing::Ready => {
+        match group.queue_state {
+            QueueState::Ready => {
                 self.ready.remove(&(group.spent, id));
             }
-            Standing::Resting(at) => {
+            QueueState::Resting(at) => {
                 self.resting.remove(&(at, id));
             }
-            Standing::Idle | Standing::Full => {}
+            QueueState::Idle | QueueState::Full => {}
         }
-        group.standing = if group.ready.is_empty() { Standing::Idle } else { standing };
-        match group.standing {
-            Standing::Ready => {
+        group.queue_state = if group.ready.is_empty() { QueueState::Idle } else { queue_state };
+        match group.queue_state {
+            QueueState::Ready => {
                 group.spent = group.spent.max(self.level);
                 self.ready.insert((group.spent, id));
             }
-            Standing::Resting(at) => {
+            QueueState::Resting(at) => {
                 self.resting.insert((at, id));
             }
-            Standing::Idle | Standing::Full => {}
+            QueueState::Idle | QueueState::Full => {}
         }
     }
 
     pub(super) fn wake_groups(&mut self, now: Instant) {
         while let Some(&(at, group)) = self.resting.first().filter(|(at, _)| *at <= now) {
             self.resting.remove(&(at, group));
-            self.stand(group, Standing::Ready);
+            self.set_queue_state(group, QueueState::Ready);
         }
     }
 
