@@ -70,21 +70,21 @@ pub enum RequestKind {
 
 pub(crate) use RequestKind as Kind;
 
-/// Skill that a true answer proves of a peer: the kind, and whether payloads came behind headers. A peer may be
+/// Capability that a true answer proves of a peer: the kind, and whether payloads came behind headers. A peer may be
 /// honest in one and lie in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Skill {
+pub(crate) struct Capability {
     pub(crate) kind: RequestKind,
     pub(crate) with_bodies: bool,
 }
 
-impl From<RequestKind> for Skill {
+impl From<RequestKind> for Capability {
     fn from(kind: RequestKind) -> Self {
         Self { kind, with_bodies: false }
     }
 }
 
-impl From<Purpose> for Skill {
+impl From<Purpose> for Capability {
     fn from(purpose: Purpose) -> Self {
         Self { kind: purpose.kind(), with_bodies: matches!(purpose, Purpose::Segment { bodies: 1.., .. }) }
     }
@@ -99,25 +99,25 @@ impl RequestKind {
 
 /// Sorts of things that a peer has proven to give: a bit for each. Every choice looks at those of all peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Skills(u16);
+pub(crate) struct Capabilities(u16);
 
-impl Skills {
-    const fn bit(skill: Skill) -> u16 {
-        let kind = 1 << skill.kind as u16;
-        if skill.with_bodies { kind << KINDS } else { kind }
+impl Capabilities {
+    const fn bit(capability: Capability) -> u16 {
+        let kind = 1 << capability.kind as u16;
+        if capability.with_bodies { kind << KINDS } else { kind }
     }
 
-    pub(crate) const fn insert(&mut self, skill: Skill) {
-        self.0 |= Self::bit(skill);
+    pub(crate) const fn insert(&mut self, capability: Capability) {
+        self.0 |= Self::bit(capability);
     }
 
-    pub(crate) const fn contains(self, skill: Skill) -> bool {
-        self.0 & Self::bit(skill) != 0
+    pub(crate) const fn contains(self, capability: Capability) -> bool {
+        self.0 & Self::bit(capability) != 0
     }
 
     /// Whether any of them is of `kind`.
     pub(crate) const fn has(self, kind: RequestKind) -> bool {
-        self.contains(Skill { kind, with_bodies: false }) || self.contains(Skill { kind, with_bodies: true })
+        self.contains(Capability { kind, with_bodies: false }) || self.contains(Capability { kind, with_bodies: true })
     }
 }
 
@@ -202,12 +202,12 @@ mod tests {
 
     #[test]
     fn every_skill_is_proven_by_itself() {
-        let all = || ALL.into_iter().flat_map(|kind| [false, true].map(|with_bodies| Skill { kind, with_bodies }));
+        let all = || ALL.into_iter().flat_map(|kind| [false, true].map(|with_bodies| Capability { kind, with_bodies }));
         for one in all() {
-            let mut skills = Skills::default();
-            skills.insert(one);
-            assert!(all().filter(|&other| skills.contains(other)).eq([one]));
-            assert!(ALL.into_iter().filter(|&kind| skills.has(kind)).eq([one.kind]));
+            let mut capabilities = Capabilities::default();
+            capabilities.insert(one);
+            assert!(all().filter(|&other| capabilities.contains(other)).eq([one]));
+            assert!(ALL.into_iter().filter(|&kind| capabilities.has(kind)).eq([one.kind]));
         }
     }
 }

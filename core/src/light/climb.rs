@@ -116,12 +116,12 @@ impl LightClient {
         Some(())
     }
 
-    /// Those who could give what everything waits for may all be on trial with answers that wait for just that.
+    /// Those who could give what everything waits for may all be on probation with answers that wait for just that.
     fn make_room_at_the_end(&mut self) {
         let peers = &self.peers;
         let on_trial = |id| peers.get(id).is_some_and(|peer| peer.awaits_judgement(Kind::Handovers));
         for answer in self.epochs.take_waiting_of(on_trial) {
-            self.peers.end_trial(answer.peer, Kind::Handovers);
+            self.peers.end_probation(answer.peer, Kind::Handovers);
         }
     }
 
@@ -159,7 +159,7 @@ impl LightClient {
     /// Handovers came: they are checked once the trusted end has reached them.
     pub(super) fn take_handover_answer(&mut self, peer: PeerId, from: Epoch, data: Bytes) {
         if let Some(displaced) = self.epochs.keep(from, Waiting { peer, bytes: data, reserved: 0 }) {
-            self.peers.end_trial(displaced.peer, Kind::Handovers);
+            self.peers.end_probation(displaced.peer, Kind::Handovers);
         }
         self.peers.under_check(peer, Kind::Handovers);
     }
@@ -167,7 +167,7 @@ impl LightClient {
     /// Hands the answer at the trusted end to a job, if there is one and no such job is out.
     fn check_handovers(&mut self) {
         for passed in self.epochs.take_passed() {
-            self.peers.end_trial(passed.peer, Kind::Handovers);
+            self.peers.end_probation(passed.peer, Kind::Handovers);
         }
         let busy = self.jobs.values().any(|pending| matches!(pending.job.task(), Task::Handovers { .. }));
         if busy || self.epochs.check.is_some() {
@@ -220,7 +220,7 @@ impl LightClient {
     /// Answers with handovers will not be checked.
     pub(super) fn forget_waiting_handovers(&mut self, of: impl Fn(PeerId) -> bool) {
         for answer in self.epochs.take_waiting_of(of) {
-            self.peers.end_trial(answer.peer, Kind::Handovers);
+            self.peers.end_probation(answer.peer, Kind::Handovers);
         }
     }
 

@@ -7,7 +7,7 @@ use super::client::LightClient;
 use super::output::LightOutput;
 use crate::chain::SegmentClaim;
 use crate::ids::{Epoch, Height, JobId, PeerId, QueryId, RequestId};
-use crate::requests::{InFlight, Kind, Skill};
+use crate::requests::{Capability, InFlight, Kind};
 use crate::time::Instant;
 use crate::verify::{Job, Task};
 use crate::wire::Request;
@@ -60,7 +60,7 @@ impl Purpose {
     }
 }
 
-impl From<Purpose> for Skill {
+impl From<Purpose> for Capability {
     fn from(purpose: Purpose) -> Self {
         purpose.kind().into()
     }
@@ -121,8 +121,8 @@ impl LightClient {
         self.timers.cancel(Timer::Request(id));
         self.timers.cancel(Timer::Late(id));
         self.peers.ended(&request);
-        // The trial begins again where the answer is to be checked.
-        self.peers.end_trial(request.peer, request.purpose);
+        // The probation begins again where the answer is to be checked.
+        self.peers.end_probation(request.peer, request.purpose);
         Some(request)
     }
 
@@ -184,9 +184,9 @@ impl LightClient {
         let pending = self.jobs.remove(&id)?;
         self.timers.cancel(Timer::Job(id));
         if let Some((peer, purpose)) = pending.origin {
-            self.peers.end_trial(peer, purpose);
+            self.peers.end_probation(peer, purpose);
             for &peer in &pending.shared {
-                self.peers.end_trial(peer, purpose);
+                self.peers.end_probation(peer, purpose);
             }
         }
         Some(pending)

@@ -27,7 +27,7 @@ impl Machine {
             self.timers.cancel(Timer::Late(id));
             self.peers.ended(&request);
             // It begins again where what came is to be checked.
-            self.end_trial(request.peer, request.purpose);
+            self.end_probation(request.peer, request.purpose);
             let received = answer.as_ref().map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
             self.bandwidth.settle(self.now, request.size, received);
             self.take_answer(id, &request, answer);

@@ -9,7 +9,7 @@ use crate::machine::patience::HEDGE_AFTER;
 use crate::machine::state::{Machine, Timer};
 use crate::peers::{Ask, Peer, PeerOutcome};
 use crate::ranges::HeightRange;
-use crate::requests::{InFlight, Kind, Purpose, Skill};
+use crate::requests::{Capability, InFlight, Kind, Purpose};
 use crate::strategy::{Cell, Source, Want};
 use crate::time::Instant;
 use crate::wire::Request;
@@ -124,8 +124,8 @@ impl Machine {
                 let most = self.bandwidth.request_bytes(self.peers.get(peer).map_or(0, Peer::request_bytes));
                 let batched = range.count() > self.batch();
                 let may_try = |with_bodies| {
-                    let skill = Skill { kind: Kind::Segment, with_bodies };
-                    self.peers.get(peer).is_some_and(|peer| peer.may_try(skill))
+                    let capability = Capability { kind: Kind::Segment, with_bodies };
+                    self.peers.get(peer).is_some_and(|peer| peer.may_try(capability))
                 };
                 let bodies = match proving {
                     0 if bodies <= most && !batched && may_try(true) => bodies,

@@ -30,7 +30,7 @@ impl Machine {
     /// An answer with handovers will not be checked.
     pub(super) fn forget_handovers(&mut self, answer: &Waiting) {
         self.budget.release(answer.reserved);
-        self.end_trial(answer.peer, Kind::Handovers);
+        self.end_probation(answer.peer, Kind::Handovers);
     }
 
     /// An answer is linked, and its first handover proven: the signatures of the others are checked side by side.

@@ -8,7 +8,7 @@ use crate::machine::input::PeerEvent;
 use crate::machine::output::{Output, Penalty};
 use crate::machine::state::{Machine, Phase, Timer};
 use crate::peers::{BanState, BlacklistReason, Consequence, PeerOutcome, PeerPerformance};
-use crate::requests::{InFlight, Kind, Purpose, Skill};
+use crate::requests::{Capability, InFlight, Kind, Purpose};
 use crate::strategy::Source;
 use crate::time::Instant;
 
@@ -165,22 +165,22 @@ impl Machine {
         self.timers.cancel(Timer::Request(id));
         self.timers.cancel(Timer::Late(id));
         self.peers.ended(request);
-        self.end_trial(request.peer, request.purpose);
+        self.end_probation(request.peer, request.purpose);
         self.budget.release(request.reserved);
         self.outputs.push_back(Output::CancelRequest(id));
     }
 
     /// Something that a peer was asked for was judged, or will not be: it may be asked for more.
-    pub(super) fn end_trial(&mut self, peer: PeerId, skill: impl Into<Skill>) {
-        self.claims_changed |= self.peers.end_trial(peer, skill);
+    pub(super) fn end_probation(&mut self, peer: PeerId, capability: impl Into<Capability>) {
+        self.claims_changed |= self.peers.end_probation(peer, capability);
     }
 
     /// A job is over, with a verdict or without one.
     pub(super) fn judged(&mut self, pending: &crate::machine::jobs::PendingJob) {
         let Some((peer, purpose)) = pending.origin else { return };
-        self.end_trial(peer, purpose);
+        self.end_probation(peer, purpose);
         for &(peer, _) in &pending.shared {
-            self.end_trial(peer, purpose);
+            self.end_probation(peer, purpose);
         }
     }
 
@@ -371,10 +371,10 @@ impl Machine {
     }
 
     /// An answer of this sort was true.
-    pub(super) fn vindicated(&mut self, peer: PeerId, skill: impl Into<Skill>, bytes: u64) {
-        let skill = skill.into();
-        self.peers.prove(peer, skill);
-        let kind = skill.kind;
+    pub(super) fn vindicated(&mut self, peer: PeerId, capability: impl Into<Capability>, bytes: u64) {
+        let capability = capability.into();
+        self.peers.prove(peer, capability);
+        let kind = capability.kind;
         let outcome = PeerOutcome::Verified { took: self.jobs.took() };
         self.perform(peer, &PeerPerformance { kind, sent: self.now, due: self.now, bytes, outcome });
         self.ban_exposed();

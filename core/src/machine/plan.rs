@@ -165,7 +165,7 @@ impl Machine {
             };
             let mut chosen = choose(self);
             if chosen.is_none() && first.is_none() && from == trusted {
-                // Those who could give it may all be on trial with answers that wait for this one.
+                // Those who could give it may all be on probation with answers that wait for this one.
                 let peers = &self.peers;
                 let on_trial = |id| peers.get(id).is_some_and(|peer| peer.awaits_judgement(Kind::Handovers));
                 for ahead in self.epochs.take_waiting_of(on_trial) {

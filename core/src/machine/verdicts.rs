@@ -12,7 +12,7 @@ use crate::machine::jobs::PendingJob;
 use crate::machine::state::{Machine, Target, Timer};
 use crate::peers::PeerOutcome;
 use crate::ranges::HeightRange;
-use crate::requests::{Kind, Purpose, Skill};
+use crate::requests::{Capability, Kind, Purpose};
 use crate::strategy::{HandoverCheck, Source};
 use crate::verify::{Outcome, Task, Verdict};
 use crate::wire::BodyFrame;
@@ -190,7 +190,7 @@ impl Machine {
         bytes: u64,
     ) {
         let with_bodies = !frames.is_empty();
-        self.vindicated(peer, Skill { kind: Kind::Segment, with_bodies }, bytes);
+        self.vindicated(peer, Capability { kind: Kind::Segment, with_bodies }, bytes);
         let (last, id) = (segment.range().last(), segment.last_id());
         let boundary = self.epochs.get(segment.epoch()).filter(|epoch| epoch.range().last() == last);
         let boundary = boundary.and_then(|epoch| self.epochs.boundary(epoch.epoch()));

@@ -58,7 +58,7 @@ impl SyncPeerManager {
         for (id, peer) in candidates() {
             // A late peer may be as late again, or never answer.
             let expected = peer.expected_micros(kind, ask.bytes(peer)).saturating_add(peer.late_micros(now));
-            // Of who is on trial too little is known to wait for it.
+            // Of who is on probation too little is known to wait for it.
             if !peer.awaits_judgement(kind) {
                 soonest = soonest.min(expected);
             }

@@ -10,7 +10,7 @@ use super::quality::BlacklistReason;
 use crate::ids::Height;
 use crate::limits::MAX_BODIES_BYTES;
 use crate::ranges::HeightRange;
-use crate::requests::{ByKind, Kind, Skill, Skills};
+use crate::requests::{ByKind, Capabilities, Capability, Kind};
 use crate::time::{Instant, micros};
 use crate::wire::PeerStatus;
 
@@ -67,15 +67,15 @@ pub(crate) enum BanState {
 
 /// Something of a sort in which a peer has proven nothing, from the question to the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Trial {
-    skill: Skill,
+struct Probation {
+    capability: Capability,
     answered: bool,
 }
 
-impl Trial {
+impl Probation {
     /// Whether it may take long although the peer is honest: then it is given up for anything else that is wanted.
     fn is_idle(self) -> bool {
-        self.skill.kind == Kind::Follow && !self.answered
+        self.capability.kind == Kind::Follow && !self.answered
     }
 }
 
@@ -105,10 +105,10 @@ pub(crate) struct Peer {
     pub(super) asked_at: Instant,
     pub(crate) line: Line,
     pub(super) accounts: ByKind<Account>,
-    /// Skills in which the peer gave true answers since it was last banned.
-    proven: Skills,
+    /// Capabilities in which the peer gave true answers since it was last banned.
+    proven: Capabilities,
     /// The one request of a kind in which the peer has proven nothing yet, until its answer is judged.
-    trial: Option<Trial>,
+    probation: Option<Probation>,
     window: u32,
     pub(super) suspicions: u32,
     /// When its silence was noted last, and until when it rests for that.
@@ -151,8 +151,8 @@ impl Peer {
             asked_at: Instant::ZERO,
             line: Line::default(),
             accounts: ByKind::default(),
-            proven: Skills::default(),
-            trial: None,
+            proven: Capabilities::default(),
+            probation: None,
             window: FIRST_WINDOW,
             suspicions: 0,
             silent: (Instant::ZERO, Instant::ZERO),
@@ -224,45 +224,45 @@ impl Peer {
 
     /// Whether something that it is to be judged by comes before any question of this kind.
     pub(crate) fn awaits_judgement(&self, kind: Kind) -> bool {
-        let tried = self.trial.is_some_and(|trial| kind == Kind::Follow || !trial.is_idle());
+        let tried = self.probation.is_some_and(|probation| kind == Kind::Follow || !probation.is_idle());
         tried && kind != Kind::Status && !self.proven.has(kind)
     }
 
     /// Whether it may be asked for just this, as far as what it has proven goes.
-    pub(crate) fn may_try(&self, skill: Skill) -> bool {
-        self.trial.is_none_or(Trial::is_idle) || self.has_proven(skill)
+    pub(crate) fn may_try(&self, capability: Capability) -> bool {
+        self.probation.is_none_or(Probation::is_idle) || self.has_proven(capability)
     }
 
     /// Whether its long poll must be given up before it is asked for this.
-    pub(crate) fn gives_up_poll_for(&self, skill: Skill) -> bool {
-        self.trial.is_some_and(Trial::is_idle) && !self.has_proven(skill)
+    pub(crate) fn gives_up_poll_for(&self, capability: Capability) -> bool {
+        self.probation.is_some_and(Probation::is_idle) && !self.has_proven(capability)
     }
 
     /// Whether it gave a true answer of this sort since it was last banned. Claims prove nothing and need no proof.
-    fn has_proven(&self, skill: Skill) -> bool {
-        skill.kind == Kind::Status || self.proven.contains(skill)
+    fn has_proven(&self, capability: Capability) -> bool {
+        capability.kind == Kind::Status || self.proven.contains(capability)
     }
 
-    /// Begins a trial: the peer was asked for something, or its answer is being checked.
-    pub(super) fn begin_trial(&mut self, skill: Skill, answered: bool) {
-        if !self.has_proven(skill) {
-            self.trial = Some(Trial { skill, answered });
+    /// Begins a probation: the peer was asked for something, or its answer is being checked.
+    pub(super) fn begin_probation(&mut self, capability: Capability, answered: bool) {
+        if !self.has_proven(capability) {
+            self.probation = Some(Probation { capability, answered });
         }
     }
 
     /// Something was judged, or will not be. True if that makes it ready for more.
-    pub(super) fn end_trial(&mut self, skill: Skill) -> bool {
-        self.trial.take_if(|trial| trial.skill == skill).is_some()
+    pub(super) fn end_probation(&mut self, capability: Capability) -> bool {
+        self.probation.take_if(|probation| probation.capability == capability).is_some()
     }
 
     /// Notes a true answer of this sort.
-    pub(super) fn prove(&mut self, skill: Skill) {
-        self.proven.insert(skill);
+    pub(super) fn prove(&mut self, capability: Capability) {
+        self.proven.insert(capability);
     }
 
     /// Forgets all that the peer has proven.
     pub(super) fn unprove(&mut self) {
-        self.proven = Skills::default();
+        self.proven = Capabilities::default();
     }
 
     /// For how long all that is in flight to it should have been here.

@@ -6,7 +6,7 @@ use super::manager::SyncPeerManager;
 use super::peer::{BanState, FIRST_PAUSE, UNSUPPORTED_PAUSE};
 use super::quality::{PeerOutcome, PeerPerformance};
 use crate::ids::PeerId;
-use crate::requests::{InFlight, Kind, Skill};
+use crate::requests::{Capability, InFlight, Kind};
 use crate::time::Instant;
 
 /// An answer is on time within so many times of what it was expected to take …
@@ -86,23 +86,23 @@ impl SyncPeerManager {
         }
     }
 
-    /// Marks an answer of the peer as being checked: a peer that has proven nothing of the skill is asked for nothing
+    /// Marks an answer of the peer as being checked: a peer that has proven nothing of the capability is asked for nothing
     /// else meanwhile.
-    pub(crate) fn under_check(&mut self, id: PeerId, skill: impl Into<Skill>) {
+    pub(crate) fn under_check(&mut self, id: PeerId, capability: impl Into<Capability>) {
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.begin_trial(skill.into(), true);
+            peer.begin_probation(capability.into(), true);
         }
     }
 
     /// Something was judged, or will not be. True if that makes the peer ready for more.
-    pub(crate) fn end_trial(&mut self, id: PeerId, skill: impl Into<Skill>) -> bool {
-        self.peers.get_mut(id).is_some_and(|peer| peer.end_trial(skill.into()))
+    pub(crate) fn end_probation(&mut self, id: PeerId, capability: impl Into<Capability>) -> bool {
+        self.peers.get_mut(id).is_some_and(|peer| peer.end_probation(capability.into()))
     }
 
     /// A peer gave a true answer of this sort.
-    pub(crate) fn prove(&mut self, id: PeerId, skill: impl Into<Skill>) {
+    pub(crate) fn prove(&mut self, id: PeerId, capability: impl Into<Capability>) {
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.prove(skill.into());
+            peer.prove(capability.into());
         }
     }
 
@@ -114,11 +114,18 @@ impl SyncPeerManager {
     }
 
     /// Accounts for a request that goes out.
-    pub(crate) fn sent(&mut self, id: PeerId, skill: impl Into<Skill>, size: u64, due: Instant, now: Instant) {
-        let skill = skill.into();
+    pub(crate) fn sent(
+        &mut self,
+        id: PeerId,
+        capability: impl Into<Capability>,
+        size: u64,
+        due: Instant,
+        now: Instant,
+    ) {
+        let capability = capability.into();
         let Some(peer) = self.peers.get_mut(id) else { return };
-        peer.begin_trial(skill, false);
-        if !skill.kind.is_bulk() {
+        peer.begin_probation(capability, false);
+        if !capability.kind.is_bulk() {
             return;
         }
         if peer.in_flight == 0 {
@@ -133,7 +140,7 @@ impl SyncPeerManager {
     }
 
     /// Accounts for a request that ended, however it ended.
-    pub(crate) fn ended<P: Copy + Into<Skill>>(&mut self, request: &InFlight<P>) {
+    pub(crate) fn ended<P: Copy + Into<Capability>>(&mut self, request: &InFlight<P>) {
         if !request.purpose.into().kind.is_bulk() {
             return;
         }

@@ -66,10 +66,10 @@ fn a_better_one_that_is_full_is_waited_for_within_reason() {
     // A late peer is expected as much later, and one that rests will not answer for a while.
     assert!(chosen(&manager, Ask::Whole(100_000), at(3001))[0] >= ROUNDS - ROUNDS / 16);
     assert_eq!(chosen(&manager, Ask::Whole(100_000), at(3010))[2], ROUNDS);
-    // Of who is on trial too little is known to wait for it.
+    // Of who is on probation too little is known to wait for it.
     manager.under_check(id(1), RequestKind::Tip);
     assert_eq!(chosen(&manager, Ask::Whole(100_000), at(2000))[2], ROUNDS);
-    manager.end_trial(id(1), RequestKind::Tip);
+    manager.end_probation(id(1), RequestKind::Tip);
     assert!(chosen(&manager, Ask::Whole(100_000), at(2000))[0] >= ROUNDS - ROUNDS / 16);
     manager.get_mut(id(1)).unwrap().pause(KIND, at(2500));
     assert_eq!(chosen(&manager, Ask::Whole(100_000), at(2000))[2], ROUNDS);

@@ -169,15 +169,15 @@ fn what_was_not_proven_is_tried_one_by_one() {
     assert!(kinds.iter().all(|&kind| ready(&manager, kind)));
     ask(&mut manager, RequestKind::Tip);
     assert!(!kinds.iter().any(|&kind| ready(&manager, kind)) && ready(&manager, RequestKind::Status));
-    assert!(!manager.end_trial(id(1), KIND) && manager.end_trial(id(1), RequestKind::Tip));
+    assert!(!manager.end_probation(id(1), KIND) && manager.end_probation(id(1), RequestKind::Tip));
     manager.prove(id(1), RequestKind::Tip);
-    // Proven skills wait for nothing, and hold nothing else up.
+    // Proven capabilities wait for nothing, and hold nothing else up.
     ask(&mut manager, RequestKind::Tip);
     assert!(kinds.iter().all(|&kind| ready(&manager, kind)));
     ask(&mut manager, RequestKind::State);
     assert!(ready(&manager, RequestKind::Tip) && !ready(&manager, RequestKind::Segment));
     // After a ban it begins anew.
-    manager.end_trial(id(1), RequestKind::State);
+    manager.end_probation(id(1), RequestKind::State);
     manager.blacklist_unreliable_peer(now, &id(1), BlacklistReason::Proven(FAULT));
     manager.pardon(id(1), now);
     ask(&mut manager, RequestKind::State);
