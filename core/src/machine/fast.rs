@@ -130,7 +130,7 @@ impl Machine {
         let claims = self.peers.active().filter_map(|(_, peer)| peer.claim?.snapshots);
         let keys = claims.filter(|claim| Some(claim.newest) == height).map(|claim| claim.keys).min();
         let blocks = self.applied.above(self.start);
-        let bytes_per_second = self.peers.active().map(|(_, peer)| peer.line.bytes_per_second());
+        let bytes_per_second = self.peers.active().map(|(_, peer)| peer.estimator.bytes_per_second());
         let costs = Costs {
             gap,
             above_state: height.map_or(gap, |height| target.above(height)),

@@ -55,7 +55,7 @@ impl Machine {
         let known = self.peers.get(second);
         let expected = known.map_or(Duration::MAX, |peer| peer.expected_alone(purpose.kind(), size));
         // An assumed rate of a line that was never filled is no reason to wait for long.
-        let most = if known.is_some_and(|peer| peer.line.is_known()) { Duration::MAX } else { GIVE_UP };
+        let most = if known.is_some_and(|peer| peer.estimator.is_known()) { Duration::MAX } else { GIVE_UP };
         let own = if pressing { Duration::ZERO } else { due.since(*sent).min(HEDGE_PATIENCE) };
         sent.after(expected.saturating_mul(HEDGE_FACTOR).min(most).max(HEDGE_AFTER).max(own))
     }
@@ -98,7 +98,7 @@ impl Machine {
         {
             // A peer that was never asked for all that its line can give is expected to take whatever was assumed.
             let known = self.peers.get(*peer);
-            let is_known = known.is_some_and(|peer| peer.line.is_known());
+            let is_known = known.is_some_and(|peer| peer.estimator.is_known());
             let own = if is_known { due.since(*sent).saturating_mul(STALLED_FACTOR) } else { Duration::ZERO };
             let vouched = self.peers.is_alone_late(self.now, *peer, purpose.kind(), *sent);
             let least = if vouched { PRESSING_STALLED_AFTER } else { GIVE_UP };

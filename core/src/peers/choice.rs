@@ -79,7 +79,7 @@ impl SyncPeerManager {
             return others().nth(pick).map(|(id, _)| id);
         }
         // How fast a line is that was never filled is not known: it may be the better one.
-        let unknown = self.peers.get(id).is_some_and(|peer| peer.line.may_be_faster());
+        let unknown = self.peers.get(id).is_some_and(|peer| peer.estimator.may_be_faster());
         (expected <= most || unknown).then_some(id)
     }
 

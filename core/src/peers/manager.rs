@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::account::MILLION;
-use super::link::OwnLink;
+use super::local_link::LocalLink;
 use super::peer::{BanState, Peer};
 use super::places::Places;
 use super::quality::{BlacklistReason, PeerHealth, PeerInfo, PeerQuality};
@@ -52,7 +52,7 @@ pub struct SyncPeerManager {
     /// When the last true answer of a kind came.
     pub(super) true_at: BTreeMap<Kind, Instant>,
     /// Whether it is our own line that is full.
-    pub(super) link: OwnLink,
+    pub(super) link: LocalLink,
 }
 
 impl SyncPeerManager {
@@ -68,7 +68,7 @@ impl SyncPeerManager {
             suspects: BTreeSet::new(),
             exposed: Vec::new(),
             true_at: BTreeMap::new(),
-            link: OwnLink::default(),
+            link: LocalLink::default(),
         }
     }
 
@@ -88,7 +88,7 @@ impl SyncPeerManager {
 
     /// Bytes a second that the peer's line gives, once that was measured.
     pub fn get_peer_bandwidth(&self, peer: &PeerId) -> Option<u64> {
-        self.peers.get(*peer)?.line.measured()
+        self.peers.get(*peer)?.estimator.measured()
     }
 
     /// Requests that the peer answers with something true, in millionths, once it was asked for anything.
@@ -202,9 +202,9 @@ fn reliability(peer: &Peer) -> u32 {
 fn quality(peer: &Peer) -> PeerQuality {
     let verify = peer.accounts.values().map(|account| account.verify_micros_per_mib).max().unwrap_or(0);
     PeerQuality {
-        measured: peer.line.measured().is_some(),
-        bytes_per_second: peer.line.bytes_per_second(),
-        latency: peer.line.latency(),
+        measured: peer.estimator.measured().is_some(),
+        bytes_per_second: peer.estimator.bytes_per_second(),
+        latency: peer.estimator.latency(),
         reliability_ppm: reliability(peer),
         verify_per_mib: Duration::from_micros(verify),
         window: peer.window(),

@@ -10,8 +10,8 @@
 
 mod account;
 mod choice;
-mod line;
-mod link;
+mod estimator;
+mod local_link;
 mod manager;
 mod peer;
 mod performance;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::account::Account;
-use super::line::Line;
+use super::estimator::PeerEstimator;
 use super::performance::ON_TIME_SLACK;
 use super::places::Place;
 use super::quality::BlacklistReason;
@@ -103,7 +103,7 @@ pub(crate) struct Peer {
     /// When the last of them is expected.
     pub(super) due: Instant,
     pub(super) asked_at: Instant,
-    pub(crate) line: Line,
+    pub(crate) estimator: PeerEstimator,
     pub(super) accounts: ByKind<Account>,
     /// Capabilities in which the peer gave true answers since it was last banned.
     proven: Capabilities,
@@ -149,7 +149,7 @@ impl Peer {
             queued_bytes: 0,
             due: Instant::ZERO,
             asked_at: Instant::ZERO,
-            line: Line::default(),
+            estimator: PeerEstimator::default(),
             accounts: ByKind::default(),
             proven: Capabilities::default(),
             probation: None,
@@ -192,10 +192,10 @@ impl Peer {
     /// Requests that may be in flight to it: as many as keep its line busy, and fewer after time-outs. Who was silent is
     /// asked for one thing, until something comes.
     pub(crate) fn capacity(&self) -> u32 {
-        if self.was_silent_after(self.line.last_delivery) {
+        if self.was_silent_after(self.estimator.last_delivery) {
             return 1;
         }
-        let under_way = micros(self.line.latency()).checked_div(micros(TARGET_TIME)).unwrap_or(0);
+        let under_way = micros(self.estimator.latency()).checked_div(micros(TARGET_TIME)).unwrap_or(0);
         let enough = SHORT_WINDOW.saturating_add(u32::try_from(under_way).unwrap_or(MAX_WINDOW));
         self.window.min(enough)
     }
@@ -277,7 +277,7 @@ impl Peer {
 
     /// Bytes to ask it for at once.
     pub(crate) fn request_bytes(&self) -> u64 {
-        self.line.bytes_in(TARGET_TIME).clamp(MIN_REQUEST_BYTES, MAX_REQUEST_BYTES)
+        self.estimator.bytes_in(TARGET_TIME).clamp(MIN_REQUEST_BYTES, MAX_REQUEST_BYTES)
     }
 
     /// Whether it claims to hold all of `range`.
@@ -415,7 +415,7 @@ impl Peer {
 
     fn expected_behind(&self, kind: Kind, bytes: u64, queued: u64) -> u64 {
         let in_vain = if self.suspicions == 0 { 0 } else { micros(self.next_pause()) };
-        let time = self.line.expected_micros(bytes, queued).saturating_add(in_vain);
+        let time = self.estimator.expected_micros(bytes, queued).saturating_add(in_vain);
         self.accounts.get(kind).weighted(time, bytes)
     }
 

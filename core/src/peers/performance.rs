@@ -30,9 +30,9 @@ impl SyncPeerManager {
         match outcome {
             PeerOutcome::Delivered => {
                 if kind.is_bulk() {
-                    peer.line.delivered(now, sent, bytes);
+                    peer.estimator.delivered(now, sent, bytes);
                 } else if peer.in_flight == 0 && matches!(kind, Kind::Status | Kind::Tip) {
-                    peer.line.echoed(now.since(sent));
+                    peer.estimator.echoed(now.since(sent));
                 }
                 let patience = due.since(sent).saturating_mul(ON_TIME_FACTOR).saturating_add(ON_TIME_SLACK);
                 if sent.after(patience) >= now {
@@ -68,7 +68,7 @@ impl SyncPeerManager {
                     return Some(until);
                 }
                 if kind.is_bulk() || kind == Kind::Follow {
-                    peer.line.timed_out();
+                    peer.estimator.timed_out();
                 }
                 let until = if blamed {
                     peer.accounts.get_mut(kind).failed();
@@ -129,7 +129,7 @@ impl SyncPeerManager {
             return;
         }
         if peer.in_flight == 0 {
-            peer.line.busy(now);
+            peer.estimator.busy(now);
             peer.due = due;
         }
         peer.asked_at = now;
@@ -162,10 +162,10 @@ impl SyncPeerManager {
         if !request.purpose.kind().is_bulk() {
             return true;
         }
-        if peer.line.last_delivery > request.sent {
+        if peer.estimator.last_delivery > request.sent {
             return false;
         }
-        peer.line.outlasted(request.size, now.since(request.sent));
+        peer.estimator.outlasted(request.size, now.since(request.sent));
         true
     }
 

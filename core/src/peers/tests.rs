@@ -10,8 +10,8 @@ use crate::requests::RequestKind;
 use crate::time::Instant;
 
 mod choice;
-mod line;
-mod link;
+mod estimator;
+mod local_link;
 mod peer;
 mod performance;
 mod seats;

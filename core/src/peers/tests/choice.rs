@@ -11,8 +11,8 @@ fn lines(rates: &[u64]) -> SyncPeerManager {
     let mut manager = manager(8, u8::try_from(rates.len()).unwrap());
     for (name, &rate) in (1..).zip(rates) {
         let peer = manager.get_mut(id(name)).unwrap();
-        peer.line.delivered(at(1000), at(0), rate);
-        assert_eq!(peer.line.bytes_per_second(), rate);
+        peer.estimator.delivered(at(1000), at(0), rate);
+        assert_eq!(peer.estimator.bytes_per_second(), rate);
         peer.asked_at = at(1000);
     }
     manager
@@ -79,12 +79,12 @@ fn a_better_one_that_is_full_is_waited_for_within_reason() {
 fn a_line_that_was_never_filled_may_be_the_better_one() {
     let mut manager = lines(&[10_000_000, 10_000_000]);
     // All that it was asked for came at once, so that nobody knows what it can.
-    manager.get_mut(id(2)).unwrap().line = Default::default();
-    manager.get_mut(id(2)).unwrap().line.delivered(at(1060), at(1000), 600);
+    manager.get_mut(id(2)).unwrap().estimator = Default::default();
+    manager.get_mut(id(2)).unwrap().estimator.delivered(at(1060), at(1000), 600);
     fill(&mut manager, 1, 3000);
     assert!(chosen(&manager, Ask::Whole(100_000), at(2000))[2] >= ROUNDS - ROUNDS / 16);
     // Once it is known there is nothing to find out.
-    manager.get_mut(id(2)).unwrap().line.timed_out();
+    manager.get_mut(id(2)).unwrap().estimator.timed_out();
     assert!(chosen(&manager, Ask::Whole(100_000), at(2000))[0] >= ROUNDS - ROUNDS / 16);
 }
 

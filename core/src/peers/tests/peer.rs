@@ -46,11 +46,11 @@ fn the_window_grows_with_what_is_true_and_shrinks_with_what_is_late() {
     }
     assert_eq!(peer.window(), 16);
     // A short line is kept busy by few, a long one by as many as are under way on it.
-    peer.line.echoed(Duration::from_millis(10));
+    peer.estimator.echoed(Duration::from_millis(10));
     assert_eq!(peer.capacity(), 4);
     for _ in 0..100 {
-        peer.line = Default::default();
-        peer.line.echoed(Duration::from_millis(500));
+        peer.estimator = Default::default();
+        peer.estimator.echoed(Duration::from_millis(500));
     }
     assert_eq!(peer.capacity(), 9);
     for expected in [8, 4, 2, 1, 1] {
@@ -67,10 +67,10 @@ fn the_window_grows_with_what_is_true_and_shrinks_with_what_is_late() {
 #[test]
 fn requests_are_neither_crumbs_nor_boulders() {
     let mut peer = peer();
-    peer.line.delivered(at(1000), at(0), 2000);
+    peer.estimator.delivered(at(1000), at(0), 2000);
     assert_eq!(peer.request_bytes(), MIN_REQUEST_BYTES);
     for _ in 0..100 {
-        peer.line.delivered(at(2000), at(1000), 1 << 30);
+        peer.estimator.delivered(at(2000), at(1000), 1 << 30);
     }
     assert_eq!(peer.request_bytes(), MAX_REQUEST_BYTES);
 }

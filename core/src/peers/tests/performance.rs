@@ -100,7 +100,7 @@ fn all_that_is_lost_in_one_silence_counts_once() {
         let one = peer(&manager, 1);
         assert_eq!((one.suspicions, one.unanswered), (u32::from(blamed), 4));
         assert_eq!(one.window(), before.window() / 2);
-        assert_eq!(one.line.bytes_per_second(), before.line.bytes_per_second() / 2);
+        assert_eq!(one.estimator.bytes_per_second(), before.estimator.bytes_per_second() / 2);
         for kind in [RequestKind::Bodies, RequestKind::Segment] {
             assert!(one.rests(kind, at(1249)) && !one.rests(kind, at(1250)), "{kind:?}");
         }
@@ -147,9 +147,9 @@ fn silence_says_something_of_the_line_where_much_was_expected() {
         (RequestKind::Status, false),
     ] {
         let mut manager = manager(2, 2);
-        let before = peer(&manager, 1).line.bytes_per_second();
+        let before = peer(&manager, 1).estimator.bytes_per_second();
         manager.record_peer_performance(at(900), &id(1), &of(kind, PeerOutcome::NoAnswer));
-        let after = peer(&manager, 1).line.bytes_per_second();
+        let after = peer(&manager, 1).estimator.bytes_per_second();
         assert_eq!(after, if halved { before / 2 } else { before }, "{kind:?}");
     }
 }
@@ -219,7 +219,7 @@ fn a_line_is_outlasted_by_late_answers_that_nothing_came_before() {
     let mut manager = manager(2, 2);
     assert!(!manager.outlasted(&request(1, 0, 2000), at(1999)), "it is not late yet");
     assert!(manager.outlasted(&request(1, 0, 2000), at(2000)));
-    assert_eq!(peer(&manager, 1).line.bytes_per_second(), 25_000);
+    assert_eq!(peer(&manager, 1).estimator.bytes_per_second(), 25_000);
     let delivered = PeerPerformance { sent: at(2000), ..of(RequestKind::Bodies, PeerOutcome::Delivered) };
     manager.record_peer_performance(at(2500), &id(1), &delivered);
     assert!(!manager.outlasted(&request(1, 2400, 2600), at(60_000)), "it sends, if something else");

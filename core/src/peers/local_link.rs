@@ -1,4 +1,4 @@
-//! [`OwnLink`]: whether it is our own line that is full, rather than a peer that is slow.
+//! [`LocalLink`]: whether it is our own line that is full, rather than a peer that is slow.
 
 use core::time::Duration;
 
@@ -16,7 +16,7 @@ type OnTime = [Option<(PeerId, Instant)>; 2];
 
 /// Our own link, as far as what comes over it tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct OwnLink {
+pub(super) struct LocalLink {
     /// The last answers on time to large questions, and those to small ones.
     on_time: (OnTime, OnTime),
     /// Large answers in flight, and how many may be before the link is full.
@@ -25,13 +25,13 @@ pub(super) struct OwnLink {
     full_at: Option<Instant>,
 }
 
-impl Default for OwnLink {
+impl Default for LocalLink {
     fn default() -> Self {
         Self { on_time: Default::default(), in_flight: 0, window: MAX_WINDOW, full_at: None }
     }
 }
 
-impl OwnLink {
+impl LocalLink {
     /// Whether another large answer may be asked for.
     pub(super) fn has_room(&self) -> bool {
         self.in_flight < self.window

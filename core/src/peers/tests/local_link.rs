@@ -1,18 +1,18 @@
 //! Whether it is our own link, and who vouches for it.
 
 use super::*;
-use crate::peers::link::OwnLink;
+use crate::peers::local_link::LocalLink;
 
 const BULK: RequestKind = RequestKind::Bodies;
 
 /// Whether anyone but this one answered on time since.
-fn is_alone_late(link: &OwnLink, name: u8, kind: RequestKind, sent: u64) -> bool {
+fn is_alone_late(link: &LocalLink, name: u8, kind: RequestKind, sent: u64) -> bool {
     link.on_time_since(kind, at(sent)).any(|(other, _)| other != id(name))
 }
 
 #[test]
 fn others_on_time_since_make_a_peer_late_by_itself() {
-    let mut link = OwnLink::default();
+    let mut link = LocalLink::default();
     link.note_on_time(at(10), id(1), BULK);
     assert!(!is_alone_late(&link, 1, BULK, 5), "its own answers say nothing of others");
     assert!(is_alone_late(&link, 2, BULK, 9) && !is_alone_late(&link, 2, BULK, 10), "only those since");
@@ -26,14 +26,14 @@ fn others_on_time_since_make_a_peer_late_by_itself() {
 
 #[test]
 fn small_answers_vouch_for_small_ones_alone() {
-    let mut link = OwnLink::default();
+    let mut link = LocalLink::default();
     link.note_on_time(at(10), id(1), RequestKind::Tip);
     assert!(!is_alone_late(&link, 2, BULK, 0), "they pass where large ones don't");
     assert!(is_alone_late(&link, 2, RequestKind::Status, 0));
     // An answer from the tip comes when there is something to tell.
-    let mut link = OwnLink::default();
+    let mut link = LocalLink::default();
     link.note_on_time(at(10), id(1), RequestKind::Follow);
-    assert_eq!(link, OwnLink::default());
+    assert_eq!(link, LocalLink::default());
     // Where large ones come, so do small ones.
     link.note_on_time(at(10), id(1), BULK);
     assert!(is_alone_late(&link, 2, RequestKind::Status, 0));
@@ -41,7 +41,7 @@ fn small_answers_vouch_for_small_ones_alone() {
 
 #[test]
 fn a_full_link_takes_less_at_once_until_answers_are_on_time() {
-    let mut link = OwnLink::default();
+    let mut link = LocalLink::default();
     for _ in 0..7 {
         link.sent();
     }

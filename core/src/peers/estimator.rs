@@ -1,4 +1,4 @@
-//! How fast a peer's line is, in integers.
+//! [`PeerEstimator`]: throughput and latency of the line to a peer, in integers.
 
 use core::time::Duration;
 
@@ -23,9 +23,9 @@ const SMOOTHING: u64 = 8;
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
-/// Smoothed throughput and latency of one peer's line. Zero stands for "no sample yet".
+/// Smoothed throughput and latency of the line to one peer. Zero stands for "no sample yet".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Line {
+pub(crate) struct PeerEstimator {
     bytes_per_second: u64,
     latency_micros: u64,
     /// Up to when what came is measured, or when the first of what was asked for can be here.
@@ -41,7 +41,7 @@ pub(crate) struct Line {
     pub(super) last_delivery: Instant,
 }
 
-impl Line {
+impl PeerEstimator {
     /// A large answer is expected where none was before. The sample goes on: where all that is in flight is always answered
     /// between two looks, none would ever end otherwise.
     pub(super) fn busy(&mut self, now: Instant) {
@@ -155,49 +155,49 @@ mod tests {
 
     #[test]
     fn answers_that_come_together_are_measured_together() {
-        let mut line = Line::default();
-        line.busy(at(0));
+        let mut estimator = PeerEstimator::default();
+        estimator.busy(at(0));
         for number in 1..=20 {
             // Two questions a tenth of a second, whose answers come at the same time.
-            line.delivered(at(number * 100), at(number * 100 - 100), 50_000);
-            line.delivered(at(number * 100), at(number * 100 - 100), 50_000);
+            estimator.delivered(at(number * 100), at(number * 100 - 100), 50_000);
+            estimator.delivered(at(number * 100), at(number * 100 - 100), 50_000);
         }
-        let rate = line.bytes_per_second();
+        let rate = estimator.bytes_per_second();
         assert!((900_000..=1_100_000).contains(&rate), "{rate}");
     }
 
     #[test]
     fn a_line_that_is_idle_between_two_looks_is_measured() {
-        let mut line = Line::default();
-        line.busy(at(0));
-        line.delivered(at(12), at(0), 12_000);
-        assert_eq!(line.bytes_per_second(), 1_000_000);
+        let mut estimator = PeerEstimator::default();
+        estimator.busy(at(0));
+        estimator.delivered(at(12), at(0), 12_000);
+        assert_eq!(estimator.bytes_per_second(), 1_000_000);
         for number in 1..=100 {
             // All of it is here before more is asked for.
-            line.busy(at(number * 12));
-            line.delivered(at(number * 12 + 12), at(number * 12), 120_000);
+            estimator.busy(at(number * 12));
+            estimator.delivered(at(number * 12 + 12), at(number * 12), 120_000);
         }
-        let rate = line.bytes_per_second();
+        let rate = estimator.bytes_per_second();
         assert!((9_000_000..=10_000_000).contains(&rate), "{rate}");
     }
 
     #[test]
     fn latency_is_no_part_of_throughput() {
-        let mut line = Line::default();
-        line.echoed(Duration::from_millis(100));
-        line.busy(at(0));
-        line.delivered(at(200), at(0), 100_000);
-        assert_eq!(line.bytes_per_second(), 1_000_000);
-        line.echoed(Duration::from_millis(500));
-        assert!(line.latency() <= Duration::from_millis(150), "{:?}", line.latency());
+        let mut estimator = PeerEstimator::default();
+        estimator.echoed(Duration::from_millis(100));
+        estimator.busy(at(0));
+        estimator.delivered(at(200), at(0), 100_000);
+        assert_eq!(estimator.bytes_per_second(), 1_000_000);
+        estimator.echoed(Duration::from_millis(500));
+        assert!(estimator.latency() <= Duration::from_millis(150), "{:?}", estimator.latency());
     }
 
     #[test]
     fn a_late_answer_bounds_the_line() {
-        let mut line = Line::default();
-        line.outlasted(100_000, Duration::from_secs(1));
-        assert_eq!(line.bytes_per_second(), 50_000);
-        line.outlasted(1, Duration::from_secs(1000));
-        assert_eq!(line.bytes_per_second(), LEAST_BYTES_PER_SECOND);
+        let mut estimator = PeerEstimator::default();
+        estimator.outlasted(100_000, Duration::from_secs(1));
+        assert_eq!(estimator.bytes_per_second(), 50_000);
+        estimator.outlasted(1, Duration::from_secs(1000));
+        assert_eq!(estimator.bytes_per_second(), LEAST_BYTES_PER_SECOND);
     }
 }
