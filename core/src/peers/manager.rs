@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::account::MILLION;
+use super::kind_stats::MILLION;
 use super::local_link::LocalLink;
 use super::peer::{BanState, Peer};
 use super::places::Places;
@@ -94,7 +94,7 @@ impl SyncPeerManager {
     /// Requests that the peer answers with something true, in millionths, once it was asked for anything.
     pub fn get_peer_reliability(&self, peer: &PeerId) -> Option<u32> {
         let peer = self.peers.get(*peer)?;
-        peer.accounts.values().any(|account| account.answers > 0).then(|| reliability(peer))
+        peer.stats.values().any(|stats| stats.answers > 0).then(|| reliability(peer))
     }
 
     /// How a peer is.
@@ -195,12 +195,12 @@ impl SyncPeerManager {
 
 /// The least reliable of the kinds that the peer was asked for.
 fn reliability(peer: &Peer) -> u32 {
-    peer.accounts.values().map(|account| account.success_ppm).min().unwrap_or(MILLION)
+    peer.stats.values().map(|stats| stats.success_ppm).min().unwrap_or(MILLION)
 }
 
 /// How good a peer is.
 fn quality(peer: &Peer) -> PeerQuality {
-    let verify = peer.accounts.values().map(|account| account.verify_micros_per_mib).max().unwrap_or(0);
+    let verify = peer.stats.values().map(|stats| stats.verify_micros_per_mib).max().unwrap_or(0);
     PeerQuality {
         measured: peer.estimator.measured().is_some(),
         bytes_per_second: peer.estimator.bytes_per_second(),

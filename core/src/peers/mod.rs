@@ -8,9 +8,9 @@
 //! take the places of those that fail or that deliver least. Choices look at the peers that are asked and at nobody else,
 //! so their cost doesn't grow with the number of connections.
 
-mod account;
 mod choice;
 mod estimator;
+mod kind_stats;
 mod local_link;
 mod manager;
 mod peer;

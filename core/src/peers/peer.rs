@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use super::account::Account;
 use super::estimator::PeerEstimator;
+use super::kind_stats::KindStats;
 use super::performance::ON_TIME_SLACK;
 use super::places::Place;
 use super::quality::BlacklistReason;
@@ -104,7 +104,7 @@ pub(crate) struct Peer {
     pub(super) due: Instant,
     pub(super) asked_at: Instant,
     pub(crate) estimator: PeerEstimator,
-    pub(super) accounts: ByKind<Account>,
+    pub(super) stats: ByKind<KindStats>,
     /// Capabilities in which the peer gave true answers since it was last banned.
     proven: Capabilities,
     /// The one request of a kind in which the peer has proven nothing yet, until its answer is judged.
@@ -150,7 +150,7 @@ impl Peer {
             due: Instant::ZERO,
             asked_at: Instant::ZERO,
             estimator: PeerEstimator::default(),
-            accounts: ByKind::default(),
+            stats: ByKind::default(),
             proven: Capabilities::default(),
             probation: None,
             window: FIRST_WINDOW,
@@ -328,9 +328,9 @@ impl Peer {
     /// Notes that the peer doesn't have what was asked for: one that goes on saying so leaves room for others, be
     /// they slower. Returns when it may be asked for `kind` again.
     pub(super) fn not_available(&mut self, kind: Kind, now: Instant) -> Instant {
-        let account = self.accounts.get_mut(kind);
-        let doublings = account.refused_in_a_row.min(NOT_AVAILABLE_DOUBLINGS);
-        account.refused_in_a_row = account.refused_in_a_row.saturating_add(1);
+        let stats = self.stats.get_mut(kind);
+        let doublings = stats.refused_in_a_row.min(NOT_AVAILABLE_DOUBLINGS);
+        stats.refused_in_a_row = stats.refused_in_a_row.saturating_add(1);
         let until = now.after(NOT_AVAILABLE_PAUSE.saturating_mul(1 << doublings));
         self.pause(kind, until);
         until
@@ -416,7 +416,7 @@ impl Peer {
     fn expected_behind(&self, kind: Kind, bytes: u64, queued: u64) -> u64 {
         let in_vain = if self.suspicions == 0 { 0 } else { micros(self.next_pause()) };
         let time = self.estimator.expected_micros(bytes, queued).saturating_add(in_vain);
-        self.accounts.get(kind).weighted(time, bytes)
+        self.stats.get(kind).weighted(time, bytes)
     }
 
     /// How long it rests after one more suspected fault.

@@ -41,9 +41,9 @@ impl SyncPeerManager {
                 None
             }
             PeerOutcome::Verified { took } => {
-                let account = peer.accounts.get_mut(kind);
-                account.succeeded();
-                account.verified(bytes, took);
+                let stats = peer.stats.get_mut(kind);
+                stats.succeeded();
+                stats.verified(bytes, took);
                 peer.succeeded();
                 peer.bytes = peer.bytes.saturating_add(bytes);
                 peer.recent_bytes = peer.recent_bytes.saturating_add(bytes);
@@ -51,7 +51,7 @@ impl SyncPeerManager {
                 None
             }
             PeerOutcome::Sparing => {
-                peer.accounts.get_mut(kind).failed();
+                peer.stats.get_mut(kind).failed();
                 let until = peer.suspected(kind, now);
                 self.step_aside(*id, now);
                 Some(until)
@@ -71,7 +71,7 @@ impl SyncPeerManager {
                     peer.estimator.timed_out();
                 }
                 let until = if blamed {
-                    peer.accounts.get_mut(kind).failed();
+                    peer.stats.get_mut(kind).failed();
                     peer.suspected(kind, now)
                 } else {
                     peer.shrink();

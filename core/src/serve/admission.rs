@@ -22,8 +22,8 @@
 //! admission.end(now, ticket);
 //! ```
 
-mod books;
-mod turns;
+mod accounts;
+mod fair_queue;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;

@@ -138,7 +138,7 @@ fn what_a_peer_is_asked_for_already_and_what_fails_with_it_counts() {
     assert_eq!(first(&manager, RequestKind::Handovers), Some(id(1)), "small answers come in between");
     manager.get_mut(id(1)).unwrap().queued_bytes = 0;
     for _ in 0..4 {
-        manager.get_mut(id(1)).unwrap().accounts.get_mut(KIND).failed();
+        manager.get_mut(id(1)).unwrap().stats.get_mut(KIND).failed();
     }
     assert_eq!(first(&manager, KIND), Some(id(2)));
 }

@@ -1,4 +1,4 @@
-//! Measured history of a peer's answers to one kind of request, in integers.
+//! [`KindStats`]: measured history of a peer's answers to one kind of request, in integers.
 
 use core::time::Duration;
 
@@ -13,7 +13,7 @@ const LEAST_SUCCESS: u32 = MILLION / 16;
 
 /// Smoothed figures of one kind of request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Account {
+pub(crate) struct KindStats {
     /// Answers and failures.
     pub(super) answers: u64,
     /// Share of requests that were answered with something true, in millionths.
@@ -24,7 +24,7 @@ pub(crate) struct Account {
     pub(super) refused_in_a_row: u32,
 }
 
-impl Default for Account {
+impl Default for KindStats {
     fn default() -> Self {
         Self { answers: 0, success_ppm: MILLION, verify_micros_per_mib: 0, refused_in_a_row: 0 }
     }
@@ -35,7 +35,7 @@ fn smooth(old: u64, sample: u64) -> u64 {
     if old == 0 { sample } else { old.saturating_sub(old / WEIGHT).saturating_add(sample / WEIGHT).max(1) }
 }
 
-impl Account {
+impl KindStats {
     pub(super) fn succeeded(&mut self) {
         self.refused_in_a_row = 0;
         self.answers = self.answers.saturating_add(1);
@@ -73,30 +73,30 @@ mod tests {
 
     #[test]
     fn failures_weigh_and_fade() {
-        let mut account = Account::default();
+        let mut stats = KindStats::default();
         let second = 1_000_000;
-        assert_eq!(account.weighted(second, 0), second);
+        assert_eq!(stats.weighted(second, 0), second);
         for _ in 0..8 {
-            account.failed();
+            stats.failed();
         }
-        assert!((300_000..400_000).contains(&account.success_ppm), "{}", account.success_ppm);
-        assert!(account.weighted(second, 0) > second * 2);
+        assert!((300_000..400_000).contains(&stats.success_ppm), "{}", stats.success_ppm);
+        assert!(stats.weighted(second, 0) > second * 2);
         for _ in 0..200 {
-            account.succeeded();
+            stats.succeeded();
         }
-        assert_eq!(account.success_ppm, MILLION);
+        assert_eq!(stats.success_ppm, MILLION);
         for _ in 0..200 {
-            account.failed();
+            stats.failed();
         }
-        assert_eq!(account.weighted(second, 0), second * 16);
+        assert_eq!(stats.weighted(second, 0), second * 16);
     }
 
     #[test]
     fn answers_that_are_costly_to_check_weigh_more() {
-        let mut account = Account::default();
-        account.verified(1024, Duration::from_millis(2));
-        assert_eq!(account.weighted(0, 1 << 20), 2_048_000);
-        account.verified(1 << 20, Duration::ZERO);
-        assert_eq!(account.weighted(0, 1 << 20), 1_792_000, "one sample is an eighth");
+        let mut stats = KindStats::default();
+        stats.verified(1024, Duration::from_millis(2));
+        assert_eq!(stats.weighted(0, 1 << 20), 2_048_000);
+        stats.verified(1 << 20, Duration::ZERO);
+        assert_eq!(stats.weighted(0, 1 << 20), 1_792_000, "one sample is an eighth");
     }
 }
