@@ -24,7 +24,7 @@ pub(crate) enum Purpose {
     /// The block after this height.
     Follow(Height),
     /// The peer's own proof of its block at this height, which differs from the one that was proven before.
-    Contest(Height),
+    Dispute(Height),
     /// Headers that prove the block whose state is to be fetched.
     Base,
     /// Subtrees of a state.
@@ -38,7 +38,7 @@ impl Purpose {
             Self::Status => Kind::Status,
             Self::Handovers(_) => Kind::Handovers,
             Self::Tip(_) => Kind::Tip,
-            Self::Segment { .. } | Self::Contest(_) | Self::Base => Kind::Segment,
+            Self::Segment { .. } | Self::Dispute(_) | Self::Base => Kind::Segment,
             Self::Bodies(_) => Kind::Bodies,
             Self::Follow(_) => Kind::Follow,
             Self::State(_) => Kind::State,
@@ -175,7 +175,7 @@ mod tests {
             (Purpose::Handovers(Epoch::ZERO), Kind::Handovers, false),
             (Purpose::Tip(Epoch::ZERO), Kind::Tip, false),
             (Purpose::Segment { first: height, bodies: 0 }, Kind::Segment, true),
-            (Purpose::Contest(height), Kind::Segment, true),
+            (Purpose::Dispute(height), Kind::Segment, true),
             (Purpose::Base, Kind::Segment, true),
             (Purpose::Bodies(HeightRange::single(height)), Kind::Bodies, true),
             (Purpose::Follow(height), Kind::Follow, false),

@@ -198,7 +198,7 @@ impl Machine {
                 let task = Task::State { form: want.form, items: want.items.clone(), bytes: data };
                 self.check_source(source, origin, task, size, request.reserved);
             }
-            Purpose::Contest(_) => self.take_contested(peer, &data, size, request.reserved),
+            Purpose::Dispute(_) => self.take_disputed(peer, &data, size, request.reserved),
             Purpose::Follow(after) => {
                 let first = after.next();
                 let epoch = self.epochs.of_height(first).cloned();

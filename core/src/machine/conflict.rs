@@ -10,7 +10,7 @@ use crate::chain::{CheckError, EpochRef, Fault, Finalized, SegmentEnd};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
 use crate::machine::event::HaltReason;
-use crate::machine::state::{Contest, Machine, Timer};
+use crate::machine::state::{Dispute, Machine, Timer};
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Broken;
 use crate::verify::{Outcome, Task};
@@ -62,7 +62,7 @@ impl Machine {
 
     /// A peer's headers were refused. Where they contradict a proven block, the peer is asked for a proof of its own, and
     /// this says that it is not to blame yet.
-    pub(super) fn contest(&mut self, peer: PeerId, task: &Task, fault: Fault) -> bool {
+    pub(super) fn dispute(&mut self, peer: PeerId, task: &Task, fault: Fault) -> bool {
         let (Task::Segment { epoch, claim, .. } | Task::Follow { epoch, claim, .. } | Task::Base { epoch, claim, .. }) =
             task
         else {
@@ -81,7 +81,7 @@ impl Machine {
                 let ours = anchor.or_else(|| target.map(|target| target.proof.clone()));
                 let asked =
                     ours.map(|ours| (height, ours, Request::Follow { after: below, max_bytes: 1, audit: false }));
-                let Some(asked) = asked.or_else(|| self.contest_of_history(height)) else { return false };
+                let Some(asked) = asked.or_else(|| self.dispute_of_history(height)) else { return false };
                 asked
             }
             Fault::WrongParent if seam && claim.parent.is_some() => {
@@ -92,7 +92,7 @@ impl Machine {
                 let ours = self.handover_ending_at(below).map(|(_, bytes)| Finalized::Handover(bytes));
                 let Some(ended) = self.epochs.of_height(below).map(EpochRef::epoch) else {
                     // Its answer is late: what it contradicts is applied, and the proofs of that epoch are let go.
-                    self.rest_contested(peer);
+                    self.rest_disputed(peer);
                     return true;
                 };
                 let Some(ours) = ours.or_else(|| self.stored_proof.clone()) else { return false };
@@ -101,17 +101,17 @@ impl Machine {
             _ => return false,
         };
         let size = u64::from(request.max_response_bytes());
-        if self.contest.is_none() && self.budget.reserve(size, true) {
+        if self.dispute.is_none() && self.budget.reserve(size, true) {
             let by_handover = matches!(request, Request::Handovers { .. });
-            self.contest = Some(Contest { peer, height, ours, by_handover, fault });
-            self.send(peer, Purpose::Contest(height), request, 0, size);
+            self.dispute = Some(Dispute { peer, height, ours, by_handover, fault });
+            self.send(peer, Purpose::Dispute(height), request, 0, size);
         }
-        self.rest_contested(peer);
+        self.rest_disputed(peer);
         true
     }
 
     /// Until it is decided whether a peer is to blame, others are asked.
-    fn rest_contested(&mut self, peer: PeerId) {
+    fn rest_disputed(&mut self, peer: PeerId) {
         if let Some(rested) = self.peers.get_mut(peer).map(|known| known.suspected(Kind::Segment, self.now)) {
             self.timers.set_sooner(Timer::Peer(peer), rested);
         }
@@ -119,7 +119,7 @@ impl Machine {
 
     /// History has no proof of its own: it hangs on the block that the stored ones began with, and who has another
     /// history has another block there too.
-    fn contest_of_history(&self, height: Height) -> Option<(Height, Finalized, Request)> {
+    fn dispute_of_history(&self, height: Height) -> Option<(Height, Finalized, Request)> {
         let ours = self.stored_proof.as_ref()?;
         let (Finalized::Segment(_, begun) | Finalized::Anchored { height: begun, .. }) = *ours else { return None };
         if height > begun {
@@ -134,34 +134,34 @@ impl Machine {
     }
 
     /// A peer that contradicts a proven block gave its proof.
-    pub(super) fn take_contested(&mut self, peer: PeerId, data: &Bytes, size: u64, reserved: u64) {
-        let contest = self.contest.as_ref().filter(|contest| contest.peer == peer);
-        let known = contest.and_then(|contest| Some((contest, self.epochs.of_height(contest.height)?)));
-        let Some((Contest { height, ours, by_handover, fault, .. }, epoch)) = known else {
-            self.contest = None;
+    pub(super) fn take_disputed(&mut self, peer: PeerId, data: &Bytes, size: u64, reserved: u64) {
+        let dispute = self.dispute.as_ref().filter(|dispute| dispute.peer == peer);
+        let known = dispute.and_then(|dispute| Some((dispute, self.epochs.of_height(dispute.height)?)));
+        let Some((Dispute { height, ours, by_handover, fault, .. }, epoch)) = known else {
+            self.dispute = None;
             self.budget.release(reserved);
             return;
         };
         let (height, by_handover, fault) = (*height, *by_handover, *fault);
         let (epoch, one) = (epoch.clone(), ours.clone());
         let Some(proof) = Sections::new(data.clone()).take() else {
-            self.contest = None;
+            self.dispute = None;
             self.budget.release(reserved);
             self.accuse(peer, Kind::Segment, fault);
             return;
         };
         let other = if by_handover { Finalized::Handover(proof) } else { Finalized::Segment(proof, height) };
-        self.send_job(Task::Conflict { epoch, one, other }, Some((peer, Purpose::Contest(height))), size, reserved);
+        self.send_job(Task::Conflict { epoch, one, other }, Some((peer, Purpose::Dispute(height))), size, reserved);
     }
 
     /// A peer's proof of the block with which it contradicts a proven one was verified, and the proven one again.
-    pub(super) fn take_contest(&mut self, peer: PeerId, outcome: Result<Outcome, CheckError>) {
-        let Some(contest) = self.contest.take() else { return };
+    pub(super) fn take_dispute(&mut self, peer: PeerId, outcome: Result<Outcome, CheckError>) {
+        let Some(dispute) = self.dispute.take() else { return };
         match outcome {
             Ok(Outcome::Conflict(evidence)) => {
-                self.halt(HaltReason::ConflictingFinality { height: contest.height, evidence });
+                self.halt(HaltReason::ConflictingFinality { height: dispute.height, evidence });
             }
-            _ => self.accuse(peer, Kind::Segment, contest.fault),
+            _ => self.accuse(peer, Kind::Segment, dispute.fault),
         }
     }
 

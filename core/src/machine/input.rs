@@ -113,8 +113,8 @@ impl Machine {
     /// to jobs, which read it elsewhere.
     pub(crate) fn reads_answer(&self, id: RequestId) -> bool {
         self.requests.get(id).is_some_and(|request| match request.purpose {
-            // Claims are read, tips compared with each other, and the other side of a contest taken out of its envelope.
-            Purpose::Status | Purpose::Tip(_) | Purpose::Contest(_) => true,
+            // Claims are read, tips compared with each other, and the other side of a dispute taken out of its envelope.
+            Purpose::Status | Purpose::Tip(_) | Purpose::Dispute(_) => true,
             Purpose::Handovers(_)
             | Purpose::Segment { .. }
             | Purpose::Bodies(_)

@@ -103,7 +103,7 @@ impl Machine {
         }
         self.end_submissions();
         self.drop_jobs();
-        self.contest = None;
+        self.dispute = None;
         self.epochs.check = None;
         for waiting in self.epochs.take_waiting_of(|_| true) {
             self.forget_handovers(&waiting);
@@ -212,8 +212,8 @@ impl Machine {
                 .blocks
                 .slot_of(range.first())
                 .map_or(0, |slot| if slot.fetch.remove(source) { slot.bytes } else { 0 }),
-            Purpose::Contest(_) => {
-                self.contest = None;
+            Purpose::Dispute(_) => {
+                self.dispute = None;
                 0
             }
             Purpose::State(batch) => {
@@ -312,7 +312,7 @@ impl Machine {
             | Purpose::Handovers(_)
             | Purpose::Tip(_)
             | Purpose::Follow(_)
-            | Purpose::Contest(_)
+            | Purpose::Dispute(_)
             | Purpose::Base => true,
         }
     }

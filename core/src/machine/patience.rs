@@ -117,7 +117,7 @@ impl Machine {
     pub(super) fn await_answer(&mut self, id: RequestId, purpose: Purpose) {
         let first = match purpose {
             Purpose::Tip(_) | Purpose::Handovers(_) | Purpose::Base => HEDGE_AFTER,
-            Purpose::Status | Purpose::Contest(_) => GIVE_UP,
+            Purpose::Status | Purpose::Dispute(_) => GIVE_UP,
             Purpose::Segment { .. } | Purpose::Bodies(_) | Purpose::State(_) | Purpose::Follow(_) => return,
         };
         self.timers.set(Timer::Late(id), self.now.after(first));

@@ -338,7 +338,7 @@ impl Machine {
         let waits = self.requests.iter().any(|(_, request)| match request.purpose {
             _ if gives_up && self.is_given_up(request) => false,
             Purpose::Tip(_) | Purpose::Handovers(_) => hopeful(request.peer),
-            Purpose::Contest(_) => true,
+            Purpose::Dispute(_) => true,
             Purpose::Status | Purpose::Segment { .. } | Purpose::Bodies(_) | Purpose::Follow(_) => false,
             Purpose::Base | Purpose::State(_) => true,
         });

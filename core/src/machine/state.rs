@@ -78,7 +78,7 @@ pub(super) struct Target {
 
 /// A peer's headers contradict a proven block; the peer is asked for its own proof.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Contest {
+pub(super) struct Dispute {
     pub(super) peer: PeerId,
     /// The height of the two blocks.
     pub(super) height: Height,
@@ -149,7 +149,7 @@ pub struct Machine {
     pub(super) claims_changed: bool,
     pub(super) claimed: Option<(Height, Epoch)>,
     /// A peer that contradicts what was proven and is asked for its own proof.
-    pub(super) contest: Option<Contest>,
+    pub(super) dispute: Option<Dispute>,
     /// The height of the conflict that is being checked.
     pub(super) conflict_height: Option<Height>,
     /// Who told last what follows the tip.
@@ -268,7 +268,7 @@ impl Machine {
             unplanned: false,
             claims_changed: true,
             claimed: None,
-            contest: None,
+            dispute: None,
             conflict_height: None,
             told_last: None,
             reached: None,

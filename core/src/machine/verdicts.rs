@@ -35,8 +35,8 @@ impl Machine {
             return;
         };
         let (bytes, shared) = (pending.bytes, pending.shared);
-        if let Purpose::Contest(_) = purpose {
-            self.take_contest(peer, verdict.into_outcome());
+        if let Purpose::Dispute(_) = purpose {
+            self.take_dispute(peer, verdict.into_outcome());
             return;
         }
         match verdict.into_outcome() {
@@ -44,7 +44,7 @@ impl Machine {
             Err(CheckError::Unable(_)) => {}
             Err(CheckError::False(fault)) => {
                 self.unassign(purpose, source);
-                if self.contest(peer, pending.job.task(), fault) {
+                if self.dispute(peer, pending.job.task(), fault) {
                     return;
                 }
                 self.accuse(peer, purpose.kind(), fault);

@@ -9,7 +9,7 @@ use crate::hash::Context;
 /// Version of the format.
 pub const TRACE_VERSION: u16 = 2;
 /// Largest content of a frame. A step of 256 inputs takes some kilobytes, and more only where they bring tips or
-/// contests, of which few are out at a time.
+/// disputes, of which few are out at a time.
 pub const MAX_FRAME_BYTES: u32 = 16 << 20;
 /// Bytes before a frame's content.
 pub(super) const FRAME_HEAD_BYTES: usize = 12;

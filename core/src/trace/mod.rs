@@ -13,7 +13,7 @@
 //! The machine moves most bytes without looking at them, so a trace doesn't hold them: of an answer or a payload it has
 //! the length and both ends, from which the replay makes a [stand-in](Blob) of the same length. Outputs are digested by
 //! the same measure: of bytes the length and both ends count. What the machine reads itself (claims, tips, the other side
-//! of a contest) is written whole. So a trace takes some kilobytes for each thousand blocks, whatever their size, and
+//! of a dispute) is written whole. So a trace takes some kilobytes for each thousand blocks, whatever their size, and
 //! recording neither copies nor hashes what is downloaded; a state takes what its trees do, whose hashes are facts that
 //! the machine works with. A verdict's facts are written, not what they were found in: a
 //! replay runs no jobs.
