@@ -47,7 +47,7 @@ impl LightClient {
                 self.take_data(peer, request.purpose, data);
             }
             Ok(Answer::Refused(refusal)) => self.take_refusal(request, refusal),
-            Err(fault) => self.accuse(peer, kind, fault),
+            Err(fault) => self.on_fault(peer, kind, fault),
         }
     }
 
@@ -115,7 +115,7 @@ impl LightClient {
                 self.tips.forget(peer);
                 self.not_available(peer, Kind::Segment);
             }
-            _ => self.accuse(peer, purpose.kind(), fault),
+            _ => self.on_fault(peer, purpose.kind(), fault),
         }
     }
 
@@ -139,22 +139,22 @@ impl LightClient {
             (_, Outcome::Skip(found)) => self.take_skip(peer, purpose, found, bytes, took),
             (_, Outcome::Tip(check, proof)) => self.take_tip(peer, check, proof, bytes, took),
             (Purpose::Witness(height, claim), Outcome::Base { segment, header }) => {
-                self.vindicated(peer, Kind::Segment, bytes, took);
+                self.on_valid(peer, Kind::Segment, bytes, took);
                 self.take_witness(peer, height, &claim, &segment, header.id);
             }
             (Purpose::Base(id, claim), Outcome::Base { segment, header }) => {
-                self.vindicated(peer, Kind::Segment, bytes, took);
+                self.on_valid(peer, Kind::Segment, bytes, took);
                 self.take_base(peer, id, &claim, segment, header);
             }
             (Purpose::Answer(id, _), Outcome::Read { tip, bytes: proof, value }) => {
                 self.take_read(peer, id, tip, proof, value, (bytes, took));
             }
             (Purpose::Answer(id, _), Outcome::Proof(value)) => {
-                self.vindicated(peer, Kind::Read, bytes, took);
+                self.on_valid(peer, Kind::Read, bytes, took);
                 self.take_value(id, value);
             }
             (Purpose::Answer(id, _), Outcome::Bodies(frames)) => {
-                self.vindicated(peer, Kind::Bodies, bytes, took);
+                self.on_valid(peer, Kind::Bodies, bytes, took);
                 self.take_bodies(id, &frames);
             }
             // The verdict's claim is that of the job, so it can't be anything else.

@@ -235,13 +235,13 @@ impl LightClient {
         let before = self.epochs.newest().epoch();
         // A skip may have passed them meanwhile.
         if links.first().is_some_and(|link| link.ended == before) && self.epochs.extend(links) {
-            self.vindicated(peer, Kind::Handovers, bytes, took);
+            self.on_valid(peer, Kind::Handovers, bytes, took);
             self.came_to_epoch(peer, links);
             let epoch = self.epochs.newest().epoch();
             self.emit(LightEvent::Epoch { epoch });
         }
         if let Some(fault) = fault {
-            self.accuse(peer, Kind::Handovers, fault);
+            self.on_fault(peer, Kind::Handovers, fault);
         }
     }
 
@@ -287,7 +287,7 @@ impl LightClient {
         let Some(epochs) = Epochs::new(epoch, &links) else { return };
         self.forget_waiting_handovers(|_| true);
         self.epochs = epochs;
-        self.vindicated(peer, Kind::Handovers, bytes, took);
+        self.on_valid(peer, Kind::Handovers, bytes, took);
         self.came_to_epoch(peer, &links);
         self.emit(LightEvent::Skipped { from: newest, to: self.epochs.newest().epoch() });
     }

@@ -91,7 +91,7 @@ impl LightClient {
 
     pub(super) fn take_status(&mut self, id: PeerId, data: &Bytes) {
         let Some(status) = PeerStatus::decode(data) else {
-            self.accuse(id, Kind::Status, Fault::Malformed);
+            self.on_fault(id, Kind::Status, Fault::Malformed);
             return;
         };
         if status.chain_id != self.chain_id {
@@ -214,7 +214,7 @@ impl LightClient {
     }
 
     /// An answer of this kind was true; checking it took so long.
-    pub(super) fn vindicated(&mut self, peer: PeerId, kind: Kind, bytes: u64, took: Duration) {
+    pub(super) fn on_valid(&mut self, peer: PeerId, kind: Kind, bytes: u64, took: Duration) {
         self.peers.prove(peer, kind);
         let outcome = PeerOutcome::Verified { took };
         self.perform(peer, &PeerPerformance { kind, sent: self.now, due: self.now, bytes, outcome });
@@ -222,7 +222,7 @@ impl LightClient {
     }
 
     /// Bans a peer for a provably false answer, or sets it aside where this client suspects itself.
-    pub(super) fn accuse(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
+    pub(super) fn on_fault(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
         let Some(consequence) = self.peers.on_fault(peer, kind, fault, self.now) else { return };
         match consequence {
             Consequence::Ban => self.ban(peer, fault),

@@ -418,7 +418,7 @@ impl LightClient {
             }
             TipCheck::Final(facts) => facts,
         };
-        self.vindicated(peer, Kind::Read, bytes, took);
+        self.on_valid(peer, Kind::Read, bytes, took);
         let group = self.group_of(peer);
         let shown = Shown { height: facts.height, id: facts.id, proof: Finalized::Tip(proof.clone()), group };
         if !self.take_final(peer, facts, proof) {

@@ -171,7 +171,7 @@ impl LightClient {
             TipCheck::Final(facts) => {
                 let behind =
                     self.peers.get(id).and_then(|peer| peer.claim).is_some_and(|claim| claim.tip > facts.height);
-                self.vindicated(id, Kind::Tip, bytes, took);
+                self.on_valid(id, Kind::Tip, bytes, took);
                 self.take_final(id, facts, proof);
                 if behind {
                     self.failed_to_prove(id);
@@ -207,7 +207,7 @@ impl LightClient {
         }
         if facts.height == self.anchor.height && facts.id != self.anchor.id {
             // Nothing stands against what the host trusts.
-            self.accuse(id, Kind::Tip, Fault::WrongAnchor);
+            self.on_fault(id, Kind::Tip, Fault::WrongAnchor);
             return false;
         }
         if facts.epoch == self.epochs.newest().epoch() {

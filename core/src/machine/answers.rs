@@ -83,7 +83,7 @@ impl Machine {
             }
             Err(fault) => {
                 self.drop_source(request, source);
-                self.accuse(peer, purpose.kind(), fault);
+                self.on_fault(peer, purpose.kind(), fault);
             }
         }
     }
@@ -223,7 +223,7 @@ impl Machine {
 
     fn take_status(&mut self, id: PeerId, data: &Bytes) {
         let Some(status) = PeerStatus::decode(data) else {
-            self.accuse(id, Kind::Status, Fault::Malformed);
+            self.on_fault(id, Kind::Status, Fault::Malformed);
             return;
         };
         if status.chain_id != self.chain_id {

@@ -147,7 +147,7 @@ impl Machine {
         let Some(proof) = Sections::new(data.clone()).take() else {
             self.dispute = None;
             self.budget.release(reserved);
-            self.accuse(peer, Kind::Segment, fault);
+            self.on_fault(peer, Kind::Segment, fault);
             return;
         };
         let other = if by_handover { Finalized::Handover(proof) } else { Finalized::Segment(proof, height) };
@@ -161,7 +161,7 @@ impl Machine {
             Ok(Outcome::Conflict(evidence)) => {
                 self.halt(HaltReason::ConflictingFinality { height: dispute.height, evidence });
             }
-            _ => self.accuse(peer, Kind::Segment, dispute.fault),
+            _ => self.on_fault(peer, Kind::Segment, dispute.fault),
         }
     }
 

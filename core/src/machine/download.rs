@@ -327,7 +327,7 @@ impl Machine {
     /// Takes a download from its peer.
     pub(super) fn take_away(&mut self, id: RequestId) {
         let Some(request) = self.requests.get(id).cloned() else { return };
-        self.peers.outlasted(&request, self.now);
+        self.peers.timed_out_unheard(&request, self.now);
         self.not_given(request.peer, request.purpose, false);
         self.abandon_request(id);
         self.record(&request, request.size, PeerOutcome::NoAnswer);

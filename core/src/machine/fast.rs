@@ -260,7 +260,7 @@ impl Machine {
 
     /// The base is proven: walk its state.
     pub(super) fn take_base(&mut self, peer: PeerId, segment: SegmentRef, header: HeaderFacts, bytes: u64) {
-        self.vindicated(peer, Kind::Segment, bytes);
+        self.on_valid(peer, Kind::Segment, bytes);
         let Some((height, claim)) = self.fast.wanted.take() else { return };
         self.take_back(|purpose| purpose == Purpose::Base);
         let tip = match (claim.end, self.target.as_ref().map(|target| &target.proof)) {

@@ -86,7 +86,7 @@ impl Machine {
             return;
         }
         if let Some((peer, bytes)) = giver {
-            self.vindicated(peer, Kind::Handovers, bytes);
+            self.on_valid(peer, Kind::Handovers, bytes);
         }
         let newest = self.epochs.newest().epoch();
         self.take_back(|purpose| matches!(purpose, Purpose::Handovers(from) if from < newest));
@@ -110,7 +110,7 @@ impl Machine {
         }
         self.store_handovers(links);
         if let (Some((peer, _)), Some(fault)) = (giver, fault) {
-            self.accuse(peer, Kind::Handovers, fault);
+            self.on_fault(peer, Kind::Handovers, fault);
         }
         self.claims_changed = true;
         self.found_more();

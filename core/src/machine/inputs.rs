@@ -147,7 +147,7 @@ impl Machine {
     fn cancel_request(&mut self, id: RequestId) {
         if let Some(request) = self.requests.remove(id) {
             self.requests.cancelled();
-            self.peers.outlasted(&request, self.now);
+            self.peers.timed_out_unheard(&request, self.now);
             self.request_ended(id, &request);
         }
     }
@@ -292,7 +292,7 @@ impl Machine {
     }
 
     /// An answer of a peer was true and needlessly small.
-    pub(super) fn spared(&mut self, peer: PeerId, kind: Kind) {
+    pub(super) fn undersized(&mut self, peer: PeerId, kind: Kind) {
         let (sent, due) = (self.now, self.now);
         let outcome = PeerOutcome::Sparing;
         self.perform(peer, &PeerPerformance { kind, sent, due, bytes: 0, outcome });
@@ -318,7 +318,7 @@ impl Machine {
     }
 
     /// Bans a peer for a provably false answer, or sets it aside where this node suspects itself.
-    pub(super) fn accuse(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
+    pub(super) fn on_fault(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
         let Some(consequence) = self.peers.on_fault(peer, kind, fault, self.now) else { return };
         self.claims_changed = true;
         match consequence {
@@ -371,7 +371,7 @@ impl Machine {
     }
 
     /// An answer of this sort was true.
-    pub(super) fn vindicated(&mut self, peer: PeerId, capability: impl Into<Capability>, bytes: u64) {
+    pub(super) fn on_valid(&mut self, peer: PeerId, capability: impl Into<Capability>, bytes: u64) {
         let capability = capability.into();
         self.peers.prove(peer, capability);
         let kind = capability.kind;

@@ -178,7 +178,7 @@ impl Machine {
     pub(super) fn take_back(&mut self, needless: impl Fn(Purpose) -> bool) {
         let needless = |(id, request): (RequestId, &InFlight)| needless(request.purpose).then_some(Source::Request(id));
         let obsolete: Vec<Source> = self.requests.iter().filter_map(needless).collect();
-        self.beaten(&obsolete);
+        self.hedge_lost(&obsolete);
         self.cancel_sources(obsolete);
     }
 }

@@ -47,9 +47,9 @@ impl Machine {
                 if self.dispute(peer, pending.job.task(), fault) {
                     return;
                 }
-                self.accuse(peer, purpose.kind(), fault);
+                self.on_fault(peer, purpose.kind(), fault);
                 for (peer, _) in shared {
-                    self.accuse(peer, purpose.kind(), fault);
+                    self.on_fault(peer, purpose.kind(), fault);
                 }
                 if purpose.kind() == Kind::Handovers {
                     self.check_handovers();
@@ -123,7 +123,7 @@ impl Machine {
                 if let Some(claim) = &mut peer.claim {
                     claim.tip = claim.tip.max(facts.height);
                 }
-                self.vindicated(id, Kind::Tip, bytes);
+                self.on_valid(id, Kind::Tip, bytes);
                 self.raise_target(facts, Finalized::Tip(proof));
             }
         }
@@ -190,7 +190,7 @@ impl Machine {
         bytes: u64,
     ) {
         let with_bodies = !frames.is_empty();
-        self.vindicated(peer, Capability { kind: Kind::Segment, with_bodies }, bytes);
+        self.on_valid(peer, Capability { kind: Kind::Segment, with_bodies }, bytes);
         let (last, id) = (segment.range().last(), segment.last_id());
         let boundary = self.epochs.get(segment.epoch()).filter(|epoch| epoch.range().last() == last);
         let boundary = boundary.and_then(|epoch| self.epochs.boundary(epoch.epoch()));
@@ -211,7 +211,7 @@ impl Machine {
         if let Some(known) = self.peers.get_mut(peer).filter(|_| held > 0) {
             known.blocks = known.blocks.saturating_add(delivered);
         }
-        self.beaten(&obsolete);
+        self.hedge_lost(&obsolete);
         self.cancel_sources(obsolete);
     }
 
@@ -224,15 +224,15 @@ impl Machine {
             return;
         };
         self.budget.release(freed);
-        self.beaten(&obsolete);
+        self.hedge_lost(&obsolete);
         self.cancel_sources(obsolete);
-        self.vindicated(peer, Kind::Bodies, bytes);
+        self.on_valid(peer, Kind::Bodies, bytes);
         let small = delivered < asked.last() && slot_bytes.saturating_sub(freed) < slot_bytes / SMALL_ANSWER_SHARE;
         if let Some(known) = self.peers.get_mut(peer) {
             known.blocks = known.blocks.saturating_add(delivered.above(asked.first()).saturating_add(1));
         }
         if small {
-            self.spared(peer, Kind::Bodies);
+            self.undersized(peer, Kind::Bodies);
         }
     }
 
@@ -250,7 +250,7 @@ impl Machine {
         };
         // It is here already; the head of line may take more than its share for one answer.
         self.budget.reserve_forced(held);
-        self.vindicated(peer, Kind::Follow, bytes);
+        self.on_valid(peer, Kind::Follow, bytes);
         self.told_last = Some(peer);
         self.raise_target(facts, proof);
         if let Some(known) = self.peers.get_mut(peer) {
@@ -261,18 +261,18 @@ impl Machine {
                 claim.tip = claim.tip.max(range.last());
             }
             if small {
-                self.spared(peer, Kind::Follow);
+                self.undersized(peer, Kind::Follow);
             }
         }
     }
 
     /// Something came from a second peer. Where the first has sent nothing since it was asked, what else it is asked for is
     /// taken from it as well, before it holds up one thing after the other.
-    pub(super) fn beaten(&mut self, obsolete: &[Source]) {
+    pub(super) fn hedge_lost(&mut self, obsolete: &[Source]) {
         for source in obsolete {
             let Source::Request(id) = *source else { continue };
             let Some(request) = self.requests.get(id).cloned() else { continue };
-            if !self.peers.outlasted(&request, self.now) {
+            if !self.peers.timed_out_unheard(&request, self.now) {
                 continue;
             }
             for other in self.requests.of_peer(request.peer) {

@@ -158,12 +158,12 @@ impl Machine {
         };
         // It is here already; its request had reserved more.
         self.budget.reserve_forced(memory);
-        self.beaten(&obsolete);
+        self.hedge_lost(&obsolete);
         self.cancel_sources(obsolete);
-        self.vindicated(peer, Kind::State, bytes);
+        self.on_valid(peer, Kind::State, bytes);
         let small = answered < asked.0 && bytes < asked.1 / SMALL_ANSWER_SHARE;
         if small {
-            self.spared(peer, Kind::State);
+            self.undersized(peer, Kind::State);
         }
     }
 

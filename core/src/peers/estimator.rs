@@ -97,7 +97,7 @@ impl PeerEstimator {
 
     /// An answer of `bytes` was not here after `waited`, though nothing else came meanwhile: the line is no faster,
     /// and likely slower: half of that is assumed.
-    pub(super) fn outlasted(&mut self, bytes: u64, waited: Duration) {
+    pub(super) fn timed_out_unheard(&mut self, bytes: u64, waited: Duration) {
         self.filled = true;
         let at_most = bytes.saturating_mul(MICROS_PER_SECOND).checked_div(micros(waited)).unwrap_or(u64::MAX);
         self.bytes_per_second = self.bytes_per_second().min(at_most / 2).max(LEAST_BYTES_PER_SECOND);
@@ -195,9 +195,9 @@ mod tests {
     #[test]
     fn a_late_answer_bounds_the_line() {
         let mut estimator = PeerEstimator::default();
-        estimator.outlasted(100_000, Duration::from_secs(1));
+        estimator.timed_out_unheard(100_000, Duration::from_secs(1));
         assert_eq!(estimator.bytes_per_second(), 50_000);
-        estimator.outlasted(1, Duration::from_secs(1000));
+        estimator.timed_out_unheard(1, Duration::from_secs(1000));
         assert_eq!(estimator.bytes_per_second(), LEAST_BYTES_PER_SECOND);
     }
 }

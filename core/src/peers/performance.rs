@@ -153,7 +153,7 @@ impl SyncPeerManager {
 
     /// A request that was given up was late, and its peer has sent nothing since it was asked: its line is no faster than
     /// that. True where that is so.
-    pub(crate) fn outlasted(&mut self, request: &InFlight, now: Instant) -> bool {
+    pub(crate) fn timed_out_unheard(&mut self, request: &InFlight, now: Instant) -> bool {
         let Some(peer) = self.peers.get_mut(request.peer) else { return false };
         if request.due > now {
             return false;
@@ -165,7 +165,7 @@ impl SyncPeerManager {
         if peer.estimator.last_delivery > request.sent {
             return false;
         }
-        peer.estimator.outlasted(request.size, now.since(request.sent));
+        peer.estimator.timed_out_unheard(request.size, now.since(request.sent));
         true
     }
 

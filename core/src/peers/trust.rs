@@ -70,14 +70,14 @@ impl SyncPeerManager {
     pub(crate) fn on_fault(&mut self, id: PeerId, kind: Kind, fault: Fault, now: Instant) -> Option<Consequence> {
         self.note_false(id);
         let decided = |peer: &Peer| matches!(peer.ban_state, BanState::Banned(..) | BanState::SetAside(_));
-        (!self.peers.get(id).is_some_and(decided)).then(|| self.accuse(id, kind, fault, now))
+        (!self.peers.get(id).is_some_and(decided)).then(|| self.consequence_of(id, kind, fault, now))
     }
 
     /// Takes in a provably false answer of a peer that may still be asked.
     ///
     /// This node suspects itself where enough independent groups have given the same and true ones of the kind didn't come
     /// lately, or where enough have given anything false and nobody is left who has not.
-    pub(super) fn accuse(&mut self, id: PeerId, kind: Kind, fault: Fault, now: Instant) -> Consequence {
+    pub(super) fn consequence_of(&mut self, id: PeerId, kind: Kind, fault: Fault, now: Instant) -> Consequence {
         let Some(group) = self.peers.get(id).map(|peer| peer.group) else { return Consequence::Ban };
         self.accused.entry(kind).or_default().insert(id, Accusation { fault, group });
         let of_kind = self.accused.get(&kind).into_iter().flatten();

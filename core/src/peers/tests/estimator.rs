@@ -75,7 +75,7 @@ fn a_line_that_was_filled_or_late_is_known() {
     let known: [fn(&mut PeerEstimator); 3] = [
         |estimator| estimator.delivered(at(1100), at(1000), 1),
         PeerEstimator::timed_out,
-        |estimator| estimator.outlasted(1 << 30, Duration::from_secs(1)),
+        |estimator| estimator.timed_out_unheard(1 << 30, Duration::from_secs(1)),
     ];
     for known in known {
         let mut estimator = measured();

@@ -118,14 +118,14 @@ fn what_was_true_counts_for_the_peer_and_clears_others() {
     let mut manager = manager(2, 3);
     let fault = Fault::Malformed;
     for name in 2..=3 {
-        manager.accuse(id(name), RequestKind::Bodies, fault, at(0));
+        manager.consequence_of(id(name), RequestKind::Bodies, fault, at(0));
     }
     let took = Duration::from_millis(3);
     manager.record_peer_performance(at(200), &id(1), &of(RequestKind::Bodies, PeerOutcome::Verified { took }));
     let info = manager.info(at(200), &id(1)).unwrap();
     assert_eq!((info.bytes, peer(&manager, 1).recent_bytes), (50_000, 50_000));
     assert!(info.quality.verify_per_mib >= Duration::from_millis(60), "{:?}", info.quality);
-    let told = manager.accuse(id(1), RequestKind::Bodies, fault, at(40_000));
+    let told = manager.consequence_of(id(1), RequestKind::Bodies, fault, at(40_000));
     assert_eq!(told, crate::peers::Consequence::Ban, "those before are forgotten");
 }
 
@@ -217,14 +217,14 @@ fn what_is_in_flight_is_known() {
 #[test]
 fn a_line_is_outlasted_by_late_answers_that_nothing_came_before() {
     let mut manager = manager(2, 2);
-    assert!(!manager.outlasted(&request(1, 0, 2000), at(1999)), "it is not late yet");
-    assert!(manager.outlasted(&request(1, 0, 2000), at(2000)));
+    assert!(!manager.timed_out_unheard(&request(1, 0, 2000), at(1999)), "it is not late yet");
+    assert!(manager.timed_out_unheard(&request(1, 0, 2000), at(2000)));
     assert_eq!(peer(&manager, 1).estimator.bytes_per_second(), 25_000);
     let delivered = PeerPerformance { sent: at(2000), ..of(RequestKind::Bodies, PeerOutcome::Delivered) };
     manager.record_peer_performance(at(2500), &id(1), &delivered);
-    assert!(!manager.outlasted(&request(1, 2400, 2600), at(60_000)), "it sends, if something else");
-    assert!(manager.outlasted(&request(1, 2500, 2600), at(60_000)));
-    assert!(!manager.outlasted(&request(9, 0, 1), at(60_000)), "nobody knows it");
+    assert!(!manager.timed_out_unheard(&request(1, 2400, 2600), at(60_000)), "it sends, if something else");
+    assert!(manager.timed_out_unheard(&request(1, 2500, 2600), at(60_000)));
+    assert!(!manager.timed_out_unheard(&request(9, 0, 1), at(60_000)), "nobody knows it");
 }
 
 #[test]

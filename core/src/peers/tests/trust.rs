@@ -16,7 +16,7 @@ fn accused_of(
     fault: Fault,
     now: u64,
 ) -> (bool, Option<usize>) {
-    match manager.accuse(id(name), kind, fault, at(now)) {
+    match manager.consequence_of(id(name), kind, fault, at(now)) {
         Consequence::Ban => {
             manager.blacklist_unreliable_peer(at(now), &id(name), BlacklistReason::Proven(fault));
             (false, None)
@@ -55,7 +55,7 @@ fn equal_faults_of_independent_groups_are_counted() {
             assert_eq!(told, (name == 3, (name == 3).then_some(3)), "wherever it is");
         }
     }
-    assert_eq!(manager.accuse(id(50), KIND, FAULT, at(1)), Consequence::Ban, "nobody knows it");
+    assert_eq!(manager.consequence_of(id(50), KIND, FAULT, at(1)), Consequence::Ban, "nobody knows it");
 }
 
 #[test]
