@@ -162,7 +162,7 @@ impl Machine {
                 }
             }
             Purpose::Segment { first, bodies } => {
-                let Some(cell) = self.blocks.cell(first) else {
+                let Some(cell) = self.window.cell(first) else {
                     self.budget.release(request.reserved);
                     return;
                 };
@@ -176,7 +176,7 @@ impl Machine {
                 self.check_source(source, origin, task, size, request.reserved);
             }
             Purpose::Bodies(range) => {
-                let Some(segment) = self.blocks.cell(range.first()).and_then(|cell| cell.segment()).cloned() else {
+                let Some(segment) = self.window.cell(range.first()).and_then(|cell| cell.segment()).cloned() else {
                     self.budget.release(request.reserved);
                     return;
                 };
@@ -205,7 +205,7 @@ impl Machine {
                 let cell = epoch.as_ref().and_then(|epoch| self.profile.cell(first, epoch.range()));
                 let range = cell.and_then(|cell| HeightRange::new(first, cell.last()));
                 match (epoch, range) {
-                    (Some(epoch), Some(range)) if self.blocks.planned() == after => {
+                    (Some(epoch), Some(range)) if self.window.planned() == after => {
                         let (end, audit) = (SegmentEnd::CertifiedUpTo, self.audits());
                         let parent = self.parent_at_seam(&epoch, first);
                         let claim = SegmentClaim { range, parent, end, audit };

@@ -55,7 +55,7 @@ impl Machine {
     /// so that either side can be evidence; across its end they can't, as evidence is for one epoch.
     pub(super) fn parent_at_seam(&self, epoch: &EpochRef, first: Height) -> Option<Hash> {
         let below = first.prev().filter(|_| first == epoch.range().first())?;
-        let link = self.blocks.link();
+        let link = self.window.link();
         let handover = self.handover_ending_at(below).map(|(id, _)| id);
         handover.or_else(|| (link.height == below).then_some(link.id))
     }
@@ -75,7 +75,7 @@ impl Machine {
             Fault::WrongAnchor => {
                 let SegmentEnd::Anchored(id) = claim.end else { return false };
                 let height = claim.range.last();
-                let cell = self.blocks.cell(first).filter(|cell| cell.end == claim.end);
+                let cell = self.window.cell(first).filter(|cell| cell.end == claim.end);
                 let anchor = cell.and_then(|cell| cell.anchor.clone()).map(Finalized::Tip);
                 let target = self.target.as_ref().filter(|target| target.facts.id == id);
                 let ours = anchor.or_else(|| target.map(|target| target.proof.clone()));

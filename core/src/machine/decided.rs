@@ -121,7 +121,7 @@ impl Machine {
         }
         let held = &self.submissions.held;
         let full = held.len() >= MAX_DECIDED || self.submissions.bytes().saturating_add(size) > MAX_DECIDED_BYTES;
-        let is_next = first.is_next_of(self.blocks.planned());
+        let is_next = first.is_next_of(self.window.planned());
         if full || !self.budget.reserve(size, is_next) {
             let waiting = u32::try_from(self.submissions.held.len()).unwrap_or(u32::MAX);
             return self.answer(id, Err(DecidedError::TooMany { waiting }));
@@ -159,7 +159,7 @@ impl Machine {
     /// Whether nobody need be asked for what follows the tip: the engine decides it, nothing that is proven is missing, and
     /// nobody claims to be far ahead.
     pub(super) fn decides(&self) -> bool {
-        let planned = self.blocks.planned();
+        let planned = self.window.planned();
         let claimed = self.claimed.map_or(Height::ZERO, |(tip, _)| tip);
         self.submissions.last.is_some_and(|last| self.now < last.after(DECIDES_FOR))
             && self.target().is_none_or(|target| target <= planned)
@@ -317,22 +317,22 @@ impl Machine {
             return Some(Some(target.proof.clone()));
         }
         let stands = self.applied_id.map(|id| BlockPoint { height: self.applied, id });
-        let known = [self.blocks.link(), self.stored].into_iter().chain(stands);
+        let known = [self.window.link(), self.stored].into_iter().chain(stands);
         let contradicts = known.into_iter().any(|ours| ours.height == last && ours.id != id);
         contradicts.then(|| {
             let stored = self.stored_proof.clone().filter(|_| self.stored.height == last);
-            self.blocks.link_proof(last).or(stored)
+            self.window.link_proof(last).or(stored)
         })
     }
 
     /// Puts proven submissions in line, where they continue it.
     fn place_submissions(&mut self) {
         loop {
-            let next = self.blocks.planned().next();
-            let blocks = &self.blocks;
+            let next = self.window.planned().next();
+            let window = &self.window;
             let fits = |held: &Submission| match &held.stage {
                 Stage::Proven { segment, placed, .. } => {
-                    held.first == next || (!placed && blocks.is_replaceable(segment.range()))
+                    held.first == next || (!placed && window.is_replaceable(segment.range()))
                 }
                 Stage::Waiting(_) | Stage::Checking(_) | Stage::Disputed(_) => false,
             };
@@ -349,12 +349,12 @@ impl Machine {
         let Some(submission) = self.submissions.held.get(place) else { return false };
         let Stage::Proven { segment, frames, .. } = submission.stage.clone() else { return false };
         let executed = submission.executed;
-        if submission.first != self.blocks.planned().next() {
+        if submission.first != self.window.planned().next() {
             self.reset_blocks();
         }
         let (facts, proof) = proven_by(&segment);
         let epoch = self.epochs.get(segment.epoch()).cloned();
-        let held = epoch.and_then(|epoch| self.blocks.insert_followed(epoch, segment, frames, executed));
+        let held = epoch.and_then(|epoch| self.window.insert_followed(epoch, segment, frames, executed));
         let Some(held) = held else { return false };
         // They are held by the line from now on, and the bytes are the same.
         self.budget.reserve_forced(held);
@@ -373,7 +373,7 @@ impl Machine {
         let mut any = false;
         for place in 0..self.submissions.held.len() {
             let Some(submission) = self.submissions.held.get_mut(place) else { break };
-            let planned = self.blocks.planned().max(self.applied);
+            let planned = self.window.planned().max(self.applied);
             let in_line = submission.last().is_some_and(|last| last <= planned);
             let Ending::Proven(links) = &mut submission.ending else { continue };
             if !in_line {
@@ -393,7 +393,7 @@ impl Machine {
     /// Where a submission lies above a gap, and nothing else that is proven is missing, peers are to fill the gap: up to
     /// the block that the submission's first one names, which is as proven as that.
     fn aim_at_submissions(&mut self) {
-        let planned = self.blocks.planned();
+        let planned = self.window.planned();
         if self.target().is_some_and(|target| target > planned) {
             return;
         }
@@ -420,7 +420,7 @@ impl Machine {
                 continue;
             };
             let range = segment.range();
-            let planned = self.blocks.planned();
+            let planned = self.window.planned();
             let ended = match submission.ending {
                 Ending::Absent => true,
                 Ending::Waiting(_) | Ending::Checking(_) | Ending::Proven(_) => false,

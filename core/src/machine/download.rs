@@ -39,8 +39,8 @@ impl Machine {
         let mut from = Height::ZERO;
         let mut refused = 0u32;
         while self.may_ask_more() && self.budget.room(true) > 0 {
-            let Some(want) = self.blocks.next_want(from) else {
-                if self.blocks.planned() >= limit || !self.has_room_for_a_cell() || !self.open_cell() {
+            let Some(want) = self.window.next_want(from) else {
+                if self.window.planned() >= limit || !self.has_room_for_a_cell() || !self.open_cell() {
                     break;
                 }
                 continue;
@@ -59,7 +59,7 @@ impl Machine {
             // Perhaps a better peer is waited for; it may turn out to be late.
             self.timers.set_sooner(Timer::Tokens, self.now.after(LOOK_AGAIN_AFTER));
         }
-        self.requests.set_missing(self.blocks.unasked_bytes());
+        self.requests.set_missing(self.window.unasked_bytes());
         self.watch_head_of_line();
     }
 
@@ -75,7 +75,7 @@ impl Machine {
     /// The head of line and its bytes, the request for it where there is just one, and when that can be late at the
     /// earliest.
     fn lone_head(&self) -> Option<(HeightRange, u64, RequestId, Instant)> {
-        let (range, bytes, &[Source::Request(id)]) = self.blocks.head_of_line()? else { return None };
+        let (range, bytes, &[Source::Request(id)]) = self.window.head_of_line()? else { return None };
         Some((range, bytes, id, self.requests.get(id)?.sent.after(HEDGE_AFTER)))
     }
 
@@ -93,8 +93,8 @@ impl Machine {
     /// Whether the budget holds the payloads of the cells that are open, and another cell. Headers alone apply nothing: where
     /// they took the budget, the bodies would wait for it.
     fn has_room_for_a_cell(&self) -> bool {
-        let ahead = self.blocks.unasked_bytes();
-        self.blocks.is_idle() || ahead < self.budget.room(false)
+        let ahead = self.window.unasked_bytes();
+        self.window.is_idle() || ahead < self.budget.room(false)
     }
 
     fn open_cell(&mut self) -> bool {
@@ -105,18 +105,18 @@ impl Machine {
         };
         // A target that was proven otherwise (by a handover, or while following) ends a segment with a certificate.
         let epochs = &self.epochs;
-        self.blocks.open_next(&target.facts, tip, |height| epochs.of_height(height).cloned()).unwrap_or(false)
+        self.window.open_next(&target.facts, tip, |height| epochs.of_height(height).cloned()).unwrap_or(false)
     }
 
     /// Sends the request for `want` to the best peer. False where nobody can be asked or the budget is full.
     pub(super) fn ask_for(&mut self, want: &Want) -> bool {
-        let in_line = self.blocks.head_of_line().is_some_and(|(range, _, _)| range.first() == want.range().first());
+        let in_line = self.window.head_of_line().is_some_and(|(range, _, _)| range.first() == want.range().first());
         // While nothing is in line, history is all that there is to wait for.
-        let head = in_line || self.blocks.is_idle();
+        let head = in_line || self.window.is_idle();
         match *want {
             Want::Headers { range, certified, cost, alone } => {
                 let proving = self.proving_bytes(range);
-                let bodies = if alone { 0 } else { self.blocks.expected_bytes(range) };
+                let bodies = if alone { 0 } else { self.window.expected_bytes(range) };
                 let size = self.wire_bytes(range);
                 let Some(peer) = self.choose_holder(Kind::Segment, range, Ask::Whole(size)) else { return false };
                 // In one answer with their bodies, where those are likely to fit into what this peer is asked for at
@@ -149,9 +149,9 @@ impl Machine {
                 if !reserved {
                     return false;
                 }
-                let expected = if proving == 0 { bodies } else { self.blocks.expected_bytes(range).min(proving) };
+                let expected = if proving == 0 { bodies } else { self.window.expected_bytes(range).min(proving) };
                 let source = self.send_segment(peer, range, certified, size.saturating_add(expected), bodies, bodies);
-                if let Some(headers) = self.blocks.headers_of(range.first()) {
+                if let Some(headers) = self.window.headers_of(range.first()) {
                     headers.add(source);
                 }
             }
@@ -168,14 +168,14 @@ impl Machine {
                     return false;
                 }
                 let most = most.min(room);
-                let Some(range) = self.blocks.split(range.first(), most, held_last) else { return false };
-                let Some(bytes) = self.blocks.slot_of(range.first()).map(|slot| slot.bytes) else { return false };
+                let Some(range) = self.window.split(range.first(), most, held_last) else { return false };
+                let Some(bytes) = self.window.slot_of(range.first()).map(|slot| slot.bytes) else { return false };
                 let reserved = self.budget.reserve(bytes, head) || (in_line && self.reserve_before_history(bytes));
                 if !reserved {
                     return false;
                 }
                 let source = self.send_bodies(peer, range, bytes, 0);
-                if let Some(slot) = self.blocks.slot_of(range.first()) {
+                if let Some(slot) = self.window.slot_of(range.first()) {
                     slot.fetch.add(source);
                 }
             }
@@ -198,7 +198,7 @@ impl Machine {
     /// Reserves what history holds for something that comes before it, or says no.
     pub(super) fn reserve_before_history(&mut self, bytes: u64) -> bool {
         // Given up for nothing it would be asked for again at once.
-        if self.budget.room(true).saturating_add(self.blocks.history_held()) < bytes {
+        if self.budget.room(true).saturating_add(self.window.history_held()) < bytes {
             return false;
         }
         self.drop_history();
@@ -262,7 +262,7 @@ impl Machine {
         if earliest > self.now {
             return Some(earliest);
         }
-        let headers = bytes == 0 && self.blocks.cell(range.first()).is_some_and(|cell| cell.segment().is_none());
+        let headers = bytes == 0 && self.window.cell(range.first()).is_some_and(|cell| cell.segment().is_none());
         let proving = self.proving_bytes(range);
         let (kind, size) = if headers {
             (Kind::Segment, self.wire_bytes(range).saturating_add(proving))
@@ -296,14 +296,14 @@ impl Machine {
         }
         self.requests.hedged();
         if headers {
-            let certified = self.blocks.cell(range.first()).map(Cell::is_certified)?;
+            let certified = self.window.cell(range.first()).map(Cell::is_certified)?;
             let source = self.send_segment(second, range, certified, size, proving, size);
-            if let Some(headers) = self.blocks.headers_of(range.first()) {
+            if let Some(headers) = self.window.headers_of(range.first()) {
                 headers.add(source);
             }
         } else {
             let source = self.send_bodies(second, range, size, size);
-            if let Some(slot) = self.blocks.slot_of(range.first()) {
+            if let Some(slot) = self.window.slot_of(range.first()) {
                 slot.fetch.add(source);
             }
         }
@@ -314,7 +314,7 @@ impl Machine {
     fn is_pressing(&self) -> bool {
         let limit = self.until.into_iter().chain(self.target()).min().unwrap_or(self.applied);
         let full = self.budget.room(false) < self.budget.limit() / PRESSING_SHARE;
-        full || (self.blocks.planned() >= limit && self.blocks.next_want(Height::ZERO).is_none())
+        full || (self.window.planned() >= limit && self.window.next_want(Height::ZERO).is_none())
     }
 
     /// Takes downloads, of blocks or of a state, from peers that are late, though others answer on time.
@@ -337,7 +337,7 @@ impl Machine {
     pub(super) fn download_missing(&mut self) {
         let mut from = Height::ZERO;
         while self.may_ask_more()
-            && let Some(want) = self.blocks.next_want(from)
+            && let Some(want) = self.window.next_want(from)
         {
             if !self.ask_for(&want) {
                 from = want.range().last().next();

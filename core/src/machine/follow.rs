@@ -31,7 +31,7 @@ impl Machine {
     /// Follows the tip: one answer at a time from where we stand; a second peer where the first says nothing though
     /// others claim more.
     pub(super) fn follow(&mut self) {
-        let after = self.blocks.planned();
+        let after = self.window.planned();
         self.end_polls_below(after);
         // What an answer may leave out of its bodies is downloaded as ever.
         self.download_missing();
@@ -43,7 +43,7 @@ impl Machine {
             self.claims_changed |= self.epochs.newest().range().last() == after && self.claimed.is_some();
             return;
         }
-        if self.until.is_some_and(|until| after >= until) || self.blocks.next_want(Height::ZERO).is_some() {
+        if self.until.is_some_and(|until| after >= until) || self.window.next_want(Height::ZERO).is_some() {
             return;
         }
         let checking =

@@ -25,24 +25,24 @@ impl Machine {
             SyncHistory::Headers => false,
             SyncHistory::Blocks => true,
         };
-        let calm = self.reached.is_some() && self.blocks.is_idle() && self.calls.is_empty();
+        let calm = self.reached.is_some() && self.window.is_idle() && self.calls.is_empty();
         let Some(gap) = self.history_gap.as_ref().filter(|_| calm) else { return };
-        self.blocks.open_history(gap);
-        if let Some((segment, frames, held)) = self.blocks.take_history(with_bodies) {
+        self.window.open_history(gap);
+        if let Some((segment, frames, held)) = self.window.take_history(with_bodies) {
             // The next gap comes with the answer.
             self.history_gap = None;
             self.call(HostWork::AddHistory(HistoryPiece { segment, frames }), held);
             return;
         }
         let bulk = self.requests.any(|purpose| matches!(purpose.kind(), Kind::Segment | Kind::Bodies));
-        if !bulk && let Some(want) = self.blocks.history_want(with_bodies) {
+        if !bulk && let Some(want) = self.window.history_want(with_bodies) {
             self.ask_for(&want);
         }
     }
 
     /// Gives up the piece that is on its way.
     pub(super) fn drop_history(&mut self) {
-        let (held, sources) = self.blocks.clear_history();
+        let (held, sources) = self.window.clear_history();
         self.budget.release(held);
         self.cancel_sources(sources);
     }

@@ -117,7 +117,7 @@ impl Machine {
 
     /// Forgets the download window above what was handed on.
     pub(super) fn reset_blocks(&mut self) {
-        let (held, sources) = self.blocks.clear();
+        let (held, sources) = self.window.clear();
         self.budget.release(held);
         self.cancel_sources(sources);
     }
@@ -204,12 +204,12 @@ impl Machine {
     pub(super) fn unassign(&mut self, purpose: Purpose, source: Source) {
         let freed = match purpose {
             Purpose::Segment { first, .. } => {
-                let cost = self.blocks.cell(first).map_or(0, crate::strategy::Cell::header_cost);
-                let missing = self.blocks.headers_of(first).is_some_and(|headers| headers.remove(source));
+                let cost = self.window.cell(first).map_or(0, crate::strategy::Cell::header_cost);
+                let missing = self.window.headers_of(first).is_some_and(|headers| headers.remove(source));
                 if missing { cost } else { 0 }
             }
             Purpose::Bodies(range) => self
-                .blocks
+                .window
                 .slot_of(range.first())
                 .map_or(0, |slot| if slot.fetch.remove(source) { slot.bytes } else { 0 }),
             Purpose::Dispute(_) => {
@@ -302,10 +302,10 @@ impl Machine {
     pub(super) fn replace_source(&mut self, purpose: Purpose, old: Source, new: Source) -> bool {
         match purpose {
             Purpose::Segment { first, .. } => {
-                self.blocks.headers_of(first).is_some_and(|headers| headers.replace(old, new))
+                self.window.headers_of(first).is_some_and(|headers| headers.replace(old, new))
             }
             Purpose::Bodies(range) => {
-                self.blocks.slot_of(range.first()).is_some_and(|slot| slot.fetch.replace(old, new))
+                self.window.slot_of(range.first()).is_some_and(|slot| slot.fetch.replace(old, new))
             }
             Purpose::State(batch) => self.fast.walk.as_mut().is_some_and(|walk| walk.replace_source(batch, old, new)),
             Purpose::Status

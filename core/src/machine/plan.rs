@@ -126,7 +126,7 @@ impl Machine {
         let claimed = self.claimed.map_or(Epoch::ZERO, |(_, epoch)| epoch);
         let newest = self.epochs.newest();
         // At the end of the newest epoch the next block can't be proven without the next set: ask anyone who is there.
-        let at_boundary = self.blocks.planned() == newest.range().last();
+        let at_boundary = self.window.planned() == newest.range().last();
         let claimed = if at_boundary { claimed.max(newest.epoch().next()) } else { claimed };
         // A state may lie any number of epochs ahead; without one, memory for them is bounded.
         let by_state = matches!(self.config.default_strategy, SyncStrategyType::Auto | SyncStrategyType::Fast)
@@ -240,7 +240,7 @@ impl Machine {
 
     fn choose_strategy(&mut self) {
         let known = self.target().or(self.claimed.map(|(tip, _)| tip)).unwrap_or(self.applied);
-        let gap = known.above(self.blocks.planned());
+        let gap = known.above(self.window.planned());
         if self.choose_state(gap) {
             return;
         }
@@ -251,13 +251,13 @@ impl Machine {
         };
         let chosen = match fixed {
             SyncStrategyType::Auto if gap > self.config.strategy_switch_threshold => SyncStrategyType::Parallel,
-            SyncStrategyType::Auto if self.blocks.is_idle() => SyncStrategyType::Incremental,
+            SyncStrategyType::Auto if self.window.is_idle() => SyncStrategyType::Incremental,
             SyncStrategyType::Auto => return,
             fixed => fixed,
         };
         // With a fixed parallel strategy the last blocks are followed all the same, once there is nothing to download.
         let chosen = match chosen {
-            SyncStrategyType::Parallel if gap == 0 && self.blocks.is_idle() && self.applied >= known => {
+            SyncStrategyType::Parallel if gap == 0 && self.window.is_idle() && self.applied >= known => {
                 SyncStrategyType::Incremental
             }
             chosen => chosen,
@@ -288,10 +288,10 @@ impl Machine {
             let out = self.calls.count(|work| matches!(work, HostWork::Apply(_)));
             let most = APPLY_BYTES.min(self.budget.limit() / APPLY_SHARE_OF_BUDGET).max(1);
             // While one call is out, a second goes only when it is worth its fsync.
-            if out >= APPLIES || (out > 0 && self.blocks.ready_bytes() < most / 2) {
+            if out >= APPLIES || (out > 0 && self.window.ready_bytes() < most / 2) {
                 return;
             }
-            match self.blocks.hand_on(most, self.durable_epoch()) {
+            match self.window.hand_on(most, self.durable_epoch()) {
                 Ok(handed) if handed.parts.is_empty() => return,
                 Ok(handed) => {
                     let target = self.target().unwrap_or(self.applied);
@@ -311,7 +311,7 @@ impl Machine {
         let walking = self.strategy == SyncStrategyType::Fast;
         // Said before, unless that was at the tip and short of where downloads end.
         let said = self.reached.is_some_and(|at| self.until.is_none_or(|until| at >= until || self.applied < until));
-        if said || walking || !self.blocks.is_idle() || !self.calls.is_empty() {
+        if said || walking || !self.window.is_idle() || !self.calls.is_empty() {
             return;
         }
         let known = self.target().unwrap_or(self.applied);

@@ -270,10 +270,10 @@ impl Machine {
         if self.claimed.is_some_and(|(_, epoch)| epoch > self.epochs.newest().epoch()) {
             return StallReason::HandoverMissing(self.epochs.newest().epoch());
         }
-        match self.blocks.head_of_line() {
+        match self.window.head_of_line() {
             Some((range, _, _)) => self.history_missing(range.first()).unwrap_or(StallReason::BlocksMissing(range)),
             None => {
-                let next = self.blocks.planned().next();
+                let next = self.window.planned().next();
                 let missing = self.target().is_some_and(|target| target >= next).then(|| self.history_missing(next));
                 missing.flatten().unwrap_or(StallReason::NoTarget(self.applied))
             }

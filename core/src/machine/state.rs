@@ -19,7 +19,7 @@ use crate::machine::stall::Watch;
 use crate::machine::submissions::Submissions;
 use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
 use crate::rng::Rng;
-use crate::strategy::{Blocks, Epochs, header_memory};
+use crate::strategy::{DownloadWindow, Epochs, header_memory};
 use crate::time::{Instant, UnixMillis};
 use crate::timers::Timers;
 
@@ -130,7 +130,7 @@ pub struct Machine {
     pub(super) requests: DownloadCoordinator,
     pub(super) bandwidth: BandwidthAllocator,
     pub(super) epochs: Epochs,
-    pub(super) blocks: Blocks,
+    pub(super) window: DownloadWindow,
     pub(super) fast: Fast,
     /// What is missing below the stored blocks, unless the host is storing it.
     pub(super) history_gap: Option<HistoryGap>,
@@ -255,7 +255,7 @@ impl Machine {
             target: None,
             requests: DownloadCoordinator::default(),
             epochs,
-            blocks: Blocks::new(stored, profile),
+            window: DownloadWindow::new(stored, profile),
             fast: Fast::new(stages_state),
             history_gap,
             budget,

@@ -131,7 +131,7 @@ impl Machine {
 
     /// A block was proven final: it becomes the target if it is the highest, and must be the same block if it is not new.
     pub(super) fn raise_target(&mut self, facts: TipFacts, proof: Finalized) {
-        let link = self.blocks.link();
+        let link = self.window.link();
         if facts.height == link.height && facts.id != link.id {
             // The last block that was proven and handed on, be it the one that the node began with.
             let target = self.target.as_ref().filter(|target| target.facts.id == link.id);
@@ -172,7 +172,7 @@ impl Machine {
     /// headers below it that they are the right ones.
     pub(super) fn lacks_anchor(&self) -> bool {
         let target = self.target.as_ref().filter(|target| matches!(target.proof, Finalized::Segment(..)));
-        target.is_some_and(|target| target.facts.height > self.blocks.planned())
+        target.is_some_and(|target| target.facts.height > self.window.planned())
     }
 
     /// Whether the lengths that a segment states are proven: by its ids, or by all of its payloads, which came along.
@@ -205,7 +205,7 @@ impl Machine {
             return;
         }
         let delivered = frames.last().map_or(0, |frame| frame.range.last().above(first).saturating_add(1));
-        let (held, obsolete) = self.blocks.set_headers(first, segment, frames);
+        let (held, obsolete) = self.window.set_headers(first, segment, frames);
         // Their share of what was reserved when they were asked for, which has just been given back.
         self.budget.reserve_forced(held);
         if let Some(known) = self.peers.get_mut(peer).filter(|_| held > 0) {
@@ -218,8 +218,8 @@ impl Machine {
     fn take_bodies(&mut self, peer: PeerId, purpose: Purpose, frames: Vec<BodyFrame>, bytes: u64) {
         let Purpose::Bodies(asked) = purpose else { return };
         let delivered = frames.last().map_or(asked.first(), |frame| frame.range.last());
-        let slot_bytes = self.blocks.slot_of(asked.first()).map_or(0, |slot| slot.bytes);
-        let Some((freed, obsolete)) = self.blocks.fill(asked.first(), frames) else {
+        let slot_bytes = self.window.slot_of(asked.first()).map_or(0, |slot| slot.bytes);
+        let Some((freed, obsolete)) = self.window.fill(asked.first(), frames) else {
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
             return;
         };
@@ -243,7 +243,7 @@ impl Machine {
         let epoch = self.epochs.get(segment.epoch()).cloned();
         let cell_end =
             epoch.as_ref().and_then(|epoch| self.profile.cell(range.first(), epoch.range())).map(HeightRange::last);
-        let held = epoch.and_then(|epoch| self.blocks.insert_followed(epoch, segment, frames, false));
+        let held = epoch.and_then(|epoch| self.window.insert_followed(epoch, segment, frames, false));
         let Some(held) = held else {
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
             return;

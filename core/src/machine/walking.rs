@@ -16,7 +16,7 @@ use crate::machine::state::Machine;
 use crate::peers::{Ask, Peer};
 use crate::requests::{BatchId, Kind, Purpose};
 use crate::state::{StateAnswer, StateItem, StateLeaves};
-use crate::strategy::{Blocks, Source, StateWant, Walk};
+use crate::strategy::{DownloadWindow, Source, StateWant, Walk};
 use crate::time::{Instant, UnixMillis};
 use crate::wire::Request;
 
@@ -230,7 +230,7 @@ impl Machine {
         self.reset_blocks();
         self.drop_history();
         self.history_gap = history_gap;
-        self.blocks = Blocks::new(base.point, self.profile);
+        self.window = DownloadWindow::new(base.point, self.profile);
         self.stored = base.point;
         self.stored_proof = Some(match base.tip {
             Some(tip) => Finalized::Anchored { segment: base.segment.bytes().clone(), tip, height },

@@ -2,16 +2,16 @@
 //! acts.
 
 mod base;
-mod blocks;
 mod cell;
+mod download_window;
 mod epochs;
 mod handover_check;
 mod select;
 mod walk;
 
 pub(crate) use base::base_claim;
-pub(crate) use blocks::{Blocks, Broken, Want};
 pub(crate) use cell::{Cell, Source, header_memory};
+pub(crate) use download_window::{Broken, DownloadWindow, Want};
 pub(crate) use epochs::{Epochs, Waiting};
 pub(crate) use handover_check::{HandoverCheck, HandoverPart};
 pub(crate) use select::ASSUMED_BLOCKS_PER_SECOND;

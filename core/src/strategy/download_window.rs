@@ -1,4 +1,4 @@
-//! Blocks between the applied head and the target: cells in order, filled by many peers, handed on in order.
+//! [`DownloadWindow`]: blocks between the applied head and the target: cells in order, filled by many peers, handed on in order.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -60,9 +60,9 @@ pub(crate) struct Handed {
     pub(crate) held: u64,
 }
 
-/// The download window.
+/// Window of blocks that are downloaded, above the last one that was handed on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Blocks {
+pub(crate) struct DownloadWindow {
     profile: ChainProfile,
     /// The highest height that was handed on.
     handed: Height,
@@ -77,7 +77,7 @@ pub(crate) struct Blocks {
     block_bytes: Option<u64>,
 }
 
-impl Blocks {
+impl DownloadWindow {
     /// Nothing in work above `head`.
     pub(crate) fn new(head: BlockPoint, profile: ChainProfile) -> Self {
         Self {
