@@ -190,7 +190,7 @@ impl Machine {
                 None => self.budget.release(request.reserved),
             },
             Purpose::State(batch) => {
-                let Some(want) = self.fast.walk.as_ref().and_then(|walk| walk.batch(batch)) else {
+                let Some(want) = self.state_sync.walk.as_ref().and_then(|walk| walk.batch(batch)) else {
                     self.budget.release(request.reserved);
                     self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(size);
                     return;
@@ -254,7 +254,7 @@ impl Machine {
         let known = self.target().unwrap_or(self.applied).max(self.applied);
         let above = status.tip > known && self.peers.highest_claim().is_none_or(|claim| claim <= known);
         let may_prove = self.peers.get(id).is_some_and(crate::peers::Peer::may_prove);
-        let serves = |peer: &crate::peers::Peer| crate::machine::fast::serves_state(peer);
+        let serves = |peer: &crate::peers::Peer| crate::machine::state_sync::serves_state(peer);
         let offers = status.snapshots.is_some() && !self.peers.active().any(|(_, peer)| serves(peer));
         if (above && may_prove) || offers {
             self.peers.promote(id, self.now);

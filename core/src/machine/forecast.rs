@@ -36,7 +36,7 @@ impl Machine {
     pub(super) fn note_pace(&mut self) {
         let now = self.working_time();
         self.forecast.blocks.note(now, self.applied.get());
-        if let Some(walk) = &self.fast.walk {
+        if let Some(walk) = &self.state_sync.walk {
             self.forecast.state.note(now, walk.done_ppm());
         }
     }
@@ -68,14 +68,14 @@ impl Machine {
     /// Time that is left. `None` while the host refuses a call, and while a complete state is hashed: nobody says how far
     /// that is.
     pub(super) fn eta(&self) -> Option<Eta> {
-        let is_complete = self.fast.walk.as_ref().is_some_and(Walk::is_complete);
+        let is_complete = self.state_sync.walk.as_ref().is_some_and(Walk::is_complete);
         if is_complete || self.is_refused() {
             return None;
         }
         let now = self.working_time();
         let destination = self.until.map_or(self.destination(), |until| until.max(self.applied));
         let growth = if self.until.is_some() { 0 } else { self.forecast.goal.growth(self.now) };
-        let Some(walk) = &self.fast.walk else {
+        let Some(walk) = &self.state_sync.walk else {
             let left = destination.above(self.applied);
             return match self.forecast.blocks.rates(now, self.applied.get()) {
                 Some(rates) => rates.eta(left, growth),
@@ -85,7 +85,7 @@ impl Machine {
         let done = walk.done_ppm();
         let state = self.forecast.state.rates(now, done)?.eta(WHOLE_PPM.saturating_sub(done), 0)?;
         // Blocks are not executed yet, or not since long: at the rate that was measured before, or is assumed.
-        let rate = match self.fast.block_rate() {
+        let rate = match self.state_sync.block_rate() {
             0 => ASSUMED_BLOCKS_PER_SECOND,
             rate => rate,
         };

@@ -106,7 +106,7 @@ impl Machine {
 
     /// Whether the host can do what `strategy` needs: [`Fast`](SyncStrategyType::Fast) needs a staging area.
     pub fn can_use(&self, strategy: SyncStrategyType) -> bool {
-        strategy != SyncStrategyType::Fast || self.fast.is_possible()
+        strategy != SyncStrategyType::Fast || self.state_sync.is_possible()
     }
 
     /// Whether the machine itself reads the data in the answer to this request. All other data it only counts and hands

@@ -217,7 +217,7 @@ impl Machine {
                 0
             }
             Purpose::State(batch) => {
-                if let Some(walk) = &mut self.fast.walk {
+                if let Some(walk) = &mut self.state_sync.walk {
                     walk.failed(batch, source);
                 }
                 0
@@ -236,7 +236,7 @@ impl Machine {
                 Timer::Call(id) => self.call_timed_out(id),
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
-                Timer::Hedge | Timer::Fast | Timer::Tokens | Timer::Newcomers | Timer::Look => {}
+                Timer::Hedge | Timer::StateSync | Timer::Tokens | Timer::Newcomers | Timer::Look => {}
                 Timer::Decides => self.claims_changed = true,
                 Timer::Rotate => self.rotate(),
                 Timer::Stall => self.check_stall(),
@@ -307,7 +307,9 @@ impl Machine {
             Purpose::Bodies(range) => {
                 self.window.slot_of(range.first()).is_some_and(|slot| slot.fetch.replace(old, new))
             }
-            Purpose::State(batch) => self.fast.walk.as_mut().is_some_and(|walk| walk.replace_source(batch, old, new)),
+            Purpose::State(batch) => {
+                self.state_sync.walk.as_mut().is_some_and(|walk| walk.replace_source(batch, old, new))
+            }
             Purpose::Status
             | Purpose::Handovers(_)
             | Purpose::Tip(_)

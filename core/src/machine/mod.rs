@@ -22,7 +22,6 @@ mod conflict;
 mod decided;
 mod download;
 mod event;
-mod fast;
 mod follow;
 mod forecast;
 mod handovers;
@@ -38,9 +37,10 @@ mod plan;
 mod reason;
 mod stall;
 mod state;
+mod state_sync;
+mod state_walk;
 mod submissions;
 mod verdicts;
-mod walking;
 
 #[cfg(test)]
 mod tests;

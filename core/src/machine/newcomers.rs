@@ -8,8 +8,8 @@ use core::time::Duration;
 
 use crate::config::SyncStrategyType;
 use crate::ids::PeerId;
-use crate::machine::fast::serves_state;
 use crate::machine::state::{Machine, Phase, Timer};
+use crate::machine::state_sync::serves_state;
 
 /// Time between two looks at newcomers that stand by.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -50,8 +50,8 @@ impl Machine {
             None => !peer.mute,
         };
         let takes_state = matches!(self.config.default_strategy, SyncStrategyType::Auto | SyncStrategyType::Fast)
-            && self.fast.is_possible()
-            && !self.fast.done
+            && self.state_sync.is_possible()
+            && !self.state_sync.done
             && self.until.is_none();
         !self.peers.active().any(|(_, peer)| may_have_more(peer))
             || (takes_state && !self.peers.active().any(|(_, peer)| serves_state(peer)))

@@ -60,7 +60,7 @@ impl Machine {
             return;
         }
         match self.strategy {
-            SyncStrategyType::Fast => self.fast(),
+            SyncStrategyType::Fast => self.plan_state(),
             SyncStrategyType::Incremental => self.follow(),
             SyncStrategyType::Auto | SyncStrategyType::Parallel => self.download(),
         }

@@ -10,12 +10,12 @@ use crate::config::{ConfigError, SyncConfig, SyncHistory, SyncStrategyType};
 use crate::downloads::DownloadCoordinator;
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
-use crate::machine::fast::Fast;
 use crate::machine::forecast::Forecast;
 use crate::machine::host_calls::HostCalls;
 use crate::machine::jobs::Jobs;
 use crate::machine::output::{Output, PeerReport, Position, Progress, StateProgress};
 use crate::machine::stall::Watch;
+use crate::machine::state_sync::StateSync;
 use crate::machine::submissions::Submissions;
 use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
 use crate::rng::Rng;
@@ -52,7 +52,7 @@ pub(super) enum Timer {
     /// Peers change places.
     Rotate,
     /// There may be an offer of a state.
-    Fast,
+    StateSync,
     /// There may be no progress.
     Stall,
     /// More of those who came and stand by may be asked for their claims.
@@ -131,7 +131,7 @@ pub struct Machine {
     pub(super) bandwidth: BandwidthAllocator,
     pub(super) epochs: Epochs,
     pub(super) window: DownloadWindow,
-    pub(super) fast: Fast,
+    pub(super) state_sync: StateSync,
     /// What is missing below the stored blocks, unless the host is storing it.
     pub(super) history_gap: Option<HistoryGap>,
     pub(super) budget: Budget,
@@ -256,7 +256,7 @@ impl Machine {
             requests: DownloadCoordinator::default(),
             epochs,
             window: DownloadWindow::new(stored, profile),
-            fast: Fast::new(stages_state),
+            state_sync: StateSync::new(stages_state),
             history_gap,
             budget,
             timers: Timers::new(),

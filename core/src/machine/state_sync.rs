@@ -1,4 +1,4 @@
-//! Fast: the state of a block near the tip instead of all blocks up to it.
+//! [`StateSync`]: the state of a block near the tip instead of all blocks up to it.
 //!
 //! Find the newest height that peers serve, prove its header, walk its state, have it hashed again and made live; from
 //! there on blocks are downloaded as ever. Whoever says that it serves a state only chooses what is tried: a height whose
@@ -33,9 +33,9 @@ pub(super) const MEMORY_FACTOR: u64 = 2;
 /// Time between two looks at what `Auto` should do.
 const CHOICE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A sync by state.
+/// Sync by state: the state that is fetched, from the first offer until it is live.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Fast {
+pub(super) struct StateSync {
     /// Whether the host can stage a state.
     possible: bool,
     /// The walk, from the first proven base on until the state is live.
@@ -60,7 +60,7 @@ pub(super) struct Fast {
     block_rate: u64,
 }
 
-impl Fast {
+impl StateSync {
     /// Nothing begun yet.
     pub(super) fn new(possible: bool) -> Self {
         Self { possible, ..Self::default() }
@@ -80,9 +80,9 @@ impl Fast {
 impl Machine {
     /// Whether the state comes first: where that is asked for and one is offered, or where `Auto` finds it faster.
     pub(super) fn choose_state(&mut self, gap: u64) -> bool {
-        let fetching = self.fast.walk.is_some();
+        let fetching = self.state_sync.walk.is_some();
         let chosen = match self.config.default_strategy {
-            _ if self.fast.done || !self.fast.possible || self.until.is_some() => false,
+            _ if self.state_sync.done || !self.state_sync.possible || self.until.is_some() => false,
             // Where all states that are served lie below, blocks are the way; where none is served at all, one is waited
             // for.
             SyncStrategyType::Fast if gap > self.config.strategy_switch_threshold => {
@@ -96,10 +96,10 @@ impl Machine {
             // Blocks that are on their way are not needed; what is verified and handed on stays.
             self.reset_blocks();
         }
-        if !chosen && self.strategy == SyncStrategyType::Fast && !self.fast.done {
+        if !chosen && self.strategy == SyncStrategyType::Fast && !self.state_sync.done {
             self.cancel_walk();
-            self.fast.walk = None;
-            self.fast.moving = false;
+            self.state_sync.walk = None;
+            self.state_sync.moving = false;
         }
         if chosen {
             self.set_strategy(SyncStrategyType::Fast, gap);
@@ -109,22 +109,22 @@ impl Machine {
 
     /// `Auto` looks again now and then: figures change while it runs.
     fn auto_prefers_state(&mut self, gap: u64, fetching: bool) -> bool {
-        let due = self.fast.chosen_at.is_none_or(|at| self.now.since(at) >= CHOICE_INTERVAL);
+        let due = self.state_sync.chosen_at.is_none_or(|at| self.now.since(at) >= CHOICE_INTERVAL);
         if due && self.target.is_some() {
-            self.fast.chosen_at = Some(self.now);
+            self.state_sync.chosen_at = Some(self.now);
             let rate = self.blocks_per_second();
             if !fetching && rate > 0 {
-                self.fast.block_rate = rate;
+                self.state_sync.block_rate = rate;
             }
-            self.fast.preferred = self.costs(gap).prefers_state(fetching, self.config.state_after);
+            self.state_sync.preferred = self.costs(gap).prefers_state(fetching, self.config.state_after);
         }
-        self.fast.preferred && (fetching || self.offered_base().is_some())
+        self.state_sync.preferred && (fetching || self.offered_base().is_some())
     }
 
     /// What the ways to the target are estimated to take.
     pub(super) fn costs(&self, gap: u64) -> Costs {
         let offered = self.offered_base();
-        let walk = self.fast.walk.as_ref();
+        let walk = self.state_sync.walk.as_ref();
         let height = walk.map(|walk| walk.base().point.height).or(offered.map(|(height, _)| height));
         let target = self.target().unwrap_or(self.applied);
         let claims = self.peers.active().filter_map(|(_, peer)| peer.claim?.snapshots);
@@ -135,7 +135,7 @@ impl Machine {
             gap,
             above_state: height.map_or(gap, |height| target.above(height)),
             block_bytes: self.counters.payload_bytes.checked_div(blocks).unwrap_or(0),
-            blocks_per_second: self.fast.block_rate,
+            blocks_per_second: self.state_sync.block_rate,
             bytes_per_second: bytes_per_second.fold(0, u64::saturating_add),
             state_bytes: offered.map_or(0, |(_, bytes)| bytes),
             state_keys: keys.unwrap_or(0),
@@ -145,14 +145,14 @@ impl Machine {
     }
 
     /// Does what can be done now towards a state.
-    pub(super) fn fast(&mut self) {
-        if self.fast.walk.is_none() || self.fast.moving {
+    pub(super) fn plan_state(&mut self) {
+        if self.state_sync.walk.is_none() || self.state_sync.moving {
             self.find_base();
         }
         self.check_lost();
         self.survey();
         self.stage();
-        if !self.fast.moving {
+        if !self.state_sync.moving {
             self.balance();
             self.ask_state();
             let again = self.hedge_state();
@@ -186,7 +186,7 @@ impl Machine {
 
     /// Asks for the headers that prove the newest height whose state is served.
     fn find_base(&mut self) {
-        if let Some((height, claim)) = self.fast.wanted {
+        if let Some((height, claim)) = self.state_sync.wanted {
             let checking = self.jobs.iter().any(|pending| matches!(pending.origin, Some((_, Purpose::Base))));
             let asked = self.requests.iter().filter(|(_, request)| request.purpose == Purpose::Base);
             let asked: Vec<(RequestId, PeerId)> = asked.map(|(id, request)| (id, request.peer)).collect();
@@ -198,9 +198,9 @@ impl Machine {
             }
         }
         let Some((height, _)) = self.offered_base() else {
-            self.fast.wanted = None;
+            self.state_sync.wanted = None;
             // Offers that are not believed now will be.
-            self.timers.set(Timer::Fast, self.now.after(OFFER_INTERVAL));
+            self.timers.set(Timer::StateSync, self.now.after(OFFER_INTERVAL));
             return;
         };
         let Some(claim) = self.base_claim(height) else { return };
@@ -208,10 +208,11 @@ impl Machine {
         let proves = |peer: &Peer| peer.claims(range) || peer.proves_state(height, range);
         let Some(peer) = self.choose_who(Kind::Segment, Ask::Whole(EXPECTED_BASE_BYTES), proves) else { return };
         if self.ask_base(peer, &claim) {
-            self.fast.wanted = Some((height, claim));
+            self.state_sync.wanted = Some((height, claim));
             let offers =
                 |peer: &Peer| peer.claim.and_then(|claim| claim.snapshots).is_some_and(|states| states.holds(height));
-            self.fast.offered_by = self.peers.active().filter(|(_, peer)| offers(peer)).map(|(id, _)| id).collect();
+            self.state_sync.offered_by =
+                self.peers.active().filter(|(_, peer)| offers(peer)).map(|(id, _)| id).collect();
         }
     }
 
@@ -253,7 +254,7 @@ impl Machine {
 
     /// The task that checks headers which a peer gave for the wanted base.
     pub(super) fn base_task(&self, bytes: bytes::Bytes) -> Option<Task> {
-        let (height, claim) = self.fast.wanted?;
+        let (height, claim) = self.state_sync.wanted?;
         let epoch = self.epochs.of_height(height)?.clone();
         Some(Task::Base { epoch, claim, height, bytes })
     }
@@ -261,7 +262,7 @@ impl Machine {
     /// The base is proven: walk its state.
     pub(super) fn take_base(&mut self, peer: PeerId, segment: SegmentRef, header: HeaderFacts, bytes: u64) {
         self.on_valid(peer, Kind::Segment, bytes);
-        let Some((height, claim)) = self.fast.wanted.take() else { return };
+        let Some((height, claim)) = self.state_sync.wanted.take() else { return };
         self.take_back(|purpose| purpose == Purpose::Base);
         let tip = match (claim.end, self.target.as_ref().map(|target| &target.proof)) {
             (SegmentEnd::Certified | SegmentEnd::CertifiedUpTo, _) => None,
@@ -276,19 +277,19 @@ impl Machine {
         let point = BlockPoint { height, id: header.id };
         let base = SnapshotBase { point, state_root: header.state_root, segment, tip };
         let claimed = self.offered_base().filter(|&(offered, _)| offered == height).map_or(0, |(_, bytes)| bytes);
-        self.fast.began.get_or_insert(self.now);
-        match &mut self.fast.walk {
-            None => self.fast.walk = Some(Walk::new(base, claimed)),
+        self.state_sync.began.get_or_insert(self.now);
+        match &mut self.state_sync.walk {
+            None => self.state_sync.walk = Some(Walk::new(base, claimed)),
             Some(walk) => {
                 let obsolete = walk.retarget(base);
-                self.fast.moves = self.fast.moves.saturating_add(1);
+                self.state_sync.moves = self.state_sync.moves.saturating_add(1);
                 self.cancel_sources(obsolete);
             }
         }
-        self.fast.moving = false;
-        self.emit(Event::StateTarget { height, root: header.state_root, moves: self.fast.moves });
+        self.state_sync.moving = false;
+        self.emit(Event::StateTarget { height, root: header.state_root, moves: self.state_sync.moves });
         // Moving alone is no progress: nobody may give the new one either.
-        if self.fast.moves == 0 {
+        if self.state_sync.moves == 0 {
             self.found_more();
         }
     }
@@ -301,11 +302,11 @@ impl Machine {
 
     /// Looks for another height where nobody holds what is missing of this one.
     fn check_lost(&mut self) {
-        if self.fast.moving {
+        if self.state_sync.moving {
             return;
         }
         // Most of the time nothing was missed, and nobody need be counted.
-        let Some(walk) = self.fast.walk.as_ref().filter(|walk| walk.was_missed()) else { return };
+        let Some(walk) = self.state_sync.walk.as_ref().filter(|walk| walk.was_missed()) else { return };
         let peers = self.state_peers();
         if peers.is_empty() || !walk.is_lost(&peers) {
             return;
@@ -313,14 +314,14 @@ impl Machine {
         let height = walk.base().point.height;
         self.cancel_walk();
         self.doubt_offers();
-        self.fast.moving = true;
+        self.state_sync.moving = true;
         self.emit(Event::StateLost { height });
         self.find_base();
     }
 
     /// A peer did not give the subtrees that it was asked for; `said_so` if it answered that it doesn't hold them.
     pub(super) fn not_given(&mut self, peer: PeerId, purpose: Purpose, said_so: bool) {
-        if let (Purpose::State(batch), Some(walk)) = (purpose, self.fast.walk.as_mut()) {
+        if let (Purpose::State(batch), Some(walk)) = (purpose, self.state_sync.walk.as_mut()) {
             walk.missed(batch, peer, said_so);
         }
     }
@@ -328,7 +329,7 @@ impl Machine {
     /// Nobody gave the state that was aimed at: who offered it chooses no target for a while, or a peer with a new offer each
     /// time could hold this node up for ever.
     fn doubt_offers(&mut self) {
-        for id in core::mem::take(&mut self.fast.offered_by) {
+        for id in core::mem::take(&mut self.state_sync.offered_by) {
             if let Some(peer) = self.peers.get_mut(id) {
                 peer.doubt_states(self.now);
             }
@@ -337,19 +338,19 @@ impl Machine {
 
     /// Gives up what is asked for; what is staged stays.
     pub(super) fn cancel_walk(&mut self) {
-        self.fast.wanted = None;
-        let obsolete = self.fast.walk.as_mut().map(Walk::cancel).unwrap_or_default();
+        self.state_sync.wanted = None;
+        let obsolete = self.state_sync.walk.as_mut().map(Walk::cancel).unwrap_or_default();
         self.cancel_sources(obsolete);
     }
 
     /// How far the state is, while it is fetched and after.
     pub(super) fn state_progress(&self) -> Option<StateProgress> {
-        self.fast.walk.as_ref().map(|walk| self.state_progress_of(walk)).or(self.fast.finished)
+        self.state_sync.walk.as_ref().map(|walk| self.state_progress_of(walk)).or(self.state_sync.finished)
     }
 
     pub(super) fn state_progress_of(&self, walk: &Walk) -> StateProgress {
         let counters = walk.counters();
-        let elapsed = self.fast.began.map_or(0, |began| micros(self.now.since(began)));
+        let elapsed = self.state_sync.began.map_or(0, |began| micros(self.now.since(began)));
         let done = walk.done_ppm();
         let remaining = elapsed.saturating_mul(1_000_000u64.saturating_sub(done)).checked_div(done);
         StateProgress {
@@ -361,7 +362,7 @@ impl Machine {
             prefixes: counters.prefixes,
             held: counters.held,
             refetched_bytes: counters.refetched,
-            moves: self.fast.moves,
+            moves: self.state_sync.moves,
             elapsed: Duration::from_micros(elapsed),
             remaining: remaining.map(Duration::from_micros),
         }
@@ -369,8 +370,8 @@ impl Machine {
 
     /// What the walk waits for where there is no progress.
     pub(super) fn state_stall(&self) -> StallReason {
-        match &self.fast.walk {
-            Some(walk) if !self.fast.moving => StallReason::StateMissing(walk.base().point.height),
+        match &self.state_sync.walk {
+            Some(walk) if !self.state_sync.moving => StallReason::StateMissing(walk.base().point.height),
             _ => {
                 let claims = || self.peers.active().filter_map(|(_, peer)| peer.claim);
                 let newest = claims().filter_map(|claim| claim.snapshots).map(|states| states.newest).max();

@@ -11,8 +11,8 @@ use crate::hash::Hash;
 use crate::ids::PeerId;
 use crate::limits::MAX_STATE_BYTES;
 use crate::machine::event::{Event, HaltReason};
-use crate::machine::fast::{MEMORY_FACTOR, serves_state};
 use crate::machine::state::Machine;
+use crate::machine::state_sync::{MEMORY_FACTOR, serves_state};
 use crate::peers::{Ask, Peer};
 use crate::requests::{BatchId, Kind, Purpose};
 use crate::state::{StateAnswer, StateItem, StateLeaves};
@@ -41,7 +41,7 @@ impl Machine {
         if self.calls.count(|work| matches!(work, HostWork::Survey(_))) >= SURVEYS {
             return;
         }
-        let Some(walk) = &mut self.fast.walk else { return };
+        let Some(walk) = &mut self.state_sync.walk else { return };
         let items = walk.next_survey();
         if !items.is_empty() {
             self.call(HostWork::Survey(items), 0);
@@ -53,7 +53,7 @@ impl Machine {
             return;
         }
         let enough = STAGE_BYTES.min(self.budget.limit() / STAGE_SHARE_OF_BUDGET);
-        let Some(walk) = &mut self.fast.walk else { return };
+        let Some(walk) = &mut self.state_sync.walk else { return };
         let leaves = walk.next_stage(enough);
         if !leaves.is_empty() {
             let held = leaves.iter().map(crate::strategy::leaves_memory).fold(0, u64::saturating_add);
@@ -65,14 +65,14 @@ impl Machine {
     pub(super) fn ask_state(&mut self) {
         // Peers of which nothing is wanted: they said that they lack it.
         let mut passed: BTreeSet<PeerId> = BTreeSet::new();
-        while self.may_ask_more() && self.fast.walk.as_ref().is_some_and(Walk::wants) {
+        while self.may_ask_more() && self.state_sync.walk.as_ref().is_some_and(Walk::wants) {
             let eligible = |id: PeerId, peer: &Peer| serves_state(peer) && !passed.contains(&id);
             let Some(peer) = self.peers.choose(Kind::State, Ask::UpTo(u64::MAX), self.now, &mut self.rng, eligible)
             else {
                 return;
             };
             let most = self.peers.get(peer).map_or(0, Peer::request_bytes);
-            let Some(walk) = &self.fast.walk else { return };
+            let Some(walk) = &self.state_sync.walk else { return };
             let Some(want) = walk.next_want(peer, most) else {
                 passed.insert(peer);
                 continue;
@@ -81,7 +81,7 @@ impl Machine {
             // One request always goes out, or a small budget could stop the walk.
             let lone = !self.requests.any(|purpose| purpose.kind() == Kind::State);
             let Some(source) = self.send_state_request(peer, batch, &want, most, lone) else { return };
-            if let Some(walk) = &mut self.fast.walk {
+            if let Some(walk) = &mut self.state_sync.walk {
                 walk.asked(want, source);
             }
         }
@@ -96,7 +96,7 @@ impl Machine {
         most: u64,
         head: bool,
     ) -> Option<Source> {
-        let height = self.fast.walk.as_ref()?.base().point.height;
+        let height = self.state_sync.walk.as_ref()?.base().point.height;
         // Room for a subtree that is larger than was estimated, or it would come as hashes.
         let most = most.max(want.bytes.saturating_mul(2)).min(u64::from(MAX_STATE_BYTES));
         let reserved = most.saturating_mul(MEMORY_FACTOR);
@@ -112,7 +112,7 @@ impl Machine {
     /// Asks a second peer for what was asked for first, where it is late and nothing else is left to ask for: one slow
     /// peer must not hold up the end of a state. Returns when to look again.
     pub(super) fn hedge_state(&mut self) -> Option<Instant> {
-        let walk = self.fast.walk.as_ref().filter(|walk| !walk.wants())?;
+        let walk = self.state_sync.walk.as_ref().filter(|walk| !walk.wants())?;
         let (batch, want, Source::Request(id)) = walk.oldest()? else { return None };
         let want = want.clone();
         let first = self.requests.get(id)?.peer;
@@ -133,7 +133,7 @@ impl Machine {
             return self.take_pressing(id, true);
         }
         let source = self.send_state_request(second, batch, &want, size, true)?;
-        if let Some(walk) = &mut self.fast.walk {
+        if let Some(walk) = &mut self.state_sync.walk {
             walk.hedged(batch, source);
         }
         None
@@ -149,7 +149,7 @@ impl Machine {
         bytes: u64,
     ) {
         let answered = answers.len();
-        let Some(walk) = &mut self.fast.walk else { return };
+        let Some(walk) = &mut self.state_sync.walk else { return };
         let asked = walk.batch(batch).map_or((0, 0), |want| (want.items.len(), want.bytes));
         let Some((memory, obsolete)) = walk.answered(batch, source, peer, answers) else {
             walk.refetched(bytes);
@@ -169,7 +169,7 @@ impl Machine {
 
     /// Makes the state live when all of it is staged and the host has nothing else to do.
     pub(super) fn activate(&mut self) {
-        let complete = self.fast.walk.as_ref().filter(|walk| walk.is_complete());
+        let complete = self.state_sync.walk.as_ref().filter(|walk| walk.is_complete());
         if let Some(base) = complete.map(|walk| walk.base().clone())
             && self.calls.is_empty()
         {
@@ -179,7 +179,7 @@ impl Machine {
 
     /// Time that the host may take to hash a complete state: the more the larger it is.
     pub(super) fn activation_timeout(&self) -> Duration {
-        let fetched = self.fast.walk.as_ref().map_or(0, |walk| walk.counters().bytes);
+        let fetched = self.state_sync.walk.as_ref().map_or(0, |walk| walk.counters().bytes);
         // Of what was there before only claims say how much it is; the least of them, since whoever claims more would
         // only hide that the host hangs.
         let claims = self.peers.active().filter_map(|(_, peer)| Some(peer.claim?.snapshots?.bytes));
@@ -190,7 +190,7 @@ impl Machine {
 
     /// The host said what it holds of subtrees.
     pub(super) fn take_surveyed(&mut self, items: &[StateItem], holdings: &[Holding]) {
-        let Some(walk) = &mut self.fast.walk else { return };
+        let Some(walk) = &mut self.state_sync.walk else { return };
         walk.surveyed(items, holdings);
         // What was there before and is only found again, as on the way to another root, is no progress.
         if walk.is_nearer() {
@@ -200,7 +200,7 @@ impl Machine {
 
     /// The host staged subtrees.
     pub(super) fn take_staged(&mut self, leaves: &[StateLeaves]) {
-        let Some(walk) = &mut self.fast.walk else { return };
+        let Some(walk) = &mut self.state_sync.walk else { return };
         walk.staged(leaves);
         walk.is_nearer();
         self.progressed();
@@ -208,10 +208,10 @@ impl Machine {
 
     /// What is staged has another root than what was verified.
     pub(super) fn take_mismatch(&mut self, base: &SnapshotBase, found: Hash) {
-        let Some(walk) = &mut self.fast.walk else { return };
-        self.fast.mismatches = self.fast.mismatches.saturating_add(1);
+        let Some(walk) = &mut self.state_sync.walk else { return };
+        self.state_sync.mismatches = self.state_sync.mismatches.saturating_add(1);
         let (height, expected) = (base.point.height, base.state_root);
-        if self.fast.mismatches >= MAX_MISMATCHES {
+        if self.state_sync.mismatches >= MAX_MISMATCHES {
             self.halt(HaltReason::StateRoot { height, expected, found });
             return;
         }
@@ -221,10 +221,10 @@ impl Machine {
 
     /// The state of `base` is live: blocks go on from there.
     pub(super) fn activated(&mut self, base: SnapshotBase, history_gap: Option<HistoryGap>) {
-        self.fast.done = true;
+        self.state_sync.done = true;
         // Another strategy may have given the walk up while the host was at it.
-        if let Some(walk) = self.fast.walk.take() {
-            self.fast.finished = Some(self.state_progress_of(&walk));
+        if let Some(walk) = self.state_sync.walk.take() {
+            self.state_sync.finished = Some(self.state_progress_of(&walk));
         }
         let BlockPoint { height, id } = base.point;
         self.reset_blocks();
