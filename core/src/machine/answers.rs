@@ -11,7 +11,7 @@ use crate::ranges::HeightRange;
 use crate::requests::{InFlight, Kind, Purpose};
 use crate::strategy::{Source, Waiting};
 use crate::verify::Task;
-use crate::wire::{Answer, PeerStatus, Refusal};
+use crate::wire::{Answer, Refusal};
 
 /// A follow request that came back empty sooner than this did not wait at the peer: it is asked again only after a pause.
 const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
@@ -218,50 +218,6 @@ impl Machine {
                     }
                 }
             }
-        }
-    }
-
-    fn take_status(&mut self, id: PeerId, data: &Bytes) {
-        let Some(status) = PeerStatus::decode(data) else {
-            self.on_fault(id, Kind::Status, Fault::Malformed);
-            return;
-        };
-        if status.chain_id != self.chain_id {
-            let until = self.peers.unsupported(id, self.now);
-            self.timers.set_sooner(Timer::Peer(id), until);
-            self.claims_changed = true;
-            return;
-        }
-        if let Some(peer) = self.peers.get_mut(id) {
-            if peer.claim.is_some_and(|before| before.tip != status.tip) {
-                peer.unpause(Kind::Segment);
-                peer.unpause(Kind::Bodies);
-            }
-            peer.claim = Some(status);
-            peer.mute = false;
-        }
-        self.peers.note_true(Kind::Status, self.now);
-        self.ban_exposed();
-        self.review_place(id, &status);
-        self.counters.useful_bytes =
-            self.counters.useful_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-        // What those claim who stand by decides nothing, unless it has just given one of them a place.
-        self.claims_changed |= self.peers.get(id).is_some_and(crate::peers::Peer::is_active);
-    }
-
-    /// A peer that stands by takes a place where it claims what nobody does who is asked.
-    fn review_place(&mut self, id: PeerId, status: &PeerStatus) {
-        let known = self.target().unwrap_or(self.applied).max(self.applied);
-        let above = status.tip > known && self.peers.highest_claim().is_none_or(|claim| claim <= known);
-        let may_prove = self.peers.get(id).is_some_and(crate::peers::Peer::may_prove);
-        let serves = |peer: &crate::peers::Peer| crate::machine::state_sync::serves_state(peer);
-        let offers = status.snapshots.is_some() && !self.peers.active().any(|(_, peer)| serves(peer));
-        if (above && may_prove) || offers {
-            self.peers.promote(id, self.now);
-        }
-        // Who lacks the next blocks gives its place to somebody who may have them.
-        if status.earliest > self.applied.next() || status.tip < self.applied {
-            self.peers.step_aside(id, self.now);
         }
     }
 

@@ -28,7 +28,7 @@ impl Machine {
                 self.peers.disconnected(self.now, peer);
                 self.bandwidth.set_weight(peer, 0);
                 self.timers.cancel(Timer::Status(peer));
-                self.newcomers.cancel(peer);
+                self.unasked.cancel(peer);
                 self.abandon_requests(peer);
             }
             PeerEvent::Excluded { peer, reason } => self.exclude(peer, reason),
@@ -236,7 +236,7 @@ impl Machine {
                 Timer::Call(id) => self.call_timed_out(id),
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
-                Timer::Hedge | Timer::StateSync | Timer::Tokens | Timer::Newcomers | Timer::Look => {}
+                Timer::Hedge | Timer::StateSync | Timer::Tokens | Timer::Unasked | Timer::Look => {}
                 Timer::Decides => self.claims_changed = true,
                 Timer::Rotate => self.rotate(),
                 Timer::Stall => self.check_stall(),
@@ -358,7 +358,7 @@ impl Machine {
         let until = self.peers.blacklist_unreliable_peer(self.now, &peer, reason);
         self.abandon_requests(peer);
         self.timers.cancel(Timer::Status(peer));
-        self.newcomers.cancel(peer);
+        self.unasked.cancel(peer);
         self.timers.set(Timer::Peer(peer), until);
         self.penalize(peer, reason, until);
     }

@@ -30,7 +30,6 @@ mod host_calls;
 mod input;
 mod inputs;
 mod jobs;
-mod newcomers;
 mod output;
 mod patience;
 mod plan;
@@ -39,6 +38,7 @@ mod stall;
 mod state;
 mod state_sync;
 mod state_walk;
+mod status;
 mod submissions;
 mod verdicts;
 

@@ -21,8 +21,6 @@ const APPLY_BYTES: u64 = 8 << 20;
 pub(super) const APPLY_SHARE_OF_BUDGET: u64 = 8;
 /// Blocks that one replay call covers.
 const REPLAY_BLOCKS: u64 = 4096;
-/// Who stands by is asked for its status once in so many intervals.
-const STANDBY_INTERVALS: u32 = 10;
 /// Tips that are asked for at once, and as many again where those are late.
 const TIP_REQUESTS: usize = 3;
 /// Bytes of handovers that a second peer is asked for.
@@ -99,27 +97,6 @@ impl Machine {
             self.call(HostWork::Replay(range), 0);
         }
         true
-    }
-
-    pub(super) fn ask_status(&mut self, peer: PeerId) {
-        let Some(known) = self.peers.get(peer).filter(|peer| peer.usable()) else { return };
-        if self.phase != Phase::Running {
-            return;
-        }
-        self.newcomers.cancel(peer);
-        let rested = known.rests_until(Kind::Status);
-        if rested > self.now {
-            self.timers.set(Timer::Status(peer), rested);
-            return;
-        }
-        let interval = match known.is_active() {
-            true => self.config.status_interval,
-            false => self.config.status_interval.saturating_mul(STANDBY_INTERVALS),
-        };
-        self.timers.set(Timer::Status(peer), self.now.after(interval));
-        if !self.requests.is_probed(peer) {
-            self.send(peer, Purpose::Status, Request::Status, 64, 0);
-        }
     }
 
     fn ask_handovers(&mut self) {

@@ -56,7 +56,7 @@ pub(super) enum Timer {
     /// There may be no progress.
     Stall,
     /// More of those who came and stand by may be asked for their claims.
-    Newcomers,
+    Unasked,
     /// No block came from this node's own engine for a while.
     Decides,
 }
@@ -137,7 +137,7 @@ pub struct Machine {
     pub(super) budget: Budget,
     pub(super) timers: Timers<Timer>,
     /// Who stands by and was not asked for its claims yet, by when it came.
-    pub(super) newcomers: Timers<PeerId>,
+    pub(super) unasked: Timers<PeerId>,
     pub(super) jobs: Jobs,
     pub(super) calls: HostCalls,
     /// Blocks of this node's own engine.
@@ -260,7 +260,7 @@ impl Machine {
             history_gap,
             budget,
             timers: Timers::new(),
-            newcomers: Timers::new(),
+            unasked: Timers::new(),
             jobs: Jobs::new(now),
             calls: HostCalls::new(),
             submissions: Submissions::default(),
