@@ -8,7 +8,7 @@ use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Event;
 use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::wire::{PeerStatus, Refusal, Request, SnapshotClaim, encode_refusal};
+use hotstuff2_sync::wire::{AdvertisedSnapshots, PeerStatus, Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, StateHost, World, claiming, status_answer};
 
@@ -48,7 +48,7 @@ fn aims(world: &World) -> Vec<u64> {
 fn boaster() -> impl Behaviour {
     Scripted(|request: &Request, chain: &TestChain, _| {
         let height = Height::new(8500);
-        let snapshots = Some(SnapshotClaim { oldest: height, newest: height, keys: 1, bytes: 1 });
+        let snapshots = Some(AdvertisedSnapshots { oldest: height, newest: height, keys: 1, bytes: 1 });
         let answer = match request {
             Request::Status => status_answer(&PeerStatus { snapshots, ..claiming(chain, 9000, 0) }),
             _ => encode_refusal(Refusal::NotAvailable),

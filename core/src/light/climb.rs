@@ -75,7 +75,7 @@ impl Climb {
 impl LightClient {
     /// The newest epoch that a peer claims which is asked.
     pub(super) fn claimed_epoch(&self) -> Epoch {
-        self.peers.active().filter_map(|(_, peer)| peer.claim).map(|claim| claim.epoch).max().unwrap_or_default()
+        self.peers.active().filter_map(|(_, peer)| peer.status).map(|status| status.epoch).max().unwrap_or_default()
     }
 
     /// Asks for the epochs above the trusted ones.
@@ -107,7 +107,7 @@ impl LightClient {
         let mut rng = self.rng.clone();
         let size = self.epochs.handover_bytes();
         let eligible = |id, peer: &crate::peers::Peer| {
-            peer.claim.is_some_and(|claim| claim.epoch > from)
+            peer.status.is_some_and(|status| status.epoch > from)
                 && !self.is_asked(id, |purpose| purpose == Purpose::Handovers(from))
         };
         let peer = self.peers.choose(Kind::Handovers, Ask::Whole(size), self.now, &mut rng, eligible)?;
@@ -134,14 +134,14 @@ impl LightClient {
             while room > 0 {
                 let eligible = |id, peer: &crate::peers::Peer| {
                     self.climb.too_far.contains_key(&id) == begun
-                        && peer.claim.is_some_and(|claim| self.climb.aim(id, newest, claim.epoch).is_some())
+                        && peer.status.is_some_and(|claim| self.climb.aim(id, newest, claim.epoch).is_some())
                         && !self.is_asked(id, is_skip)
                 };
                 let size = self.epochs.handover_bytes().saturating_mul(2);
                 let mut rng = self.rng.clone();
                 let chosen = self.peers.choose(Kind::Handovers, Ask::Whole(size), self.now, &mut rng, eligible);
                 self.rng = rng;
-                let aim = chosen.and_then(|id| self.climb.aim(id, newest, self.peers.get(id)?.claim?.epoch));
+                let aim = chosen.and_then(|id| self.climb.aim(id, newest, self.peers.get(id)?.status?.epoch));
                 let (Some(peer), Some(to)) = (chosen, aim) else { break };
                 let Some(from) = to.prev() else { break };
                 self.send(peer, Purpose::Skip(to), Request::Handovers { from, max: 2 }, size);

@@ -101,7 +101,7 @@ impl LightClient {
             return;
         }
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.claim = Some(status);
+            peer.status = Some(status);
             peer.mute = false;
         }
         self.peers.note_true(Kind::Status, self.now);

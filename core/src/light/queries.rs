@@ -248,14 +248,14 @@ impl LightClient {
             Want::Read { key } => {
                 let newest = self.epochs.newest().epoch();
                 let peer = self.choose_for(id, Kind::Read, EXPECTED_READ_BYTES, |peer| {
-                    peer.claim.is_some_and(|claim| claim.epoch <= newest)
+                    peer.status.is_some_and(|status| status.epoch <= newest)
                 });
                 let request = Request::Read { key_hash: key_hash(&key) };
                 self.send_answer(peer, id, Kind::Read, request, EXPECTED_READ_BYTES);
             }
             Want::Proof { height, root, key } => {
                 let holds = |peer: &Peer| {
-                    peer.claim.and_then(|claim| claim.snapshots).is_some_and(|states| states.holds(height))
+                    peer.status.and_then(|status| status.snapshots).is_some_and(|states| states.holds(height))
                 };
                 let peer = self.choose_for(id, Kind::Read, EXPECTED_READ_BYTES, holds);
                 let request = Request::Proof { height, root, key_hash: key_hash(&key) };
@@ -272,7 +272,7 @@ impl LightClient {
             Want::Base { height } => self.ask_for_base(id, height, told, |_| true),
             Want::Snapshot => {
                 let newest = |peer: &Peer| {
-                    let height = peer.claim.and_then(|claim| claim.snapshots)?.newest;
+                    let height = peer.status.and_then(|status| status.snapshots)?.newest;
                     self.reach(height, told).is_ok().then_some(height)
                 };
                 let usable = self
@@ -281,7 +281,7 @@ impl LightClient {
                     .filter(|(_, peer)| peer.ready(Kind::Segment, self.now) && peer.ready(Kind::Read, self.now));
                 let Some(height) = usable.filter_map(|(_, peer)| newest(peer)).max() else { return };
                 let holds = |peer: &Peer| {
-                    peer.claim.and_then(|claim| claim.snapshots).is_some_and(|states| states.holds(height))
+                    peer.status.and_then(|status| status.snapshots).is_some_and(|states| states.holds(height))
                 };
                 if height == told.height {
                     self.base_is_told(id, told);
@@ -297,7 +297,7 @@ impl LightClient {
         let Some(epoch) = self.epochs.of_height(height).map(EpochRef::range) else { return };
         let Some(claim) = base_claim(epoch, told.height, Some(told.id), height, self.profile.grid()) else { return };
         let reaches = |peer: &Peer| {
-            let claimed = peer.claim.is_some_and(|claimed| claim.range.last() <= claimed.tip);
+            let claimed = peer.status.is_some_and(|claimed| claim.range.last() <= claimed.tip);
             claimed && eligible(peer)
         };
         if let Some(peer) = self.choose_for(id, Kind::Segment, 0, reaches) {

@@ -116,7 +116,7 @@ impl LightClient {
         let floor = self.told().map_or(self.anchor.height, |told| told.height);
         let needed = self.confirmations.highest();
         let wanted = |id, peer: &crate::peers::Peer| {
-            let claim = peer.claim.filter(|claim| claim.epoch <= newest);
+            let claim = peer.status.filter(|status| status.epoch <= newest);
             let proven = self.tips.of(id).map(|tip| tip.facts.height);
             claim.is_some_and(|claim| {
                 let claims_more = claim.tip >= floor && proven.is_none_or(|proven| claim.tip > proven);
@@ -170,7 +170,7 @@ impl LightClient {
             }
             TipCheck::Final(facts) => {
                 let behind =
-                    self.peers.get(id).and_then(|peer| peer.claim).is_some_and(|claim| claim.tip > facts.height);
+                    self.peers.get(id).and_then(|peer| peer.status).is_some_and(|status| status.tip > facts.height);
                 self.on_valid(id, Kind::Tip, bytes, took);
                 self.take_final(id, facts, proof);
                 if behind {
@@ -189,9 +189,9 @@ impl LightClient {
     pub(super) fn claims_epoch(&mut self, id: PeerId, epoch: crate::ids::Epoch) {
         if epoch > self.epochs.newest().epoch()
             && let Some(peer) = self.peers.get_mut(id)
-            && let Some(claim) = &mut peer.claim
+            && let Some(status) = &mut peer.status
         {
-            claim.epoch = epoch;
+            status.epoch = epoch;
             peer.unpause(Kind::Handovers);
         }
     }
@@ -214,9 +214,9 @@ impl LightClient {
             self.trust_from(facts.timestamp);
         }
         if let Some(peer) = self.peers.get_mut(id)
-            && let Some(claim) = &mut peer.claim
+            && let Some(status) = &mut peer.status
         {
-            claim.tip = claim.tip.max(facts.height);
+            status.tip = status.tip.max(facts.height);
         }
         let tip = ProvenTip { facts, proof };
         if self.tips.best().is_none_or(|best| best.facts.height < facts.height) {

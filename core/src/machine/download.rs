@@ -160,7 +160,7 @@ impl Machine {
                 let Some(peer) = self.choose_holder(Kind::Bodies, first, Ask::UpTo(bytes)) else { return false };
                 let Some(known) = self.peers.get(peer) else { return false };
                 let room = self.budget.room(head).max(1);
-                let held_last = known.claim.map_or(range.first(), |claim| claim.tip);
+                let held_last = known.status.map_or(range.first(), |status| status.tip);
                 let held_last = held_last.min(range.first().plus(self.batch().saturating_sub(1)));
                 let most = self.bandwidth.request_bytes(known.request_bytes());
                 // Room for a few blocks only is not worth a request: it would cut the slot into crumbs.

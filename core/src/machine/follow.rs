@@ -51,7 +51,7 @@ impl Machine {
         let polls = || self.requests.iter().filter(|(_, request)| request.purpose == Purpose::Follow(after));
         let busy: Vec<PeerId> = polls().map(|(_, request)| request.peer).collect();
         let all_silent = polls().all(|(_, request)| request.sent.after(GIVE_UP) <= self.now);
-        let behind = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip > after);
+        let behind = |peer: &crate::peers::Peer| peer.status.is_some_and(|status| status.tip > after);
         let anyone_ahead = self.peers.active().any(|(id, peer)| behind(peer) && !busy.contains(&id));
         let enough = match busy.len() {
             0 => false,
@@ -62,7 +62,7 @@ impl Machine {
             return;
         }
         let usable = |id: PeerId, peer: &crate::peers::Peer| {
-            let holds = peer.claim.is_some_and(|claim| claim.earliest <= after.next() && claim.tip >= after);
+            let holds = peer.status.is_some_and(|status| status.earliest <= after.next() && status.tip >= after);
             holds && !busy.contains(&id) && (behind(peer) || !anyone_ahead)
         };
         let told_last = self.told_last.filter(|&id| {

@@ -57,7 +57,7 @@ impl Machine {
             .peers
             .active()
             .filter(|(_, peer)| peer.may_prove())
-            .filter_map(|(_, peer)| peer.claim.map(|claim| claim.tip))
+            .filter_map(|(_, peer)| peer.status.map(|status| status.tip))
             .collect();
         claims.sort_unstable();
         let lower_half = claims.len().saturating_sub(1) / 2;

@@ -148,7 +148,7 @@ impl Machine {
     /// Whether at least half of those that are asked claim no more than is here. Where fewer do, nothing is given up for
     /// the question of whether this is all: those that are quick may be the ones that are behind, or our own line is slow.
     pub(super) fn most_have_no_more(&self) -> bool {
-        let no_more = |peer: &Peer| peer.claim.is_some_and(|claim| claim.tip <= self.applied);
+        let no_more = |peer: &Peer| peer.status.is_some_and(|status| status.tip <= self.applied);
         let (agree, all) = self.peers.active().fold((0u32, 0u32), |(agree, all), (_, peer)| {
             (agree.saturating_add(u32::from(no_more(peer))), all.saturating_add(1))
         });
@@ -161,7 +161,9 @@ impl Machine {
         let was_mute = self.peers.get(id).is_some_and(|peer| peer.mute);
         match (request.purpose, self.peers.get_mut(id)) {
             (Purpose::Status, Some(peer)) => peer.mute = true,
-            (Purpose::Tip(_) | Purpose::Handovers(_), Some(peer)) => peer.unproven = peer.claim.map(|claim| claim.tip),
+            (Purpose::Tip(_) | Purpose::Handovers(_), Some(peer)) => {
+                peer.unproven = peer.status.map(|status| status.tip)
+            }
             _ => {}
         }
         self.record(request, request.size, PeerOutcome::NoAnswer);

@@ -134,7 +134,7 @@ impl Machine {
             let first = first.map(|(id, request)| (id, request.peer));
             let eligible = |id: PeerId, peer: &crate::peers::Peer| {
                 let holds =
-                    peer.claim.is_some_and(|claim| claim.epoch > from || (at_boundary && claim.tip >= boundary));
+                    peer.status.is_some_and(|status| status.epoch > from || (at_boundary && status.tip >= boundary));
                 holds && first.is_none_or(|(_, asked)| asked != id)
             };
             let choose = |machine: &mut Self| {
@@ -197,7 +197,7 @@ impl Machine {
             .active()
             .filter(|(id, peer)| peer.ready(Kind::Tip, self.now) && !busy.contains(id))
             .filter_map(|(id, peer)| {
-                let claim = peer.claim?;
+                let claim = peer.status?;
                 let more = claim.tip > known || (claim.tip == known && unanchored);
                 let provable = more && claim.epoch <= newest;
                 provable.then_some((peer.unproven.is_none(), claim.tip, id))
@@ -294,7 +294,7 @@ impl Machine {
         let known = self.target().unwrap_or(self.applied);
         let enough = self.until.is_some_and(|until| self.applied >= until);
         // Where all claim more than they prove, the proofs are missing, and not the blocks.
-        let tip_is_heard = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip <= self.applied);
+        let tip_is_heard = |peer: &crate::peers::Peer| peer.status.is_some_and(|status| status.tip <= self.applied);
         // A node that decides hears of the tip from its own engine.
         let decided = self.submissions.is_used() && self.submissions.highest() >= known;
         let heard = self.applied >= known && (decided || self.peers.active().any(|(_, peer)| tip_is_heard(peer)));
@@ -307,7 +307,7 @@ impl Machine {
         // Who was asked in vain before is asked again now and then; that holds nothing up, and no more does the proof of
         // what is here already.
         let hopeful = |id: PeerId| {
-            let claims_more = |peer: &crate::peers::Peer| peer.claim.is_some_and(|claim| claim.tip > self.applied);
+            let claims_more = |peer: &crate::peers::Peer| peer.status.is_some_and(|status| status.tip > self.applied);
             self.peers.get(id).is_some_and(|peer| peer.may_prove() && claims_more(peer) && in_time(peer))
         };
         // One that says nothing holds up nothing for long, where most have said that there is no more.
@@ -322,7 +322,7 @@ impl Machine {
         let checks = !self.jobs.is_empty();
         let settled = self.decides()
             || self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(id, peer)| {
-                let said = match peer.claim {
+                let said = match peer.status {
                     // A peer that failed to prove a claim gains nothing by another one until it proves something.
                     Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
                     None => peer.mute,

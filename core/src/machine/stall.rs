@@ -282,7 +282,7 @@ impl Machine {
 
     /// Says so where all peers that are asked, by their own words, begin above `next`.
     fn history_missing(&self, next: Height) -> Option<StallReason> {
-        let claims = || self.peers.active().filter_map(|(_, peer)| peer.claim);
+        let claims = || self.peers.active().filter_map(|(_, peer)| peer.status);
         let earliest = claims().map(|claim| claim.earliest).min().filter(|&earliest| earliest > next)?;
         Some(StallReason::HistoryMissing { next, earliest, peers: counted(claims()) })
     }

@@ -127,7 +127,7 @@ impl Machine {
         let walk = self.state_sync.walk.as_ref();
         let height = walk.map(|walk| walk.base().point.height).or(offered.map(|(height, _)| height));
         let target = self.target().unwrap_or(self.applied);
-        let claims = self.peers.active().filter_map(|(_, peer)| peer.claim?.snapshots);
+        let claims = self.peers.active().filter_map(|(_, peer)| peer.status?.snapshots);
         let keys = claims.filter(|claim| Some(claim.newest) == height).map(|claim| claim.keys).min();
         let blocks = self.applied.above(self.start);
         let bytes_per_second = self.peers.active().map(|(_, peer)| peer.estimator.bytes_per_second());
@@ -166,7 +166,7 @@ impl Machine {
     pub(super) fn offered_base(&self) -> Option<(Height, u64)> {
         let target = self.target.as_ref()?.facts.height;
         let believed = || self.peers.active().filter(|(_, peer)| !peer.is_doubted_on_states(self.now));
-        let claims = || believed().filter_map(|(id, peer)| Some((id, peer, peer.claim?.snapshots?)));
+        let claims = || believed().filter_map(|(id, peer)| Some((id, peer, peer.status?.snapshots?)));
         // A newer one may be proven in a moment.
         if claims().any(|(id, peer, claim)| claim.newest > target && peer.may_prove() && !self.is_given_up_on(id)) {
             return None;
@@ -180,7 +180,7 @@ impl Machine {
 
     /// Whether any peer says that it serves a state above `height`.
     pub(super) fn state_is_offered_above(&self, height: Height) -> bool {
-        let claims = self.peers.active().filter_map(|(_, peer)| peer.claim?.snapshots);
+        let claims = self.peers.active().filter_map(|(_, peer)| peer.status?.snapshots);
         claims.into_iter().any(|claim| claim.newest > height)
     }
 
@@ -209,8 +209,9 @@ impl Machine {
         let Some(peer) = self.choose_who(Kind::Segment, Ask::Whole(EXPECTED_BASE_BYTES), proves) else { return };
         if self.ask_base(peer, &claim) {
             self.state_sync.wanted = Some((height, claim));
-            let offers =
-                |peer: &Peer| peer.claim.and_then(|claim| claim.snapshots).is_some_and(|states| states.holds(height));
+            let offers = |peer: &Peer| {
+                peer.status.and_then(|status| status.snapshots).is_some_and(|states| states.holds(height))
+            };
             self.state_sync.offered_by =
                 self.peers.active().filter(|(_, peer)| offers(peer)).map(|(id, _)| id).collect();
         }
@@ -373,7 +374,7 @@ impl Machine {
         match &self.state_sync.walk {
             Some(walk) if !self.state_sync.moving => StallReason::StateMissing(walk.base().point.height),
             _ => {
-                let claims = || self.peers.active().filter_map(|(_, peer)| peer.claim);
+                let claims = || self.peers.active().filter_map(|(_, peer)| peer.status);
                 let newest = claims().filter_map(|claim| claim.snapshots).map(|states| states.newest).max();
                 StallReason::NoSnapshot { above: self.applied, newest, peers: counted(claims()) }
             }
@@ -382,5 +383,5 @@ impl Machine {
 }
 
 pub(super) fn serves_state(peer: &Peer) -> bool {
-    peer.claim.is_some_and(|claim| claim.snapshots.is_some())
+    peer.status.is_some_and(|status| status.snapshots.is_some())
 }

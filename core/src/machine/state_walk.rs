@@ -182,7 +182,7 @@ impl Machine {
         let fetched = self.state_sync.walk.as_ref().map_or(0, |walk| walk.counters().bytes);
         // Of what was there before only claims say how much it is; the least of them, since whoever claims more would
         // only hide that the host hangs.
-        let claims = self.peers.active().filter_map(|(_, peer)| Some(peer.claim?.snapshots?.bytes));
+        let claims = self.peers.active().filter_map(|(_, peer)| Some(peer.status?.snapshots?.bytes));
         let bytes = fetched.max(claims.min().unwrap_or(0));
         let hashing = Duration::from_secs(bytes / HASHED_PER_SECOND).min(MAX_HASHING);
         self.config.call_timeout.saturating_add(hashing)

@@ -78,7 +78,7 @@ impl Machine {
 
     /// Whether a newcomer may have what nobody has who is asked: more blocks, or a state that is looked for.
     fn misses_something(&self) -> bool {
-        let may_have_more = |peer: &Peer| match peer.claim {
+        let may_have_more = |peer: &Peer| match peer.status {
             Some(claim) => claim.tip > self.applied && peer.unproven.is_none(),
             None => !peer.mute,
         };
@@ -103,11 +103,11 @@ impl Machine {
             return;
         }
         if let Some(peer) = self.peers.get_mut(id) {
-            if peer.claim.is_some_and(|before| before.tip != status.tip) {
+            if peer.status.is_some_and(|before| before.tip != status.tip) {
                 peer.unpause(Kind::Segment);
                 peer.unpause(Kind::Bodies);
             }
-            peer.claim = Some(status);
+            peer.status = Some(status);
             peer.mute = false;
         }
         self.peers.note_true(Kind::Status, self.now);

@@ -94,7 +94,7 @@ impl Machine {
         self.claims_changed = true;
         let newest = self.epochs.newest().epoch();
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let claimed = peer.claim.map(|claim| claim.tip);
+        let claimed = peer.status.map(|status| status.tip);
         match check {
             TipCheck::OtherEpoch(epoch) => {
                 // The handover above the tip may be known already, as where the chain stands still at an epoch's end.
@@ -107,9 +107,9 @@ impl Machine {
                 let until = peer.failed_to_prove(self.now);
                 self.timers.set_sooner(Timer::Peer(id), until);
                 if epoch > newest
-                    && let Some(claim) = &mut peer.claim
+                    && let Some(status) = &mut peer.status
                 {
-                    claim.epoch = epoch;
+                    status.epoch = epoch;
                     peer.unpause(Kind::Handovers);
                 }
             }
@@ -120,8 +120,8 @@ impl Machine {
                 } else {
                     peer.unproven = None;
                 }
-                if let Some(claim) = &mut peer.claim {
-                    claim.tip = claim.tip.max(facts.height);
+                if let Some(status) = &mut peer.status {
+                    status.tip = status.tip.max(facts.height);
                 }
                 self.on_valid(id, Kind::Tip, bytes);
                 self.raise_target(facts, Finalized::Tip(proof));
@@ -255,10 +255,10 @@ impl Machine {
         self.raise_target(facts, proof);
         if let Some(known) = self.peers.get_mut(peer) {
             known.blocks = known.blocks.saturating_add(delivered.above(range.first()).saturating_add(1));
-            let behind = known.claim.map_or(0, |claim| claim.tip.above(range.last()));
+            let behind = known.status.map_or(0, |status| status.tip.above(range.last()));
             let small = range.count() <= FOLLOW_SLACK && behind > FOLLOW_SLACK && cell_end != Some(range.last());
-            if let Some(claim) = &mut known.claim {
-                claim.tip = claim.tip.max(range.last());
+            if let Some(status) = &mut known.status {
+                status.tip = status.tip.max(range.last());
             }
             if small {
                 self.undersized(peer, Kind::Follow);
@@ -290,7 +290,7 @@ impl Machine {
 
     /// The highest height that any peer claims that is asked, with the newest epoch that any claims.
     pub(super) fn review_claims(&mut self) {
-        let claims = self.peers.active().filter_map(|(_, peer)| peer.claim);
+        let claims = self.peers.active().filter_map(|(_, peer)| peer.status);
         self.claimed = claims.fold(None, |best: Option<(Height, _)>, claim| {
             let (tip, epoch) = best.unwrap_or((claim.tip, claim.epoch));
             Some((tip.max(claim.tip), epoch.max(claim.epoch)))

@@ -241,7 +241,7 @@ fn info(now: Instant, id: PeerId, peer: &Peer) -> PeerInfo {
         group: peer.group,
         connected: peer.connected,
         active: peer.is_active(),
-        claimed: peer.claim.map(|claim| claim.tip),
+        claimed: peer.status.map(|status| status.tip),
         in_flight: peer.in_flight,
         queued_bytes: peer.queued_bytes,
         blocks: peer.blocks,

@@ -92,7 +92,7 @@ pub(crate) struct Peer {
     /// Since when it has its place.
     pub(super) placed_at: Instant,
     /// The peer's own word on what it holds; `None` until it gave one.
-    pub(crate) claim: Option<PeerStatus>,
+    pub(crate) status: Option<PeerStatus>,
     /// Whether it was asked for its status and failed to answer since it connected.
     pub(crate) mute: bool,
     /// A tip that it claimed and, asked for the proof, did not prove.
@@ -142,7 +142,7 @@ impl Peer {
             ban_state: BanState::Good,
             place: Place::Nowhere,
             placed_at: now,
-            claim: None,
+            status: None,
             mute: false,
             unproven: None,
             in_flight: 0,
@@ -282,14 +282,14 @@ impl Peer {
 
     /// Whether it claims to hold all of `range`.
     pub(crate) fn claims(&self, range: HeightRange) -> bool {
-        self.claim.is_some_and(|claim| claim.earliest <= range.first() && range.last() <= claim.tip)
+        self.status.is_some_and(|status| status.earliest <= range.first() && range.last() <= status.tip)
     }
 
     /// Whether it claims to hold the state after the block at `height`, and headers from that block's own to the last of
     /// `range`: who serves a state can prove it, though the blocks that it holds may begin above.
     pub(crate) fn proves_state(&self, height: Height, range: HeightRange) -> bool {
-        self.claim.is_some_and(|claim| {
-            claim.snapshots.is_some_and(|states| states.holds(height)) && range.last() <= claim.tip
+        self.status.is_some_and(|status| {
+            status.snapshots.is_some_and(|states| states.holds(height)) && range.last() <= status.tip
         })
     }
 
@@ -353,7 +353,7 @@ impl Peer {
     /// Notes a claim that the peer did not prove. It is asked again after a pause: perhaps it can then. Returns when
     /// the pause is over.
     pub(crate) fn failed_to_prove(&mut self, now: Instant) -> Instant {
-        self.unproven = self.claim.map(|claim| claim.tip);
+        self.unproven = self.status.map(|status| status.tip);
         let until = now.after(UNPROVEN_PAUSE);
         self.pause(Kind::Tip, until);
         until
@@ -361,7 +361,7 @@ impl Peer {
 
     /// Whether it claims something, and has not been asked for proof in vain since it proved something.
     pub(crate) fn may_prove(&self) -> bool {
-        self.claim.is_some() && self.unproven.is_none()
+        self.status.is_some() && self.unproven.is_none()
     }
 
     /// Notes that a question of `sent` was not answered. `Some` where it was sent before the peer's silence was

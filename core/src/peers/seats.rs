@@ -25,7 +25,7 @@ impl SyncPeerManager {
         peer.group = group;
         peer.connected = true;
         peer.mute = false;
-        peer.claim = None;
+        peer.status = None;
         peer.unproven = None;
         self.review(id, now);
     }
@@ -163,6 +163,6 @@ impl SyncPeerManager {
 
     /// The highest tip that an active peer claims and may still prove.
     pub(crate) fn highest_claim(&self) -> Option<Height> {
-        self.active().filter(|(_, peer)| peer.may_prove()).filter_map(|(_, peer)| Some(peer.claim?.tip)).max()
+        self.active().filter(|(_, peer)| peer.may_prove()).filter_map(|(_, peer)| Some(peer.status?.tip)).max()
     }
 }

@@ -26,4 +26,4 @@ pub use reads::{encode_read, verify_read};
 pub use request::{PROTOCOL_VERSION, Request, RequestError};
 pub use response::{Answer, Refusal, encode_answer, encode_refusal};
 pub use sections::{Sections, put_section};
-pub use status::{PeerStatus, SnapshotClaim};
+pub use status::{AdvertisedSnapshots, PeerStatus};

@@ -17,13 +17,13 @@ pub struct PeerStatus {
     /// The tip's epoch.
     pub epoch: Epoch,
     /// The states that the peer serves; `None` where it serves none.
-    pub snapshots: Option<SnapshotClaim>,
+    pub snapshots: Option<AdvertisedSnapshots>,
 }
 
 /// The states that a peer says it serves, each with the headers that prove it: those after the blocks at the multiples of the chain's snapshot interval from
 /// `oldest` to `newest`. The sizes are the newest one's and only guide the size of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SnapshotClaim {
+pub struct AdvertisedSnapshots {
     /// The lowest height.
     pub oldest: Height,
     /// The highest height.
@@ -46,7 +46,7 @@ impl PeerStatus {
     }
 }
 
-impl SnapshotClaim {
+impl AdvertisedSnapshots {
     /// Whether a state at `height` is among them, by what the peer says.
     pub fn holds(&self, height: Height) -> bool {
         self.oldest <= height && height <= self.newest

@@ -41,7 +41,7 @@ impl<C: Chain> ChainReader for DiskStore<C> {
             earliest: view.earliest().max(readable),
             tip: view.tip.height,
             epoch: view.tip.epoch,
-            snapshots: self.snapshots.claim().filter(|_| !self.damages.has(StorePart::State)),
+            snapshots: self.snapshots.advertised().filter(|_| !self.damages.has(StorePart::State)),
         }
     }
 

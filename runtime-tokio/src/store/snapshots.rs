@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::wire::SnapshotClaim;
+use hotstuff2_sync::wire::AdvertisedSnapshots;
 
 use super::db::{Db, Space, Write};
 use super::failure::StoreFailure;
@@ -135,7 +135,7 @@ impl Snapshots {
     }
 
     /// The claim that peers are told: from the newest snapshot down, as far as none is missing.
-    pub(super) fn claim(&self) -> Option<SnapshotClaim> {
+    pub(super) fn advertised(&self) -> Option<AdvertisedSnapshots> {
         let kept = self.kept();
         let newest = kept.last()?;
         let Snapshot { mut height, keys, bytes } = *newest;
@@ -145,7 +145,7 @@ impl Snapshots {
             }
             height = snapshot.height;
         }
-        Some(SnapshotClaim { oldest: height, newest: newest.height, keys, bytes })
+        Some(AdvertisedSnapshots { oldest: height, newest: newest.height, keys, bytes })
     }
 
     /// Takes the place of the one who changes the state.

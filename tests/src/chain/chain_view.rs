@@ -56,7 +56,7 @@ impl<'a> ChainReader for ChainView<'a> {
             earliest: self.earliest,
             tip: self.tip,
             epoch: self.chain.epoch_of(self.tip).map_or(Epoch::ZERO, |epoch| epoch.info().epoch()),
-            snapshots: self.states.and_then(|range| self.chain.states.claim(range)),
+            snapshots: self.states.and_then(|range| self.chain.states.advertised(range)),
         }
     }
 

@@ -8,7 +8,7 @@ use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::state::MemoryStateStore;
-use hotstuff2_sync::wire::SnapshotClaim;
+use hotstuff2_sync::wire::AdvertisedSnapshots;
 
 use crate::ledger::{Ledger, LedgerError};
 
@@ -76,7 +76,7 @@ impl States {
     }
 
     /// Claim of a server that keeps those in `range`: the newest, and those before it without a gap.
-    pub(super) fn claim(&self, range: HeightRange) -> Option<SnapshotClaim> {
+    pub(super) fn advertised(&self, range: HeightRange) -> Option<AdvertisedSnapshots> {
         let mut run = self.kept.range(range.first()..=range.last()).rev();
         let (&newest, kept) = run.next()?;
         let mut oldest = newest;
@@ -86,7 +86,7 @@ impl States {
             }
             oldest = height;
         }
-        Some(SnapshotClaim { oldest, newest, keys: kept.keys, bytes: kept.bytes })
+        Some(AdvertisedSnapshots { oldest, newest, keys: kept.keys, bytes: kept.bytes })
     }
 
     /// The newest state in `range`.

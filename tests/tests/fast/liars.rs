@@ -6,7 +6,7 @@ use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::{Event, StallReason};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader as _;
-use hotstuff2_sync::wire::{Refusal, Request, SnapshotClaim, encode_refusal};
+use hotstuff2_sync::wire::{AdvertisedSnapshots, Refusal, Request, encode_refusal};
 use hotstuff2_sync_testkit::chain::TestChain;
 use hotstuff2_sync_testkit::world::{Behaviour, Honest, Reply, Scripted, World, status_answer};
 
@@ -148,7 +148,7 @@ fn a_peer_with_a_new_offer_each_time_holds_nobody_up() {
                     let height = Height::new(1600 + asked % 100);
                     let mut status = status(Height::MAX);
                     status.snapshots =
-                        status.snapshots.map(|claim| SnapshotClaim { oldest: height, newest: height, ..claim });
+                        status.snapshots.map(|claim| AdvertisedSnapshots { oldest: height, newest: height, ..claim });
                     Reply::After(Duration::from_millis(2), status_answer(&status))
                 }
                 Request::State { .. } if silent => Reply::Never,

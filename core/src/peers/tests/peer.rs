@@ -80,14 +80,14 @@ fn a_range_is_claimed_whole_or_not_at_all() {
     let mut peer = peer();
     let range = |first, last| HeightRange::new(Height::new(first), Height::new(last)).unwrap();
     assert!(!peer.claims(range(5, 5)) && !peer.may_prove(), "it has said nothing yet");
-    peer.claim = Some(status(5, 9));
+    peer.status = Some(status(5, 9));
     assert!(peer.claims(range(5, 9)) && !peer.claims(range(4, 9)) && !peer.claims(range(5, 10)));
 }
 
 #[test]
 fn what_was_not_proven_is_asked_for_after_a_pause() {
     let mut peer = peer();
-    peer.claim = Some(status(1, 9));
+    peer.status = Some(status(1, 9));
     assert!(peer.may_prove());
     assert_eq!(peer.failed_to_prove(at(0)), at(5000));
     assert!(!peer.may_prove() && peer.unproven == Some(Height::new(9)));

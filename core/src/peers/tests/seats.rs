@@ -25,13 +25,13 @@ fn rest(manager: &mut SyncPeerManager, name: u8, until: u64) {
 fn a_new_connection_begins_without_what_the_old_one_said() {
     let mut manager = manager(4, 1);
     let peer = manager.get_mut(id(1)).unwrap();
-    peer.claim = Some(status(9));
+    peer.status = Some(status(9));
     peer.mute = true;
     peer.unproven = Some(Height::new(9));
     // The peer comes again before the host told that it went: from another address.
     manager.connected(at(1), id(1), 77);
     let peer = manager.get(id(1)).unwrap();
-    assert_eq!((peer.claim, peer.mute, peer.unproven, peer.group), (None, false, None, 77));
+    assert_eq!((peer.status, peer.mute, peer.unproven, peer.group), (None, false, None, 77));
     assert_eq!((manager.places.active_of(1), manager.places.active_of(77)), (0, 1));
     assert_eq!(active(&manager), [id(1)]);
     // Whether it gets a place or not.
@@ -199,7 +199,7 @@ fn who_claims_more_takes_the_place_of_the_idlest() {
 fn a_place_gives_a_second_chance_to_prove() {
     let mut manager = manager(2, 3);
     for (name, tip) in [(1, 90), (2, 50), (3, 70)] {
-        manager.get_mut(id(name)).unwrap().claim = Some(status(tip));
+        manager.get_mut(id(name)).unwrap().status = Some(status(tip));
     }
     assert_eq!(manager.highest_claim(), Some(Height::new(90)), "who stands by doesn't count");
     manager.get_mut(id(1)).unwrap().failed_to_prove(at(0));

@@ -13,7 +13,7 @@ use hotstuff2_sync::rng::Rng;
 use hotstuff2_sync::state::{EMPTY_ROOT, KeyValueState, Prefix, Record, StateReader, Tree, key_hash};
 
 use hotstuff2_sync::serve::ChainReader as _;
-use hotstuff2_sync::wire::SnapshotClaim;
+use hotstuff2_sync::wire::AdvertisedSnapshots;
 
 use super::crash::copy;
 use super::{Store, create, open, toy};
@@ -107,7 +107,7 @@ fn check_kept(store: &Store, kept: &BTreeMap<u64, Map>) {
         while kept.contains_key(&oldest.saturating_sub(INTERVAL)) {
             oldest -= INTERVAL;
         }
-        SnapshotClaim { oldest: Height::new(oldest), newest: height, keys, bytes }
+        AdvertisedSnapshots { oldest: Height::new(oldest), newest: height, keys, bytes }
     });
     assert_eq!(store.status().snapshots, claim);
     for (&height, map) in kept {
