@@ -186,8 +186,8 @@ fn a_job_may_run_where_no_memory_is_shared() {
     let seen = Rc::clone(&kinds);
     world.tamper = Some(Box::new(move |job, verdict| {
         let elsewhere = Job::decode(&job.encode()).unwrap().run(&native);
-        assert_eq!(elsewhere, verdict, "{:?}", job.claim());
-        let name = format!("{:?}", job.claim());
+        assert_eq!(elsewhere, verdict, "{:?}", job.statement());
+        let name = format!("{:?}", job.statement());
         seen.borrow_mut().insert(name.split(' ').next().unwrap_or_default().to_owned());
         Verdict::decode(&elsewhere.encode()).unwrap()
     }));

@@ -73,7 +73,7 @@ impl LightClient {
         self.advance(now);
         self.unplanned = true;
         let id = verdict.job();
-        let known = self.jobs.get(&id).is_some_and(|pending| pending.job.claim() == verdict.claim());
+        let known = self.jobs.get(&id).is_some_and(|pending| pending.job.statement() == verdict.statement());
         if known && matches!(verdict.outcome(), Err(CheckError::Unable(_))) {
             // This host could not tell: nobody is to blame, and the same is checked again after a pause.
             self.rest_job(id);

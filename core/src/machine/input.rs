@@ -10,7 +10,7 @@ use crate::machine::state::Machine;
 use crate::peers::BlacklistReason;
 use crate::requests::Purpose;
 use crate::time::Instant;
-use crate::verify::{Claim, Verdict};
+use crate::verify::{Statement, Verdict};
 
 /// One input of the machine, for [`Machine::handle`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -125,7 +125,7 @@ impl Machine {
     }
 
     /// What the verdict of this job must say that it was asked to prove, while the job is out.
-    pub(crate) fn claim_of(&self, job: JobId) -> Option<Claim> {
-        self.jobs.get(job).map(|pending| pending.job.claim())
+    pub(crate) fn statement_of(&self, job: JobId) -> Option<Statement> {
+        self.jobs.get(job).map(|pending| pending.job.statement())
     }
 }

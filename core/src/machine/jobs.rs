@@ -239,7 +239,7 @@ impl Machine {
         self.unplanned = true;
         let id = verdict.job();
         // One that answers another question must not end the job: its own may still come.
-        if self.jobs.get(id).is_none_or(|pending| pending.job.claim() != verdict.claim()) {
+        if self.jobs.get(id).is_none_or(|pending| pending.job.statement() != verdict.statement()) {
             self.counters.strays = self.counters.strays.saturating_add(1);
             return;
         }

@@ -13,7 +13,7 @@ use crate::config::SyncStrategyType;
 use crate::hash::Hash;
 use crate::ids::{CallId, DecidedId, Epoch, Height, JobId, RequestId};
 use crate::machine::{Decided, Input, Machine, PeerEvent, RequestFailure};
-use crate::verify::{Claim, Verdict};
+use crate::verify::{Statement, Verdict};
 
 /// One input. See [`Input`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl TraceInput {
                 Self::Response(*id, answer.as_ref().map(|it| Blob::ends(it)).map_err(|it| *it))
             }
             Input::Verdict(verdict) => {
-                let asked = machine.claim_of(verdict.job()) == Some(verdict.claim());
+                let asked = machine.statement_of(verdict.job()) == Some(verdict.statement());
                 let outcome = || verdict.outcome().as_ref().map(TraceOutcome::new).map_err(|error| *error);
                 Self::Verdict {
                     job: verdict.job(),
@@ -102,14 +102,14 @@ impl TraceInput {
             Self::Response(id, Ok(blob)) => Input::Response(id, Ok(blob.stand_in(memory)?)),
             Self::Response(id, Err(failure)) => Input::Response(id, Err(failure)),
             Self::Verdict { job, quorum_checks, outcome } => {
-                let asked = machine.claim_of(job);
-                let (claim, outcome) = match (asked, outcome) {
-                    (Some(claim), Some(Ok(outcome))) => (claim, Ok(outcome.stand_in(memory)?)),
-                    (Some(claim), Some(Err(error))) => (claim, Err(error)),
+                let asked = machine.statement_of(job);
+                let (statement, outcome) = match (asked, outcome) {
+                    (Some(statement), Some(Ok(outcome))) => (statement, Ok(outcome.stand_in(memory)?)),
+                    (Some(statement), Some(Err(error))) => (statement, Err(error)),
                     // Another question than any that a machine asks.
-                    (_, _) => (Claim::Conflict { epoch: Epoch::MAX }, Err(Fault::NoConflict.into())),
+                    (_, _) => (Statement::Conflict { epoch: Epoch::MAX }, Err(Fault::NoConflict.into())),
                 };
-                Input::Verdict(Verdict::new(job, claim, outcome, quorum_checks))
+                Input::Verdict(Verdict::new(job, statement, outcome, quorum_checks))
             }
             Self::Done(id, Ok(reply)) => Input::Done(CallDone { id, result: Ok(reply.stand_in(memory)?) }),
             Self::Done(id, Err(error)) => Input::Done(CallDone { id, result: Err(error) }),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::handovers::{prove_ahead, run_handover_part, run_handovers};
 use super::segments::{counted, run_base, run_bodies, run_follow, run_segment};
-use super::verdict::{Claim, HandoverLink, Outcome, Verdict};
+use super::verdict::{HandoverLink, Outcome, Statement, Verdict};
 use crate::chain::native::codec::{bounded, plain};
 use crate::chain::{
     Chain, CheckError, EpochRef, Fault, Finalized, SegmentClaim, SegmentRef, Skipped, TipCheck, TipFacts,
@@ -174,30 +174,30 @@ impl Job {
         &self.task
     }
 
-    /// What was asked for, as the verdict must say it.
-    pub fn claim(&self) -> Claim {
+    /// The statement to prove, as the verdict must say it.
+    pub fn statement(&self) -> Statement {
         match &self.task {
-            Task::Handovers { from, .. } => Claim::Handovers { from: from.epoch() },
+            Task::Handovers { from, .. } => Statement::Handovers { from: from.epoch() },
             Task::HandoverPart { from, links, .. } => {
-                Claim::HandoverPart { from: from.epoch(), count: u32::try_from(links.len()).unwrap_or(u32::MAX) }
+                Statement::HandoverPart { from: from.epoch(), count: u32::try_from(links.len()).unwrap_or(u32::MAX) }
             }
-            Task::Tip { epoch, .. } => Claim::Tip { epoch: epoch.epoch() },
-            Task::Segment { epoch, claim, .. } => Claim::Segment { epoch: epoch.epoch(), claim: *claim },
-            Task::Bodies { segment, range, .. } => Claim::Bodies { last_id: segment.last_id(), range: *range },
-            Task::Follow { epoch, claim, .. } => Claim::Follow { epoch: epoch.epoch(), claim: *claim },
-            Task::State { form, items, .. } => Claim::State {
+            Task::Tip { epoch, .. } => Statement::Tip { epoch: epoch.epoch() },
+            Task::Segment { epoch, claim, .. } => Statement::Segment { epoch: epoch.epoch(), claim: *claim },
+            Task::Bodies { segment, range, .. } => Statement::Bodies { last_id: segment.last_id(), range: *range },
+            Task::Follow { epoch, claim, .. } => Statement::Follow { epoch: epoch.epoch(), claim: *claim },
+            Task::State { form, items, .. } => Statement::State {
                 form: *form,
                 // The machine makes no job for nothing.
                 first: items.first().copied().unwrap_or(StateItem { prefix: Prefix::ROOT, hash: PLACEHOLDER }),
                 items: u32::try_from(items.len()).unwrap_or(u32::MAX),
             },
             Task::Base { epoch, claim, height, .. } => {
-                Claim::Base { epoch: epoch.epoch(), claim: *claim, height: *height }
+                Statement::Base { epoch: epoch.epoch(), claim: *claim, height: *height }
             }
-            Task::Conflict { epoch, .. } => Claim::Conflict { epoch: epoch.epoch() },
-            Task::Skip { from, to, .. } => Claim::Skip { from: from.epoch(), to: *to },
-            Task::Read { epoch, key, .. } => Claim::Read { epoch: epoch.epoch(), key_hash: key_hash(key) },
-            Task::Proof { root, key, .. } => Claim::Proof { root: *root, key_hash: key_hash(key) },
+            Task::Conflict { epoch, .. } => Statement::Conflict { epoch: epoch.epoch() },
+            Task::Skip { from, to, .. } => Statement::Skip { from: from.epoch(), to: *to },
+            Task::Read { epoch, key, .. } => Statement::Read { epoch: epoch.epoch(), key_hash: key_hash(key) },
+            Task::Proof { root, key, .. } => Statement::Proof { root: *root, key_hash: key_hash(key) },
         }
     }
 
@@ -272,7 +272,7 @@ impl Job {
                 (value.map(Outcome::Proof).map_err(CheckError::False), 0)
             }
         };
-        Verdict::new(self.id, self.claim(), outcome, quorum_checks)
+        Verdict::new(self.id, self.statement(), outcome, quorum_checks)
     }
 }
 

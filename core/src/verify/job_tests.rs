@@ -37,7 +37,7 @@ fn handovers_prove_one_epoch_after_the_other() {
         let job = Job::new(JobId::FIRST.next(), Task::Handovers { from: epoch(), bytes: bytes.clone() });
         assert_eq!((job.id(), job.input_bytes()), (JobId::FIRST.next(), bytes.len()));
         let verdict = job.run(&Toy);
-        assert_eq!((verdict.job(), verdict.claim()), (job.id(), Claim::Handovers { from: Epoch::ZERO }));
+        assert_eq!((verdict.job(), verdict.statement()), (job.id(), Statement::Handovers { from: Epoch::ZERO }));
         let checks = verdict.quorum_checks();
         match verdict.into_outcome() {
             Ok(Outcome::Handovers { links, ahead, fault }) if ahead.is_empty() => (Ok(links), fault, checks),
@@ -96,8 +96,8 @@ fn a_long_answer_is_linked_first_and_proven_in_parts() {
     let part = |from: usize, links: &[HandoverLink]| {
         let task = Task::HandoverPart { known: epoch(), from: ahead[from].epoch.clone(), links: links.to_vec() };
         let job = Job::new(JobId::FIRST, task);
-        let claim = Claim::HandoverPart { from: Epoch::new(from as u64 + 2), count: links.len() as u32 };
-        assert_eq!((job.claim(), job.height()), (claim, ahead[from].epoch.range().first()));
+        let statement = Statement::HandoverPart { from: Epoch::new(from as u64 + 2), count: links.len() as u32 };
+        assert_eq!((job.statement(), job.height()), (statement, ahead[from].epoch.range().first()));
         let verdict = job.run(&Toy);
         (verdict.outcome().clone(), verdict.quorum_checks())
     };
@@ -155,7 +155,7 @@ fn a_tip_lies_in_the_epoch_that_proves_it() {
     let run = |bytes: &'static [u8]| {
         let job = Job::new(JobId::FIRST, Task::Tip { epoch: epoch(), bytes: Bytes::from_static(bytes) });
         let verdict = job.run(&Toy);
-        assert_eq!((verdict.claim(), job.input_bytes()), (Claim::Tip { epoch: Epoch::ZERO }, bytes.len()));
+        assert_eq!((verdict.statement(), job.input_bytes()), (Statement::Tip { epoch: Epoch::ZERO }, bytes.len()));
         let checks = verdict.quorum_checks();
         match verdict.into_outcome() {
             Ok(Outcome::Tip(check, said)) if said == bytes => (Ok(check), checks),
@@ -220,7 +220,7 @@ fn a_segment_at_an_epochs_end_is_checked_beside_its_handover() {
         let bytes = sections(&[&[90, 100], &[]], &[]);
         let job = Job::new(JobId::FIRST, Task::Segment { epoch: epoch(), claim, bodies: 0, handover, bytes });
         let verdict = job.run(&Toy);
-        assert_eq!(verdict.claim(), Claim::Segment { epoch: Epoch::ZERO, claim });
+        assert_eq!(verdict.statement(), Statement::Segment { epoch: Epoch::ZERO, claim });
         assert!(verdict.outcome().is_ok());
         verdict.quorum_checks()
     };
@@ -261,7 +261,7 @@ fn payloads_are_checked_block_by_block() {
         let bytes = Bytes::copy_from_slice(frames);
         let job = Job::new(JobId::FIRST, Task::Bodies { segment: segment.clone(), range: asked, bytes });
         let verdict = job.run(&Toy);
-        assert_eq!(verdict.claim(), Claim::Bodies { last_id: id(Height::new(13)), range: asked });
+        assert_eq!(verdict.statement(), Statement::Bodies { last_id: id(Height::new(13)), range: asked });
         assert_eq!((verdict.quorum_checks(), job.input_bytes()), (0, frames.len()));
         verdict.into_outcome().map(|outcome| match outcome {
             Outcome::Bodies(frames) => frames.iter().map(|frame| frame.range).collect::<Vec<_>>(),
@@ -282,7 +282,7 @@ fn payloads_are_checked_block_by_block() {
         let bytes = [&headers[..], frames].concat().into();
         let job = Job::new(JobId::FIRST, Task::Follow { epoch: epoch(), claim, bytes });
         let verdict = job.run(&Toy);
-        assert_eq!(verdict.claim(), Claim::Follow { epoch: Epoch::ZERO, claim });
+        assert_eq!(verdict.statement(), Statement::Follow { epoch: Epoch::ZERO, claim });
         let checks = verdict.quorum_checks();
         (verdict.into_outcome(), checks)
     };
@@ -298,7 +298,7 @@ fn a_conflict_takes_two_proofs_and_a_verdict_says_whose_it_is() {
     let conflict = |one, other| Job::new(JobId::FIRST, Task::Conflict { epoch: epoch(), one, other });
     let job = conflict(tip(9), tip(8));
     let verdict = job.run(&Toy);
-    assert_eq!((verdict.claim(), verdict.quorum_checks()), (Claim::Conflict { epoch: Epoch::ZERO }, 2));
+    assert_eq!((verdict.statement(), verdict.quorum_checks()), (Statement::Conflict { epoch: Epoch::ZERO }, 2));
     assert_eq!(verdict.outcome(), &Ok(Outcome::Conflict(Bytes::from_static(b"evidence"))));
     assert_eq!(conflict(tip(9), tip(9)).run(&Toy).into_outcome(), Err(CheckError::False(Fault::NoConflict)));
     // A host that proves for itself says the same under the job's name.
@@ -309,8 +309,8 @@ fn a_conflict_takes_two_proofs_and_a_verdict_says_whose_it_is() {
 fn the_base_of_a_state_is_a_header_within_a_proven_segment() {
     let job = base(20, [10, 20], &[]);
     let verdict = job.run(&Toy);
-    assert_eq!(verdict.claim(), job.claim());
-    assert!(matches!(verdict.claim(), Claim::Base { height, .. } if height == Height::new(20)));
+    assert_eq!(verdict.statement(), job.statement());
+    assert!(matches!(verdict.statement(), Statement::Base { height, .. } if height == Height::new(20)));
     let Ok(Outcome::Base { segment, header }) = verdict.outcome() else { panic!("{verdict:?}") };
     assert_eq!((segment.range(), header.id), (range(10, 20), id(Height::new(20))));
     assert_eq!(verdict.quorum_checks(), 1);
@@ -323,7 +323,7 @@ fn the_base_of_a_state_is_a_header_within_a_proven_segment() {
     );
     assert_eq!(fault(base(20, [10, 19], &[])), CheckError::False(Fault::WrongRange), "not the asked segment");
     assert_eq!(fault(base(20, [10, 20], &[0])), CheckError::False(Fault::NonCanonical), "trailing byte");
-    assert_ne!(base(20, [10, 20], &[]).claim(), base(15, [10, 20], &[]).claim());
+    assert_ne!(base(20, [10, 20], &[]).statement(), base(15, [10, 20], &[]).statement());
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn a_state_job_proves_its_items_and_says_which_they_were() {
 
     let honest = job(StateForm::Leaves, vec![item], &bytes);
     assert_eq!(honest.input_bytes(), bytes.len());
-    assert_eq!(honest.claim(), Claim::State { form: StateForm::Leaves, first: item, items: 1 });
+    assert_eq!(honest.statement(), Statement::State { form: StateForm::Leaves, first: item, items: 1 });
     let Ok(Outcome::State(answers)) = honest.run(&Toy).into_outcome() else { panic!("proven") };
     assert!(matches!(&answers[..], [StateAnswer::Leaves(leaves)] if leaves.records.len() == 9 && leaves.bytes() == 36));
 
@@ -352,9 +352,9 @@ fn a_state_job_proves_its_items_and_says_which_they_were() {
         Err(CheckError::False(Fault::WrongState))
     );
     let claims = [
-        job(StateForm::Leaves, vec![other], &bytes).claim(),
-        job(StateForm::Leaves, vec![item; 2], &bytes).claim(),
-        job(StateForm::Tree { depth: 1 }, vec![item], &bytes).claim(),
+        job(StateForm::Leaves, vec![other], &bytes).statement(),
+        job(StateForm::Leaves, vec![item; 2], &bytes).statement(),
+        job(StateForm::Tree { depth: 1 }, vec![item], &bytes).statement(),
     ];
-    assert!(claims.iter().all(|claim| *claim != honest.claim()));
+    assert!(claims.iter().all(|claim| *claim != honest.statement()));
 }

@@ -12,7 +12,7 @@ mod verdict;
 
 pub(crate) use handovers::HANDOVER_PART;
 pub use job::{Job, Task};
-pub use verdict::{Claim, HandoverLink, Outcome, Verdict};
+pub use verdict::{HandoverLink, Outcome, Statement, Verdict};
 
 #[cfg(test)]
 mod job_tests;

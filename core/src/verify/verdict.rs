@@ -20,7 +20,7 @@ use crate::wire::BodyFrame;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Verdict {
     job: JobId,
-    claim: Claim,
+    statement: Statement,
     outcome: Result<Outcome, CheckError>,
     quorum_checks: u32,
 }
@@ -28,15 +28,20 @@ pub struct Verdict {
 plain!(Verdict, HandoverLink);
 
 impl Verdict {
-    pub(crate) fn new(job: JobId, claim: Claim, outcome: Result<Outcome, CheckError>, quorum_checks: u32) -> Self {
-        Self { job, claim, outcome, quorum_checks }
+    pub(crate) fn new(
+        job: JobId,
+        statement: Statement,
+        outcome: Result<Outcome, CheckError>,
+        quorum_checks: u32,
+    ) -> Self {
+        Self { job, statement, outcome, quorum_checks }
     }
 
     /// The door for hosts that verify a chain of their own: `outcome` is believed as it is. The host must have proven
-    /// it from the bytes in the job's task, under the claim that the job states. Where it could not tell, as when its
+    /// it from the bytes in the job's task, under the statement of the job. Where it could not tell, as when its
     /// chain failed, it says [`CheckError::Unable`]: nobody is blamed, and the job comes again after a pause.
     pub fn from_host(job: &super::Job, outcome: Result<Outcome, CheckError>, quorum_checks: u32) -> Self {
-        Self::new(job.id(), job.claim(), outcome, quorum_checks)
+        Self::new(job.id(), job.statement(), outcome, quorum_checks)
     }
 
     /// The job.
@@ -44,9 +49,9 @@ impl Verdict {
         self.job
     }
 
-    /// What the job was to prove.
-    pub fn claim(&self) -> Claim {
-        self.claim
+    /// The statement that the job was to prove.
+    pub fn statement(&self) -> Statement {
+        self.statement
     }
 
     /// What it proved; else the fault that it found, or that this host could not tell.
@@ -64,9 +69,9 @@ impl Verdict {
     }
 }
 
-/// What a job was to prove.
+/// Statement that a job is to prove, without the bytes that it is proven from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Claim {
+pub enum Statement {
     /// Handovers from the end of this epoch on.
     Handovers {
         /// The trusted epoch.
