@@ -54,7 +54,7 @@ impl LightClient {
 
     /// Asks those who were given a place for their claims, and keeps the watch on rotation.
     pub(super) fn welcome(&mut self) {
-        for peer in self.peers.take_placed() {
+        for peer in self.peers.take_activated() {
             self.timers.set_sooner(Timer::Status(peer), self.now);
         }
         if self.peers.standing_by() > 0 {

@@ -34,7 +34,7 @@ impl Machine {
             // What those say who stand by mostly changes nothing, and there may be many of them.
             if request.purpose == Purpose::Status
                 && !self.claims_changed
-                && !self.peers.has_placed()
+                && !self.peers.has_activated()
                 && self.timers.next().is_none_or(|at| at > self.now)
             {
                 return;

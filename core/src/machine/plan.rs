@@ -67,19 +67,19 @@ impl Machine {
         self.keep_watch();
     }
 
-    /// Asks those who were given a place for their claims, and keeps the watch on rotation.
+    /// Asks those who became active for their status, and keeps the watch on rotation.
     fn welcome(&mut self) {
-        let placed = self.peers.take_placed();
-        for &peer in &placed {
+        let activated = self.peers.take_activated();
+        for &peer in &activated {
             self.timers.set_sooner(Timer::Status(peer), self.now);
         }
-        self.claims_changed |= !placed.is_empty();
+        self.claims_changed |= !activated.is_empty();
         if self.peers.standing_by() > 0 {
             self.timers.set_sooner(Timer::Rotate, self.now.after(self.peers.rotation_interval()));
         } else {
             self.timers.cancel(Timer::Rotate);
         }
-        if !placed.is_empty() {
+        if !activated.is_empty() {
             self.run_timers();
         }
     }
@@ -303,7 +303,7 @@ impl Machine {
         let since = self.settling.map_or(self.now, |(_, since)| since);
         // Who comes later than that after everything that is proven was applied is not waited for: somebody comes all the
         // time, if only to be waited for.
-        let in_time = |peer: &crate::peers::Peer| peer.placed_at() <= since.after(GIVE_UP);
+        let in_time = |peer: &crate::peers::Peer| peer.slot_since() <= since.after(GIVE_UP);
         // Who was asked in vain before is asked again now and then; that holds nothing up, and no more does the proof of
         // what is here already.
         let hopeful = |id: PeerId| {

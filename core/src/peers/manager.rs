@@ -7,8 +7,8 @@ use core::time::Duration;
 use super::kind_stats::MILLION;
 use super::local_link::LocalLink;
 use super::peer::{BanState, Peer};
-use super::places::Places;
 use super::quality::{BlacklistReason, PeerHealth, PeerInfo, PeerQuality};
+use super::slots::Slots;
 use super::table::PeerTable;
 use super::trust::Accusation;
 use crate::chain::Fault;
@@ -24,7 +24,7 @@ const TYPICAL_BYTES: u64 = 256 << 10;
 pub struct PeerSettings {
     /// Most peers that are asked at a time.
     pub max_active: usize,
-    /// How often those that deliver least change places with those that stand by.
+    /// How often those that deliver least change slots with those that stand by.
     pub rotation_interval: Duration,
     /// How long a ban lasts.
     pub ban_duration: Duration,
@@ -38,9 +38,9 @@ pub struct PeerSettings {
 pub struct SyncPeerManager {
     pub(super) settings: PeerSettings,
     pub(super) peers: PeerTable,
-    pub(super) places: Places,
-    /// Peers that were given a place since that was last asked for.
-    pub(super) placed: Vec<PeerId>,
+    pub(super) slots: Slots,
+    /// Peers that were given a slot since that was last asked for.
+    pub(super) activated: Vec<PeerId>,
     /// Peers that went away, in order.
     pub(super) gone: BTreeSet<(Instant, PeerId)>,
     /// Peers that gave a provably false answer of a kind since the last true one.
@@ -61,8 +61,8 @@ impl SyncPeerManager {
         Self {
             settings,
             peers: PeerTable::default(),
-            places: Places::default(),
-            placed: Vec::new(),
+            slots: Slots::default(),
+            activated: Vec::new(),
             gone: BTreeSet::new(),
             accused: BTreeMap::new(),
             suspects: BTreeSet::new(),
@@ -127,7 +127,7 @@ impl SyncPeerManager {
 
     /// Those that are asked, and others until there are `most`, in the order of their ids.
     pub(crate) fn some_infos(&self, now: Instant, most: usize) -> Vec<PeerInfo> {
-        let others = most.saturating_sub(self.peers.seats());
+        let others = most.saturating_sub(self.peers.active_len());
         let others = self.peers.iter().filter(|(_, peer)| !peer.is_active()).take(others);
         let mut infos: Vec<PeerInfo> =
             self.active().take(most).chain(others).map(|(id, peer)| info(now, id, peer)).collect();
@@ -142,12 +142,12 @@ impl SyncPeerManager {
 
     /// Those that are asked, in the order of their ids.
     pub fn active_ids(&self) -> impl Iterator<Item = PeerId> {
-        self.peers.seated().map(|(id, _)| id)
+        self.peers.active().map(|(id, _)| id)
     }
 
     /// How many stand by.
     pub fn standing_by(&self) -> usize {
-        self.places.waiting()
+        self.slots.waiting()
     }
 
     /// Peers that are known, connected or not.
@@ -189,7 +189,7 @@ impl SyncPeerManager {
 
     /// Peers that are asked.
     pub(crate) fn active(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.peers.seated()
+        self.peers.active()
     }
 }
 

@@ -5,9 +5,10 @@
 //! own link. *Unsupported* (another version, another chain) and *not available* or *busy* are no faults at all.
 //!
 //! At most [`max_sync_peers`](crate::config::SyncConfig::max_sync_peers) peers are asked at a time; the others stand by and
-//! take the places of those that fail or that deliver least. Choices look at the peers that are asked and at nobody else,
+//! take the slots of those that fail or that deliver least. Choices look at the peers that are asked and at nobody else,
 //! so their cost doesn't grow with the number of connections.
 
+mod active_set;
 mod choice;
 mod estimator;
 mod kind_stats;
@@ -15,9 +16,8 @@ mod local_link;
 mod manager;
 mod peer;
 mod performance;
-mod places;
 mod quality;
-mod seats;
+mod slots;
 mod table;
 mod trust;
 

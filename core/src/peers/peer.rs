@@ -5,8 +5,8 @@ use core::time::Duration;
 use super::estimator::PeerEstimator;
 use super::kind_stats::KindStats;
 use super::performance::ON_TIME_SLACK;
-use super::places::Place;
 use super::quality::BlacklistReason;
+use super::slots::PeerSlot;
 use crate::ids::Height;
 use crate::limits::MAX_BODIES_BYTES;
 use crate::ranges::HeightRange;
@@ -88,9 +88,9 @@ pub(crate) struct Peer {
     /// When it went away, if it did.
     pub(super) gone_at: Instant,
     pub(crate) ban_state: BanState,
-    pub(super) place: Place,
-    /// Since when it has its place.
-    pub(super) placed_at: Instant,
+    pub(super) slot: PeerSlot,
+    /// Since when it has its slot.
+    pub(super) slot_since: Instant,
     /// The peer's own word on what it holds; `None` until it gave one.
     pub(crate) status: Option<PeerStatus>,
     /// Whether it was asked for its status and failed to answer since it connected.
@@ -140,8 +140,8 @@ impl Peer {
             connected: true,
             gone_at: Instant::ZERO,
             ban_state: BanState::Good,
-            place: Place::Nowhere,
-            placed_at: now,
+            slot: PeerSlot::Inactive,
+            slot_since: now,
             status: None,
             mute: false,
             unproven: None,
@@ -181,12 +181,12 @@ impl Peer {
 
     /// Whether it is among those that are asked.
     pub(crate) fn is_active(&self) -> bool {
-        self.place == Place::Active
+        self.slot == PeerSlot::Active
     }
 
-    /// Since when it has its place.
-    pub(crate) fn placed_at(&self) -> Instant {
-        self.placed_at
+    /// Since when it has its slot.
+    pub(crate) fn slot_since(&self) -> Instant {
+        self.slot_since
     }
 
     /// Requests that may be in flight to it: as many as keep its line busy, and fewer after time-outs. Who was silent is

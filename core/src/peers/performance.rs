@@ -15,7 +15,7 @@ const ON_TIME_FACTOR: u32 = 2;
 pub(super) const ON_TIME_SLACK: Duration = Duration::from_millis(100);
 
 impl SyncPeerManager {
-    /// Takes in what a peer did. Returns until when it rests, if it does for that. A peer that fails gives its place to one
+    /// Takes in what a peer did. Returns until when it rests, if it does for that. A peer that fails gives its slot to one
     /// that stands by.
     pub fn record_peer_performance(
         &mut self,
@@ -25,7 +25,7 @@ impl SyncPeerManager {
     ) -> Option<Instant> {
         let &PeerPerformance { kind, sent, due, bytes, outcome } = performance;
         let unanswered = matches!(outcome, PeerOutcome::NoAnswer);
-        let blamed = unanswered && (self.is_alone_late(now, *id, kind, sent) || self.peers.seats() < 2);
+        let blamed = unanswered && (self.is_alone_late(now, *id, kind, sent) || self.peers.active_len() < 2);
         let peer = self.peers.get_mut(*id)?;
         match outcome {
             PeerOutcome::Delivered => {

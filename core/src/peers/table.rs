@@ -7,80 +7,80 @@ use alloc::vec::Vec;
 use super::peer::Peer;
 use crate::ids::PeerId;
 
-/// All peers that are known. Whoever is asked has a seat: every choice looks at all seats, and must neither search for
+/// All peers that are known. Every choice looks at all active ones, and must neither search for
 /// them nor touch anybody else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct PeerTable {
-    /// Those that are asked, by id.
-    seated: Vec<(PeerId, Box<Peer>)>,
-    /// Everyone; `None` for those that have a seat.
+    /// The active peers, which are asked, by id.
+    active: Vec<(PeerId, Box<Peer>)>,
+    /// Everyone; `None` for the active ones.
     all: BTreeMap<PeerId, Option<Box<Peer>>>,
 }
 
 impl PeerTable {
-    fn seat_of(&self, id: PeerId) -> Result<usize, usize> {
-        self.seated.binary_search_by_key(&id, |&(id, _)| id)
+    fn index_of(&self, id: PeerId) -> Result<usize, usize> {
+        self.active.binary_search_by_key(&id, |&(id, _)| id)
     }
 
     pub(super) fn get(&self, id: PeerId) -> Option<&Peer> {
-        match self.seat_of(id) {
-            Ok(seat) => self.seated.get(seat).map(|(_, peer)| &**peer),
+        match self.index_of(id) {
+            Ok(index) => self.active.get(index).map(|(_, peer)| &**peer),
             Err(_) => self.all.get(&id)?.as_deref(),
         }
     }
 
     pub(super) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        match self.seat_of(id) {
-            Ok(seat) => self.seated.get_mut(seat).map(|(_, peer)| &mut **peer),
+        match self.index_of(id) {
+            Ok(index) => self.active.get_mut(index).map(|(_, peer)| &mut **peer),
             Err(_) => self.all.get_mut(&id)?.as_deref_mut(),
         }
     }
 
     /// The peer, who is made if it is not known.
     pub(super) fn entry(&mut self, id: PeerId, new: impl FnOnce() -> Peer) -> &mut Peer {
-        let seat = self.seat_of(id).ok().and_then(|seat| self.seated.get_mut(seat));
-        match seat {
+        let active = self.index_of(id).ok().and_then(|index| self.active.get_mut(index));
+        match active {
             Some((_, peer)) => peer,
             None => self.all.entry(id).or_default().get_or_insert_with(|| Box::new(new())),
         }
     }
 
-    /// Forgets a peer that has no seat.
+    /// Forgets a peer that is not active.
     pub(super) fn remove(&mut self, id: PeerId) {
-        if self.seat_of(id).is_err() {
+        if self.index_of(id).is_err() {
             self.all.remove(&id);
         }
     }
 
-    /// Gives a peer a seat, or takes it away.
-    pub(super) fn seat(&mut self, id: PeerId, seated: bool) {
-        match self.seat_of(id) {
-            Err(place) if seated => {
+    /// Makes a peer active, or no longer so.
+    pub(super) fn set_active(&mut self, id: PeerId, active: bool) {
+        match self.index_of(id) {
+            Err(index) if active => {
                 if let Some(peer) = self.all.get_mut(&id).and_then(Option::take) {
-                    self.seated.insert(place, (id, peer));
+                    self.active.insert(index, (id, peer));
                 }
             }
-            Ok(place) if !seated => {
-                let (id, peer) = self.seated.remove(place);
+            Ok(index) if !active => {
+                let (id, peer) = self.active.remove(index);
                 self.all.insert(id, Some(peer));
             }
             _ => {}
         }
     }
 
-    /// How many have a seat.
-    pub(super) fn seats(&self) -> usize {
-        self.seated.len()
+    /// Number of active peers.
+    pub(super) fn active_len(&self) -> usize {
+        self.active.len()
     }
 
-    /// Those that have a seat, in the order of their ids.
-    pub(super) fn seated(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.seated.iter().map(|(id, peer)| (*id, &**peer))
+    /// The active peers, in the order of their ids.
+    pub(super) fn active(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        self.active.iter().map(|(id, peer)| (*id, &**peer))
     }
 
-    /// Those that have a seat, in the order of their ids.
-    pub(super) fn seated_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
-        self.seated.iter_mut().map(|(_, peer)| &mut **peer)
+    /// The active peers, in the order of their ids.
+    pub(super) fn active_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.active.iter_mut().map(|(_, peer)| &mut **peer)
     }
 
     /// Everyone, in the order of their ids.

@@ -9,12 +9,12 @@ use crate::ids::PeerId;
 use crate::requests::RequestKind;
 use crate::time::Instant;
 
+mod active_set;
 mod choice;
 mod estimator;
 mod local_link;
 mod peer;
 mod performance;
-mod seats;
 mod trust;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -86,7 +86,7 @@ impl SyncPeerManager {
         let any: BTreeSet<u64> = self.accused.values().flatten().map(|(_, accusation)| accusation.group).collect();
         let enough = self.settings.suspect_self_groups;
         let lately = self.true_at.get(&kind).is_some_and(|&at| now.since(at) < TRUE_LATELY);
-        let left = self.places.waiting() > 0 || self.active().any(|(_, peer)| !any.contains(&peer.group));
+        let left = self.slots.waiting() > 0 || self.active().any(|(_, peer)| !any.contains(&peer.group));
         let known = self.suspects.len();
         let mut groups = 0;
         if any.len() >= enough && !left {
@@ -123,7 +123,7 @@ impl SyncPeerManager {
     /// Where nobody is left to ask, those that were set aside are asked again, after a rest that doubles each time. Returns
     /// who they are, and until when they rest.
     pub(crate) fn recall(&mut self, now: Instant) -> Vec<(PeerId, Instant)> {
-        if self.suspects.is_empty() || self.peers.seats() > 0 || self.places.waiting() > 0 {
+        if self.suspects.is_empty() || self.peers.active_len() > 0 || self.slots.waiting() > 0 {
             return Vec::new();
         }
         let accused: Vec<(Kind, PeerId)> =

@@ -1,9 +1,9 @@
-//! Places are taken and given up, and peers forgotten on the way.
+//! Slots are taken and given up, and peers forgotten on the way.
 
 use super::*;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
-use crate::peers::places::Place;
+use crate::peers::slots::PeerSlot;
 use crate::wire::PeerStatus;
 
 fn status(tip: u64) -> PeerStatus {
@@ -32,9 +32,9 @@ fn a_new_connection_begins_without_what_the_old_one_said() {
     manager.connected(at(1), id(1), 77);
     let peer = manager.get(id(1)).unwrap();
     assert_eq!((peer.status, peer.mute, peer.unproven, peer.group), (None, false, None, 77));
-    assert_eq!((manager.places.active_of(1), manager.places.active_of(77)), (0, 1));
+    assert_eq!((manager.slots.active_of(1), manager.slots.active_of(77)), (0, 1));
     assert_eq!(active(&manager), [id(1)]);
-    // Whether it gets a place or not.
+    // Whether it gets a slot or not.
     let mut manager = super::manager(1, 2);
     manager.get_mut(id(2)).unwrap().unproven = Some(Height::new(9));
     manager.connected(at(1), id(2), 2);
@@ -69,14 +69,14 @@ fn who_has_a_place_is_not_forgotten() {
 #[test]
 fn whoever_gets_a_place_is_told_of_once() {
     let mut manager = manager(1, 1);
-    assert_eq!(manager.take_placed(), [id(1)]);
-    assert!(!manager.has_placed());
+    assert_eq!(manager.take_activated(), [id(1)]);
+    assert!(!manager.has_activated());
     manager.connected(at(1), id(2), 2);
-    assert!(!manager.has_placed(), "it stands by");
+    assert!(!manager.has_activated(), "it stands by");
     manager.step_aside(id(1), at(2));
-    assert_eq!(manager.take_placed(), [id(2)]);
+    assert_eq!(manager.take_activated(), [id(2)]);
     manager.promote(id(1), at(3));
-    assert_eq!(manager.take_placed(), [id(1)]);
+    assert_eq!(manager.take_activated(), [id(1)]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_newcomer_of_another_group_takes_a_place_of_the_crowd() {
     for (name, bytes) in [(1, 30), (2, 10), (3, 20), (4, 1), (5, 2)] {
         deliver(&mut manager, 1, name, bytes);
     }
-    // One more of a group that has a place moves nobody.
+    // One more of a group that has a slot moves nobody.
     manager.connected(at(2), id(6), 8);
     assert_eq!(active(&manager), [id(1), id(2), id(3), id(4), id(5)]);
     // The largest group gives way, and of it the one that delivered least.
@@ -186,13 +186,13 @@ fn who_claims_more_takes_the_place_of_the_idlest() {
     }
     manager.promote(id(4), at(1));
     assert_eq!(active(&manager), [id(1), id(3), id(4)], "it has nothing in flight and delivered least of those");
-    // A peer with a place keeps it, and one that can't be asked gets none.
+    // A peer with a slot keeps it, and one that can't be asked gets none.
     manager.promote(id(4), at(2));
     manager.blacklist_unreliable_peer(at(3), &id(2), BlacklistReason::ByHand);
     manager.promote(id(2), at(3));
     manager.promote(id(99), at(3));
     assert_eq!(active(&manager), [id(1), id(3), id(4)]);
-    assert_eq!(manager.get(id(2)).unwrap().place, Place::Nowhere);
+    assert_eq!(manager.get(id(2)).unwrap().slot, PeerSlot::Inactive);
 }
 
 #[test]

@@ -1,23 +1,23 @@
-//! Places by group: the active peers are of as many groups as there are; all others stand by.
+//! Slots by group: the active peers are of as many groups as there are; all others stand by.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::PeerId;
 use crate::time::Instant;
 
-/// Groups that are looked at for one that has somebody who need not rest. Those with the fewest places come first.
+/// Groups that are looked at for one that has somebody who need not rest. Those with the fewest slots come first.
 const LOOKED_AT: usize = 64;
 
-/// Where a peer is.
+/// Slot of a peer in the active set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum Place {
+pub(super) enum PeerSlot {
     /// The peer can't be asked.
     #[default]
-    Nowhere,
+    Inactive,
     /// The peer is asked.
     Active,
     /// The peer stands by, and may be asked from then on.
-    StandingBy(Instant),
+    Standby(Instant),
 }
 
 /// The peers of one group.
@@ -27,9 +27,9 @@ struct Group {
     waiting: BTreeSet<(Instant, PeerId)>,
 }
 
-/// Places of all peers that may be asked.
+/// Slots of all peers that may be asked: of as many groups as there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Places {
+pub(super) struct Slots {
     groups: BTreeMap<u64, Group>,
     /// Groups in which somebody waits: by how many of it are active, and since when.
     order: BTreeSet<(usize, Instant, u64)>,
@@ -38,7 +38,7 @@ pub(super) struct Places {
     crowded: usize,
 }
 
-impl Places {
+impl Slots {
     /// How many stand by.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
@@ -54,8 +54,8 @@ impl Places {
         self.crowded
     }
 
-    /// Moves a peer of `group` from one place to another.
-    pub(super) fn shift(&mut self, id: PeerId, group: u64, from: Place, to: Place) {
+    /// Moves a peer of `group` from one slot to another.
+    pub(super) fn shift(&mut self, id: PeerId, group: u64, from: PeerSlot, to: PeerSlot) {
         if from == to {
             return;
         }
@@ -65,21 +65,21 @@ impl Places {
         }
         let was_crowded = entry.active > 1;
         match from {
-            Place::Nowhere => {}
-            Place::Active => {
+            PeerSlot::Inactive => {}
+            PeerSlot::Active => {
                 entry.active = entry.active.saturating_sub(1);
             }
-            Place::StandingBy(since) => {
+            PeerSlot::Standby(since) => {
                 entry.waiting.remove(&(since, id));
                 self.waiting = self.waiting.saturating_sub(1);
             }
         }
         match to {
-            Place::Nowhere => {}
-            Place::Active => {
+            PeerSlot::Inactive => {}
+            PeerSlot::Active => {
                 entry.active = entry.active.saturating_add(1);
             }
-            Place::StandingBy(since) => {
+            PeerSlot::Standby(since) => {
                 entry.waiting.insert((since, id));
                 self.waiting = self.waiting.saturating_add(1);
             }
@@ -100,7 +100,7 @@ impl Places {
         }
     }
 
-    /// The next peer to be asked of those that stand by: of the group with the fewest places, the one that has waited
+    /// The next peer to be asked of those that stand by: of the group with the fewest slots, the one that has waited
     /// longest. Peers that still rest count only if `resting` are welcome too.
     pub(super) fn next(&self, now: Instant, resting: bool) -> Option<PeerId> {
         let mut groups = self.order.iter().take(LOOKED_AT);
@@ -123,19 +123,19 @@ mod tests {
     #[test]
     fn the_group_with_the_fewest_places_comes_first() {
         let at = Instant::from_micros;
-        let mut places = Places::default();
-        places.shift(id(1), 7, Place::Nowhere, Place::Active);
-        places.shift(id(2), 7, Place::Nowhere, Place::StandingBy(at(1)));
-        places.shift(id(3), 8, Place::Nowhere, Place::StandingBy(at(5)));
-        assert_eq!(places.next(at(9), false), Some(id(3)));
-        assert_eq!(places.next(at(2), false), Some(id(2)), "who must rest is passed over");
-        assert_eq!(places.next(at(0), false), None);
-        assert_eq!(places.next(at(0), true), Some(id(3)));
-        places.shift(id(3), 8, Place::StandingBy(at(5)), Place::Active);
-        assert_eq!((places.next(at(9), false), places.waiting(), places.active_of(8)), (Some(id(2)), 1, 1));
-        places.shift(id(3), 8, Place::Active, Place::Nowhere);
-        places.shift(id(2), 7, Place::StandingBy(at(1)), Place::Nowhere);
-        places.shift(id(1), 7, Place::Active, Place::Nowhere);
-        assert_eq!(places, Places::default(), "nothing is left behind");
+        let mut slots = Slots::default();
+        slots.shift(id(1), 7, PeerSlot::Inactive, PeerSlot::Active);
+        slots.shift(id(2), 7, PeerSlot::Inactive, PeerSlot::Standby(at(1)));
+        slots.shift(id(3), 8, PeerSlot::Inactive, PeerSlot::Standby(at(5)));
+        assert_eq!(slots.next(at(9), false), Some(id(3)));
+        assert_eq!(slots.next(at(2), false), Some(id(2)), "who must rest is passed over");
+        assert_eq!(slots.next(at(0), false), None);
+        assert_eq!(slots.next(at(0), true), Some(id(3)));
+        slots.shift(id(3), 8, PeerSlot::Standby(at(5)), PeerSlot::Active);
+        assert_eq!((slots.next(at(9), false), slots.waiting(), slots.active_of(8)), (Some(id(2)), 1, 1));
+        slots.shift(id(3), 8, PeerSlot::Active, PeerSlot::Inactive);
+        slots.shift(id(2), 7, PeerSlot::Standby(at(1)), PeerSlot::Inactive);
+        slots.shift(id(1), 7, PeerSlot::Active, PeerSlot::Inactive);
+        assert_eq!(slots, Slots::default(), "nothing is left behind");
     }
 }
