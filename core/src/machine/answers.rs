@@ -15,8 +15,8 @@ use crate::wire::{Answer, Refusal};
 
 /// A follow request that came back empty sooner than this did not wait at the peer: it is asked again only after a pause.
 const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
-/// So many times in a row a peer may be too busy to prove what it claims; from then on that counts as unproven. It is asked
-/// again all the same, but nobody waits for it any more.
+/// Times in a row that a peer may be too busy to prove what it claims; from then on that counts as unproven. It is
+/// asked again all the same, but nobody waits for it any more.
 const BUSY_IS_UNPROVEN: u32 = 8;
 
 impl Machine {
@@ -26,12 +26,12 @@ impl Machine {
             self.timers.cancel(Timer::Request(id));
             self.timers.cancel(Timer::Late(id));
             self.peers.ended(&request);
-            // It begins again where what came is to be checked.
+            // A probation begins again where what came is to be checked.
             self.end_probation(request.peer, request.purpose);
             let received = answer.as_ref().map_or(0, |answer| u64::try_from(answer.len()).unwrap_or(u64::MAX));
             self.bandwidth.settle(self.now, request.size, received);
             self.take_answer(id, &request, answer);
-            // What those say who stand by mostly changes nothing, and there may be many of them.
+            // The word of peers that stand by mostly changes nothing, and there may be many of them.
             if request.purpose == Purpose::Status
                 && !self.claims_changed
                 && !self.peers.has_activated()
@@ -111,7 +111,7 @@ impl Machine {
             }
             Refusal::Busy { retry_after_ms } => {
                 let until = self.now.after(core::time::Duration::from_millis(u64::from(retry_after_ms)));
-                // Its word alone doesn't make anyone wait for longer than a request may take.
+                // The peer's word alone doesn't make anyone wait for longer than a request may take.
                 let until = until.min(self.now.after(self.config.peer_timeout));
                 let (until, in_a_row) = self.peers.busy(id, until, self.now);
                 let proves = matches!(request.purpose, Purpose::Tip(_) | Purpose::Handovers(_));

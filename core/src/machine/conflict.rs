@@ -91,7 +91,7 @@ impl Machine {
                 }
                 let ours = self.handover_ending_at(below).map(|(_, bytes)| Finalized::Handover(bytes));
                 let Some(ended) = self.epochs.of_height(below).map(EpochRef::epoch) else {
-                    // Its answer is late: what it contradicts is applied, and the proofs of that epoch are let go.
+                    // The answer is late: what it contradicts is applied, and the proofs of that epoch are let go.
                     self.rest_disputed(peer);
                     return true;
                 };

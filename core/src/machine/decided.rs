@@ -1,9 +1,9 @@
 //! Blocks that this node's own consensus engine has decided.
 //!
-//! They come in as a peer's answer to a question for what follows the tip, are proven by the same job, and take their
-//! place as such an answer does. A false one is the engine's error and nobody's fault. Where they lie above a gap, their
-//! proof moves the target, peers fill the gap, and the blocks wait for their turn. The engine is answered once they are
-//! stored and executed.
+//! Submissions come in as a peer's answer to a question for what follows the tip, are proven by the same job, and
+//! take their place as such an answer does. A false one is the engine's error and nobody's fault. Where they lie
+//! above a gap, their proof moves the target, peers fill the gap, and the blocks wait for their turn. The engine is
+//! answered once they are stored and executed.
 //!
 //! A node that decides is not told by peers what it decides itself: while blocks come from the engine, nobody is asked
 //! for what follows the tip.
@@ -44,7 +44,7 @@ pub struct Decided {
     /// The blocks, encoded as the answer to [`Request::Follow`](crate::wire::Request::Follow): a segment that ends with the
     /// proof of finality of its last block, its audit certificates, each with its length in front, then frames.
     pub bytes: Bytes,
-    /// Where the last block ends its epoch, the handover to the next one: without it the next block can't be proven.
+    /// Handover to the next epoch, where the last block ends its own: without it the next block can't be proven.
     pub handover: Option<Bytes>,
     /// Whether the engine has executed the blocks: the application is asked to
     /// [adopt](crate::calls::ApplyPart::executed) what came of them.
@@ -71,7 +71,7 @@ pub enum DecidedError {
     /// The submission is larger than any may be.
     #[error("the submission has {bytes} bytes, and {most} are the most; submit fewer blocks at a time")]
     TooLarge {
-        /// Its bytes.
+        /// Bytes of the submission.
         bytes: u64,
         /// The most.
         most: u64,
@@ -230,7 +230,7 @@ impl Machine {
                     }
                     place = next;
                 }
-                // Its epoch is over, and so is every block of it.
+                // The epoch is over, and so is every block of it.
                 None if first <= self.applied => self.end_submission(place, Ok(self.applied)),
                 None if self.awaits_handover(place) => place = next,
                 None => self.end_submission(place, Err(DecidedError::UnknownEpoch(first))),
@@ -356,7 +356,7 @@ impl Machine {
         let epoch = self.epochs.get(segment.epoch()).cloned();
         let held = epoch.and_then(|epoch| self.window.insert_followed(epoch, segment, frames, executed));
         let Some(held) = held else { return false };
-        // They are held by the line from now on, and the bytes are the same.
+        // The line holds the blocks from now on, and the bytes are the same.
         self.budget.reserve_forced(held);
         if let Some(submission) = self.submissions.held.get_mut(place) {
             self.budget.release(core::mem::take(&mut submission.reserved));
@@ -390,8 +390,8 @@ impl Machine {
         any
     }
 
-    /// Where a submission lies above a gap, and nothing else that is proven is missing, peers are to fill the gap: up to
-    /// the block that the submission's first one names, which is as proven as that.
+    /// Has peers fill the gap below a submission where nothing else that is proven is missing: up to the block that the
+    /// submission's first one names, which is as proven as that.
     fn aim_at_submissions(&mut self) {
         let planned = self.window.planned();
         if self.target().is_some_and(|target| target > planned) {

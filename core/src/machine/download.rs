@@ -24,7 +24,7 @@ const SMALL_TIMEOUT_SHARE: u32 = 2;
 const PRESSING_SHARE: u64 = 4;
 /// … and the head of line is pressing in any case after this time.
 const PRESSING_AFTER: Duration = Duration::from_secs(1);
-/// What nobody was asked for is looked at again after this time.
+/// Time after which things that nobody was asked for are looked at again.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Things that nobody can be asked for now, after which no more are looked at.
 const MOST_REFUSED: u32 = 16;
@@ -34,7 +34,7 @@ impl Machine {
     pub(super) fn download(&mut self) {
         let Some(target) = self.target() else { return };
         let limit = self.until.map_or(target, |until| target.min(until));
-        // What everything waits for goes before what would fill those who could give it.
+        // The thing that everything waits for goes before what would fill those who could give it.
         self.hedge();
         let mut from = Height::ZERO;
         let mut refused = 0u32;
@@ -272,7 +272,7 @@ impl Machine {
         let InFlight { peer: first_peer, sent, reserved, .. } = *self.requests.get(id)?;
         let best = |id: PeerId, peer: &Peer| id != first_peer && peer.claims(range);
         let second = self.peers.choose(kind, Ask::Whole(size), self.now, &mut self.rng, best)?;
-        // Where headers come from the second peer, bodies that the first may have begun to send with them are lost.
+        // Headers from the second peer lose the bodies that the first may have begun to send with them.
         let asked = size.saturating_add(reserved);
         let pressing = self.is_pressing();
         let late = self.late_at(id, second, asked, pressing);
@@ -288,7 +288,7 @@ impl Machine {
             return None;
         }
         if !self.may_hedge(asked) {
-            // It may be taken from its peer instead; nothing else need happen before that is due.
+            // The request may be taken from its peer instead; nothing else need happen before that is due.
             return self.take_pressing(id, pressing);
         }
         if !self.budget.reserve(size, true) {

@@ -22,7 +22,7 @@ pub enum Event {
     Target {
         /// The block.
         height: Height,
-        /// Its epoch.
+        /// The tip's epoch.
         epoch: Epoch,
     },
     /// A strategy was chosen.
@@ -31,7 +31,7 @@ pub enum Event {
         strategy: SyncStrategyType,
         /// Blocks to the target when it was chosen.
         gap: u64,
-        /// What it was chosen by, where it was not fixed.
+        /// Costs by which it was chosen, where it was not fixed.
         costs: Costs,
     },
     /// The state after this block is fetched: its header is proven.
@@ -40,7 +40,7 @@ pub enum Event {
         height: Height,
         /// The root of its state.
         root: Hash,
-        /// How often the target has moved.
+        /// Times that the target has moved.
         moves: u64,
     },
     /// Nobody gives the rest of this state any more: another height is looked for, and what was staged stays.
@@ -68,11 +68,11 @@ pub enum Event {
     Stalled {
         /// Why.
         reason: StallReason,
-        /// Since when.
+        /// Time since which there is none.
         since: Instant,
-        /// What the machine does next.
+        /// The machine's next step.
         step: StallStep,
-        /// When it does so, at the latest.
+        /// Time of that step, at the latest.
         next: Instant,
     },
     /// Progress again after [`Event::Stalled`].
@@ -81,7 +81,7 @@ pub enum Event {
     Banned {
         /// The peer.
         peer: PeerId,
-        /// What was false.
+        /// Fault of the answer.
         fault: Fault,
     },
     /// Several independent peers gave provably false answers of the same kind and nobody a true one. More likely than all
@@ -89,9 +89,9 @@ pub enum Event {
     /// those are that gave false ones of its kind. Those that were banned before it was noticed may come back, which
     /// [`Penalty::Lift`](super::Penalty::Lift) says of each.
     SuspectSelf {
-        /// What was false.
+        /// Fault of the answer.
         fault: Fault,
-        /// How many independent groups of peers.
+        /// Number of independent groups of peers.
         groups: usize,
     },
     /// The sync has stopped for good.

@@ -33,7 +33,7 @@ impl Machine {
     pub(super) fn follow(&mut self) {
         let after = self.window.planned();
         self.end_polls_below(after);
-        // What an answer may leave out of its bodies is downloaded as ever.
+        // Bodies that an answer leaves out are downloaded as ever.
         self.download_missing();
         if self.decides() {
             self.end_polls();

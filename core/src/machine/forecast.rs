@@ -1,4 +1,5 @@
-//! How long the sync may still take: a state that is fetched, then the blocks to where the network will be by then.
+//! Forecast of the time that the sync may still take: a state that is fetched, then the blocks to where the network
+//! will be by then.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -12,12 +13,12 @@ use crate::strategy::{ASSUMED_BLOCKS_PER_SECOND, Walk};
 /// All of a state, in millionths.
 const WHOLE_PPM: u64 = 1_000_000;
 
-/// What an estimate rests on.
+/// Measurements that an estimate rests on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Forecast {
     /// The applied height, in [`Machine::working_time`]: a night at the tip says nothing of how fast blocks are applied.
     blocks: RateWindow,
-    /// How much of a state is staged, in millionths, in the same time.
+    /// Staged part of a state, in millionths, in the same time.
     state: RateWindow,
     /// The proven target.
     goal: GoalPace,
@@ -49,9 +50,9 @@ impl Machine {
         }
     }
 
-    /// Where the network seems to be: the proven target, or what half of the peers claim who have not failed to prove it.
-    /// Claims decide nothing; but while epochs are missing nobody can prove a tip, and an estimate to the last epoch that
-    /// is known would lie.
+    /// Height at which the network seems to be: the proven target, or what half of the peers claim who have not
+    /// failed to prove it. Claims decide nothing; but while epochs are missing nobody can prove a tip, and an
+    /// estimate to the last epoch that is known would lie.
     fn destination(&self) -> Height {
         let mut claims: Vec<Height> = self
             .peers

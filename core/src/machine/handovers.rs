@@ -42,7 +42,7 @@ impl Machine {
     ) {
         for HandoverPart { place, from, links } in parts {
             let known = self.epochs.newest().clone();
-            // What the answer reserved has just been given back, and is held in parts until they are judged.
+            // Memory that the answer reserved has just been given back, and is held in parts until they are judged.
             let held = links.iter().map(|link| u64::try_from(link.bytes.len()).unwrap_or(u64::MAX));
             let held = held.fold(0, u64::saturating_add);
             self.budget.reserve_forced(held);

@@ -1,7 +1,7 @@
 //! History: the blocks below the one whose state was fetched, cell by cell downwards, each proven by the one above it.
 //!
-//! It never delays the tip: a cell is asked for only while everything proven is applied, one request at a time. It may
-//! take what is left of the budget then, the share of the next block too, and gives it back when that comes.
+//! History never delays the tip: a cell is asked for only while everything proven is applied, one request at a time.
+//! It may take what is left of the budget then, the share of the next block too, and gives it back when that comes.
 
 use crate::calls::{HistoryGap, HistoryPiece, HostWork};
 use crate::config::SyncHistory;

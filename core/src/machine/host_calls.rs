@@ -19,7 +19,7 @@ struct Pending {
     work: HostWork,
     /// Bytes of the memory budget that go back when it is done.
     held: u64,
-    /// How often the host said that it can't now.
+    /// Times that the host said that it can't now.
     refusals: u32,
     /// Whether one of those times its disk was full. What fails after that fails for the same reason.
     disk_full: bool,
@@ -52,12 +52,12 @@ impl HostCalls {
         self.out.keys().copied()
     }
 
-    /// What they ask for.
+    /// Work of all calls that are out.
     fn works(&self) -> impl Iterator<Item = &HostWork> {
         self.out.values().map(|pending| &pending.work)
     }
 
-    /// How many ask for work of some kind.
+    /// Number of calls that are out for work of some kind.
     pub(super) fn count(&self, kind: impl Fn(&HostWork) -> bool) -> usize {
         self.works().filter(|work| kind(work)).count()
     }

@@ -49,7 +49,7 @@ pub enum PeerEvent {
     Connected {
         /// The peer.
         peer: PeerId,
-        /// What it shares with peers that may be the same operator: an address prefix, an autonomous system. Peers with
+        /// Group of peers that may be the same operator: an address prefix, an autonomous system. Peers with
         /// the same number count as one where independence matters.
         group: u64,
     },
@@ -124,7 +124,7 @@ impl Machine {
         })
     }
 
-    /// What the verdict of this job must say that it was asked to prove, while the job is out.
+    /// Statement that the verdict of this job must have, while the job is out.
     pub(crate) fn statement_of(&self, job: JobId) -> Option<Statement> {
         self.jobs.get(job).map(|pending| pending.job.statement())
     }

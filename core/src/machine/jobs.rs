@@ -41,7 +41,7 @@ pub(super) struct PendingJob {
     pub(super) bytes: u64,
     /// Bytes of the memory budget that go back when it ends.
     pub(super) reserved: u64,
-    /// Who gave the very same tip, and its size: they share the verdict.
+    /// Peers that gave the very same tip, and its size: they share the verdict.
     pub(super) shared: Vec<(PeerId, u64)>,
     stage: Stage,
     /// Times that its time ran out.
@@ -50,7 +50,7 @@ pub(super) struct PendingJob {
     failures: u32,
 }
 
-/// What became of a job so far.
+/// Stage of a job between its answer and its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// Waits for a place among those that are given out.
@@ -63,7 +63,7 @@ enum Stage {
     Resting(u32),
 }
 
-/// What verification is at, for the watch on progress.
+/// State of verification, for the watch on progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verification {
     /// Nothing to verify.
@@ -82,12 +82,13 @@ pub(super) struct Jobs {
     pending: BTreeMap<JobId, PendingJob>,
     /// Those that wait for a place, in the order in which they go out.
     waiting: BTreeSet<(Height, JobId)>,
-    /// How many are given out.
+    /// Number of jobs that are given out.
     out: usize,
-    /// When a thread began a job or was done with one last, or the first was given out to threads that had none.
+    /// Time at which a thread began a job or was done with one last, or the first was given out to threads that had
+    /// none.
     heard: Instant,
     next: JobId,
-    /// How long the job took whose verdict is being taken in.
+    /// Time that the job took whose verdict is being taken in.
     took: Duration,
 }
 
@@ -135,12 +136,12 @@ impl Jobs {
         self.pending.keys().copied()
     }
 
-    /// How long the job took whose verdict is being taken in.
+    /// Time that the job took whose verdict is being taken in.
     pub(super) fn took(&self) -> Duration {
         self.took
     }
 
-    /// What verification is at.
+    /// State of verification.
     pub(super) fn verification(&self, now: Instant) -> Verification {
         let resting = self.iter().find_map(|pending| match pending.stage {
             Stage::Resting(code) => Some(code),
@@ -225,7 +226,7 @@ impl Machine {
 
     /// A thread has begun a job: its time counts from now. A host that never says so still gets lost jobs back, only later.
     pub(super) fn on_begun(&mut self, id: JobId) {
-        // Where its time has run out already, it is about to be given out again, and begins anew.
+        // A job whose time has run out already is about to be given out again, and begins anew.
         let Some(pending) = self.jobs.get(id).filter(|pending| pending.is_out()) else { return };
         let limit = doubled(self.config.job_timeout, pending.timeouts);
         self.jobs.heard = self.now;

@@ -1,4 +1,4 @@
-//! What comes out of the machine.
+//! Outputs of the machine: [`Output`], and the figures that it shows.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -28,7 +28,7 @@ pub enum Output {
         id: RequestId,
         /// Whom to ask.
         peer: PeerId,
-        /// What to ask.
+        /// The request.
         request: Request,
         /// Bytes after which to stop reading: an honest answer is not longer.
         max_response_bytes: u64,
@@ -48,7 +48,7 @@ pub enum Output {
     Penalize {
         /// The peer.
         peer: PeerId,
-        /// What to do.
+        /// The penalty.
         penalty: Penalty,
     },
     /// The answer to [`Input::Decided`](super::Input::Decided): the blocks are stored and executed, as all are up to this
@@ -71,21 +71,21 @@ pub enum Output {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Penalty {
-    /// It gave a provably false answer: disconnect, and refuse it until then.
+    /// The peer gave a provably false answer: disconnect, and refuse it until then.
     Ban {
-        /// What was false.
+        /// Fault of the answer.
         fault: Fault,
-        /// When it may come back.
+        /// Time from which on it may come back.
         until: Instant,
     },
     /// The host excluded it: disconnect, and refuse it until then.
     Exclude {
         /// Why.
         reason: BlacklistReason,
-        /// When it may come back.
+        /// Time from which on it may come back.
         until: Instant,
     },
-    /// What it was banned or excluded for counts no longer: let it come back at once.
+    /// The reason to ban or exclude the peer counts no longer: let it come back at once.
     Lift,
 }
 
@@ -109,7 +109,7 @@ impl fmt::Display for Penalty {
     }
 }
 
-/// What the sync waits for most.
+/// Bottleneck: the thing that the sync waits for most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -130,7 +130,7 @@ impl fmt::Display for Bottleneck {
     }
 }
 
-/// Where the node stands, for whoever decides by it: a consensus engine, a light client.
+/// Position of the node, for whoever decides by it: a consensus engine, a light client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The highest block that is stored and executed; `None` while stored blocks wait for their execution.
@@ -144,7 +144,7 @@ pub struct Position {
     pub epoch: EpochRef,
 }
 
-/// How far the sync is. Counts since the machine was made.
+/// Progress of the sync. Counts since the machine was made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Progress {
     /// Height at the start.
@@ -171,7 +171,7 @@ pub struct Progress {
     pub eta: Option<Eta>,
     /// Why nothing moves, once nothing has moved for [`stall_after`](crate::config::SyncConfig::stall_after).
     pub stall: Option<Stall>,
-    /// What it waits for most, over the whole time so far.
+    /// Bottleneck over the whole time so far.
     pub bottleneck: Bottleneck,
     /// Time in which there was nothing to do: at the goal, or stopped.
     pub idle: Duration,
@@ -207,12 +207,12 @@ impl Progress {
     }
 }
 
-/// How far a state is. Counts since the machine was made, over all targets.
+/// Progress of a state. Counts since the machine was made, over all targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StateProgress {
     /// The block whose state it is.
     pub height: Height,
-    /// Its root.
+    /// Root of the state.
     pub root: Hash,
     /// Share that is staged, in millionths.
     pub done_ppm: u64,
@@ -226,7 +226,7 @@ pub struct StateProgress {
     pub held: u64,
     /// Bytes of answers with what had come already.
     pub refetched_bytes: u64,
-    /// How often the target has moved.
+    /// Times that the target has moved.
     pub moves: u64,
     /// Time since the first target.
     pub elapsed: Duration,
@@ -234,12 +234,12 @@ pub struct StateProgress {
     pub remaining: Option<Duration>,
 }
 
-/// What a peer did.
+/// Report on one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerReport {
     /// The peer.
     pub id: PeerId,
-    /// What it shares with others that may be one operator, as the host said.
+    /// Group of peers that may be one operator, as the host said.
     pub group: u64,
     /// Whether it is connected.
     pub connected: bool,
@@ -253,7 +253,7 @@ pub struct PeerReport {
     pub latency: Duration,
     /// Requests that it answers with something true, in millionths.
     pub reliability_ppm: u32,
-    /// How it is.
+    /// Health of the peer.
     pub health: PeerHealth,
     /// Blocks whose payloads it delivered first.
     pub blocks: u64,
@@ -263,6 +263,6 @@ pub struct PeerReport {
     pub false_answers: u64,
     /// Requests that it did not answer: not in time, or its stream broke.
     pub unanswered: u64,
-    /// What was provably false, if it is banned for that.
+    /// Fault of a provably false answer, if it is banned for that.
     pub banned: Option<Fault>,
 }

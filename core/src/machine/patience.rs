@@ -42,14 +42,14 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Doublings after which the pause has reached [`MAX_PAUSE`].
 const MAX_DOUBLINGS: u32 = 7;
 
-/// How long the host is left alone that said so often before that it can't do something.
+/// Pause for a host that said so often before that it can't do something.
 pub(super) fn pause_after(refusals: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << refusals.min(MAX_DOUBLINGS)).min(MAX_PAUSE)
 }
 
 impl Machine {
-    /// When a request counts as late: against what `second` would need for the same alone, and against what was expected
-    /// of it when it was asked, as far as that is a reasonable time and nothing else is held up.
+    /// Time at which a request counts as late: against what `second` would need for the same alone, and against what
+    /// was expected of it when it was asked, as far as that is a reasonable time and nothing else is held up.
     pub(super) fn late_at(&self, id: RequestId, second: PeerId, size: u64, pressing: bool) -> Instant {
         let Some(InFlight { purpose, sent, due, .. }) = self.requests.get(id) else { return self.now };
         let known = self.peers.get(second);

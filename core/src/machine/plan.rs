@@ -1,5 +1,5 @@
-//! What to do next, computed from what is there once inputs are in. Nothing is remembered between inputs but state: a
-//! request that failed is simply wanted again.
+//! The plan: what to do next, computed from what is there once inputs are in. Nothing is remembered between inputs
+//! but state: a request that failed is simply wanted again.
 
 use alloc::vec::Vec;
 
@@ -191,7 +191,7 @@ impl Machine {
                 busy.extend(pending.shared.iter().map(|&(peer, _)| peer));
             }
         }
-        // Who was asked in vain before comes last: any number of liars leaves room for the others.
+        // Peers that were asked in vain before come last: any number of liars leaves room for the others.
         let mut candidates: Vec<(bool, Height, PeerId)> = self
             .peers
             .active()
@@ -293,7 +293,7 @@ impl Machine {
         }
         let known = self.target().unwrap_or(self.applied);
         let enough = self.until.is_some_and(|until| self.applied >= until);
-        // Where all claim more than they prove, the proofs are missing, and not the blocks.
+        // Proofs are missing, and not blocks, where all claim more than they prove.
         let tip_is_heard = |peer: &crate::peers::Peer| peer.status.is_some_and(|status| status.tip <= self.applied);
         // A node that decides hears of the tip from its own engine.
         let decided = self.submissions.is_used() && self.submissions.highest() >= known;
@@ -301,11 +301,11 @@ impl Machine {
         let settling = self.settling.filter(|&(height, _)| height == self.applied);
         self.settling = heard.then_some(settling.unwrap_or((self.applied, self.now)));
         let since = self.settling.map_or(self.now, |(_, since)| since);
-        // Who comes later than that after everything that is proven was applied is not waited for: somebody comes all the
-        // time, if only to be waited for.
+        // Only peers that were active within this time of the last applied block are waited for: a stream of new ones
+        // could otherwise put off the word for ever.
         let in_time = |peer: &crate::peers::Peer| peer.slot_since() <= since.after(GIVE_UP);
-        // Who was asked in vain before is asked again now and then; that holds nothing up, and no more does the proof of
-        // what is here already.
+        // Peers that were asked in vain before are asked again now and then; that holds nothing up, and no more does
+        // the proof of what is here already.
         let hopeful = |id: PeerId| {
             let claims_more = |peer: &crate::peers::Peer| peer.status.is_some_and(|status| status.tip > self.applied);
             self.peers.get(id).is_some_and(|peer| peer.may_prove() && claims_more(peer) && in_time(peer))

@@ -6,20 +6,20 @@ use crate::ids::{Epoch, Height};
 use crate::ranges::HeightRange;
 use crate::time::Instant;
 
-/// What the sync waits for.
+/// Stall of the sync: what it waits for, since when, and what it does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Stall {
     /// Why there is no progress.
     pub reason: StallReason,
-    /// When there was progress last.
+    /// Time of the last progress.
     pub since: Instant,
-    /// What the machine does next.
+    /// The machine's next step.
     pub step: StallStep,
-    /// When it does so, at the latest: unless something comes before.
+    /// Time of that step, at the latest: unless something comes before.
     pub deadline: Instant,
 }
 
-/// What the machine does next where there is no progress.
+/// Next step of the machine where there is no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -113,7 +113,7 @@ pub enum StallReason {
     DiskFull,
 }
 
-/// So many peers, in words.
+/// Number of peers, in words.
 struct Counted(u32);
 
 impl fmt::Display for Counted {

@@ -25,7 +25,7 @@ use crate::peers::Peer;
 use crate::requests::Kind;
 use crate::time::{Instant, micros};
 
-/// Where there is nobody to ask that is said again after pauses that double, up to this.
+/// Longest pause between two words that there is nobody to ask; pauses double up to it.
 const MAX_REMINDER: Duration = Duration::from_secs(60);
 /// Doublings after which that is reached, whatever the first pause.
 const MAX_DOUBLINGS: u32 = 10;
@@ -35,10 +35,10 @@ const RATE_SAMPLES: usize = 16;
 /// Time between two such samples: the rate is that of the last four seconds.
 const RATE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What the watch knows of the past.
+/// The watch on progress: what it knows of the past.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Watch {
-    /// When there was progress last, or nothing to wait for.
+    /// Time of the last progress, or of the last moment with nothing to wait for.
     progressed_at: Instant,
     /// The reason that was told, until there is progress.
     told: Option<StallReason>,
@@ -48,7 +48,7 @@ pub(super) struct Watch {
     idle: Duration,
     /// Microseconds that were spent waiting, by what for.
     waits: BTreeMap<Bottleneck, u64>,
-    /// What the time until the next input is spent on.
+    /// Bottleneck to which the time until the next input counts.
     waiting_for: Bottleneck,
     /// Applied heights in [`Machine::working_time`].
     samples: heapless::Vec<(Instant, Height), RATE_SAMPLES>,
@@ -74,7 +74,7 @@ impl Watch {
         *wait = wait.saturating_add(micros(time));
     }
 
-    /// What the sync waited for most, so far.
+    /// Bottleneck so far: the thing that the sync waited for most.
     pub(super) fn bottleneck(&self) -> Bottleneck {
         self.waits.iter().max_by_key(|&(_, &time)| time).map_or(self.waiting_for, |(&class, _)| class)
     }
@@ -90,7 +90,7 @@ impl Watch {
     }
 }
 
-/// How many there are.
+/// Number of items, at most `u32::MAX`.
 pub(super) fn counted<T>(claims: impl Iterator<Item = T>) -> u32 {
     u32::try_from(claims.count()).unwrap_or(u32::MAX)
 }
@@ -192,7 +192,7 @@ impl Machine {
         self.watch.told.and_then(|_| self.waiting())
     }
 
-    /// What the machine waits for, if it runs and has not reached its goal, or has nobody to follow there: why, since when,
+    /// The machine's stall, if it runs and has not reached its goal, or has nobody to follow there: why, since when,
     /// and what it does by when. True after a drain.
     pub fn waiting(&self) -> Option<Stall> {
         if !self.is_waiting() {
@@ -228,7 +228,7 @@ impl Machine {
             return;
         }
         self.watch.checks = self.watch.checks.saturating_add(1);
-        // What only others can change is said again.
+        // A reason that only others can change is said again.
         if self.watch.told != Some(reason) || step == StallStep::AwaitPeer {
             self.watch.told = Some(reason);
             self.emit(Event::Stalled { reason, since, step, next });
@@ -287,7 +287,7 @@ impl Machine {
         Some(StallReason::HistoryMissing { next, earliest, peers: counted(claims()) })
     }
 
-    /// What the machine does next, and when that is due by a timer of its own.
+    /// The machine's next step, and the time at which it is due by a timer of its own.
     fn next_step(&self, reason: StallReason) -> (StallStep, Option<Instant>) {
         match reason {
             StallReason::DiskFull | StallReason::HostBusy | StallReason::HostLate => {
@@ -306,7 +306,7 @@ impl Machine {
             | StallReason::HistoryMissing { .. }
             | StallReason::NoSnapshot { .. }
             | StallReason::StateMissing(_) => {
-                // Who is being asked is not asked again at the same time.
+                // A peer that is being asked is not asked again at the same time.
                 let active = self.peers.active().filter(|&(id, _)| !self.requests.is_probed(id));
                 let asked_at =
                     |id, peer: &Peer| Some(self.timers.at(Timer::Status(id))?.max(peer.rests_until(Kind::Status)));
@@ -316,7 +316,7 @@ impl Machine {
         }
     }
 
-    /// When the first request is given up.
+    /// Time at which the first request is given up.
     fn next_timeout(&self) -> Option<Instant> {
         self.requests.ids().into_iter().filter_map(|id| self.timers.at(Timer::Request(id))).min()
     }

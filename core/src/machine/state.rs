@@ -31,7 +31,7 @@ const HEAD_SHARE_OF_BUDGET: u64 = 8;
 /// Peers that [`Progress`] lists: it is made often, and must not grow with the number of connections.
 const MAX_REPORTED: usize = 128;
 
-/// What a deadline is for.
+/// Purpose of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
     Request(RequestId),
@@ -86,7 +86,7 @@ pub(super) struct Dispute {
     pub(super) ours: Finalized,
     /// Whether the peer's proof is to be a handover; headers otherwise.
     pub(super) by_handover: bool,
-    /// What is wrong with the peer's headers, if its proof doesn't hold.
+    /// Fault of the peer's headers, if its proof doesn't hold.
     pub(super) fault: Fault,
 }
 
@@ -132,11 +132,11 @@ pub struct Machine {
     pub(super) epochs: Epochs,
     pub(super) window: DownloadWindow,
     pub(super) state_sync: StateSync,
-    /// What is missing below the stored blocks, unless the host is storing it.
+    /// Gap below the stored blocks, unless the host is filling it.
     pub(super) history_gap: Option<HistoryGap>,
     pub(super) budget: Budget,
     pub(super) timers: Timers<Timer>,
-    /// Who stands by and was not asked for its claims yet, by when it came.
+    /// Peers that stand by and were not asked for their status yet, by when they came.
     pub(super) unasked: Timers<PeerId>,
     pub(super) jobs: Jobs,
     pub(super) calls: HostCalls,
@@ -152,7 +152,7 @@ pub struct Machine {
     pub(super) dispute: Option<Dispute>,
     /// The height of the conflict that is being checked.
     pub(super) conflict_height: Option<Height>,
-    /// Who told last what follows the tip.
+    /// Peer that told last what follows the tip.
     pub(super) told_last: Option<PeerId>,
     pub(super) reached: Option<Height>,
     /// The height at which everything proven was applied, and since when it waits for peers to say that there is no more.
@@ -294,7 +294,7 @@ impl Machine {
         self.target.as_ref().map(|target| target.facts.height)
     }
 
-    /// How it catches up now.
+    /// Strategy that is followed now.
     pub fn strategy(&self) -> SyncStrategyType {
         self.strategy
     }
@@ -309,7 +309,7 @@ impl Machine {
         self.phase == Phase::Halted
     }
 
-    /// Where the node stands: what is executed, what is proven, and who decides over the next block.
+    /// Position of the node: what is executed, what is proven, and who decides over the next block.
     pub fn position(&self) -> Position {
         let next = self.epochs.of_height(self.applied.next());
         Position {
@@ -320,7 +320,7 @@ impl Machine {
         }
     }
 
-    /// How far the sync is.
+    /// Progress of the sync.
     pub fn progress(&self) -> Progress {
         let rate = self.blocks_per_second();
         let target = self.target().unwrap_or(self.applied).max(self.applied);
@@ -355,7 +355,7 @@ impl Machine {
         }
     }
 
-    /// What is known of a peer.
+    /// Report on a peer, if it is known.
     pub fn peer(&self, id: &PeerId) -> Option<PeerReport> {
         self.peers.info(self.now, id).map(report)
     }

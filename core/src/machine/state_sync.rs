@@ -44,16 +44,16 @@ pub(super) struct StateSync {
     pub(super) moving: bool,
     /// The height and the headers that are to prove it, while they are asked for.
     wanted: Option<(Height, SegmentClaim)>,
-    /// Who offered that state, or the one that is walked to.
+    /// Peers that offered that state, or the one that is walked to.
     offered_by: BTreeSet<PeerId>,
     pub(super) mismatches: u32,
     moves: u64,
     began: Option<Instant>,
     /// Whether a state was made live since the machine was made.
     pub(super) done: bool,
-    /// How that went.
+    /// Progress of that state, at its end.
     pub(super) finished: Option<StateProgress>,
-    /// When `Auto` looked last, and what it found.
+    /// Time at which `Auto` looked last; below, what it found.
     chosen_at: Option<Instant>,
     preferred: bool,
     /// Blocks a second when they were measured last; zero before.
@@ -83,7 +83,7 @@ impl Machine {
         let fetching = self.state_sync.walk.is_some();
         let chosen = match self.config.default_strategy {
             _ if self.state_sync.done || !self.state_sync.possible || self.until.is_some() => false,
-            // Where all states that are served lie below, blocks are the way; where none is served at all, one is waited
+            // Blocks are the way where all states that are served lie below; where none is served at all, one is waited
             // for.
             SyncStrategyType::Fast if gap > self.config.strategy_switch_threshold => {
                 self.state_is_offered_above(self.applied) || !self.peers.active().any(|(_, peer)| serves_state(peer))
@@ -121,7 +121,7 @@ impl Machine {
         self.state_sync.preferred && (fetching || self.offered_base().is_some())
     }
 
-    /// What the ways to the target are estimated to take.
+    /// Estimated times of the ways to the target.
     pub(super) fn costs(&self, gap: u64) -> Costs {
         let offered = self.offered_base();
         let walk = self.state_sync.walk.as_ref();
@@ -172,7 +172,7 @@ impl Machine {
             return None;
         }
         let heights = claims().flat_map(|(_, _, claim)| [(claim.newest, claim.bytes), (claim.oldest, claim.bytes)]);
-        // Where claims differ the smaller size is taken: a state that is larger than thought shows itself.
+        // The smaller size is taken where claims differ: a state that is larger than thought shows itself.
         heights
             .filter(|&(height, _)| height > self.applied && height <= target)
             .max_by_key(|&(height, bytes)| (height, core::cmp::Reverse(bytes)))
@@ -344,7 +344,7 @@ impl Machine {
         self.cancel_sources(obsolete);
     }
 
-    /// How far the state is, while it is fetched and after.
+    /// Progress of the state, while it is fetched and after.
     pub(super) fn state_progress(&self) -> Option<StateProgress> {
         self.state_sync.walk.as_ref().map(|walk| self.state_progress_of(walk)).or(self.state_sync.finished)
     }
@@ -369,7 +369,7 @@ impl Machine {
         }
     }
 
-    /// What the walk waits for where there is no progress.
+    /// Reason of the walk where there is no progress.
     pub(super) fn state_stall(&self) -> StallReason {
         match &self.state_sync.walk {
             Some(walk) if !self.state_sync.moving => StallReason::StateMissing(walk.base().point.height),

@@ -29,7 +29,7 @@ const STAGE_SHARE_OF_BUDGET: u64 = 16;
 const STATE_SHARE_OF_BUDGET: u64 = 2;
 /// An answer that could have held more is needlessly small below this share of what was asked for.
 const SMALL_ANSWER_SHARE: u64 = 4;
-/// How often a staged state may fail to hash to what was staged before the disk is given up on.
+/// Times that a staged state may fail to hash to what was staged before the disk is given up on.
 const MAX_MISMATCHES: u32 = 3;
 /// Bytes of a state that a host hashes in a second at least: a tenth of what a slow disk reads.
 const HASHED_PER_SECOND: u64 = 4 << 20;
@@ -129,7 +129,7 @@ impl Machine {
             return None;
         }
         if !self.may_hedge(most) {
-            // It may be taken from its peer instead.
+            // The request may be taken from its peer instead.
             return self.take_pressing(id, true);
         }
         let source = self.send_state_request(second, batch, &want, size, true)?;
@@ -156,7 +156,7 @@ impl Machine {
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
             return;
         };
-        // It is here already; its request had reserved more.
+        // The answer is here already; its request had reserved more.
         self.budget.reserve_forced(memory);
         self.hedge_lost(&obsolete);
         self.cancel_sources(obsolete);
@@ -192,7 +192,7 @@ impl Machine {
     pub(super) fn take_surveyed(&mut self, items: &[StateItem], holdings: &[Holding]) {
         let Some(walk) = &mut self.state_sync.walk else { return };
         walk.surveyed(items, holdings);
-        // What was there before and is only found again, as on the way to another root, is no progress.
+        // Subtrees that were there before and are only found again, as on the way to another root, are no progress.
         if walk.is_nearer() {
             self.found_more();
         }
@@ -206,7 +206,7 @@ impl Machine {
         self.progressed();
     }
 
-    /// What is staged has another root than what was verified.
+    /// Takes in that what is staged has another root than what was verified.
     pub(super) fn take_mismatch(&mut self, base: &SnapshotBase, found: Hash) {
         let Some(walk) = &mut self.state_sync.walk else { return };
         self.state_sync.mismatches = self.state_sync.mismatches.saturating_add(1);

@@ -1,9 +1,10 @@
 //! Statuses: when peers are asked what they hold, and what follows from their word.
 //!
-//! Who is given a place is asked at once, and again after each [`status_interval`](crate::config::SyncConfig::status_interval):
-//! there are few places. Who stands by is one of any number, and what it claims rarely decides anything. Those that came
-//! since are asked a few at a time, longest there first, so that what they cost in a second doesn't grow with their number,
-//! and nobody can put off another by coming often.
+//! Active peers are asked at once, and again after each
+//! [`status_interval`](crate::config::SyncConfig::status_interval): there are few of them. Peers that stand by may be
+//! any number, and their word rarely decides anything. Those that came since are asked a few at a time, longest there
+//! first, so that what they cost in a second doesn't grow with their number, and nobody can put off another by coming
+//! often.
 //!
 //! A status is a peer's word and proves nothing: it chooses who is asked for what.
 
@@ -27,7 +28,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const AT_A_TIME: usize = 2;
 /// The same while something is missed that a newcomer may have: a thousand in less than two seconds.
 const AT_A_TIME_WHEN_MISSED: usize = 64;
-/// Who stands by is asked for its status once in so many intervals.
+/// Intervals after which a peer that stands by is asked for its status again.
 const STANDBY_INTERVALS: u32 = 10;
 
 impl Machine {
@@ -115,7 +116,7 @@ impl Machine {
         self.review_place(id, &status);
         self.counters.useful_bytes =
             self.counters.useful_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-        // What those claim who stand by decides nothing, unless it has just given one of them a place.
+        // The word of a peer that stands by decides nothing, unless it has just made it active.
         self.claims_changed |= self.peers.get(id).is_some_and(Peer::is_active);
     }
 
@@ -128,7 +129,7 @@ impl Machine {
         if (above && may_prove) || offers {
             self.peers.promote(id, self.now);
         }
-        // Who lacks the next blocks gives its place to somebody who may have them.
+        // A peer that lacks the next blocks gives way to one that may have them.
         if status.earliest > self.applied.next() || status.tip < self.applied {
             self.peers.step_aside(id, self.now);
         }

@@ -11,30 +11,30 @@ use crate::time::Instant;
 use crate::verify::HandoverLink;
 use crate::wire::BodyFrame;
 
-/// How far the blocks of a submission are.
+/// Stage of a submission's blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     /// Their epoch is not proven yet.
     Waiting(Bytes),
     /// A job checks them.
     Checking(JobId),
-    /// They are proven.
+    /// The blocks are proven.
     Proven {
         segment: SegmentRef,
         frames: Vec<BodyFrame>,
         /// Whether they were put in line.
         placed: bool,
     },
-    /// They are proven, and so is another block at this height. Both are checked again.
+    /// The blocks are proven, and so is another one at this height. Both are checked again.
     Disputed(Height),
 }
 
-/// How far the handover of a submission is.
+/// Stage of a submission's handover.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Ending {
     /// There is none.
     Absent,
-    /// Its epoch is not proven yet.
+    /// The epoch that it ends is not proven yet.
     Waiting(Bytes),
     /// A job checks it.
     Checking(JobId),
@@ -86,7 +86,7 @@ impl Submission {
 pub(super) struct Submissions {
     /// In the order in which they came.
     pub(super) held: Vec<Submission>,
-    /// When blocks of the engine were proven last, since the start.
+    /// Time at which blocks of the engine were proven last, since the start.
     pub(super) last: Option<Instant>,
     /// The highest block of the engine that was proven.
     pub(super) highest: Height,

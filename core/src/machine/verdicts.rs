@@ -1,4 +1,4 @@
-//! What jobs found: targets rise, headers and bodies take their places, liars are named.
+//! Verdicts taken in: targets rise, headers and bodies take their places, liars are named.
 
 use alloc::vec::Vec;
 
@@ -40,7 +40,7 @@ impl Machine {
             return;
         }
         match verdict.into_outcome() {
-            // It rests, and was not taken out.
+            // The job rests, and was not taken out.
             Err(CheckError::Unable(_)) => {}
             Err(CheckError::False(fault)) => {
                 self.unassign(purpose, source);
@@ -248,7 +248,7 @@ impl Machine {
             self.counters.duplicate_bytes = self.counters.duplicate_bytes.saturating_add(bytes);
             return;
         };
-        // It is here already; the head of line may take more than its share for one answer.
+        // The answer is here already; the head of line may take more than its share for one answer.
         self.budget.reserve_forced(held);
         self.on_valid(peer, Kind::Follow, bytes);
         self.told_last = Some(peer);
