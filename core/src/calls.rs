@@ -31,7 +31,7 @@ pub struct BlockPoint {
 
 plain!(Start, HostCall, CallDone, SnapshotBase, HistoryGap);
 
-/// Where the host stands when the machine is made.
+/// Start of a machine: where the host stands when it is made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Start {
     /// The chain: the hash of its genesis document. Peers of other chains are left alone.
@@ -325,7 +325,7 @@ pub enum Holding {
 pub struct CallDone {
     /// The call.
     pub id: CallId,
-    /// Its outcome. An error says that nothing is known to have come of it.
+    /// Outcome of the call. An error says that nothing is known to have come of it.
     pub result: Result<HostReply, HostError>,
 }
 

@@ -121,7 +121,7 @@ impl Capabilities {
     }
 }
 
-/// How many kinds of requests there are.
+/// Number of kinds of requests.
 const KINDS: usize = RequestKind::Read as usize + 1;
 
 /// Something kept for each kind of request, in a row: every choice looks at those of all peers.
@@ -155,7 +155,7 @@ pub(crate) struct InFlight<P = Purpose> {
     pub(crate) peer: PeerId,
     pub(crate) purpose: P,
     pub(crate) sent: Instant,
-    /// When the answer is expected by what is known of the peer.
+    /// Time at which the answer is expected by what is known of the peer.
     pub(crate) due: Instant,
     /// Expected size of the answer in bytes, as counted against the peer's queue.
     pub(crate) size: u64,

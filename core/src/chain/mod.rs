@@ -1,4 +1,5 @@
-//! What a chain must answer to be synchronized: the [`Chain`] trait, and the facts that pass between it and the machine.
+//! Chains: what one must answer to be synchronized, the [`Chain`] trait, and the facts that pass between it and the
+//! machine.
 //!
 //! The machine moves heights, ids, byte counts and opaque bytes. What a block, a certificate or a validator set *is*
 //! belongs to an implementation of [`Chain`], which is called in two places only: inside a verification job, on bytes
@@ -55,7 +56,8 @@ pub trait Chain: Send + Sync + 'static {
     /// The headers of a segment, decoded.
     type Segment: Send + Sync + 'static;
 
-    /// How large what the chain has may be, which of it there is, and whether ids cover lengths. Always the same.
+    /// Limits of the chain: how large what it has may be, which of it there is, and whether ids cover lengths. Always
+    /// the same.
     fn profile(&self) -> ChainProfile;
 
     /// Whether [`HeaderFacts::state_root`] is the root of this crate's state tree ([`crate::state`]) after the block. Where
@@ -131,7 +133,7 @@ pub trait Chain: Send + Sync + 'static {
     /// is cheap.
     fn decode_segment(&self, segment: &[u8]) -> Result<Self::Segment, CheckError>;
 
-    /// What an application needs to know of the header at `height`; `None` where the segment doesn't hold it.
+    /// Facts of the header at `height` that an application needs; `None` where the segment doesn't hold it.
     fn header(&self, segment: &Self::Segment, height: Height) -> Option<HeaderFacts>;
 
     /// Proves that `payload` is the one that the header at `height` names. Before: its length is the one that the facts of
@@ -160,17 +162,17 @@ pub trait Chain: Send + Sync + 'static {
     /// know that they have caught up by the freshness of the tip alone.
     fn verify_advert(&self, epoch: &Self::Epoch, advert: &[u8]) -> Result<AdvertFacts, CheckError>;
 
-    /// What a verified tip, or a verified certified segment, shows above the block that it proves final; `None` where it
-    /// shows nothing that consensus can begin with.
+    /// Certified blocks that a verified tip, or a verified certified segment, shows above the one that it proves
+    /// final; `None` where it shows nothing that consensus can begin with.
     fn certified_suffix(&self, proof: &Finalized) -> Option<CertifiedSuffix>;
 }
 
 /// A validator's word on itself, its signature and its certificates checked. Proves nothing about any block.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct AdvertFacts {
-    /// Its key, or another name that is its alone in this set.
+    /// Key of the validator, or another name that is its alone in this set.
     pub validator: Hash,
-    /// Its voting power.
+    /// Voting power of the validator.
     pub power: u64,
     /// The power of all validators of the set together.
     pub total_power: u128,
@@ -185,11 +187,11 @@ pub struct AdvertFacts {
     pub backed: Option<View>,
     /// The view of the highest certificate that it has seen; zero where it has seen none in this epoch.
     pub lock: View,
-    /// That certificate as the chain encodes it, verified; `None` where it is not shown.
+    /// Certificate of that view as the chain encodes it, verified; `None` where it is not shown.
     pub certificate: Option<Bytes>,
-    /// When it was said, by the validator's clock.
+    /// Time at which it was said, by the validator's clock.
     pub timestamp: UnixMillis,
-    /// What the asker had sent along.
+    /// Challenge that the asker had sent along.
     pub challenge: Hash,
 }
 
@@ -202,7 +204,7 @@ pub struct CertifiedSuffix {
     pub certificate: Bytes,
 }
 
-/// How the last header of a segment is known to be final.
+/// Proof by which the last header of a segment is known to be final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SegmentEnd {
     /// The segment ends exactly where asked and carries a finality proof for its last header.
@@ -213,20 +215,20 @@ pub enum SegmentEnd {
     Anchored(Hash),
 }
 
-/// What was asked for, and so what an answer must be.
+/// Segment that was asked for, and so what an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SegmentClaim {
     /// The heights. Within one cell of the grid.
     pub range: HeightRange,
     /// The id that the parent of the first header must have, where it is known already.
     pub parent: Option<Hash>,
-    /// How the end is proven.
+    /// Proof of the end.
     pub end: SegmentEnd,
     /// Whether every block must come with a certificate of its own.
     pub audit: bool,
 }
 
-/// What a verified segment says.
+/// Facts of a verified segment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SegmentFacts {
     /// The heights that it holds.
@@ -240,11 +242,11 @@ pub struct SegmentFacts {
     /// Payload lengths in bytes, one for each height.
     #[serde(deserialize_with = "native::codec::bounded::<_, _, { crate::limits::GRID as usize }>")]
     pub payload_lens: Vec<u32>,
-    /// How many quorum checks it took.
+    /// Number of quorum checks that it took.
     pub quorum_checks: u32,
 }
 
-/// What a verified handover says.
+/// Facts of a verified handover.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HandoverFacts {
     /// Id of the last block of the epoch that ended.
@@ -291,9 +293,9 @@ pub struct SkipFacts {
     pub epoch: Epoch,
     /// All heights of that epoch.
     pub range: HeightRange,
-    /// That epoch, as [`Chain::decode_epoch`] reads it.
+    /// The epoch's bytes, as [`Chain::decode_epoch`] reads them.
     pub bytes: Bytes,
-    /// Its last block.
+    /// Last block of the epoch.
     pub last: TipFacts,
 }
 
@@ -306,7 +308,7 @@ pub enum TipCheck {
     OtherEpoch(Epoch),
 }
 
-/// What an application needs to know of a header.
+/// Facts of a header that an application needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct HeaderFacts {
     /// The block's id.

@@ -22,7 +22,7 @@ pub(crate) fn header_memory(profile: &ChainProfile, headers: u64) -> u64 {
     headers.saturating_mul(each).saturating_add(SEGMENT_BYTES)
 }
 
-/// Who is about to deliver something: a peer, or a job that checks what a peer sent.
+/// Source that is about to deliver something: a peer, or a job that checks what a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     Request(RequestId),

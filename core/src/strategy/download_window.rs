@@ -50,7 +50,7 @@ pub(crate) struct Broken {
     pub(crate) anchor: Option<Bytes>,
 }
 
-/// What was handed on.
+/// Blocks that were handed on together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Handed {
     pub(crate) parts: Vec<ApplyPart>,
@@ -276,7 +276,7 @@ impl DownloadWindow {
                     let lower_anchor = lower_anchor.flatten();
                     return Err(Broken { lower, lower_anchor, upper: segment, anchor: cell.anchor.clone() });
                 }
-                // What came before is proven and linked; it goes first.
+                // Parts that came before are proven and linked; they go first.
                 break;
             }
             let mut frames = Vec::new();
@@ -330,7 +330,7 @@ impl DownloadWindow {
         self.history.get_or_insert_with(|| Cell::new(gap.range, gap.epoch.clone(), end, None, profile));
     }
 
-    /// What to ask for next of the piece of history.
+    /// Next want of the piece of history.
     pub(crate) fn history_want(&self, with_bodies: bool) -> Option<Want> {
         let cell = self.history.as_ref()?;
         want_of(cell, Height::ZERO, !with_bodies).filter(|want| with_bodies || matches!(want, Want::Headers { .. }))
@@ -383,7 +383,7 @@ impl DownloadWindow {
     }
 }
 
-/// What to ask for next of a cell, at or above `from`.
+/// Next want of a cell, at or above `from`.
 fn want_of(cell: &Cell, from: Height, alone: bool) -> Option<Want> {
     match &cell.headers {
         Fetch::Missing => {

@@ -120,7 +120,7 @@ impl Epochs {
         wanted
     }
 
-    /// How many epochs are verified ahead, by the size of the newest.
+    /// Number of epochs that are verified ahead, by the size of the newest.
     fn window(&self) -> u64 {
         let size = u64::try_from(self.newest().bytes().len()).unwrap_or(u64::MAX).max(1);
         WINDOW_BYTES.checked_div(size).unwrap_or(WINDOW).clamp(1, WINDOW)

@@ -15,9 +15,9 @@ pub(crate) struct HandoverCheck {
     pub(crate) bytes: u64,
     /// All that is linked, from the trusted end on.
     links: Vec<HandoverLink>,
-    /// How many of them are proven or may be, from the first on: all up to the first that is known to be false.
+    /// Number of them that are proven or may be, from the first on: all up to the first that is known to be false.
     sound: usize,
-    /// What is wrong with the first one behind those, if anything.
+    /// Fault of the first one behind those, if it has one.
     fault: Option<Fault>,
     /// Jobs that are out, with the places of their first links.
     out: BTreeMap<JobId, usize>,
@@ -83,7 +83,7 @@ impl HandoverCheck {
         self.out.is_empty()
     }
 
-    /// What is proven, and the fault of what follows it.
+    /// The proven handovers, and the fault of what follows them.
     pub(crate) fn into_proven(mut self) -> (Vec<HandoverLink>, Option<Fault>) {
         self.links.truncate(self.sound);
         (self.links, self.fault)
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    /// What is proven of an answer of 28 handovers, of which the first is, where the parts are judged in this order.
+    /// Proven part of an answer of 28 handovers, of which the first is, where the parts are judged in this order.
     fn proven(order: &[usize], verdicts: &[(u32, Option<Fault>)], behind: Option<Fault>) -> (usize, Option<Fault>) {
         let all: Vec<_> = (0..28).map(link).collect();
         let peer = PeerId::from_bytes([1; 32]);

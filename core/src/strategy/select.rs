@@ -13,7 +13,7 @@ const ASSUMED_BLOCK_BYTES: u64 = 1_024;
 /// Keys a second that are verified, stored and hashed again, assumed before any were: what a disk does in hash order.
 const ASSUMED_KEYS_PER_SECOND: u64 = 100_000;
 
-/// What a choice rests on. Zero stands for "not measured".
+/// Costs that a choice rests on. Zero stands for "not measured".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Costs {
     /// Blocks to the target.

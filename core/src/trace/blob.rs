@@ -25,7 +25,7 @@ pub enum Blob {
     Whole(Vec<u8>),
     /// Their number and both ends.
     Ends {
-        /// How many there are.
+        /// Number of bytes.
         len: u32,
         /// The first.
         front: [u8; FRONT],
@@ -51,7 +51,7 @@ impl Blob {
         }
     }
 
-    /// How many bytes it stands for.
+    /// Number of bytes that it stands for.
     pub fn stands_for(&self) -> u64 {
         match self {
             Self::Whole(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),

@@ -16,14 +16,14 @@ use crate::wire::BodyFrame;
 /// An output as a trace has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OutputMark {
-    /// What it is: [`Output::code`].
+    /// Kind of the output: [`Output::code`].
     pub code: u16,
     /// The start of its digest.
     pub digest: [u8; 8],
 }
 
 impl OutputMark {
-    /// What it is, in a word: [`Output::name`].
+    /// Kind of the output, in a word: [`Output::name`].
     pub fn name(&self) -> &'static str {
         Output::CODES.iter().find(|(code, _)| *code == self.code).map_or("output", |&(_, name)| name)
     }

@@ -68,7 +68,7 @@ impl TraceProof {
     }
 }
 
-/// What is missing below the stored blocks. See [`HistoryGap`].
+/// Gap below the stored blocks. See [`HistoryGap`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceGap {
     range: HeightRange,

@@ -13,7 +13,7 @@ pub const TRACE_VERSION: u16 = 2;
 pub const MAX_FRAME_BYTES: u32 = 16 << 20;
 /// Bytes before a frame's content.
 pub(super) const FRAME_HEAD_BYTES: usize = 12;
-/// What a trace begins with, before the version.
+/// First bytes of a trace, before the version.
 const NAME: [u8; 8] = *b"hs2trace";
 /// Bytes before the first frame.
 pub(super) const PREFIX_BYTES: usize = 10;
@@ -41,7 +41,7 @@ pub(super) fn put_frame(out: &mut Vec<u8>, content: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// What stands before a frame's content.
+/// Head of a frame, before its content.
 #[derive(Clone, Copy)]
 struct FrameHead {
     len: u32,
@@ -73,7 +73,7 @@ impl FrameHead {
 #[derive(Debug, Default)]
 pub struct TraceFrames {
     bytes: Vec<u8>,
-    /// What was taken of them.
+    /// Number of them that were taken.
     at: usize,
     /// Frames that were taken.
     taken: u64,

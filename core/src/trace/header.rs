@@ -22,7 +22,7 @@ pub struct TraceHeader {
     pub software: String,
     /// The settings.
     pub config: SyncConfig,
-    /// Where the node stood.
+    /// Start of the node.
     pub start: TraceStart,
     /// The seed of the machine's choices.
     pub seed: u64,
@@ -30,7 +30,7 @@ pub struct TraceHeader {
     pub now: Instant,
 }
 
-/// Where a node stood. See [`Start`].
+/// Start of a node: where it stood. See [`Start`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceStart {
     chain_id: Hash,

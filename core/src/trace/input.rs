@@ -28,8 +28,8 @@ pub enum TraceInput {
         job: JobId,
         /// Certificates that were checked.
         quorum_checks: u32,
-        /// What was found; `None` where the job was not out, or the verdict answers another question: the machine looks
-        /// no further then.
+        /// Outcome of the job; `None` where the job was not out, or the verdict answers another question: the machine
+        /// looks no further then.
         outcome: Option<Result<TraceOutcome, CheckError>>,
     },
     /// The host did what a call asked for, or could not.
@@ -60,7 +60,7 @@ pub enum TraceInput {
 }
 
 impl TraceInput {
-    /// What the trace of `machine`, which is about to take it, has of `input`.
+    /// Trace's form of `input`, which `machine` is about to take.
     pub(super) fn new(machine: &Machine, input: &Input) -> Self {
         match input {
             Input::Peer(event) => Self::Peer(*event),
@@ -126,14 +126,14 @@ impl TraceInput {
     }
 }
 
-/// What came of a call. See [`HostReply`].
+/// Reply to a call. See [`HostReply`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceReply {
-    /// How far blocks were applied, and why no further.
+    /// Height up to which blocks were applied, and why no further.
     Applied(Height, Option<HostError>),
     /// Handovers were stored.
     HandoversStored,
-    /// What is staged.
+    /// Parts of the state that are staged.
     Surveyed(Vec<Holding>),
     /// Subtrees were staged.
     Staged,

@@ -68,7 +68,7 @@ pub enum TraceError {
     Invalid {
         /// The step, counted from one; zero is the head.
         step: u64,
-        /// What is wrong.
+        /// Defect of the frame.
         what: &'static str,
     },
     /// More than a frame may hold, or than a replay may take of memory.

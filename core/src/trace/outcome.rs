@@ -17,7 +17,7 @@ use crate::wire::BodyFrame;
 /// Memory that the replay sets against each record of a state: a hash and a handle.
 const RECORD_BYTES: u64 = 64;
 
-/// What a job proved. See [`Outcome`].
+/// Outcome of a job. See [`Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceOutcome {
     /// Handovers that are proven, and those that are linked behind them.
@@ -28,7 +28,7 @@ pub enum TraceOutcome {
     Segment(TraceSegment, Vec<TraceFrame>),
     /// Payloads.
     Bodies(Vec<TraceFrame>),
-    /// What follows the tip.
+    /// Blocks that follow the tip.
     Follow(TraceSegment, Vec<TraceFrame>),
     /// Subtrees of a state.
     State(Vec<TraceState>),
@@ -121,7 +121,7 @@ impl TraceOutcome {
 pub enum TraceState {
     /// All of its records: so many, of so many bytes.
     Leaves(TraceItem, u32, u64),
-    /// Its top.
+    /// Top of the subtree.
     Tree(TraceItem, Vec<TraceItem>),
     /// Not there.
     Missing(TraceItem),

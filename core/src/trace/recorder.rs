@@ -21,7 +21,7 @@ static STEP: Context = Context::new("hotstuff2-sync trace step v1");
 pub struct Recorder {
     inputs: Vec<(Instant, TraceInput)>,
     outputs: Vec<u8>,
-    /// Where each output ends, and what it is.
+    /// End of each output, after its code.
     ends: Vec<(u16, usize)>,
 }
 
@@ -42,7 +42,7 @@ impl Recorder {
     }
 }
 
-/// What went in before a drain, and what came out of it.
+/// Step of a run: what went in before a drain, and what came out of it.
 #[derive(Debug)]
 pub struct RecordedStep {
     inputs: Vec<(Instant, TraceInput)>,

@@ -16,7 +16,7 @@ use crate::hash::Hash;
 use crate::machine::{Input, Machine, Output};
 use crate::time::Instant;
 
-/// What went in before a drain, and what came out of it.
+/// Step of a trace: what went in before a drain, and what came out of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceStep {
     /// The inputs with their times, in order. The machine planned once for all of them.
@@ -27,12 +27,12 @@ pub struct TraceStep {
     pub digest: Hash,
 }
 
-/// What a step did when it was replayed.
+/// Step as it was replayed.
 #[derive(Debug)]
 pub struct Played {
-    /// What went in. Bytes that the machine doesn't read are stand-ins.
+    /// Inputs of the step. Bytes that the machine doesn't read are stand-ins.
     pub inputs: Vec<(Instant, Input)>,
-    /// What came out; the last is [`Output::Wait`].
+    /// Outputs of the step; the last is [`Output::Wait`].
     pub outputs: Vec<Output>,
 }
 
@@ -45,9 +45,9 @@ pub struct Difference {
     pub at: Option<Instant>,
     /// The output, counted from one.
     pub output: usize,
-    /// What was recorded in that place, if anything.
+    /// Recorded output in that place, if any.
     pub recorded: Option<OutputMark>,
-    /// What came instead, if anything.
+    /// Output that came instead, if any.
     pub replayed: Option<Output>,
 }
 

@@ -38,7 +38,7 @@ pub(super) fn run_handovers<C: Chain>(chain: &C, from: &EpochRef, bytes: &Bytes)
     }
     match unproven.or(unlinked) {
         Some(error) if links.is_empty() => (Err(error), checks),
-        // Where this host could not tell, the rest is asked for again.
+        // The rest is asked for again where this host could not tell.
         error => (Ok(Outcome::Handovers { links, ahead, fault: error.and_then(CheckError::fault) }), checks),
     }
 }
@@ -132,7 +132,7 @@ fn prove<C: Chain>(
     (proven, unproven)
 }
 
-/// How many certificates were checked: one for each that holds, and the one that doesn't.
+/// Number of certificates that were checked: one for each that holds, and the one that doesn't.
 fn checks(proven: usize, unproven: Option<CheckError>) -> u32 {
     u32::try_from(proven).unwrap_or(u32::MAX).saturating_add(u32::from(unproven.is_some()))
 }

@@ -27,7 +27,8 @@ pub struct Job {
     task: Task,
 }
 
-/// What a job is to prove. Public to read, for hosts that verify a chain of their own; only the machine makes jobs.
+/// Task of a job: what it is to prove. Public to read, for hosts that verify a chain of their own; only the machine
+/// makes jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Task {
@@ -60,7 +61,7 @@ pub enum Task {
     Segment {
         /// The epoch of all of its headers.
         epoch: EpochRef,
-        /// What was asked for.
+        /// Segment that was asked for.
         claim: SegmentClaim,
         /// Most payload bytes that were asked for behind the headers.
         bodies: u32,
@@ -78,11 +79,11 @@ pub enum Task {
         /// The answer: frames.
         bytes: Bytes,
     },
-    /// What follows the tip: a segment and its payloads in one answer.
+    /// Blocks that follow the tip: a segment and its payloads in one answer.
     Follow {
         /// The epoch of all of its headers.
         epoch: EpochRef,
-        /// What was asked for.
+        /// Segment that was asked for.
         claim: SegmentClaim,
         /// The answer: the segment and its audit certificates, each length-prefixed, then frames.
         bytes: Bytes,
@@ -91,7 +92,7 @@ pub enum Task {
     State {
         /// In which form they were asked for.
         form: StateForm,
-        /// What was asked for: places and the hashes that they must have.
+        /// Subtrees that were asked for: places and the hashes that they must have.
         #[serde(deserialize_with = "bounded::<_, _, MAX_STATE_ITEMS>")]
         items: Vec<StateItem>,
         /// The answer.
@@ -101,7 +102,7 @@ pub enum Task {
     Base {
         /// The epoch of all of the headers.
         epoch: EpochRef,
-        /// What was asked for.
+        /// Segment that was asked for.
         claim: SegmentClaim,
         /// The height of the state, within the segment.
         height: Height,
@@ -169,7 +170,7 @@ impl Job {
         self.id
     }
 
-    /// What is to be proven.
+    /// The task.
     pub fn task(&self) -> &Task {
         &self.task
     }

@@ -1,4 +1,4 @@
-//! What a job found.
+//! [`Verdict`]: what a job found, under the statement that it was to prove.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -54,7 +54,7 @@ impl Verdict {
         self.statement
     }
 
-    /// What it proved; else the fault that it found, or that this host could not tell.
+    /// Outcome of the job; else the fault that it found, or that this host could not tell.
     pub fn outcome(&self) -> &Result<Outcome, CheckError> {
         &self.outcome
     }
@@ -63,7 +63,7 @@ impl Verdict {
         self.outcome
     }
 
-    /// How many certificates were checked against a quorum.
+    /// Number of certificates that were checked against a quorum.
     pub fn quorum_checks(&self) -> u32 {
         self.quorum_checks
     }
@@ -81,7 +81,7 @@ pub enum Statement {
     HandoverPart {
         /// The epoch that the first of them ends.
         from: Epoch,
-        /// How many.
+        /// Number of them.
         count: u32,
     },
     /// A tip in this epoch.
@@ -93,7 +93,7 @@ pub enum Statement {
     Segment {
         /// The epoch.
         epoch: Epoch,
-        /// What was asked for.
+        /// Segment that was asked for.
         claim: SegmentClaim,
     },
     /// Payloads.
@@ -103,11 +103,11 @@ pub enum Statement {
         /// The heights.
         range: HeightRange,
     },
-    /// What follows the tip.
+    /// Blocks that follow the tip.
     Follow {
         /// The epoch.
         epoch: Epoch,
-        /// What was asked for.
+        /// Segment that was asked for.
         claim: SegmentClaim,
     },
     /// Subtrees of the state.
@@ -116,14 +116,14 @@ pub enum Statement {
         form: StateForm,
         /// The first of them.
         first: StateItem,
-        /// How many.
+        /// Number of them.
         items: u32,
     },
     /// The headers that a state stands on.
     Base {
         /// The epoch.
         epoch: Epoch,
-        /// What was asked for.
+        /// Segment that was asked for.
         claim: SegmentClaim,
         /// The height of the state.
         height: Height,
@@ -156,16 +156,16 @@ pub enum Statement {
     },
 }
 
-/// What a job proved.
+/// Outcome of a job: what it proved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// One or more handovers. Where a later one of the same answer is false, its fault.
     Handovers {
-        /// What was proven, in order.
+        /// Proven handovers, in order.
         #[serde(deserialize_with = "bounded::<_, _, { MAX_HANDOVERS as usize }>")]
         links: Vec<HandoverLink>,
-        /// What comes behind them in the same answer and is linked to them by hash, in order. Its signatures are for jobs of
-        /// their own, so that several threads can check a long answer.
+        /// Handovers behind them in the same answer that are linked to them by hash, in order. Their signatures are
+        /// for jobs of their own, so that several threads can check a long answer.
         #[serde(deserialize_with = "bounded::<_, _, { MAX_HANDOVERS as usize }>")]
         ahead: Vec<HandoverLink>,
         /// Why the answer ended early.
@@ -173,9 +173,9 @@ pub enum Outcome {
     },
     /// Signatures of linked handovers.
     HandoverPart {
-        /// How many hold, from the first on.
+        /// Number that hold, from the first on.
         proven: u32,
-        /// What is wrong with the next one, where not all hold.
+        /// Fault of the next one, where not all hold.
         fault: Option<Fault>,
     },
     /// A tip, or the news that it belongs to another epoch, and the bytes that say so.
@@ -215,7 +215,7 @@ pub enum Outcome {
     /// A tip, or the news that it belongs to another epoch, and the bytes that say so; and where it is final, the value
     /// that the key has after that block.
     Read {
-        /// What the tip proves.
+        /// Check of the tip.
         tip: TipCheck,
         /// The tip.
         bytes: Bytes,
@@ -231,11 +231,12 @@ pub enum Outcome {
 pub struct HandoverLink {
     /// The epoch that ended.
     pub ended: Epoch,
-    /// Its last height.
+    /// Last height of the epoch that ends.
     pub boundary: Height,
     /// The block there.
     pub boundary_id: Hash,
-    /// Its time; zero where the chain has no time. The set of the epoch that begins is trusted from then on.
+    /// Time of the boundary block; zero where the chain has no time. The set of the epoch that begins is trusted from
+    /// then on.
     pub boundary_time: UnixMillis,
     /// The epoch that begins.
     pub epoch: EpochRef,

@@ -16,14 +16,14 @@ use crate::strategy::cell::{Fetch, Source};
 /// moves, and hashes on the way are a hundredth of what is fetched.
 pub(super) const SUBTREE_BYTES: u64 = 64 << 10;
 
-/// What one request asks for, and of whom.
+/// Batch of subtrees that one request asks for, and of whom.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Batch {
     pub(super) want: StateWant,
     pub(super) sources: Fetch<()>,
 }
 
-/// What one request should ask for.
+/// Subtrees that one request should ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StateWant {
     pub(crate) form: StateForm,
@@ -33,7 +33,7 @@ pub(crate) struct StateWant {
 }
 
 impl Walk {
-    /// What to ask for next, in one request of about `max_bytes`, from a peer that has not said that it lacks it. `None`
+    /// Next want, in one request of about `max_bytes`, from a peer that has not said that it lacks it. `None`
     /// where nothing is wanted of this peer.
     pub(crate) fn next_want(&self, peer: PeerId, max_bytes: u64) -> Option<StateWant> {
         let mut want: Option<StateWant> = None;
@@ -101,7 +101,7 @@ impl Walk {
         self.batches.insert(id, Batch { want, sources });
     }
 
-    /// What a batch asks for.
+    /// Subtrees that a batch asks for.
     pub(crate) fn batch(&self, id: BatchId) -> Option<&StateWant> {
         self.batches.get(&id).map(|batch| &batch.want)
     }
@@ -173,7 +173,7 @@ impl Walk {
         for answer in answers {
             memory = memory.saturating_add(self.take(peer, answer));
         }
-        // What the answer left out is wanted again.
+        // Subtrees that the answer left out are wanted again.
         self.want_again(&batch.want.items);
         Some((memory, obsolete))
     }

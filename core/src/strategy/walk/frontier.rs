@@ -9,7 +9,7 @@ use crate::state::{PLACEHOLDER, Prefix, StateForm, StateItem};
 
 /// Times that a peer may leave a subtree unanswered before it counts as one that doesn't hold it.
 pub(super) const MAX_FAILURES: u8 = 3;
-/// What the whole state counts as.
+/// Weight of the whole state.
 pub(super) const WHOLE: u64 = 1 << 62;
 
 /// A subtree on its way.

@@ -24,7 +24,7 @@ use crate::state::{Prefix, StateItem, StateLeaves};
 pub(crate) use self::fetch::StateWant;
 pub(crate) use self::stage::leaves_memory;
 
-/// How far a walk is.
+/// Counters of a walk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct WalkCounters {
     /// Keys staged from answers.
@@ -124,7 +124,7 @@ impl Walk {
         &self.base
     }
 
-    /// What was done, over all roots.
+    /// Counters over all roots.
     pub(crate) fn counters(&self) -> WalkCounters {
         self.counters
     }

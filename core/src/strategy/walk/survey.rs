@@ -39,7 +39,7 @@ fn few_keys(holdings: &[Holding]) -> u64 {
 }
 
 impl Walk {
-    /// What the host should be asked about next, if it is not being asked.
+    /// Subtrees that the host should be asked about next, if it is not being asked.
     pub(crate) fn next_survey(&mut self) -> Vec<StateItem> {
         if !self.surveying.is_empty() {
             return Vec::new();
@@ -54,7 +54,7 @@ impl Walk {
         self.surveying.clone()
     }
 
-    /// What the host said of the last survey. An answer for an older root is worthless.
+    /// Takes in what the host said of the last survey. An answer for an older root is worthless.
     pub(crate) fn surveyed(&mut self, items: &[StateItem], holdings: &[Holding]) {
         if self.surveying.as_slice() != items {
             return;
