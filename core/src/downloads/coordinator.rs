@@ -94,7 +94,7 @@ impl DownloadCoordinator {
         self.tasks.iter().filter(|(_, request)| stalled(request)).map(|(&id, _)| id).collect()
     }
 
-    /// How far downloads are.
+    /// Progress of downloads.
     pub fn get_download_progress(&self) -> DownloadProgress {
         let bulk = || self.tasks.values().filter(|request| request.purpose.kind().is_bulk());
         let peers: BTreeSet<PeerId> = bulk().map(|request| request.peer).collect();

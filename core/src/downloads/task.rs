@@ -16,7 +16,7 @@ pub type TaskId = RequestId;
 /// A download in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DownloadTask {
-    /// Its name.
+    /// Name of the task.
     pub id: TaskId,
     /// The peer that was asked.
     pub peer: PeerId,
@@ -26,13 +26,13 @@ pub struct DownloadTask {
     pub range: Option<BlockRange>,
     /// Bytes that the answer is expected to have.
     pub bytes: u64,
-    /// When it was asked for.
+    /// Time at which it was asked for.
     pub sent: Instant,
-    /// When the answer is expected, by what is known of the peer.
+    /// Time at which the answer is expected, by what is known of the peer.
     pub due: Instant,
 }
 
-/// How far downloads are.
+/// Progress of downloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DownloadProgress {
     /// Downloads in flight.

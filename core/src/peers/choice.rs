@@ -18,7 +18,7 @@ const PATIENCE_FACTOR: u64 = 2;
 /// … and so much more.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// How much a peer would be asked for.
+/// Amount that a peer would be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// All of this.
@@ -83,7 +83,7 @@ impl SyncPeerManager {
         (expected <= most || unknown).then_some(id)
     }
 
-    /// When an answer of `bytes` is expected from `id`, if it is asked now.
+    /// Time at which an answer of `bytes` is expected from `id`, if it is asked now.
     pub(crate) fn due(&self, id: PeerId, kind: Kind, bytes: u64, now: Instant) -> Instant {
         self.peers.get(id).map_or(now, |peer| now.after(peer.expected(kind, bytes)))
     }

@@ -28,7 +28,7 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 pub(crate) struct PeerEstimator {
     bytes_per_second: u64,
     latency_micros: u64,
-    /// Up to when what came is measured, or when the first of what was asked for can be here.
+    /// Time up to which what came is measured, or at which the first of what was asked for can be here.
     since: Instant,
     /// The sample that is being taken: what came in a time in which something was always expected.
     bytes: u64,

@@ -20,7 +20,7 @@ pub(crate) struct KindStats {
     pub(super) success_ppm: u32,
     /// Time that checking takes for a MiB of useful bytes.
     pub(super) verify_micros_per_mib: u64,
-    /// How often in a row the peer said that it doesn't have what it was asked for.
+    /// Times in a row that the peer said that it doesn't have what it was asked for.
     pub(super) refused_in_a_row: u32,
 }
 

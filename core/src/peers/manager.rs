@@ -24,9 +24,9 @@ const TYPICAL_BYTES: u64 = 256 << 10;
 pub struct PeerSettings {
     /// Most peers that are asked at a time.
     pub max_active: usize,
-    /// How often those that deliver least change slots with those that stand by.
+    /// Time between rotations, in which those that deliver least change slots with those that stand by.
     pub rotation_interval: Duration,
-    /// How long a ban lasts.
+    /// Duration of a ban.
     pub ban_duration: Duration,
     /// Independent groups that must give the same provably false kind of answer before this node suspects itself.
     pub suspect_self_groups: usize,
@@ -49,7 +49,7 @@ pub struct SyncPeerManager {
     pub(super) suspects: BTreeSet<Kind>,
     /// Peers that lied while this node suspected itself, as is known now.
     pub(super) exposed: Vec<(PeerId, Fault)>,
-    /// When the last true answer of a kind came.
+    /// Time of the last true answer of each kind.
     pub(super) true_at: BTreeMap<Kind, Instant>,
     /// Whether it is our own line that is full.
     pub(super) link: LocalLink,
@@ -72,7 +72,7 @@ impl SyncPeerManager {
         }
     }
 
-    /// How good a peer is.
+    /// Quality of a peer.
     pub fn evaluate_peer_quality(&self, peer: &PeerId) -> PeerQuality {
         let unknown = || PeerQuality { expected: Duration::MAX, ..PeerQuality::default() };
         self.peers.get(*peer).map_or_else(unknown, quality)
@@ -97,7 +97,7 @@ impl SyncPeerManager {
         peer.stats.values().any(|stats| stats.answers > 0).then(|| reliability(peer))
     }
 
-    /// How a peer is.
+    /// Health of a peer.
     pub fn check_peer_health(&self, now: Instant, peer: &PeerId) -> PeerHealth {
         self.peers.get(*peer).map_or(PeerHealth::Unknown, |peer| health(peer, now))
     }
@@ -115,7 +115,7 @@ impl SyncPeerManager {
         until
     }
 
-    /// How often [`rotate_sync_peers`](Self::rotate_sync_peers) is due.
+    /// Time after which [`rotate_sync_peers`](Self::rotate_sync_peers) is due again.
     pub const fn rotation_interval(&self) -> Duration {
         self.settings.rotation_interval
     }
@@ -145,7 +145,7 @@ impl SyncPeerManager {
         self.peers.active().map(|(id, _)| id)
     }
 
-    /// How many stand by.
+    /// Number of peers that stand by.
     pub fn standing_by(&self) -> usize {
         self.slots.waiting()
     }
@@ -198,7 +198,7 @@ fn reliability(peer: &Peer) -> u32 {
     peer.stats.values().map(|stats| stats.success_ppm).min().unwrap_or(MILLION)
 }
 
-/// How good a peer is.
+/// Quality of a peer.
 fn quality(peer: &Peer) -> PeerQuality {
     let verify = peer.stats.values().map(|stats| stats.verify_micros_per_mib).max().unwrap_or(0);
     PeerQuality {
@@ -213,7 +213,7 @@ fn quality(peer: &Peer) -> PeerQuality {
     }
 }
 
-/// How a peer is.
+/// Health of a peer.
 fn health(peer: &Peer, now: Instant) -> PeerHealth {
     match peer.ban_state {
         BanState::Banned(_, until) => return PeerHealth::Banned { until },

@@ -34,20 +34,21 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Doublings after which the pause has reached [`MAX_PAUSE`].
 const MAX_DOUBLINGS: u32 = 7;
-/// How long a peer's offers of states are not believed after one that nobody gave; doubles with each further one.
+/// Time for which a peer's offers of states are not believed after one that nobody gave; doubles with each further one.
 const FIRST_DOUBT: Duration = Duration::from_secs(4);
-/// How long a peer is not asked again for a kind of data that it said it doesn't have; doubles each time in a row.
+/// Pause for a kind of data that a peer said it doesn't have; doubles each time in a row.
 const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 /// Doublings of [`NOT_AVAILABLE_PAUSE`] at most: what a peer doesn't have, it may have soon.
 const NOT_AVAILABLE_DOUBLINGS: u32 = 4;
-/// How long a peer is not asked again for the proof of what it claims, after it gave proof of less.
+/// Pause before a peer is asked again for the proof of what it claims, after it gave proof of less.
 const UNPROVEN_PAUSE: Duration = Duration::from_secs(5);
-/// How long a peer that is busy is left alone at least, whatever it says; doubles each time in a row. So short at first that
-/// an honest word is kept to, and soon so long that "busy, for no time at all" does not make questions without end.
+/// Minimum pause after a peer said that it is busy, doubled for each such word in a row: 1 ms to 1 s. It starts low,
+/// so that an honest wait is honoured, and grows, so that "busy, for no time at all" can't make questions without
+/// end.
 const LEAST_BUSY: Duration = Duration::from_millis(1);
 /// Doublings of [`LEAST_BUSY`] at most: a second.
 const BUSY_DOUBLINGS: u32 = 10;
-/// How long a peer of another version or another chain is left alone.
+/// Pause for a peer of another version or another chain.
 pub(super) const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(600);
 
 const _: () = assert!(MAX_REQUEST_BYTES <= MAX_BODIES_BYTES as u64);
@@ -85,11 +86,11 @@ pub(crate) struct Peer {
     /// Group of peers that may be one operator: given by the host, such as an address prefix.
     pub(crate) group: u64,
     pub(crate) connected: bool,
-    /// When it went away, if it did.
+    /// Time at which it went away, if it did.
     pub(super) gone_at: Instant,
     pub(crate) ban_state: BanState,
     pub(super) slot: PeerSlot,
-    /// Since when it has its slot.
+    /// Time since which it has its slot.
     pub(super) slot_since: Instant,
     /// The peer's own word on what it holds; `None` until it gave one.
     pub(crate) status: Option<PeerStatus>,
@@ -100,25 +101,27 @@ pub(crate) struct Peer {
     /// Large answers in flight.
     pub(crate) in_flight: u32,
     pub(crate) queued_bytes: u64,
-    /// When the last of them is expected.
+    /// Time at which the last of them is expected.
     pub(super) due: Instant,
     pub(super) asked_at: Instant,
     pub(crate) estimator: PeerEstimator,
     pub(super) stats: ByKind<KindStats>,
     /// Capabilities in which the peer gave true answers since it was last banned.
     proven: Capabilities,
-    /// The one request of a kind in which the peer has proven nothing yet, until its answer is judged.
+    /// The one outstanding request of a kind in which the peer has given no valid answer yet, until its answer is
+    /// judged. While it is set the peer gets no second request, so that a liar costs one answer.
     probation: Option<Probation>,
     window: u32,
     pub(super) suspicions: u32,
-    /// When its silence was noted last, and until when it rests for that.
+    /// Time of the last time-out that counted against the peer, and end of the pause for it. Requests sent before the
+    /// first belong to the same silence and don't count again.
     silent: (Instant, Instant),
-    /// Until when it rests from each kind.
+    /// End of its pause from each kind.
     not_before: ByKind<Instant>,
     pub(super) busy_until: Instant,
-    /// How often it said that it is busy since it last gave something true.
+    /// Times that it said that it is busy since it last gave something true.
     pub(super) busy_in_a_row: u32,
-    /// How often nobody gave a state that it offered, and until when its offers choose nothing.
+    /// Times that nobody gave a state that it offered; below, the time until which its offers choose nothing.
     states_lost: u32,
     states_doubted: Instant,
     /// Blocks whose payloads it delivered first.
@@ -184,7 +187,7 @@ impl Peer {
         self.slot == PeerSlot::Active
     }
 
-    /// Since when it has its slot.
+    /// Time since which it has its slot.
     pub(crate) fn slot_since(&self) -> Instant {
         self.slot_since
     }
@@ -200,7 +203,7 @@ impl Peer {
         self.window.min(enough)
     }
 
-    /// Until when it rests, or rested, from `kind`.
+    /// End of its pause from `kind`, which may be over.
     pub(crate) fn rests_until(&self, kind: Kind) -> Instant {
         (*self.not_before.get(kind)).max(self.busy_until)
     }
@@ -305,7 +308,7 @@ impl Peer {
         self.states_doubted > now
     }
 
-    /// When the next of its rests is over.
+    /// Time at which the next of its pauses is over.
     pub(crate) fn next_rested(&self, now: Instant) -> Option<Instant> {
         let left_out = match self.ban_state {
             BanState::Good => None,
@@ -315,7 +318,7 @@ impl Peer {
         rests.chain(left_out).filter(|&at| at > now).min()
     }
 
-    /// When the last of its rests is over, if it has any.
+    /// Time at which the last of its pauses is over, if it has any.
     pub(super) fn rested(&self, now: Instant) -> Option<Instant> {
         self.not_before.values().copied().chain([self.busy_until]).filter(|&at| at > now).max()
     }
@@ -380,7 +383,7 @@ impl Peer {
         self.silent.0 > at
     }
 
-    /// Its silence is noted, for which it rests until then.
+    /// Notes its silence, for which it rests until then.
     pub(super) fn fell_silent(&mut self, now: Instant, until: Instant) {
         self.silent = (now, until);
     }
@@ -419,7 +422,7 @@ impl Peer {
         self.stats.get(kind).weighted(time, bytes)
     }
 
-    /// How long it rests after one more suspected fault.
+    /// Pause after one more suspected fault.
     fn next_pause(&self) -> Duration {
         FIRST_PAUSE.saturating_mul(1 << self.suspicions.min(MAX_DOUBLINGS)).min(MAX_PAUSE)
     }

@@ -33,7 +33,7 @@ impl BlacklistReason {
     }
 }
 
-/// How a peer is.
+/// Health of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerHealth {
@@ -47,22 +47,22 @@ pub enum PeerHealth {
     StandingBy,
     /// Slow, silent or needlessly sparing: used less, and for something it was asked in vain for not before then.
     Suspected {
-        /// When it is asked for everything again.
+        /// Time from which on it is asked for everything again.
         until: Instant,
     },
     /// Said that it is busy, and is left alone until then.
     Busy {
-        /// When it is asked again.
+        /// Time from which on it is asked again.
         until: Instant,
     },
     /// Left out until then.
     Banned {
-        /// When it may come back.
+        /// Time from which on it may come back.
         until: Instant,
     },
     /// Speaks another version or follows another chain; left alone until then.
     Unsupported {
-        /// When it is tried again.
+        /// Time from which on it is tried again.
         until: Instant,
     },
 }
@@ -88,17 +88,17 @@ pub enum PeerOutcome {
 pub struct PeerPerformance {
     /// Kind of the request.
     pub kind: RequestKind,
-    /// When it was asked.
+    /// Time at which it was asked.
     pub sent: Instant,
-    /// When the answer was expected by what was known then.
+    /// Time at which the answer was expected by what was known then.
     pub due: Instant,
     /// Bytes of the answer, or those that it was expected to have where there is none.
     pub bytes: u64,
-    /// Its outcome.
+    /// Outcome of the request.
     pub outcome: PeerOutcome,
 }
 
-/// How good a peer is: all figures are smoothed, and those of a peer that has done nothing yet are what is assumed.
+/// Quality of a peer: all figures are smoothed, and those of a peer that has done nothing yet are what is assumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PeerQuality {
     /// Whether it has delivered anything that these figures rest on.
@@ -145,9 +145,9 @@ pub struct PeerInfo {
     pub false_answers: u64,
     /// Requests that it did not answer: not in time, or its stream broke.
     pub unanswered: u64,
-    /// How good it is.
+    /// Quality of the peer.
     pub quality: PeerQuality,
-    /// How it is.
+    /// Health of the peer.
     pub health: PeerHealth,
     /// Why it is banned, if it is.
     pub banned: Option<BlacklistReason>,

@@ -39,12 +39,12 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// How many stand by.
+    /// Number of peers that stand by.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// How many of a group are asked.
+    /// Number of active peers of a group.
     pub(super) fn active_of(&self, group: u64) -> usize {
         self.groups.get(&group).map_or(0, |group| group.active)
     }

@@ -88,7 +88,7 @@ impl PeerTable {
         self.all.iter().filter_map(|(&id, peer)| Some((id, peer.as_deref().or_else(|| self.get(id))?)))
     }
 
-    /// How many are known.
+    /// Number of known peers.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

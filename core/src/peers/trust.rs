@@ -1,4 +1,4 @@
-//! What is false, what is true, and whether it is ourselves who can't tell: bans, and suspicion of this node.
+//! Trust in peers and in ourselves: bans, and suspicion of this node.
 //!
 //! Whoever gives a provably false answer is banned, unless this node suspects itself: then the peer is set aside, and what
 //! becomes of it is decided by who is left. A true answer of the kind says that the others lied, and they are banned. Where
@@ -19,7 +19,7 @@ use crate::time::Instant;
 
 /// A true answer of a kind within this time says that false ones of the same kind are the peers' doing.
 const TRUE_LATELY: Duration = Duration::from_secs(30);
-/// How long a peer is set aside where nothing decides before.
+/// Time for which a peer is set aside where nothing decides before.
 const SET_ASIDE: Duration = Duration::from_secs(30);
 
 /// A provably false answer that no true one of its kind has come after.
@@ -120,8 +120,8 @@ impl SyncPeerManager {
         Consequence::SetAside { peers, banned, until, raised }
     }
 
-    /// Where nobody is left to ask, those that were set aside are asked again, after a rest that doubles each time. Returns
-    /// who they are, and until when they rest.
+    /// Peers that were set aside are asked again where nobody else is left, after a rest that doubles each time.
+    /// Returns who they are, and until when they rest.
     pub(crate) fn recall(&mut self, now: Instant) -> Vec<(PeerId, Instant)> {
         if self.suspects.is_empty() || self.peers.active_len() > 0 || self.slots.waiting() > 0 {
             return Vec::new();

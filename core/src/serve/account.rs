@@ -75,7 +75,7 @@ pub(super) enum QueueState {
     Ready,
     /// The group has spent its allowance; it takes part again from then on.
     Resting(Instant),
-    /// Its unread answers take all the memory that it gets.
+    /// Unread answers of the group take all the memory that it gets.
     Full,
 }
 
@@ -87,15 +87,15 @@ pub(super) struct Group {
     pub(super) queue_state: QueueState,
     /// Work that was spent on it, counted so that a group that was away begins with what the others have now.
     pub(super) spent: u128,
-    /// Its peers that wait for a turn, by what was spent on each.
+    /// Peers of the group that wait for a turn, by what was spent on each.
     pub(super) ready: BTreeSet<(u128, PeerId)>,
     /// Spent on the peer that had the last turn.
     pub(super) level: u128,
     /// Bytes of its answers in memory.
     pub(super) held: u64,
-    /// Its requests that wait.
+    /// Requests of the group that wait.
     pub(super) waiting: usize,
-    /// Its peers that are kept account of.
+    /// Peers of the group that are kept account of.
     pub(super) peers: usize,
     pub(super) seen: Instant,
 }
@@ -106,7 +106,7 @@ pub(super) struct Peer {
     pub(super) group: u64,
     pub(super) allowance: Allowance,
     pub(super) refusals: Bucket,
-    /// Its requests that wait, the oldest first.
+    /// Requests of the peer that wait, the oldest first.
     pub(super) queue: VecDeque<Ticket>,
     /// Work that was spent on it, times two for each strike.
     pub(super) spent: u128,
