@@ -20,7 +20,7 @@ use crate::report::{conclude, say, short};
 /// Bytes of the file that are read at once.
 const PIECE: usize = 64 << 10;
 
-/// What a replay reports.
+/// Report of a replay.
 #[derive(Debug, Serialize)]
 struct ReplayReport {
     /// Whether the replay gave what was recorded.
@@ -47,11 +47,11 @@ struct ReplayReport {
     timeline: Option<Vec<Line>>,
 }
 
-/// What was asked of a peer, and what came of it.
+/// Requests to one peer, and what came of them.
 #[derive(Debug, Default, Serialize)]
 struct PeerLine {
     id: String,
-    /// How many requests of each kind.
+    /// Number of requests of each kind.
     requests: BTreeMap<&'static str, u64>,
     answered: u64,
     refused: u64,
@@ -66,7 +66,7 @@ struct PeerLine {
 struct Stall {
     /// Seconds since the node's start, as all times here.
     since: f64,
-    /// When there was progress again, if there was.
+    /// Time of the next progress, if there was any.
     until: Option<f64>,
     reason: String,
 }
@@ -185,7 +185,7 @@ fn seconds(at: Instant) -> f64 {
     at.as_micros() as f64 / 1e6
 }
 
-/// What a replay has shown so far.
+/// Record of what a replay has shown so far.
 #[derive(Default)]
 struct Seen {
     /// Whether to keep lines for the report, and whether to show them.

@@ -1,4 +1,4 @@
-//! What this process has used: CPU time and memory, as the operating system counts them.
+//! Usage of this process: CPU time and memory, as the operating system counts them.
 
 use crate::screen::complain;
 

@@ -28,14 +28,14 @@ const REPEAT_EVERY: Duration = Duration::from_secs(30);
 /// How long a peer may take to say which chain it serves.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How a sync ended.
+/// End of a sync.
 pub(crate) enum End {
     Reached,
     Stopped(StopCause),
     Failed(String),
 }
 
-/// What was seen of a sync, from its start to its end.
+/// Record of a sync, from its start to its end.
 pub(crate) struct Seen {
     /// The strategies that were used, in order.
     pub(crate) strategies: Vec<String>,
@@ -65,9 +65,9 @@ pub(crate) struct Watch {
     follow: bool,
     /// Whether it was caught up once.
     arrived: bool,
-    /// What a disk or an address said last: what to tell if nothing moves.
+    /// Last word of a disk or an address: what to tell if nothing moves.
     host: Option<String>,
-    /// When a disk or an application last said something to the user.
+    /// Time at which a disk or an application last said something to the user.
     said: Option<Instant>,
     /// Why nothing moves, by the machine.
     stall: Option<StallReason>,
@@ -307,7 +307,7 @@ fn fetched(progress: &Progress) -> Option<StateProgress> {
     progress.state.filter(|state| state.height > progress.current)
 }
 
-/// What to show at `now`. `base` is the block whose state was fetched: those below it are not stored.
+/// Snapshot to show at `now`. `base` is the block whose state was fetched: those below it are not stored.
 fn snapshot(progress: &Progress, base: Option<Height>, now: MachineTime) -> Snapshot {
     let is_hashing = fetched(progress).is_some_and(|state| state.done_ppm >= WHOLE_PPM);
     let note = match is_hashing {

@@ -30,7 +30,7 @@ const AT_A_TIME: usize = 64;
 /// How long until a connection that was refused or lost is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// What attackers did and got.
+/// Report of attackers: what they did and got.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SiegeReport {
     pub(crate) connected: usize,
@@ -171,7 +171,7 @@ impl Attacker {
     }
 }
 
-/// What there is to ask for.
+/// Targets of requests: what there is to ask for.
 #[derive(Debug, Clone, Copy)]
 struct Targets {
     tip: u64,

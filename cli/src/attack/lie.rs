@@ -15,7 +15,7 @@ use hotstuff2_sync_tokio::net::{BoxFuture, Handler};
 
 use super::state_lie::{BendLeaves, add_key, bend_state, change_value, omit_key};
 
-/// How a node lies.
+/// Lie that a node tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Lie {
     /// A payload with a flipped bit
@@ -59,7 +59,7 @@ impl Lie {
         }
     }
 
-    /// How this liar changes the records of a subtree.
+    /// Function by which this liar changes the records of a subtree.
     fn bends_leaves(self) -> BendLeaves {
         match self {
             Self::StateOmit => omit_key,

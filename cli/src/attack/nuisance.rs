@@ -14,7 +14,7 @@ use hotstuff2_sync::wire::{Answer, PeerStatus, Refusal, Request, encode_answer, 
 use hotstuff2_sync_testkit::forgery::{crumb, foreign_status};
 use hotstuff2_sync_tokio::net::{BoxFuture, Handler};
 
-/// What a node does to whoever needs it.
+/// Nuisance that a node is to whoever needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Nuisance {
     /// Claims a tip far above the chain's and proves nothing of it

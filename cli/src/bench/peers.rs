@@ -40,13 +40,13 @@ const WAITING_NEWS: usize = 1 << 16;
 /// What coordination may cost of the CPU time of the whole process, in percent.
 const MOST_PERCENT: f64 = 1.0;
 
-/// Where the serving identities are.
+/// Addresses of the serving identities.
 #[derive(Debug, Serialize, Deserialize)]
 struct CrowdReport {
     addresses: Vec<std::net::SocketAddr>,
 }
 
-/// What was measured.
+/// Report of the measurement.
 #[derive(Debug, Serialize)]
 struct Report {
     /// Whether the tip was reached with all peers connected, and coordination cost less than one percent.

@@ -35,7 +35,7 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(60);
 /// Where server and honest node run, and where the attackers do.
 const CORES: [usize; 2] = [0, 1];
 
-/// What was measured.
+/// Report of the siege.
 #[derive(Debug, Serialize)]
 struct Report {
     /// Whether every figure is what it has to be.
@@ -47,11 +47,11 @@ struct Report {
     besieged_cpu_per_second: u64,
     /// Bytes a second that all together may get, and one network of attackers.
     bytes_per_second: u64,
-    /// What the attackers received, in bytes a second.
+    /// Bytes a second that the attackers received.
     granted_bytes_per_second: u64,
     /// Requests that attackers made, answers with data, answers that say "busy", and what was reset or lost.
     attackers: SiegeReport,
-    /// What the server counted over its whole run.
+    /// Counts of the server over its whole run.
     server: ServedReport,
     alone_seconds: f64,
     besieged_seconds: f64,

@@ -70,7 +70,7 @@ impl Child {
         serde_json::from_str(&line).map_err(|error| failed(&self.what, error.into()))
     }
 
-    /// How the process ended, if it did.
+    /// Exit status of the process, if it ended.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, CliError> {
         self.process.try_wait().map_err(|source| CliError::System { what: "a process can't be waited for", source })
     }

@@ -1,4 +1,4 @@
-//! What `demo` and `bench` are made of: processes that serve copies of a chain, one that syncs from them, and a folder for
+//! Parts of `demo` and `bench`: processes that serve copies of a chain, one that syncs from them, and a folder for
 //! their files.
 
 mod child;
@@ -48,7 +48,7 @@ pub(crate) fn serve_copy(
 pub(crate) struct SyncJob<'a> {
     pub(crate) genesis: &'a Path,
     pub(crate) dir: &'a Path,
-    /// Where it puts its report.
+    /// File for its report.
     pub(crate) report: &'a Path,
     pub(crate) strategy: Strategy,
     pub(crate) app: App,

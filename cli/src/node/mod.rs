@@ -1,5 +1,5 @@
-//! What `serve`, `sync` and `repair` share: the files of a node, how it finds peers, who shows its figures, what executes
-//! its blocks, and when it stops.
+//! Parts that `serve`, `sync` and `repair` share: the files of a node, how it finds peers, who shows its figures,
+//! what executes its blocks, and when it stops.
 
 mod files;
 mod ledger_app;

@@ -1,4 +1,4 @@
-//! How a node finds its peers, and what it does beside them until it is stopped.
+//! Peers of a node: how it finds them, and what it does beside them until it is stopped.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Where results go: lines for people on standard output, and reports, the JSON that scripts read.
+//! Results: lines for people on standard output, and reports, the JSON that scripts read.
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -11,7 +11,7 @@ use crate::tip::words;
 /// Time between two lines where standard error is no terminal. What is over sooner needs none.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// What is shown.
+/// Snapshot of a sync, as it is shown.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) height: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Snapshot {
     pub(crate) bytes_per_second: f64,
     /// Time that is left at that rate.
     pub(crate) remaining: Option<Duration>,
-    /// What limits the speed.
+    /// Note on what limits the speed.
     pub(crate) note: Option<String>,
     /// How long nothing has moved, and why, if nothing moves: then there is no speed.
     pub(crate) still: Option<(Duration, StallReason)>,
@@ -32,7 +32,7 @@ pub(crate) struct Snapshot {
     pub(crate) at_tip: bool,
 }
 
-/// How much of a state is there.
+/// Share of a state that is there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct StateShare {
     /// The block whose state it is.

@@ -1,19 +1,19 @@
-//! What `serve` reports.
+//! Reports of `serve`.
 
 use hotstuff2_sync::serve::{CacheStats, ServeStats};
 use serde::{Deserialize, Serialize};
 
-/// What `serve` reports as soon as it serves.
+/// Report of `serve` as soon as it serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ServeReport {
     pub(crate) address: std::net::SocketAddr,
-    /// Where it listens over TCP, if it does.
+    /// Address at which it listens over TCP, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tcp: Option<std::net::SocketAddr>,
-    /// Where it listens for WebSockets, if it does.
+    /// Address at which it listens for WebSockets, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ws: Option<std::net::SocketAddr>,
-    /// Where it shows the page, if it does.
+    /// Address at which it shows the page, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) web: Option<std::net::SocketAddr>,
     pub(crate) peer_id: String,
@@ -26,7 +26,7 @@ pub(crate) struct ServeReport {
     pub(crate) memory_bound_bytes: u64,
 }
 
-/// What `serve` counted, as it says when it stops.
+/// Counts of `serve`, as it says when it stops.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ServedReport {
     pub(crate) seconds: f64,

@@ -1,4 +1,4 @@
-//! What the commands report that make, check, mend and move a store.
+//! Reports of the commands that make, check, mend and move a store.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Head;
 
-/// What `inspect` reports.
+/// Report of `inspect`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct InspectReport {
     /// Whether all that was looked at is sound.
@@ -18,7 +18,7 @@ pub(crate) struct InspectReport {
     pub(crate) handovers: u64,
     /// The states that are kept, as they were hashed; `None` with `--quick`.
     pub(crate) states: Option<Vec<StateCheck>>,
-    /// What can't be read, or is not what it must be.
+    /// Parts that can't be read, or are not what they must be.
     pub(crate) damaged: Vec<PartReport>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct InspectReport {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StateCheck {
     pub(crate) height: u64,
-    /// What its values hash to. It is the root in the header of its block.
+    /// Root that its values hash to. It is the root in the header of its block.
     pub(crate) computed_state_root: String,
     pub(crate) keys: u64,
 }
@@ -46,7 +46,7 @@ pub(crate) struct PartReport {
     pub(crate) next_step: Option<String>,
 }
 
-/// What `repair` reports.
+/// Report of `repair`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RepairReport {
     /// Whether all is whole now.
@@ -55,7 +55,7 @@ pub(crate) struct RepairReport {
     pub(crate) seconds: f64,
 }
 
-/// What `snapshot` reports.
+/// Report of `snapshot`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SnapshotReport {
     /// The block whose state it is.
@@ -74,7 +74,7 @@ pub(crate) struct SnapshotReport {
     pub(crate) activated: Option<bool>,
 }
 
-/// What `gen` reports.
+/// Report of `gen`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct GenReport {
     pub(crate) head: Head,

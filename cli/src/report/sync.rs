@@ -1,4 +1,4 @@
-//! What `sync` and `demo` report.
+//! Reports of `sync` and `demo`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Head, ratio};
 use crate::tip::words;
 
-/// What `sync` and `demo` report.
+/// Report of `sync` and `demo`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SyncReport {
     /// Whether the network's tip was reached, and nothing was found that should not be.
@@ -38,7 +38,7 @@ pub(crate) struct SyncReport {
     pub(crate) payload_bytes: u64,
     /// Bytes of first-copy accepted frames.
     pub(crate) useful_bytes: u64,
-    /// What the streams of this process received.
+    /// Bytes that the streams of this process received.
     pub(crate) wire_bytes_received: u64,
     pub(crate) duplicate_bytes: u64,
     /// Useful bytes over received ones.
@@ -91,7 +91,7 @@ impl SyncReport {
     }
 }
 
-/// What fetching a state took.
+/// Cost of fetching a state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StateReport {
     /// Keys that were fetched. What was there already is not among them.
@@ -105,7 +105,7 @@ pub(crate) struct StateReport {
     pub(crate) refetched_bytes: u64,
     /// Subtrees that were fetched.
     pub(crate) prefixes: u64,
-    /// How often another block's state was taken, because nobody served the one before any more.
+    /// Times that another block's state was taken, because nobody served the one before any more.
     pub(crate) moves: u64,
 }
 
@@ -150,7 +150,7 @@ pub(crate) struct PeerReport {
     pub(crate) banned: Option<String>,
 }
 
-/// How the demo set a peer up.
+/// Role that the demo gave a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {

@@ -109,7 +109,8 @@ pub(crate) struct Peer {
     /// Capabilities in which the peer gave true answers since it was last banned.
     proven: Capabilities,
     /// The one outstanding request of a kind in which the peer has given no valid answer yet, until its answer is
-    /// judged. While it is set the peer gets no second request, so that a liar costs one answer.
+    /// judged. While it is set the peer is asked for nothing else of a kind that it has not proven, so that a liar
+    /// costs one answer.
     probation: Option<Probation>,
     window: u32,
     pub(super) suspicions: u32,

@@ -40,13 +40,13 @@ enum ToExecute {
     Restore(CallId, Height, Option<HistoryGap>),
 }
 
-/// Where things are kept: one store in three roles, or three.
+/// Stores of a node: one store in three roles, or three.
 #[derive(Clone)]
 pub(super) struct Stores {
     pub(super) blocks: Arc<dyn BlockStore>,
-    /// Where states are put together, if anywhere.
+    /// Store in which states are put together, if there is one.
     pub(super) staging: Option<Arc<dyn StateStaging>>,
-    /// Where history is added to, if anywhere.
+    /// Store that history is added to, if there is one.
     pub(super) history: Option<Arc<dyn HistoryStore>>,
 }
 
@@ -183,7 +183,7 @@ impl Storing {
         self.answers.send(Input::Done(CallDone { id, result }));
     }
 
-    /// What is missing below the stored blocks.
+    /// Gap below the stored blocks, if there is one.
     fn history_gap(&self) -> Result<Option<HistoryGap>, StoreFailure> {
         self.stores.history.as_ref().map_or(Ok(None), |history| history.history_gap())
     }
@@ -226,7 +226,7 @@ fn is_disk_full(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
         })
 }
 
-/// What the machine is told of an application's error.
+/// Error that the machine is told, for an application's own.
 fn host_error(error: &ExecuteError) -> HostError {
     match error {
         ExecuteError::StateMismatch { height, .. } => HostError::StateMismatch(*height),

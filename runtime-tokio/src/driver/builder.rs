@@ -61,7 +61,7 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// What the trace begins with is more than a trace can hold.
+    /// The head of the trace is more than a trace can hold.
     #[error("the trace can't begin: {0}")]
     Trace(#[from] TraceError),
 }

@@ -1,4 +1,4 @@
-//! What coordination costs: the CPU time of the machine's thread, and of what brings it news from elsewhere.
+//! Cost of coordination: the CPU time of the machine's thread, and of what brings it news from elsewhere.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -28,7 +28,7 @@ pub enum SyncEvent {
     Trace(String),
     /// Downloads were started, or go on.
     Started {
-        /// Where they end, if anywhere.
+        /// Height at which they end, if at any.
         until: Option<Height>,
         /// The number of the call that did it, for whoever numbers calls; else 0.
         call: u64,
@@ -42,7 +42,7 @@ pub enum SyncEvent {
     Missed(u64),
 }
 
-/// Where events go. Nobody has to listen.
+/// Sender of events. Nobody has to listen.
 #[derive(Clone)]
 pub(super) struct Events(pub(super) mpsc::UnboundedSender<SyncEvent>);
 
@@ -52,7 +52,7 @@ impl Events {
     }
 }
 
-/// What the sync itself has used.
+/// Usage of the sync itself: time, memory and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncUsage {
     /// CPU time of the machine, of the thread that drives it, and of what brings news of peers to it.
@@ -63,12 +63,12 @@ pub struct SyncUsage {
     pub wire_bytes_received: u64,
 }
 
-/// How a sync ended.
+/// End of a sync.
 #[derive(Clone, Debug)]
 pub struct SyncEnd {
     /// The last word on progress.
     pub progress: Progress,
-    /// What the sync has used, until everything was durable.
+    /// Usage of the sync, until everything was durable.
     pub usage: SyncUsage,
     /// Events that nobody has taken: what failed at the very end is among them.
     pub events: Vec<SyncEvent>,
@@ -114,7 +114,7 @@ impl SyncHandle {
         std::mem::replace(&mut self.events, mpsc::unbounded_channel().1)
     }
 
-    /// How far the sync is, as it changes; at most some milliseconds old.
+    /// Progress of the sync, as it changes; at most some milliseconds old.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
@@ -124,7 +124,7 @@ impl SyncHandle {
         Instant::ZERO.after(self.begin.elapsed())
     }
 
-    /// Where the node stands, as it changes: what is executed, what is proven, and who decides over the next block.
+    /// Position of the node, as it changes: what is executed, what is proven, and who decides over the next block.
     pub fn position(&self) -> watch::Receiver<Position> {
         self.position.clone()
     }
@@ -142,12 +142,12 @@ impl SyncHandle {
         self.events.recv().await
     }
 
-    /// What finds its peers.
+    /// Discovery, which finds its peers.
     pub fn discovery(&self) -> &Discovery {
         &self.discovery
     }
 
-    /// What the sync has used so far.
+    /// Usage of the sync so far.
     pub fn usage(&self) -> SyncUsage {
         SyncUsage {
             coordination_cpu: self.cost.total(),

@@ -5,8 +5,8 @@ use std::time::Instant as Clock;
 
 use super::Input;
 
-/// Where inputs for the machine go: each with the time at which it came, since they are gathered. What is known of a line
-/// is when its answers came, and not when somebody looked at them.
+/// Sender of inputs for the machine: each with the time at which it came, since they are gathered. What is known of a
+/// line is when its answers came, and not when somebody looked at them.
 #[derive(Clone)]
 pub(crate) struct Inputs(Sender<(Clock, Input)>);
 

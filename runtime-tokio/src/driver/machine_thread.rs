@@ -36,8 +36,8 @@ use crate::penalty::penalize;
 /// Blocks behind the proven tip up to which a node serves others as much as it may: what one answer closes.
 const SERVES_FULLY_WITHIN: u64 = 64;
 
-/// What it may spend on others while it is further behind, in percent: it needs its disk and its CPUs more urgently, and
-/// the sooner it is there, the sooner it serves well.
+/// Share that a node may spend on others while it is further behind, in percent: it needs its disk and its CPUs more
+/// urgently, and the sooner it is there, the sooner it serves well.
 const SERVES_WHILE_BEHIND: u8 = 50;
 
 /// While blocks are downloaded in bulk, inputs are gathered for so long before they go in together. Each time that this
@@ -55,7 +55,7 @@ pub(super) struct MachineThread {
     pub(super) machine: Machine,
     /// Writes down what the machine is told and what it asks for, where that is wanted.
     pub(super) recording: Option<Recording>,
-    /// Where the sync stops by itself, once it was reached.
+    /// Height at which the sync stops by itself, once it was reached.
     pub(super) until: Option<Height>,
     /// The start of the machine's time.
     pub(super) clock: Clock,
@@ -70,11 +70,11 @@ pub(super) struct MachineThread {
     pub(super) position: watch::Sender<Position>,
     pub(super) cost: Arc<Cost>,
     pub(super) requests: HashMap<RequestId, (PeerId, AbortHandle)>,
-    /// How often progress is published at most.
+    /// Shortest time between two publications of progress.
     pub(super) publish_every: Duration,
     /// Takes in what all of this costs, where that is wanted.
     pub(super) monitor: Option<SyncPerformanceMonitor>,
-    /// Where answers to decided blocks go, and the name of the next ones.
+    /// Receivers of answers to decided blocks, and the name of the next ones.
     pub(super) submitted: Submitted,
     /// Calls that are out. Kept so that their blocks are freed elsewhere.
     pub(super) applies: HashMap<CallId, Apply>,

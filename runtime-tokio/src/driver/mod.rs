@@ -39,7 +39,7 @@ use hotstuff2_sync::machine::{DecidedError, RequestFailure};
 use hotstuff2_sync::verify::Verdict;
 use tokio::sync::oneshot;
 
-/// What reaches the machine's thread.
+/// Input of the machine's thread.
 pub(crate) enum Input {
     Connected(PeerId, SocketAddr),
     Disconnected(PeerId),
@@ -61,7 +61,7 @@ pub(crate) type CallNumber = u64;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StartCall {
     pub(crate) call: CallNumber,
-    /// Where downloads end.
+    /// Height at which downloads end.
     pub(crate) until: Option<Height>,
     /// The strategy from here on; the one in use where there is none.
     pub(crate) strategy: Option<SyncStrategyType>,

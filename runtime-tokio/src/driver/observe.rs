@@ -1,4 +1,4 @@
-//! What the driver tells the monitor, in the monitor's words.
+//! Observations of the driver in the monitor's words.
 
 use std::time::{Duration, Instant as Clock};
 
@@ -18,16 +18,16 @@ pub(super) struct Asked {
     what: What,
 }
 
-/// What an answer's time says.
+/// Meaning of an answer's time.
 #[derive(Clone, Copy)]
 enum What {
-    /// How fast blocks from this height on come.
+    /// Speed at which blocks from this height on come.
     Blocks(Height),
-    /// How far the peer is.
+    /// Distance of the peer.
     Small,
     /// Nothing: the peer waits until it has something.
     Poll,
-    /// How fast the peer is.
+    /// Speed of the peer.
     Other,
 }
 

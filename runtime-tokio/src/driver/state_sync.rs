@@ -18,9 +18,9 @@ pub enum StateSyncError {
     /// The sync ended before the height was reached.
     #[error("the sync ended at height {at}, before height {wanted}; start it again, its events say why it ended")]
     Ended {
-        /// Where it stood.
+        /// Height at which it stood.
         at: Height,
-        /// What was waited for.
+        /// Height that was waited for.
         wanted: Height,
     },
     /// The state that was reached isn't the one that was named.
@@ -28,7 +28,7 @@ pub enum StateSyncError {
     Invalid {
         /// The height.
         height: Height,
-        /// What is wrong.
+        /// Reason.
         source: ValidationError<StoreFailure>,
     },
 }

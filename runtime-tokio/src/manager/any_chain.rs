@@ -13,7 +13,7 @@ use hotstuff2_sync::verify::{Outcome, Task};
 use crate::consensus::{ConsensusControl, ConsensusCoordinator, ConsensusError};
 use crate::driver::SyncHandle;
 
-/// What a manager asks of a chain.
+/// A chain of any kind, as far as a manager needs one.
 pub(super) trait AnyChain: Send + Sync {
     /// Sizes that the chain states.
     fn stated(&self) -> ChainProfile;

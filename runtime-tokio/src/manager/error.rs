@@ -10,7 +10,7 @@ use super::{MAX_BLOCKS_PER_CALL, MAX_BYTES_PER_CALL};
 use crate::driver::SubmitError;
 use crate::store::StoreFailure;
 
-/// What calls of a manager give.
+/// Result of a manager's calls.
 pub type SyncResult<T> = Result<T, SyncError>;
 
 /// Why a call of a manager failed. Each message ends with what to do.
@@ -26,21 +26,21 @@ pub enum SyncError {
     /// The sync was stopped, or nobody has started it, while the call waited for it.
     #[error("the sync is stopped at height {at}; start it, then call again")]
     Stopped {
-        /// Where it stands.
+        /// Height at which it stands.
         at: Height,
     },
     /// The sync ended before the wanted height: another call gave it that end.
     #[error("the sync ended at height {at}, before height {wanted}; start it again with a higher target or none")]
     Ended {
-        /// Where it stands.
+        /// Height at which it stands.
         at: Height,
-        /// What was waited for.
+        /// Height that was waited for.
         wanted: Height,
     },
     /// The network is not there yet. The sync goes on towards that height.
     #[error("height {wanted} is above the network's tip {tip}; wait for the tip to rise and call again")]
     AboveTip {
-        /// What was asked for.
+        /// Height that was asked for.
         wanted: Height,
         /// The highest height that is proven and applied.
         tip: Height,
@@ -48,15 +48,15 @@ pub enum SyncError {
     /// A range ends before it begins, or begins with the genesis block, which is in no segment.
     #[error("{from}..={to} is no range of blocks; heights begin at 1 and ascend")]
     NoRange {
-        /// Its first height.
+        /// First height of the range.
         from: Height,
-        /// Its last height.
+        /// Last height of the range.
         to: Height,
     },
     /// A range has more blocks than one call returns.
     #[error("{asked} blocks are too many for one call; ask for at most {MAX_BLOCKS_PER_CALL} at a time")]
     TooManyBlocks {
-        /// How many it has.
+        /// Number of heights that were asked for.
         asked: u64,
     },
     /// The payloads of a range are more than one call returns.
@@ -72,7 +72,7 @@ pub enum SyncError {
     NotGiven {
         /// The block.
         height: Height,
-        /// How many peers were asked.
+        /// Number of peers that were asked.
         asked: usize,
     },
     /// The epoch of a height isn't known here: its handover was not fetched yet, or lies below the store's anchor.
@@ -97,7 +97,7 @@ pub enum SyncError {
     State {
         /// The height.
         height: Height,
-        /// What is wrong.
+        /// Reason.
         source: ValidationError<StoreFailure>,
     },
     /// Blocks that were handed in as decided were not taken in.
@@ -106,12 +106,12 @@ pub enum SyncError {
     /// Blocks could not be checked.
     #[error(transparent)]
     Check(#[from] BlockCheckError),
-    /// What the store gave is no block of this chain.
+    /// The store gave what is no block of this chain.
     #[error("block {height} in the store can't be read: {fault}; check the store with `hs2-sync inspect`")]
     Damaged {
         /// The block.
         height: Height,
-        /// What is wrong.
+        /// Reason.
         fault: CheckError,
     },
     /// The store failed.

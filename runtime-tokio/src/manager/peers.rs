@@ -11,7 +11,7 @@ use super::{SyncError, SyncResult};
 use crate::discovery::{BootstrapPeer, Discovery, PeerAddress};
 use crate::net::{Network, NetworkEvent};
 
-/// What a peer that is removed is told.
+/// Reason that a peer is told when it is removed.
 const REMOVED: &str = "removed by this node's operator";
 
 /// The peers of a manager. Who is connected is the network's to say: a peer that is removed and added again at once may
@@ -43,12 +43,12 @@ impl SyncPeers {
         peers
     }
 
-    /// Where a peer is connected from.
+    /// Address that a peer is connected from.
     fn address(&self, peer: PeerId) -> Option<SocketAddr> {
         self.network.links().into_iter().find(|link| link.peer == peer).map(|link| link.address)
     }
 
-    /// What finds peers.
+    /// Discovery, which finds peers.
     pub(super) fn discovery(&self) -> &Discovery {
         &self.discovery
     }

@@ -30,12 +30,12 @@ pub struct BlockRequester {
     pub(super) config: Arc<SyncConfig>,
 }
 
-/// What one peer said.
+/// Word of one peer.
 enum Said {
     Block(Box<Block>),
-    /// It doesn't have it, or not now.
+    /// The peer doesn't have it, or not now.
     Nothing,
-    /// It is to be asked again after a pause.
+    /// The peer is to be asked again after a pause.
     Busy(Duration),
 }
 

@@ -6,32 +6,33 @@ use hotstuff2_sync::machine::{Event, HaltReason, StallReason};
 
 use crate::driver::SyncEvent;
 
-/// What a sync is doing.
+/// Status of a sync: what it is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyncStatus {
     /// Nothing: it was not started yet, or was stopped. Blocks that were handed on before are still stored and executed.
     Stopped,
-    /// It catches up.
+    /// The sync catches up.
     Syncing,
-    /// It catches up, and nothing has moved for a while; or it had caught up, and nobody is there whom it could follow.
+    /// The sync catches up, and nothing has moved for a while; or it had caught up, and nobody is there whom it could
+    /// follow.
     Stalled {
         /// Why. The reason says the next step too.
         reason: StallReason,
     },
-    /// It has caught up, and follows the network.
+    /// The sync has caught up, and follows the network.
     Following {
         /// The block that was the tip then.
         at: BlockPoint,
     },
-    /// It has reached the height where it was to end, and stands still.
+    /// The sync has reached the height where it was to end, and stands still.
     Done {
         /// The last block: the asked height or one above it, since a proof covers whole segments.
         at: BlockPoint,
     },
-    /// It has stopped for good.
+    /// The sync has stopped for good.
     Halted(HaltReason),
-    /// It was shut down, and everything is durable.
+    /// The sync was shut down, and everything is durable.
     ShutDown,
 }
 
@@ -47,9 +48,9 @@ impl SyncStatus {
 pub(super) struct Seen {
     /// The last call that was carried out.
     pub(super) call: u64,
-    /// Where downloads end.
+    /// Height at which downloads end.
     pub(super) until: Option<Height>,
-    /// Where it has caught up, since it was last started.
+    /// Block at which it has caught up, since it was last started.
     follows: Option<BlockPoint>,
     pub(super) status: SyncStatus,
 }

@@ -98,17 +98,17 @@ impl FastSyncStrategy {
         }
     }
 
-    /// What fetches the state.
+    /// Part that fetches the state.
     pub fn snapshot_downloader(&self) -> &SnapshotDownloader {
         &self.snapshot_downloader
     }
 
-    /// What fetches the blocks above it.
+    /// Part that fetches the blocks above it.
     pub fn block_downloader(&self) -> &BlockDownloader {
         &self.block_downloader
     }
 
-    /// What compares states with headers.
+    /// Part that compares states with headers.
     pub fn state_verifier(&self) -> &StateVerifier {
         &self.state_verifier
     }
@@ -149,7 +149,7 @@ impl StateApplier {
         self.0.applied_to(height).await
     }
 
-    /// How far blocks are stored and executed.
+    /// Height up to which blocks are stored and executed.
     pub fn applied(&self) -> Height {
         self.0.applied()
     }
@@ -175,17 +175,17 @@ impl IncrementalSyncStrategy {
         }
     }
 
-    /// What asks for single blocks.
+    /// Part that asks for single blocks.
     pub fn block_requester(&self) -> &BlockRequester {
         &self.block_requester
     }
 
-    /// What checks blocks.
+    /// Part that checks blocks.
     pub fn block_validator(&self) -> &SyncBlockValidator {
         &self.block_validator
     }
 
-    /// What stores and executes blocks.
+    /// Part that stores and executes blocks.
     pub fn state_applier(&self) -> &StateApplier {
         &self.state_applier
     }
@@ -198,7 +198,7 @@ impl SyncStrategy for IncrementalSyncStrategy {
     }
 }
 
-/// What the pipeline has finished, as it does.
+/// Ranges of blocks that the pipeline has finished, as it does.
 #[derive(Clone, Debug)]
 pub struct BlockProcessingPipeline {
     manager: TokioSyncManager,
@@ -235,7 +235,7 @@ pub struct PlannedRange {
     pub epoch_is_known: bool,
 }
 
-/// What depends on what: headers on the handover of their epoch, bodies on their headers, execution on the parent.
+/// Dependencies of downloads: headers on the handover of their epoch, bodies on their headers, execution on the parent.
 #[derive(Clone)]
 pub struct DependencyResolver(StoredBlocks);
 
@@ -289,12 +289,12 @@ impl ParallelSyncStrategy {
         }
     }
 
-    /// What verifies, stores and executes blocks.
+    /// Part that verifies, stores and executes blocks.
     pub fn block_pipeline(&mut self) -> &mut BlockProcessingPipeline {
         &mut self.block_pipeline
     }
 
-    /// What cuts heights into ranges.
+    /// Part that cuts heights into ranges.
     pub fn dependency_resolver(&self) -> &DependencyResolver {
         &self.dependency_resolver
     }

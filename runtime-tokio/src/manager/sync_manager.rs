@@ -10,7 +10,8 @@ use hotstuff2_sync::state::SnapshotId;
 use super::{SyncResult, SyncStatus};
 use crate::{DecidedBlocks, SyncProgress};
 
-/// What a node asks of its synchronization. Object-safe, so that a node can hold it without naming the implementation.
+/// Synchronization of a node, as the node sees it. Object-safe, so that a node can hold it without naming the
+/// implementation.
 ///
 /// Calls that wait do so as long as the sync goes on, because what is late may still come: give them a time-out where
 /// that matters, and watch the status for what it waits for. All of them may be dropped at any moment.
@@ -24,7 +25,7 @@ pub trait SyncManager: Send + Sync {
     /// Stops downloading. What was verified and handed on is still stored and executed.
     async fn stop_sync(&mut self) -> SyncResult<()>;
 
-    /// What the sync is doing.
+    /// Status of the sync: what it is doing.
     async fn get_sync_status(&self) -> SyncResult<SyncStatus>;
 
     /// Syncs to `to_height`, and returns the verified blocks from `from_height` on. A range is limited in blocks and
@@ -64,7 +65,7 @@ pub trait SyncManager: Send + Sync {
     /// The peers that are connected.
     async fn get_sync_peers(&self) -> SyncResult<Vec<PeerId>>;
 
-    /// How far the sync is; at most some milliseconds old.
+    /// Progress of the sync; at most some milliseconds old.
     async fn get_sync_progress(&self) -> SyncResult<SyncProgress>;
 
     /// Time to the target at the pace of the last seconds; zero once it is reached.

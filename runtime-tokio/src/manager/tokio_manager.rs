@@ -218,7 +218,7 @@ impl TokioSyncManager {
         Arc::clone(&self.0.requester.blocks.chain).coordinate(handle, control, settings)
     }
 
-    /// What the sync has used so far; `None` once it is shut down.
+    /// Usage of the sync so far; `None` once it is shut down.
     pub fn usage(&self) -> Option<SyncUsage> {
         self.running().handle.as_ref().map(SyncHandle::usage)
     }

@@ -33,7 +33,7 @@ pub enum BlockCheckError {
     Refused {
         /// The block.
         height: Height,
-        /// What is wrong.
+        /// Fault that was found.
         fault: Fault,
     },
     /// The block could not be checked, because the chain of this node failed. Nobody is to blame.
@@ -125,8 +125,8 @@ impl SyncBlockValidator {
         self.blocking(move |checks| checks.chain(&blocks, None)).await
     }
 
-    /// What is cheap: that a block has the id that it is known by, and its payload. For blocks whose ids are proven
-    /// already; a certificate is not looked at.
+    /// Checks what is cheap: that a block has the id that it is known by, and its payload. For blocks whose ids are
+    /// proven already; a certificate is not looked at.
     pub async fn fast_validate_block(&self, block: &Block) -> Checked {
         self.validate_block_structure(block).await
     }
@@ -190,7 +190,7 @@ impl Checks {
         self.0.chain.prove(task).map_err(|error| BlockCheckError::of(height, error))
     }
 
-    /// What the header must be by itself, under the id and above the parent that the block says.
+    /// Checks what the header must be by itself, under the id and above the parent that the block says.
     fn header(&self, block: &Block) -> Result<SegmentRef, BlockCheckError> {
         let Block { height, id, parent_id, .. } = *block;
         let refused = |fault| BlockCheckError::Refused { height, fault };

@@ -19,7 +19,7 @@ impl SyncStage {
     /// All of them.
     pub(super) const ALL: [Self; 3] = [Self::Download, Self::Validation, Self::Application];
 
-    /// Its name as a label.
+    /// Name as a label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Download => "download",
@@ -29,7 +29,7 @@ impl SyncStage {
     }
 }
 
-/// What stops or delays a sync.
+/// Kind of thing that stops or delays a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SyncErrorType {
@@ -61,7 +61,7 @@ impl SyncErrorType {
         Self::Halt,
     ];
 
-    /// Its name as a label.
+    /// Name as a label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::InvalidAnswer => "invalid_answer",
@@ -75,19 +75,19 @@ impl SyncErrorType {
     }
 }
 
-/// How a peer failed.
+/// Failure of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PeerFailureType {
     /// The connection or a stream broke.
     Broken,
-    /// It sent more than an honest answer can have.
+    /// The peer sent more than an honest answer can have.
     Oversize,
     /// A request to it was given up: late, or answered elsewhere before.
     GivenUp,
     /// The connection ended.
     Disconnected,
-    /// It was banned for a provably false answer.
+    /// The peer was banned for a provably false answer.
     Banned,
 }
 
@@ -95,7 +95,7 @@ impl PeerFailureType {
     /// All of them.
     pub(super) const ALL: [Self; 5] = [Self::Broken, Self::Oversize, Self::GivenUp, Self::Disconnected, Self::Banned];
 
-    /// Its name as a label.
+    /// Name as a label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Broken => "broken",
@@ -127,7 +127,7 @@ pub trait MetricsCollector: Send + Sync + 'static {
     /// A peer failed.
     fn peer_failure(&self, peer: &str, failure: PeerFailureType);
 
-    /// How far the sync is, each time that it is published.
+    /// Takes in the progress of the sync, each time that it is published.
     fn progress(&self, progress: &Progress);
 
     /// Another peer gets a label of its own in the place of this one, whose figures may go.

@@ -11,7 +11,7 @@ pub const OTHER_PEERS: &str = "other";
 /// Digits of a peer's id that its label has: enough to tell peers apart.
 const DIGITS: usize = 12;
 
-/// Who has which label.
+/// Labels of peers.
 #[derive(Debug, Default)]
 pub(super) struct PeerLabels {
     named: HashMap<PeerId, String>,

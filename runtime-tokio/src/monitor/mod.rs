@@ -1,4 +1,4 @@
-//! What a sync costs and where it fails: durations, bytes and failures, for whoever collects such figures.
+//! Figures of a sync's costs and failures: durations, bytes and failures, for whoever collects such figures.
 //!
 //! [`SyncPerformanceMonitor`] is fed by the driver, and by a host that does parts of the work itself. It hands everything
 //! to a [`MetricsCollector`]: an own one, or [`PrometheusMetrics`], which [`serve_metrics`] shows over HTTP.
@@ -87,7 +87,7 @@ impl SyncPerformanceMonitor {
         self.with_label(peer, |label| self.collector.peer_failure(label, failure_type));
     }
 
-    /// How far the sync is.
+    /// Takes in the progress of the sync.
     pub fn record_progress(&self, progress: &Progress) {
         self.collector.progress(progress);
     }

@@ -68,7 +68,7 @@ pub struct PrometheusMetrics {
     stalled: Gauge,
     stall_reason: Family<Labels, Gauge>,
     tip_age: FloatGauge,
-    /// What the age of the tip is counted from, in milliseconds since 1970; zero where it is not known.
+    /// Time that the age of the tip is counted from, in milliseconds since 1970; zero where it is not known.
     tip_time: AtomicU64,
     served: Counters,
     served_bytes: Counters,

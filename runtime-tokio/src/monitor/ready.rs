@@ -9,7 +9,7 @@ use hotstuff2_sync::time::UnixMillis;
 
 use crate::wall_clock;
 
-/// Where a node stands, as it was heard last.
+/// Readiness of a node, as it was heard last.
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
     state: Mutex<State>,
