@@ -10,7 +10,7 @@
 //! implementation must therefore bound its work by the length of its input, never panic on any input, and depend on its
 //! arguments alone. Where it can't tell, because something of its own failed, it says [`CheckError::Unable`]: nobody is
 //! blamed, and the machine has the same checked again after a pause. It never refuses what an honest peer may send. The
-//! guide `docs/your-chain.md` goes through all of it with a chain that is as small as can be.
+//! guide `docs/your-chain.md` goes through all of it, with chains of other kinds to copy from.
 //!
 //! * A block's id covers its payload. Where it doesn't cover the payload's length, [`ChainProfile::proves_lengths`] says so,
 //!   and headers are believed only together with all of their payloads. Where it covers the parent's id, one certificate
@@ -70,7 +70,8 @@ pub trait Chain: Send + Sync + 'static {
 
     /// Reads which epoch `handover` begins, and checks by hashes and numbers alone that it ends `epoch` and that the set
     /// which it brings along is the one that it names. No key is decoded and no signature checked: a made-up set costs
-    /// nothing. `epoch` is an epoch as [`decode_epoch`](Self::decode_epoch) reads it, which may not be proven yet.
+    /// nothing. `epoch` is an epoch as [`decode_epoch`](Self::decode_epoch) reads it, which may not be proven yet; its number
+    /// must be in there. The facts are those that [`verify_handover`](Self::verify_handover) gives.
     fn link_handover(&self, epoch: &[u8], handover: &[u8]) -> Result<HandoverFacts, CheckError>;
 
     /// Proves that `epoch` ended as `handover` says and that the set it names comes next: all that
@@ -105,6 +106,9 @@ pub trait Chain: Send + Sync + 'static {
     ///
     /// Before: the claim's heights are all of `epoch`. After: that range, parent and last id in the facts are those of the
     /// claim, and that there is a length for each height. That they are true is proven here alone.
+    ///
+    /// Where a header carries its parent's certificate, the first of an epoch brings one by the set before, which isn't at
+    /// hand: `verify_handover` has proven that block, and the id of this one covers the bytes.
     ///
     /// A claim that ends [`Anchored`](SegmentEnd::Anchored) may be answered with a certified segment, as a server has it.
     /// That certificate isn't needed, and is checked all the same: what is stored here is served later.
@@ -144,7 +148,8 @@ pub trait Chain: Send + Sync + 'static {
     /// no certificate is needed; otherwise `None` where none of the parts proves the range's end. Serving side.
     ///
     /// Parts are certified or not, in any mix. They may begin below the range and end above it, by up to
-    /// [`MAX_PROOF_PATH`](crate::limits::MAX_PROOF_PATH) blocks and in the next epoch, for a proof that lies there. What
+    /// [`MAX_PROOF_PATH`](crate::limits::MAX_PROOF_PATH) blocks and in the next epoch, for a proof that lies there. Certified
+    /// headers that a part shows above its end need not be those that the next part begins with. What
     /// comes back must pass [`verify_segment`](Self::verify_segment) elsewhere.
     fn assemble(&self, parts: &[Bytes], range: HeightRange, end: SegmentEnd) -> Option<Bytes>;
 
@@ -255,7 +260,7 @@ pub struct HandoverFacts {
     pub boundary_time: UnixMillis,
     /// Number of the epoch that begins.
     pub epoch: Epoch,
-    /// All heights of the epoch that begins.
+    /// All heights of the epoch that begins: the first is the one above the boundary block.
     pub range: HeightRange,
     /// The epoch that begins, as [`Chain::decode_epoch`] reads it.
     pub bytes: Bytes,

@@ -19,8 +19,8 @@ pub struct Bend {
 
 /// An honest chain of some 40 blocks or more, and ways to bend what it says.
 ///
-/// The heights from [`first`](Self::first) on are all of one epoch, 40 at least, and the chain can prove those at which
-/// `proves` is true: 15 blocks above the first and 35, among others.
+/// The heights from [`first`](Self::first) on are all of one epoch, 40 at least, and the chain can prove the blocks that lie
+/// 15 and 35 above the first. Played is that epoch alone: what your rules say of its last blocks is yours to test.
 pub trait Specimen {
     /// The chain.
     type Chain: Chain;
@@ -50,12 +50,13 @@ pub trait Specimen {
     /// Segments that break one of the chain's own rules each: signers, signatures, certificates, views.
     fn bends(&self) -> Vec<Bend>;
 
-    /// A proven segment of `range` of another history by the same signers, all of whose blocks are others.
+    /// A proven segment of `range` of another history by the same signers, all of whose blocks are others. Asked for with the
+    /// end 15 above the first, and with that 35 above.
     fn fork(&self, range: HeightRange) -> Option<Bytes>;
 
     /// A tip of another epoch, where epochs end.
     fn foreign_tip(&self) -> Option<Bytes>;
 
-    /// The handovers that end this epoch and the next one, where epochs end.
+    /// The handovers that end this epoch and the next one, in order, where epochs end.
     fn handovers(&self) -> Vec<Bytes>;
 }
