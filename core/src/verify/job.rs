@@ -24,7 +24,7 @@ use crate::wire::{Sections, verify_read};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Job {
     id: JobId,
-    task: Task,
+    pub(super) task: Task,
 }
 
 /// Task of a job: what it is to prove. Public to read, for hosts that verify a chain of their own; only the machine
