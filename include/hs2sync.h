@@ -242,21 +242,6 @@
 #define HS2_HOST_NONE 1
 
 /**
- * Make the answer of this ticket now.
- */
-#define HS2_TURN_SERVE 1
-
-/**
- * Tell this ticket's peer that the node is busy (`hs2_refusal_busy`).
- */
-#define HS2_TURN_REFUSE 2
-
-/**
- * Nothing now.
- */
-#define HS2_TURN_WAIT 3
-
-/**
  * A time or a height that never comes.
  */
 #define HS2_NEVER 18446744073709551615ull
@@ -265,6 +250,11 @@
  * Largest buffer in bytes: more than any answer of the protocol takes.
  */
 #define HS2_MAX_BUFFER_BYTES (128 << 20)
+
+/**
+ * Version of this interface. It rises with every change that a program compiled before would not survive.
+ */
+#define HS2_ABI 1
 
 /**
  * Phase of a vote for a proposal.
@@ -282,9 +272,19 @@
 #define HS2_VOTE_BYTES 105
 
 /**
- * Version of this interface. It rises with every change that a program compiled before would not survive.
+ * Make the answer of this ticket now.
  */
-#define HS2_ABI 1
+#define HS2_TURN_SERVE 1
+
+/**
+ * Tell this ticket's peer that the node is busy (`hs2_refusal_busy`).
+ */
+#define HS2_TURN_REFUSE 2
+
+/**
+ * Nothing now.
+ */
+#define HS2_TURN_WAIT 3
 
 /**
  * A side of a session that asks, and answers if it serves.
@@ -582,11 +582,12 @@ typedef struct hs2_output {
   uint32_t kind;
   /**
    * `HS2_OUTPUT_CALL`: `HS2_HOST_WORK_…`. `HS2_OUTPUT_PENALIZE`: `HS2_PENALTY_…`. `HS2_OUTPUT_EVENT`: `HS2_EVENT_…`.
+   * `HS2_OUTPUT_DECIDED`: 0 where the blocks are stored and executed, else `HS2_DECIDED_ERROR_…`.
    */
   uint32_t code;
   /**
    * Why: the fault of a ban (`HS2_FAULT_…`) or the reason of an exclusion (`HS2_BLACKLIST_REASON_…`); of an event its
-   * fault, its strategy, its stall's reason or its halt's reason.
+   * fault, its strategy, its stall's reason or its halt's reason; the fault of decided blocks that don't hold.
    */
   uint32_t detail;
   /**
@@ -594,13 +595,13 @@ typedef struct hs2_output {
    */
   uint32_t reserved;
   /**
-   * Of a request, a job or a call, as the answer must name it.
+   * Of a request, a job or a call, as the answer must name it; of decided blocks, as they were handed in.
    */
   uint64_t id;
   /**
    * One reference to what there is to do: `HS2_OUTPUT_REQUEST`, an `hs2_buffer` with the bytes to send;
    * `HS2_OUTPUT_VERIFY`, an `hs2_job`; `HS2_OUTPUT_CALL`, an `hs2_call`; `HS2_OUTPUT_EVENT`, an `hs2_buffer` with
-   * words for people. Else 0.
+   * words for people, and so `HS2_OUTPUT_DECIDED` where the blocks were not taken in. Else 0.
    */
   hs2_handle object;
   /**
@@ -618,6 +619,8 @@ typedef struct hs2_output {
   uint64_t deadline_us;
   /**
    * The height that an event is about; of a job, from which on blocks wait for it: the lowest are to be run first.
+   * `HS2_OUTPUT_DECIDED`: up to which all blocks are stored and executed; with `HS2_DECIDED_ERROR_OVERLAP` the first that
+   * is missing, with `HS2_DECIDED_ERROR_UNKNOWN_EPOCH` and `HS2_DECIDED_ERROR_CONTRADICTED` the block concerned.
    */
   uint64_t height;
 } hs2_output;
@@ -1665,6 +1668,23 @@ hs2_status hs2_machine_handle_stored(hs2_machine machine,
                                      uint32_t error);
 
 /**
+ * This node's own consensus engine has decided the blocks from the height `first` on, within one cell of 1,024 heights and
+ * one epoch: `blocks`, a frozen buffer as `hs2_blocks_new` makes it, shared and not copied. Where the last block ends its
+ * epoch, `handover` is the one to the next, which is copied; else it is empty. They are proven as a peer's are, and come
+ * back in an `HS2_HOST_WORK_APPLY` like those; an engine that has executed them already knows their heights. The answer is
+ * one `HS2_OUTPUT_DECIDED` with the same `id`, which the host chooses: once they are stored and executed, or with the
+ * reason why not, for which nobody is blamed. Threads: one at a time.
+ * Errors: `HS2_WRONG_STATE` for a buffer that is not frozen, `HS2_TOO_MANY` for a handover that none can be,
+ * `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_decided(hs2_machine machine,
+                                      uint64_t now_us,
+                                      uint64_t id,
+                                      uint64_t first,
+                                      hs2_buffer blocks,
+                                      struct hs2_slice handover);
+
+/**
  * The next thing to do; `HS2_OUTPUT_WAIT` comes last, and then there is nothing until the next input or the deadline.
  * Ownership: one reference to `output->object`, where it is not 0. Threads: one at a time.
  * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
@@ -1722,7 +1742,8 @@ hs2_status hs2_job_encode(hs2_job job,
                           hs2_buffer *encoded);
 
 /**
- * Reads what `hs2_job_encode` wrote elsewhere. It is believed. Ownership: one reference to `job`. Threads: any.
+ * Reads what `hs2_job_encode` wrote elsewhere. It is believed. Jobs that were read and are run with one chain share what
+ * they decode of epochs and headers. Ownership: one reference to `job`. Threads: any.
  * Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
  */
 hs2_status hs2_job_decode(struct hs2_slice encoded,
@@ -2239,6 +2260,20 @@ hs2_status hs2_segment_new(struct hs2_slice parent,
                            size_t descendant_count,
                            struct hs2_slice certificate,
                            hs2_buffer *segment);
+
+/**
+ * Puts blocks together as an engine hands them in with `hs2_machine_handle_decided`: a segment of their headers that proves
+ * the last one final, the certificates of the single blocks where the machine is set to audit (else empty), and one payload
+ * for each header, in order. Of a chain of the host's own the segment is what its functions read. Nothing is checked.
+ * Ownership: one reference to `blocks`. Threads: any.
+ * Errors: `HS2_TOO_MANY` for more than 1,024 payloads or 16 MiB, `HS2_REFUSED` where there is no payload,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_blocks_new(struct hs2_slice segment,
+                          struct hs2_slice audit,
+                          const struct hs2_slice *payloads,
+                          size_t payload_count,
+                          hs2_buffer *blocks);
 
 /**
  * The message that proves `header` final: with a certificate over the last of `descendants`, the headers above it, or, in

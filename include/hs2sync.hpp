@@ -101,6 +101,10 @@ public:
     static Result<Buffer> copy(hs2_slice content) {
         return made<Buffer>([=](hs2_buffer *out) { return hs2_buffer_copy(content, out); });
     }
+    // Blocks as an engine hands them in with Machine::decided.
+    static Result<Buffer> blocks(hs2_slice segment, hs2_slice audit, const hs2_slice *payloads, std::size_t count) {
+        return made<Buffer>([=](hs2_buffer *out) { return hs2_blocks_new(segment, audit, payloads, count, out); });
+    }
     // Where to write until it is frozen.
     Status memory(std::uint8_t **data, std::size_t *capacity) const {
         return Status(hs2_buffer_memory(get(), data, capacity));
@@ -257,6 +261,11 @@ public:
     Status stored(std::uint64_t now_us, std::uint64_t call, std::uint32_t error = 0) const {
         return Status(hs2_machine_handle_stored(get(), now_us, call, error));
     }
+    // Answered by an HS2_OUTPUT_DECIDED with this id.
+    Status decided(std::uint64_t now_us, std::uint64_t id, std::uint64_t first, const Buffer &blocks,
+                   hs2_slice handover = {nullptr, 0}) const {
+        return Status(hs2_machine_handle_decided(get(), now_us, id, first, blocks.get(), handover));
+    }
     Status timeout(std::uint64_t now_us) const { return Status(hs2_machine_handle_timeout(get(), now_us)); }
     Result<Output> poll() const {
         Output output;
@@ -266,6 +275,53 @@ public:
     }
     Result<hs2_progress> progress() const {
         return read<hs2_progress>([=](hs2_progress *out) { return hs2_machine_progress(get(), out); });
+    }
+};
+
+class Permit : public Object {
+public:
+    using Object::Object;
+    // Both are borrowed from this permit.
+    Result<hs2_slice> header(std::size_t index) const {
+        return read<hs2_slice>([=](hs2_slice *out) { return hs2_permit_header(get(), index, out); });
+    }
+    Result<hs2_slice> certificate() const {
+        return read<hs2_slice>([=](hs2_slice *out) { return hs2_permit_certificate(get(), out); });
+    }
+};
+
+// A gate's order with its reference.
+struct Order {
+    hs2_gate_output plain{};
+    Permit permit;
+};
+
+class Gate : public Object {
+public:
+    using Object::Object;
+    // Without a key of its own (null) the node is no validator.
+    static Result<Gate> create(const hs2_id *own, std::uint64_t power, const hs2_id &seed, std::uint64_t max_behind = 0,
+                               std::uint64_t fresh_tip_ms = 0) {
+        return made<Gate>([&](hs2_gate *out) {
+            return hs2_gate_new(own, power, &seed, max_behind, fresh_tip_ms, out);
+        });
+    }
+    Status votes(std::uint32_t record, std::uint64_t view = 0) const {
+        return Status(hs2_gate_votes(get(), record, view));
+    }
+    Status sync(std::uint64_t wall_ms, const Machine &machine, const Chain &chain) const {
+        return Status(hs2_gate_sync(get(), wall_ms, machine.get(), chain.get()));
+    }
+    Status advert(std::uint64_t wall_ms, const Epoch &epoch, hs2_slice advert) const {
+        return Status(hs2_gate_advert(get(), wall_ms, epoch.get(), advert));
+    }
+    Status time(std::uint64_t wall_ms) const { return Status(hs2_gate_time(get(), wall_ms)); }
+    Status behind(std::uint64_t height) const { return Status(hs2_gate_behind(get(), height)); }
+    Result<Order> poll() const {
+        Order order;
+        if (Status status(hs2_gate_poll(get(), &order.plain)); !status) return status;
+        order.permit = Permit(order.plain.object);
+        return order;
     }
 };
 

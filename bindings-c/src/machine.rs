@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hotstuff2_sync::calls::HostCall;
 use hotstuff2_sync::ids::Height;
-use hotstuff2_sync::machine::{Event, HaltReason, Machine, Output, Penalty};
+use hotstuff2_sync::machine::{DecidedError, Event, HaltReason, Machine, Output, Penalty};
 use hotstuff2_sync::time::{Instant, UnixMillis, micros};
 use hotstuff2_sync::verify::{Job, Verdict};
 
@@ -28,7 +28,15 @@ impl Object for Machines {
     const KIND: Kind = Kind::Machine;
 }
 
-impl Object for Job {
+/// A job behind a handle.
+#[derive(Debug)]
+pub(crate) struct HeldJob {
+    pub(crate) job: Job,
+    /// Whether it was read from bytes, and shares nothing with the machine that made it.
+    pub(crate) was_read: bool,
+}
+
+impl Object for HeldJob {
     const KIND: Kind = Kind::Job;
 }
 
@@ -73,7 +81,7 @@ impl Seat {
             Output::Verify(job) => {
                 plain.id = job.id().get();
                 plain.height = job.height().get();
-                plain.object = table::insert(job)?;
+                plain.object = table::insert(HeldJob { job, was_read: false })?;
             }
             Output::CancelJob(id) => plain.id = id.get(),
             Output::Call(call) => {
@@ -93,6 +101,24 @@ impl Seat {
             Output::Event(event) => {
                 self.describe(&event, &mut plain);
                 plain.object = give(event.to_string())?;
+            }
+            Output::Decided { id, result } => {
+                plain.id = id.get();
+                match result {
+                    Ok(through) => plain.height = through.get(),
+                    Err(error) => {
+                        plain.code = error.code().into();
+                        (plain.detail, plain.height) = match error {
+                            DecidedError::False(fault) | DecidedError::FalseHandover(fault) => (fault.code().into(), 0),
+                            DecidedError::UnknownEpoch(height) | DecidedError::Contradicted(height) => {
+                                (0, height.get())
+                            }
+                            DecidedError::Overlap { next } => (0, next.get()),
+                            _ => (0, 0),
+                        };
+                        plain.object = give(error.to_string())?;
+                    }
+                }
             }
             Output::Wait(deadline) => plain.deadline_us = deadline.map_or(HS2_NEVER, Instant::as_micros),
             // A kind that this library does not know is passed on by its number.

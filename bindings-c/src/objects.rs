@@ -1,12 +1,13 @@
 //! The objects that handles lead to.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use hotstuff2_sync::chain::native::{EpochContext, Genesis, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::participation::{ParticipationGate, Permit};
 use hotstuff2_sync::serve::Admission;
 use hotstuff2_sync::session::Session;
+use hotstuff2_sync::verify::{Job, Known, Verdict};
 
 use crate::failure::Failure;
 use crate::status::Status;
@@ -87,7 +88,34 @@ impl Object for EpochContext {
     const KIND: Kind = Kind::Epoch;
 }
 
-impl Object for NativeChain {
+/// A native chain to verify with, and what jobs that came as bytes have decoded under it.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) chain: NativeChain,
+    known: Mutex<Known>,
+}
+
+impl Rules {
+    pub(crate) fn new(chain: NativeChain) -> Self {
+        Self { chain, known: Mutex::default() }
+    }
+
+    /// Does the work of a job that was read from bytes.
+    pub(crate) fn run_read(&self, job: &Job) -> Verdict {
+        let mut job = job.clone();
+        self.known().share(&mut job);
+        let verdict = job.run(&self.chain);
+        self.known().note(&verdict);
+        verdict
+    }
+
+    /// It is whole even where a call panicked.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Object for Rules {
     const KIND: Kind = Kind::Chain;
 }
 

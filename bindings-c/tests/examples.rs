@@ -18,9 +18,10 @@ fn object(folder: &Path, source: &str, compiler: &str, more: &[&str]) -> PathBuf
     object
 }
 
-fn built(folder: &Path, main: &str, compiler: &str, more: &[&str]) -> PathBuf {
+fn built(folder: &Path, sources: &[&str], compiler: &str, more: &[&str]) -> PathBuf {
     let c = if compiler.contains("clang") { "clang" } else { "gcc" };
-    let objects = [object(folder, main, compiler, more), object(folder, "network.c", c, more)];
+    let of = |source: &str| if source.ends_with(".cpp") { compiler } else { c };
+    let objects: Vec<PathBuf> = sources.iter().map(|source| object(folder, source, of(source), more)).collect();
     let program = folder.join("node");
     let mut command = Command::new(compiler);
     command.args(more).args(objects).arg("-o").arg(&program).arg(libraries().join("libhs2sync.a"));
@@ -28,12 +29,26 @@ fn built(folder: &Path, main: &str, compiler: &str, more: &[&str]) -> PathBuf {
     program
 }
 
-/// Each example with each compiler that is there and fits.
-fn each(more: &[&str], fits: impl Fn(&str) -> bool, check: impl Fn(&Path)) {
-    for (main, cpp) in [("node.c", false), ("node.cpp", true)] {
+/// An example: its sources, the first of which says whether it is C++, and what it says at its end.
+struct Example {
+    sources: &'static [&'static str],
+    ends_with: &'static str,
+}
+
+const EXAMPLES: [Example; 3] = [
+    Example { sources: &["node.c", "network.c"], ends_with: "2000 blocks applied, head as expected" },
+    Example { sources: &["node.cpp", "network.c"], ends_with: "2000 blocks applied, head as expected" },
+    Example { sources: &["validator.c"], ends_with: "60 blocks decided and applied, as expected, 0 objects left" },
+];
+
+/// Each example with each compiler that is there and fits, run as `command` says.
+fn each(more: &[&str], fits: impl Fn(&str) -> bool, command: impl Fn(&Path) -> Command) {
+    for Example { sources, ends_with } in EXAMPLES {
+        let cpp = sources.iter().any(|source| source.ends_with(".cpp"));
         for compiler in compilers(cpp).into_iter().filter(|compiler| fits(compiler)) {
             let folder = tempfile::tempdir().unwrap();
-            check(&built(folder.path(), main, &compiler, more));
+            let said = run(&mut command(&built(folder.path(), sources, &compiler, more)));
+            assert!(said.contains(ends_with), "{sources:?}: {said}");
         }
     }
 }
@@ -43,20 +58,15 @@ fn is_gcc(compiler: &str) -> bool {
     !compiler.contains("clang")
 }
 
-fn ends_well(command: &mut Command) {
-    let said = run(command);
-    assert!(said.contains("2000 blocks applied, head as expected"), "{said}");
-}
-
 #[test]
 fn nodes_in_c_and_cpp_end_at_the_right_block_with_every_compiler() {
-    each(&[], |_| true, |program| ends_well(&mut Command::new(program)));
+    each(&[], |_| true, |program| Command::new(program));
 }
 
 #[test]
 fn nodes_in_c_and_cpp_end_at_the_right_block_and_lose_nothing() {
     let sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-    each(&sanitizers, is_gcc, |program| ends_well(&mut Command::new(program)));
+    each(&sanitizers, is_gcc, |program| Command::new(program));
 }
 
 #[test]
@@ -66,5 +76,10 @@ fn nodes_in_c_and_cpp_are_clean_under_valgrind() {
         return;
     }
     let valgrind = ["--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect", "--error-exitcode=9"];
-    each(&[], is_gcc, |program| ends_well(Command::new("valgrind").args(valgrind).arg(program)));
+    let command = |program: &Path| {
+        let mut command = Command::new("valgrind");
+        command.args(valgrind).arg(program);
+        command
+    };
+    each(&[], is_gcc, command);
 }

@@ -28,6 +28,9 @@ const EXPORTS: [&str; 15] = [
     "certificates",
 ];
 
+/// The files with plain values, in the order of the manual.
+const TYPES: [&str; 7] = ["plain", "native", "serving", "session", "machine", "own_chain", "gate"];
+
 const INTRODUCTION: &str = "\
 /*
  * libhs2sync: brings a node that is behind to where a HotStuff-2 network is, from peers that nobody trusts.
@@ -114,8 +117,9 @@ fn generated() -> String {
         ..cbindgen::Config::default()
     };
     let files = EXPORTS.iter().map(|file| source.join(format!("exports/{file}.rs")));
-    let mut builder = cbindgen::Builder::new().with_config(config).with_src(source.join("types.rs"));
-    for file in [source.join("status.rs")].into_iter().chain(files) {
+    let types = TYPES.map(|file| source.join(format!("types/{file}.rs")));
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    for file in types.into_iter().chain([source.join("status.rs")]).chain(files) {
         builder = builder.with_src(file);
     }
     let mut text = Vec::new();
@@ -147,11 +151,14 @@ fn the_header_is_what_the_source_says() {
 }
 
 #[test]
-fn every_file_of_functions_is_in_the_header() {
-    let folder = std::fs::read_dir(package().join("src/exports")).unwrap();
-    let files: BTreeSet<String> = folder.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();
-    let listed: BTreeSet<String> = EXPORTS.iter().copied().chain(["mod"]).map(|file| format!("{file}.rs")).collect();
-    assert_eq!(files, listed);
+fn every_file_of_functions_and_values_is_in_the_header() {
+    for (folder, listed) in [("exports", &EXPORTS[..]), ("types", &TYPES[..])] {
+        let files = std::fs::read_dir(package().join("src").join(folder)).unwrap();
+        let files: BTreeSet<String> =
+            files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        let listed: BTreeSet<String> = listed.iter().copied().chain(["mod"]).map(|file| format!("{file}.rs")).collect();
+        assert_eq!(files, listed);
+    }
 }
 
 #[test]

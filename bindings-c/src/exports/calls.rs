@@ -3,11 +3,11 @@
 
 use hotstuff2_sync::calls::{Apply, HostCall, HostWork};
 use hotstuff2_sync::chain::Chain;
-use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::ids::Height;
 
 use crate::failure::Failure;
 use crate::fence::fence;
+use crate::objects::Rules;
 use crate::own_chain::OwnChain;
 use crate::pointer::{Out, fill, read};
 use crate::status::{Status, hs2_status};
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn hs2_call_blocks(
         // SAFETY: writable, as the header asks for.
         let count = unsafe { Out::new(count, "count") }?;
         let call = table::get::<HostCall>(call)?;
-        let found = blocks_of(apply_of(&call)?, &*table::get::<NativeChain>(chain)?, Height::new(first), capacity)?;
+        let found = blocks_of(apply_of(&call)?, &table::get::<Rules>(chain)?.chain, Height::new(first), capacity)?;
         let written = found.len();
         // SAFETY: writable for `capacity` blocks, as the header asks for, and no more were taken.
         unsafe { fill(blocks, &found, "blocks") }?;
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn hs2_call_segment(
         // SAFETY: writable, as the header asks for.
         let segment = unsafe { Out::new(segment, "segment") }?;
         let call = table::get::<HostCall>(call)?;
-        segment.set(segment_of(&call, &*table::get::<NativeChain>(chain)?, index)?);
+        segment.set(segment_of(&call, &table::get::<Rules>(chain)?.chain, index)?);
         Ok(())
     })
 }

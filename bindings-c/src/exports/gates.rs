@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use hotstuff2_sync::chain::Chain as _;
-use hotstuff2_sync::chain::native::{Advert, AdvertClaim, EpochContext, NativeChain};
+use hotstuff2_sync::chain::native::{Advert, AdvertClaim, EpochContext};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
 use hotstuff2_sync::participation::{
@@ -14,7 +14,7 @@ use crate::buffer::give;
 use crate::failure::Failure;
 use crate::fence::fence;
 use crate::machine::Machines;
-use crate::objects::Gates;
+use crate::objects::{Gates, Rules};
 use crate::pointer::{Out, bytes, read};
 use crate::status::{Status, hs2_status};
 use crate::table;
@@ -79,13 +79,13 @@ pub extern "C" fn hs2_gate_votes(gate: hs2_gate, record: u32, view: u64) -> hs2_
 #[unsafe(no_mangle)]
 pub extern "C" fn hs2_gate_sync(gate: hs2_gate, wall_ms: u64, machine: hs2_machine, chain: hs2_chain) -> hs2_status {
     fence(gate, || {
-        let chain = table::get::<NativeChain>(chain)?;
+        let rules = table::get::<Rules>(chain)?;
         let position = table::get::<Machines>(machine)?.lock()?.machine.position();
         let facts = SyncFacts {
             applied: position.applied,
             proven: position.proven.as_ref().map(|(tip, _)| *tip),
             epoch: position.epoch.epoch(),
-            suffix: position.proven.as_ref().and_then(|(_, proof)| chain.certified_suffix(proof)),
+            suffix: position.proven.as_ref().and_then(|(_, proof)| rules.chain.certified_suffix(proof)),
         };
         table::get::<Gates>(gate)?.lock()?.handle_sync(UnixMillis::new(wall_ms), facts);
         Ok(())

@@ -11,6 +11,7 @@ use super::epochs::validators;
 use crate::buffer::give;
 use crate::failure::Failure;
 use crate::fence::fence;
+use crate::objects::Rules;
 use crate::pointer::{Out, array, bytes, read, text};
 use crate::status::{Status, hs2_status};
 use crate::table;
@@ -125,7 +126,7 @@ pub unsafe extern "C" fn hs2_chain_new(genesis: hs2_genesis, chain: *mut hs2_cha
         // SAFETY: writable, as the header asks for.
         let chain = unsafe { Out::new(chain, "chain") }?;
         let native = NativeChain::new(&*table::get::<Genesis>(genesis)?);
-        chain.set(table::insert(native)?);
+        chain.set(table::insert(Rules::new(native))?);
         Ok(())
     })
 }
@@ -151,7 +152,7 @@ pub unsafe extern "C" fn hs2_chain_from_checkpoint(
         let anchor = TrustAnchor::Checkpoint(Box::new(checkpoint))
             .check(&genesis, UnixMillis::new(wall_ms), accept_long_range != 0)
             .map_err(|error| Failure::new(Status::Refused, error.to_string()))?;
-        chain.set(table::insert(NativeChain::with_anchor(&genesis, &anchor))?);
+        chain.set(table::insert(Rules::new(NativeChain::with_anchor(&genesis, &anchor)))?);
         Ok(())
     })
 }

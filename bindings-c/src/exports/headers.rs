@@ -2,18 +2,20 @@
 #![allow(unsafe_code)]
 
 use hotstuff2_sync::chain::native::{
-    EpochContext, FinalityProof, FinalizedHeader, Handover, Header, NativeChain, Phase, QuorumCertificate, Segment,
-    build, payload_hash,
+    EpochContext, FinalityProof, FinalizedHeader, Handover, Header, Phase, QuorumCertificate, Segment, build,
+    payload_hash,
 };
 use hotstuff2_sync::chain::{Chain as _, TipCheck};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::View;
-use hotstuff2_sync::limits::{MAX_PAYLOAD_BYTES, MAX_PROOF_PATH};
+use hotstuff2_sync::limits::{GRID, MAX_DECIDED_BYTES, MAX_PAYLOAD_BYTES, MAX_PROOF_PATH};
 use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::wire::encode_blocks;
 
 use crate::buffer::give;
 use crate::failure::Failure;
 use crate::fence::fence;
+use crate::objects::Rules;
 use crate::pointer::{Out, array, bytes, read};
 use crate::status::{Status, hs2_status};
 use crate::table;
@@ -193,6 +195,41 @@ pub unsafe extern "C" fn hs2_segment_new(
     })
 }
 
+/// Puts blocks together as an engine hands them in with `hs2_machine_handle_decided`: a segment of their headers that proves
+/// the last one final, the certificates of the single blocks where the machine is set to audit (else empty), and one payload
+/// for each header, in order. Of a chain of the host's own the segment is what its functions read. Nothing is checked.
+/// Ownership: one reference to `blocks`. Threads: any.
+/// Errors: `HS2_TOO_MANY` for more than 1,024 payloads or 16 MiB, `HS2_REFUSED` where there is no payload,
+/// `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_blocks_new(
+    segment: hs2_slice,
+    audit: hs2_slice,
+    payloads: *const hs2_slice,
+    payload_count: usize,
+    blocks: *mut hs2_buffer,
+) -> hs2_status {
+    fence(0, || {
+        // SAFETY: readable and writable, as the header asks for.
+        let (segment, audit, payloads, blocks) = unsafe {
+            let (segment, audit) = (bytes(segment, "segment")?, bytes(audit, "audit")?);
+            (segment, audit, array(payloads, payload_count, "payloads")?, Out::new(blocks, "blocks")?)
+        };
+        let lens = payloads.iter().map(|payload| payload.len).chain([segment.len(), audit.len()]);
+        let total = lens.fold(0u64, |sum, len| sum.saturating_add(len as u64));
+        if payloads.len() as u64 > GRID || total > MAX_DECIDED_BYTES {
+            let text = format!("at most {GRID} blocks of {MAX_DECIDED_BYTES} bytes together: hand in fewer at a time");
+            return Err(Failure::new(Status::TooMany, text));
+        }
+        // SAFETY: readable, as the header asks for.
+        let payloads = payloads.iter().map(|payload| unsafe { bytes(*payload, "payloads") });
+        let payloads: Vec<&[u8]> = payloads.collect::<Result<_, _>>()?;
+        let made = encode_blocks(segment, audit, &payloads);
+        blocks.set(give(made.ok_or_else(|| Failure::new(Status::Refused, "there is no payload"))?)?);
+        Ok(())
+    })
+}
+
 /// The message that proves `header` final: with a certificate over the last of `descendants`, the headers above it, or, in
 /// phase two, over the header itself where there are none. Nothing is checked.
 /// Ownership: one reference to `tip`. Threads: any. Errors: `HS2_MALFORMED`, `HS2_TOO_MANY`, `HS2_INVALID_ARGUMENT`.
@@ -225,7 +262,7 @@ pub unsafe extern "C" fn hs2_segment_tip(chain: hs2_chain, segment: hs2_slice, t
     fence(0, || {
         // SAFETY: readable and writable, as the header asks for.
         let (segment, tip) = unsafe { (bytes(segment, "segment")?, Out::new(tip, "tip")?) };
-        let made = table::get::<NativeChain>(chain)?.tip_of(segment);
+        let made = table::get::<Rules>(chain)?.chain.tip_of(segment);
         let made = made.ok_or_else(|| Failure::new(Status::NotFound, "the segment proves no tip by itself"))?;
         tip.set(give(made)?);
         Ok(())

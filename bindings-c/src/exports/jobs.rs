@@ -1,12 +1,13 @@
 //! Jobs: verifications, to be run on any thread.
 #![allow(unsafe_code)]
 
-use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::verify::{Job, Verdict};
 
 use crate::buffer::give;
 use crate::failure::Failure;
 use crate::fence::fence;
+use crate::machine::HeldJob;
+use crate::objects::Rules;
 use crate::own_chain::OwnChain;
 use crate::pointer::{Out, bytes, read};
 use crate::status::hs2_status;
@@ -21,8 +22,9 @@ pub unsafe extern "C" fn hs2_job_run(job: hs2_job, chain: hs2_chain, verdict: *m
     fence(job, || {
         // SAFETY: writable, as the header asks for.
         let verdict = unsafe { Out::new(verdict, "verdict") }?;
-        let (job, chain) = (table::get::<Job>(job)?, table::get::<NativeChain>(chain)?);
-        verdict.set(table::insert(job.run(&*chain))?);
+        let (held, rules) = (table::get::<HeldJob>(job)?, table::get::<Rules>(chain)?);
+        let found = if held.was_read { rules.run_read(&held.job) } else { held.job.run(&rules.chain) };
+        verdict.set(table::insert(found)?);
         Ok(())
     })
 }
@@ -40,8 +42,8 @@ pub unsafe extern "C" fn hs2_job_run_own(
     fence(job, || {
         // SAFETY: readable and writable, as the header asks for; the functions keep what their table's docs say.
         let (chain, verdict) = unsafe { (read(chain, "chain")?, Out::new(verdict, "verdict")?) };
-        let job = table::get::<Job>(job)?;
-        verdict.set(table::insert(job.run(&OwnChain::new(&chain)?))?);
+        let held = table::get::<HeldJob>(job)?;
+        verdict.set(table::insert(held.job.run(&OwnChain::new(&chain)?))?);
         Ok(())
     })
 }
@@ -53,7 +55,7 @@ pub unsafe extern "C" fn hs2_job_id(job: hs2_job, id: *mut u64) -> hs2_status {
     fence(job, || {
         // SAFETY: writable, as the header asks for.
         let id = unsafe { Out::new(id, "id") }?;
-        id.set(table::get::<Job>(job)?.id().get());
+        id.set(table::get::<HeldJob>(job)?.job.id().get());
         Ok(())
     })
 }
@@ -66,19 +68,21 @@ pub unsafe extern "C" fn hs2_job_encode(job: hs2_job, encoded: *mut hs2_buffer) 
     fence(job, || {
         // SAFETY: writable, as the header asks for.
         let encoded = unsafe { Out::new(encoded, "encoded") }?;
-        encoded.set(give(table::get::<Job>(job)?.encode())?);
+        encoded.set(give(table::get::<HeldJob>(job)?.job.encode())?);
         Ok(())
     })
 }
 
-/// Reads what `hs2_job_encode` wrote elsewhere. It is believed. Ownership: one reference to `job`. Threads: any.
+/// Reads what `hs2_job_encode` wrote elsewhere. It is believed. Jobs that were read and are run with one chain share what
+/// they decode of epochs and headers. Ownership: one reference to `job`. Threads: any.
 /// Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hs2_job_decode(encoded: hs2_slice, job: *mut hs2_job) -> hs2_status {
     fence(0, || {
         // SAFETY: readable and writable, as the header asks for.
         let (encoded, job) = unsafe { (bytes(encoded, "encoded")?, Out::new(job, "job")?) };
-        job.set(table::insert(Job::decode(encoded).map_err(|why| Failure::malformed("job", why))?)?);
+        let read = Job::decode(encoded).map_err(|why| Failure::malformed("job", why))?;
+        job.set(table::insert(HeldJob { job: read, was_read: true })?);
         Ok(())
     })
 }

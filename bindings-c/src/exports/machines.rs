@@ -1,10 +1,12 @@
 //! The machine: facts in, work out. After every input call `hs2_machine_poll` until it says `HS2_OUTPUT_WAIT`.
 #![allow(unsafe_code)]
 
+use bytes::Bytes;
 use hotstuff2_sync::calls::{CallDone, HostError, HostReply};
 use hotstuff2_sync::config::SyncStrategyType;
-use hotstuff2_sync::ids::{CallId, Height, JobId, RequestId};
-use hotstuff2_sync::machine::{Input, Machine, PeerEvent, RequestFailure};
+use hotstuff2_sync::ids::{CallId, DecidedId, Height, JobId, RequestId};
+use hotstuff2_sync::limits::MAX_HANDOVER_BYTES;
+use hotstuff2_sync::machine::{Decided, Input, Machine, PeerEvent, RequestFailure};
 use hotstuff2_sync::peers::BlacklistReason;
 use hotstuff2_sync::time::Instant;
 use hotstuff2_sync::verify::Verdict;
@@ -14,12 +16,12 @@ use crate::failure::Failure;
 use crate::fence::fence;
 use crate::machine::{Machines, Seat};
 use crate::objects::Config;
-use crate::pointer::{Out, read};
+use crate::pointer::{Out, bytes, read};
 use crate::start::Drafts;
 use crate::status::{Status, hs2_status};
 use crate::table;
 use crate::types::{
-    HS2_NEVER, hs2_buffer, hs2_config, hs2_id, hs2_machine, hs2_output, hs2_progress, hs2_start, hs2_verdict,
+    HS2_NEVER, hs2_buffer, hs2_config, hs2_id, hs2_machine, hs2_output, hs2_progress, hs2_slice, hs2_start, hs2_verdict,
 };
 
 /// Gives an input to a machine.
@@ -242,6 +244,41 @@ pub extern "C" fn hs2_machine_handle_stored(machine: hs2_machine, now_us: u64, c
     handle(machine, now_us, || {
         let result = error_of(error, 0)?.map_or(Ok(HostReply::HandoversStored), Err);
         Ok(Input::Done(CallDone { id: CallId::from_raw(call), result }))
+    })
+}
+
+/// This node's own consensus engine has decided the blocks from the height `first` on, within one cell of 1,024 heights and
+/// one epoch: `blocks`, a frozen buffer as `hs2_blocks_new` makes it, shared and not copied. Where the last block ends its
+/// epoch, `handover` is the one to the next, which is copied; else it is empty. They are proven as a peer's are, and come
+/// back in an `HS2_HOST_WORK_APPLY` like those; an engine that has executed them already knows their heights. The answer is
+/// one `HS2_OUTPUT_DECIDED` with the same `id`, which the host chooses: once they are stored and executed, or with the
+/// reason why not, for which nobody is blamed. Threads: one at a time.
+/// Errors: `HS2_WRONG_STATE` for a buffer that is not frozen, `HS2_TOO_MANY` for a handover that none can be,
+/// `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_machine_handle_decided(
+    machine: hs2_machine,
+    now_us: u64,
+    id: u64,
+    first: u64,
+    blocks: hs2_buffer,
+    handover: hs2_slice,
+) -> hs2_status {
+    // SAFETY: readable, as the header asks for.
+    let handover = || unsafe { bytes(handover, "handover") };
+    handle(machine, now_us, || {
+        let handover = handover()?;
+        if handover.len() > MAX_HANDOVER_BYTES as usize {
+            let text = format!("a handover has at most {MAX_HANDOVER_BYTES} bytes");
+            return Err(Failure::new(Status::TooMany, text));
+        }
+        Ok(Input::Decided(Decided {
+            id: DecidedId::from_raw(id),
+            first: Height::new(first),
+            bytes: table::get::<Buffer>(blocks)?.bytes()?,
+            handover: (!handover.is_empty()).then(|| Bytes::copy_from_slice(handover)),
+            executed: false,
+        }))
     })
 }
 

@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::Chain;
-use hotstuff2_sync::chain::native::NativeChain;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::serve::ServeError;
 
@@ -11,6 +10,7 @@ use super::admission::request_of;
 use crate::buffer::give;
 use crate::failure::Failure;
 use crate::fence::fence;
+use crate::objects::Rules;
 use crate::own_chain::OwnChain;
 use crate::pointer::{Out, bytes, read};
 use crate::reader::HostReader;
@@ -36,8 +36,8 @@ pub unsafe extern "C" fn hs2_respond(
         // SAFETY: readable and writable, as the header asks for; the functions keep what their table's docs say.
         let (reader, request, answer) =
             unsafe { (read(reader, "reader")?, bytes(request, "request")?, Out::new(answer, "answer")?) };
-        let chain = table::get::<NativeChain>(chain)?;
-        answer.set(give(made(&*chain, chain.chain_id(), &reader, request)?)?);
+        let rules = table::get::<Rules>(chain)?;
+        answer.set(give(made(&rules.chain, rules.chain.chain_id(), &reader, request)?)?);
         Ok(())
     })
 }
