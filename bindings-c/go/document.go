@@ -57,13 +57,7 @@ func NewGenesis(document Document) (*Genesis, error) {
 		if err != nil {
 			return err
 		}
-		members := make([]byte, 40*len(document.Validators))
-		w := layout{bytes: members, word: f.word()}
-		for _, validator := range document.Validators {
-			w.setID(validator.Key)
-			w.setU64(validator.Power)
-		}
-		at, err := f.put(members)
+		at, err := f.members(document.Validators)
 		if err != nil {
 			return err
 		}

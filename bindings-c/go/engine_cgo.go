@@ -87,6 +87,27 @@ package hs2sync
 //	case 62: return hs2_segment_new(*(const hs2_slice *)at(w[0]), at(w[1]), w[2], at(w[3]), w[4], *(const hs2_slice *)at(w[5]), at(w[6]));
 //	case 63: return hs2_tip_new(*(const hs2_slice *)at(w[0]), at(w[1]), w[2], *(const hs2_slice *)at(w[3]), at(w[4]));
 //	case 64: return hs2_segment_tip(w[0], *(const hs2_slice *)at(w[1]), at(w[2]));
+//	case 65: return hs2_blocks_new(*(const hs2_slice *)at(w[0]), *(const hs2_slice *)at(w[1]), at(w[2]), w[3], at(w[4]));
+//	case 66: return hs2_machine_handle_decided(w[0], w[1], w[2], w[3], w[4], *(const hs2_slice *)at(w[5]));
+//	case 67: return hs2_epoch_new(w[0], w[1], w[2], w[3], at(w[4]), w[5], at(w[6]));
+//	case 68: return hs2_epoch_decode(w[0], *(const hs2_slice *)at(w[1]), at(w[2]));
+//	case 69: return hs2_epoch_encode(w[0], at(w[1]));
+//	case 70: return hs2_epoch_read(w[0], at(w[1]), at(w[2]), at(w[3]), at(w[4]));
+//	case 71: return hs2_epoch_next(w[0], *(const hs2_slice *)at(w[1]), at(w[2]));
+//	case 72: return hs2_header_closing(*(const hs2_slice *)at(w[0]), w[1], w[2], at(w[3]));
+//	case 73: return hs2_header_check(*(const hs2_slice *)at(w[0]), *(const hs2_slice *)at(w[1]), w[2]);
+//	case 74: return hs2_certificate_check(*(const hs2_slice *)at(w[0]), *(const hs2_slice *)at(w[1]), w[2], w[3]);
+//	case 75: return hs2_handover_new(*(const hs2_slice *)at(w[0]), at(w[1]), w[2], *(const hs2_slice *)at(w[3]), w[4], at(w[5]));
+//	case 76: return hs2_gate_new(at(w[0]), w[1], at(w[2]), w[3], w[4], at(w[5]));
+//	case 77: return hs2_gate_votes(w[0], w[1], w[2]);
+//	case 78: return hs2_gate_sync(w[0], w[1], w[2], w[3]);
+//	case 79: return hs2_gate_advert(w[0], w[1], w[2], *(const hs2_slice *)at(w[3]));
+//	case 80: return hs2_gate_time(w[0], w[1]);
+//	case 81: return hs2_gate_behind(w[0], w[1]);
+//	case 82: return hs2_gate_poll(w[0], at(w[1]));
+//	case 83: return hs2_permit_header(w[0], w[1], at(w[2]));
+//	case 84: return hs2_permit_certificate(w[0], at(w[1]));
+//	case 85: return hs2_advert_sign(at(w[0]), at(w[1]), w[2], w[3], at(w[4]), w[5], w[6], at(w[7]), at(w[8]));
 //	default: return HS2_INVALID_ARGUMENT;
 //	}
 // }

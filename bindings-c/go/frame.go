@@ -34,8 +34,9 @@ type frame struct {
 	held []uint64
 	// tables are what functions of the host are asked for while a call runs.
 	tables *tables
-	// natives are the handles of native chains that were used here.
+	// natives are the handles of native chains that were used here, and epochs those of their epochs.
 	natives map[*Genesis]native
+	epochs  map[*Epoch]uint64
 }
 
 // begin forgets the arguments of the conversation before.
@@ -123,6 +124,28 @@ func (f *frame) slice(bytes []byte) (uint64, error) {
 	}
 	out := f.room(2 * f.word())
 	f.setSlice(out, at, uint64(len(bytes)))
+	return out, nil
+}
+
+// maxListed is how many slices a list has at most: the headers of one segment.
+const maxListed = 1024
+
+// list is the address of slices in a row; of nothing, 0.
+func (f *frame) list(parts [][]byte) (uint64, error) {
+	if len(parts) == 0 {
+		return 0, nil
+	}
+	if len(parts) > maxListed {
+		return 0, fmt.Errorf("hs2sync: %d parts: at most %d are handed in at a time", len(parts), maxListed)
+	}
+	out := f.room(uint64(len(parts)) * 2 * f.word())
+	for i, part := range parts {
+		at, err := f.put(part)
+		if err != nil {
+			return 0, err
+		}
+		f.setSlice(out+uint64(i)*2*f.word(), at, uint64(len(part)))
+	}
 	return out, nil
 }
 

@@ -69,6 +69,27 @@ const (
 	fnSegmentNew
 	fnTipNew
 	fnSegmentTip
+	fnBlocksNew
+	fnMachineDecided
+	fnEpochNew
+	fnEpochDecode
+	fnEpochEncode
+	fnEpochRead
+	fnEpochNext
+	fnHeaderClosing
+	fnHeaderCheck
+	fnCertificateCheck
+	fnHandoverNew
+	fnGateNew
+	fnGateVotes
+	fnGateSync
+	fnGateAdvert
+	fnGateTime
+	fnGateBehind
+	fnGatePoll
+	fnPermitHeader
+	fnPermitCertificate
+	fnAdvertSign
 	functions
 )
 
@@ -90,4 +111,9 @@ var functionNames = [functions]string{
 	"hs2_refusal_not_available", "hs2_refusal_busy", "hs2_refusal_unsupported",
 	"hs2_epoch_first", "hs2_header_new", "hs2_header_read", "hs2_vote_bytes", "hs2_certificate_new", "hs2_segment_new",
 	"hs2_tip_new", "hs2_segment_tip",
+	"hs2_blocks_new", "hs2_machine_handle_decided",
+	"hs2_epoch_new", "hs2_epoch_decode", "hs2_epoch_encode", "hs2_epoch_read", "hs2_epoch_next",
+	"hs2_header_closing", "hs2_header_check", "hs2_certificate_check", "hs2_handover_new",
+	"hs2_gate_new", "hs2_gate_votes", "hs2_gate_sync", "hs2_gate_advert", "hs2_gate_time", "hs2_gate_behind", "hs2_gate_poll",
+	"hs2_permit_header", "hs2_permit_certificate", "hs2_advert_sign",
 }

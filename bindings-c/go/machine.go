@@ -203,7 +203,12 @@ func (m *Machine) use(do func(f *frame) error) error {
 }
 
 func (m *Machine) tell(fn function, words ...uint64) error {
-	return m.use(func(f *frame) error { return f.do(fn, append([]uint64{m.handle}, words...)...) })
+	return m.tellAbout(m.handle, fn, words...)
+}
+
+// tellAbout tells something of this instance.
+func (m *Machine) tellAbout(handle uint64, fn function, words ...uint64) error {
+	return m.use(func(f *frame) error { return f.do(fn, append([]uint64{handle}, words...)...) })
 }
 
 // Start begins, or goes on after [Machine.Stop]. Downloads end with the first proven segment that holds the height until;
@@ -272,6 +277,23 @@ func (m *Machine) Verdict(now time.Duration, verdict *Verdict) error {
 	})
 }
 
+// Submit hands in blocks that this node's own engine has decided. A [Decided] with the same id, which the caller chooses, is
+// the answer; an error says that nothing was handed in.
+func (m *Machine) Submit(now time.Duration, id uint64, blocks DecidedBlocks) error {
+	return m.use(func(f *frame) error {
+		buffer, err := f.blocks(blocks)
+		if err != nil {
+			return err
+		}
+		defer f.release(buffer)
+		handover, err := f.slice(blocks.Handover)
+		if err != nil {
+			return err
+		}
+		return f.do(fnMachineDecided, m.handle, micros(now), id, blocks.First, buffer, handover)
+	})
+}
+
 // Applied answers a call to apply or replay: blocks up to the height through are stored and executed durably, and stopped
 // says why no further, 0 where it is the last one of the call. With [StateMismatch], at is the block whose state has
 // another root.
@@ -310,6 +332,8 @@ func (m *Machine) Poll() (output Output, err error) {
 				return Request{ID: id, Peer: peer, MaxResponseBytes: most}
 			case 0x0103:
 				return Verify{Job: &Job{ID: id, Height: height}}
+			case 0x0109:
+				return answer(id, code, detail, height)
 			default:
 				return Event{Code: code, Detail: detail, Height: height, Peer: peer}
 			}
@@ -334,6 +358,13 @@ func (m *Machine) read(f *frame, kind uint32, object uint64, plain func() Output
 		words, err := f.take(object)
 		output.Text = string(words)
 		return output, err
+	case Decided:
+		if refused := output.Err; refused != nil {
+			words, err := f.take(object)
+			refused.(*DecidedError).Text = string(words)
+			return output, err
+		}
+		return output, nil
 	case Verify:
 		defer f.release(object)
 		encoded, err := f.bytes(fnJobEncode, object)

@@ -8,10 +8,12 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Node is a whole node: it catches up, follows the network, and serves others. Fields are set before [Node.Run].
+// Node is a whole node: it catches up, follows the network, serves others, and takes in what its own engine decides. Fields
+// are set before [Node.Run], which is called once.
 type Node struct {
 	// Rules are the chain.
 	Rules Rules
@@ -33,6 +35,10 @@ type Node struct {
 	Log *slog.Logger
 	// Work is how much CPU time a second serving may take; 0 is half a core.
 	Work time.Duration
+	// Gate is set where an engine of this node takes part in consensus, and OnOrder is told when it may, and when it must not:
+	// the engine is paused until the first [GateResume]. OnOrder runs on the node's loop and must not wait for the node.
+	Gate    *GateSettings
+	OnOrder func(Order)
 
 	machine *Machine
 	begun   time.Time
@@ -41,6 +47,14 @@ type Node struct {
 	jobs    *jobQueue
 	group   sync.WaitGroup
 	halted  error
+
+	ran    atomic.Bool
+	opened sync.Once
+	front  *desk
+	// submitted is the id of the last submission, and unanswered are those that the machine has not answered.
+	submitted  uint64
+	unanswered map[uint64]chan<- Decided
+	door       *doorkeeper
 }
 
 // ErrHalted is returned by [Node.Run] where the machine has stopped for good: the network contradicts itself, or the
@@ -55,6 +69,10 @@ const calls = 32
 
 // Run runs the node until ctx is done, the height Until is reached, or something failed for good.
 func (n *Node) Run(ctx context.Context) error {
+	if n.ran.Swap(true) {
+		return errors.New("hs2sync: a node runs once: make another")
+	}
+	defer close(n.desk().over)
 	if n.Log == nil {
 		n.Log = slog.Default()
 	}
@@ -77,8 +95,13 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	defer n.machine.Close()
+	if err := n.openGate(position.Links); err != nil {
+		return err
+	}
+	defer n.door.close()
 	n.facts = make(chan func(time.Duration) error, 256)
 	n.cancels = map[uint64]context.CancelFunc{}
+	n.unanswered = map[uint64]chan<- Decided{}
 	n.jobs = newJobQueue()
 	ctx, cancel := context.WithCancel(ctx)
 	work := make(chan *Call, calls)
@@ -119,6 +142,9 @@ func (n *Node) loop(ctx context.Context, work chan<- *Call, changes <-chan PeerC
 		if err != nil {
 			return err
 		}
+		if err := n.orders(); err != nil {
+			return err
+		}
 		if wait.Ever {
 			timer.Reset(max(wait.Deadline-n.now(), 0))
 		} else {
@@ -146,6 +172,11 @@ func (n *Node) loop(ctx context.Context, work chan<- *Call, changes <-chan PeerC
 			} else {
 				err = n.machine.Disconnected(n.now(), change.Peer)
 			}
+		case handed := <-n.desk().handed:
+			n.take(n.now(), handed)
+		case word := <-n.desk().words:
+			word()
+		case <-n.door.ticks():
 		case <-timer.C:
 			err = n.machine.Timeout(n.now())
 		}
@@ -183,6 +214,11 @@ func (n *Node) drain(ctx context.Context, work chan<- *Call) (Wait, error) {
 		case CancelJob:
 			n.jobs.remove(output.ID)
 		case *Call:
+			if n.door != nil && len(output.Handovers) > 0 {
+				if err := n.door.enter(n.Rules.Genesis, output.Handovers); err != nil {
+					return Wait{}, err
+				}
+			}
 			select {
 			case work <- output:
 			case <-ctx.Done():
@@ -192,6 +228,8 @@ func (n *Node) drain(ctx context.Context, work chan<- *Call) (Wait, error) {
 			n.penalize(output)
 		case Event:
 			n.event(output)
+		case Decided:
+			n.decided(output)
 		case Wait:
 			if n.halted != nil {
 				return output, n.halted

@@ -6,7 +6,7 @@ import (
 )
 
 // Output is something that the machine says or wants: a [Request], [CancelRequest], [Verify], [CancelJob], [Call],
-// [Penalize], [Event], or last [Wait].
+// [Penalize], [Event], [Decided], or last [Wait].
 type Output interface{ output() }
 
 // Request asks a peer. It is to be answered with [Machine.Response] or [Machine.Failed].
@@ -123,6 +123,7 @@ func (CancelJob) output()     {}
 func (*Call) output()         {}
 func (Penalize) output()      {}
 func (Event) output()         {}
+func (Decided) output()       {}
 func (Wait) output()          {}
 
 // RequestFailure is why a request won't be answered.

@@ -18,6 +18,9 @@ const cell = 1024
 // testChain is a chain in memory that four validators signed, and a store that answers requests from it.
 type testChain struct {
 	genesis  *Genesis
+	epoch    *Epoch
+	keys     []ed25519.PrivateKey
+	headers  [][]byte
 	ids      []ID
 	payloads [][]byte
 	segments []StoredSegment
@@ -44,143 +47,87 @@ func newTestChainOf(t testing.TB, blocks uint64, validators, payloadBytes int) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := &testChain{genesis: genesis, blocks: blocks, payloadBytes: payloadBytes}
-	if err := with(func(f *frame) error { return chain.make(f, keys) }); err != nil {
+	epoch, err := genesis.FirstEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := &testChain{genesis: genesis, epoch: epoch, keys: keys, blocks: blocks, payloadBytes: payloadBytes}
+	if err := chain.make(); err != nil {
 		t.Fatal(err)
 	}
 	return chain
 }
 
-func (c *testChain) make(f *frame, keys []ed25519.PrivateKey) error {
-	handles, err := f.native(c.genesis)
+func (c *testChain) make() error {
+	first, err := c.genesis.Header()
 	if err != nil {
 		return err
 	}
-	epoch, err := f.handle(fnEpochFirst, handles.genesis)
-	if err != nil {
-		return err
-	}
-	defer f.release(epoch)
-	first, err := f.bytes(fnGenesisHeader, handles.genesis)
-	if err != nil {
-		return err
-	}
-	headers := [][]byte{first}
-	c.payloads, c.ids = [][]byte{nil}, []ID{c.genesis.BlockID}
+	c.headers, c.payloads, c.ids = [][]byte{first}, [][]byte{nil}, []ID{c.genesis.BlockID}
 	for height := uint64(1); height <= c.blocks+1; height++ {
 		payload := bytes.Repeat([]byte{byte(height), byte(height >> 8)}, c.payloadBytes/2)
-		header, err := c.header(f, epoch, headers[height-1], height, payload)
+		header, err := c.epoch.NewHeader(c.headers[height-1], Proposal{
+			View: height, TimestampMs: 1_700_000_000_000 + height, Payload: payload, Proposer: uint16(height % 4),
+		})
 		if err != nil {
 			return err
 		}
-		f.begin()
-		slice, err := f.slice(header)
+		info, err := ReadHeader(header)
 		if err != nil {
 			return err
 		}
-		info := f.room(256)
-		if err := f.do(fnHeaderRead, slice, info); err != nil {
-			return err
-		}
-		r := f.read(info, 32)
-		headers, c.payloads, c.ids = append(headers, header), append(c.payloads, payload), append(c.ids, r.id())
+		c.headers, c.payloads, c.ids = append(c.headers, header), append(c.payloads, payload), append(c.ids, info.ID)
 	}
 	for first := uint64(1); first <= c.blocks; first = first/cell*cell + cell {
 		last := min(first/cell*cell+cell-1, c.blocks)
-		if err := c.prove(f, epoch, keys, headers, first, last); err != nil {
+		segment, err := c.segment(first, last)
+		if err != nil {
 			return err
 		}
+		c.segments = append(c.segments, StoredSegment{First: first, Last: last, Certified: true, Segment: segment})
 	}
-	return nil
-}
-
-func (c *testChain) header(f *frame, epoch uint64, parent []byte, height uint64, payload []byte) ([]byte, error) {
-	f.begin()
-	above, err := f.slice(parent)
-	if err != nil {
-		return nil, err
-	}
-	at, err := f.put(payload)
-	if err != nil {
-		return nil, err
-	}
-	proposal := f.room(96)
-	w := f.write(proposal, 96)
-	w.setU64(height)
-	w.setU64(1_700_000_000_000 + height)
-	w.setAddress(at)
-	w.setAddress(uint64(len(payload)))
-	w.setID(ID{})
-	w.setU64(0)
-	w.setU16(uint16(height % 4))
-	return f.bytes(fnHeaderNew, above, epoch, proposal)
-}
-
-// list is the address of slices in a row.
-func (f *frame) list(parts [][]byte) (uint64, error) {
-	out := f.room(uint64(len(parts)) * 2 * f.word())
-	for i, part := range parts {
-		at, err := f.put(part)
-		if err != nil {
-			return 0, err
-		}
-		f.setSlice(out+uint64(i)*2*f.word(), at, uint64(len(part)))
-	}
-	return out, nil
-}
-
-// prove makes the segment from first to last, final with a child in the very next view that a quorum voted for.
-func (c *testChain) prove(f *frame, epoch uint64, keys []ed25519.PrivateKey, headers [][]byte, first, last uint64) error {
-	f.begin()
-	child, err := f.slice(headers[last+1])
+	proof, err := c.proof(c.blocks)
 	if err != nil {
 		return err
 	}
-	vote := f.room(105)
-	if err := f.do(fnVoteBytes, child, 1, vote); err != nil {
-		return err
-	}
-	message := append([]byte(nil), f.view(vote, 105)...)
-	quorum := len(keys)*2/3 + 1
-	votes := make([]byte, 0, 96*quorum)
-	for _, key := range keys[:quorum] {
-		votes = append(append(votes, key.Public().(ed25519.PublicKey)...), ed25519.Sign(key, message)...)
-	}
-	at, err := f.put(votes)
-	if err != nil {
-		return err
-	}
-	certificate, err := f.bytes(fnCertificateNew, child, 1, epoch, at, uint64(quorum))
-	if err != nil {
-		return err
-	}
-	parent, err := f.slice(headers[first-1])
-	if err != nil {
-		return err
-	}
-	list, err := f.list(headers[first : last+1])
-	if err != nil {
-		return err
-	}
-	above, err := f.list(headers[last+1 : last+2])
-	if err != nil {
-		return err
-	}
-	proof, err := f.slice(certificate)
-	if err != nil {
-		return err
-	}
-	segment, err := f.bytes(fnSegmentNew, parent, list, last-first+1, above, 1, proof)
-	if err != nil {
-		return err
-	}
-	c.segments = append(c.segments, StoredSegment{First: first, Last: last, Certified: true, Segment: segment})
-	header, err := f.slice(headers[last])
-	if err != nil {
-		return err
-	}
-	c.tip, err = f.bytes(fnTipNew, header, above, 1, proof)
+	c.tip, err = NewTip(c.headers[c.blocks], proof)
 	return err
+}
+
+// proof is why a block is final: a child in the very next view that a quorum voted for.
+func (c *testChain) proof(height uint64) (Proof, error) {
+	child := c.headers[height+1]
+	message, err := VoteBytes(child, PhaseOne)
+	if err != nil {
+		return Proof{}, err
+	}
+	var votes []Vote
+	for _, key := range c.keys[:len(c.keys)*2/3+1] {
+		vote := Vote{Key: ID(key.Public().(ed25519.PublicKey))}
+		copy(vote.Signature[:], ed25519.Sign(key, message))
+		votes = append(votes, vote)
+	}
+	certificate, err := c.epoch.NewCertificate(child, PhaseOne, votes)
+	return Proof{Descendants: [][]byte{child}, Certificate: certificate}, err
+}
+
+// segment proves the blocks from first to last.
+func (c *testChain) segment(first, last uint64) ([]byte, error) {
+	proof, err := c.proof(last)
+	if err != nil {
+		return nil, err
+	}
+	return NewSegment(c.headers[first-1], c.headers[first:last+1], proof)
+}
+
+// decided are the blocks from first to last as an engine hands them in.
+func (c *testChain) decided(t testing.TB, first, last uint64) DecidedBlocks {
+	t.Helper()
+	segment, err := c.segment(first, last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return DecidedBlocks{First: first, Segment: segment, Payloads: c.payloads[first : last+1]}
 }
 
 func (c *testChain) Status() (PeerStatus, error) { return PeerStatus{Earliest: 1, Tip: c.blocks}, nil }

@@ -224,6 +224,7 @@ func (f *frame) native(genesis *Genesis) (native, error) {
 }
 
 func (f *frame) forgetNatives() {
+	f.forgetEpochs()
 	for key, handles := range f.natives {
 		f.release(handles.chain)
 		f.release(handles.genesis)
