@@ -51,12 +51,7 @@ fn optimizer(target: &Path) -> Result<PathBuf, String> {
 /// Runs every test of the Go module, with both engines.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     compiler(workspace)?;
-    let recorded = fs::read_to_string(workspace.root.join(RECORD)).unwrap_or_default();
-    if recorded != sources(&workspace.root)? {
-        return Err(format!(
-            "{MODULE} is older than its sources: `cargo xtask go` makes it anew, and is to be committed"
-        ));
-    }
+    check_module(workspace)?;
     let unformatted = command::output(Command::new("gofmt").arg("-l").current_dir(folder(workspace)).arg("."))?;
     if !unformatted.trim().is_empty() {
         return Err(format!(
@@ -87,6 +82,15 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     command::run(cgo().args(["test", "-count=1", "-race", "-tags", "hs2cgo", ".", "./quicnet", "./interop"]))?;
     // Go looks at each pointer that passes to C.
     command::run(cgo().env("GOEXPERIMENT", "cgocheck2").args(["test", "-count=1", "-tags", "hs2cgo", "."]))
+}
+
+/// Looks whether the module was made from the sources as they are.
+pub(crate) fn check_module(workspace: &Workspace) -> Result<(), String> {
+    let recorded = fs::read_to_string(workspace.root.join(RECORD)).unwrap_or_default();
+    if recorded == sources(&workspace.root)? {
+        return Ok(());
+    }
+    Err(format!("{MODULE} is older than its sources: `cargo xtask go` makes it anew, and is to be committed"))
 }
 
 fn folder(workspace: &Workspace) -> PathBuf {

@@ -19,19 +19,24 @@ pub(crate) fn run(workspace: &Workspace, prefix: &Path) -> Result<(), String> {
     command::run(workspace.cargo().args(["build", "--release", "--package", "hotstuff2-sync-c"]))?;
     let built = workspace.target.join("release");
     let absolute = std::path::absolute(prefix).map_err(|error| format!("{}: {error}", prefix.display()))?;
-    let files = Files { prefix: absolute, root: workspace.root.clone() };
+    let named = absolute.display().to_string();
+    let files = Files { prefix: absolute, named, root: workspace.root.clone() };
     files.install(&built)?;
     println!("installed libhs2sync {} below {}", env!("CARGO_PKG_VERSION"), files.prefix.display());
     Ok(())
 }
 
-struct Files {
-    prefix: PathBuf,
-    root: PathBuf,
+/// Where files go.
+pub(crate) struct Files {
+    pub(crate) prefix: PathBuf,
+    /// The folder as pkg-config's file names it.
+    pub(crate) named: String,
+    pub(crate) root: PathBuf,
 }
 
 impl Files {
-    fn install(&self, built: &Path) -> Result<(), String> {
+    /// Puts headers, libraries, and what finds them there.
+    pub(crate) fn install(&self, built: &Path) -> Result<(), String> {
         let version = env!("CARGO_PKG_VERSION");
         let soversion = soversion(version);
         for header in ["hs2sync.h", "hs2sync.hpp"] {
@@ -49,10 +54,8 @@ impl Files {
         ] {
             let path = self.root.join(format!("bindings-c/install/{template}.in"));
             let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let text = text
-                .replace("@PREFIX@", &self.prefix.display().to_string())
-                .replace("@SOVERSION@", &soversion)
-                .replace("@VERSION@", version);
+            let text =
+                text.replace("@PREFIX@", &self.named).replace("@SOVERSION@", &soversion).replace("@VERSION@", version);
             let place = self.place(place)?;
             std::fs::write(&place, text).map_err(|error| format!("{}: {error}", place.display()))?;
         }
@@ -67,7 +70,8 @@ impl Files {
         Ok(place)
     }
 
-    fn copy(&self, from: &Path, name: &str) -> Result<(), String> {
+    /// Copies a file to a name below the folder.
+    pub(crate) fn copy(&self, from: &Path, name: &str) -> Result<(), String> {
         let place = self.place(name)?;
         // A program may have the old file mapped: it keeps that, under no name.
         let _ = std::fs::remove_file(&place);
@@ -106,7 +110,7 @@ mod tests {
         for library in ["libhs2sync.a", "libhs2sync.so"] {
             std::fs::write(built.join(library), library).unwrap();
         }
-        let files = Files { prefix: prefix.clone(), root };
+        let files = Files { prefix: prefix.clone(), named: prefix.display().to_string(), root };
         // A second time over the first.
         files.install(&built).and_then(|()| files.install(&built)).unwrap();
         let read = |name: &str| std::fs::read_to_string(prefix.join(name)).unwrap();

@@ -7,6 +7,7 @@
 mod bare_metal;
 mod c;
 mod command;
+mod dist;
 mod fuzz;
 mod go;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod no_std;
 mod packages;
 mod simulate;
 mod steps;
+mod tar;
 mod tools;
 mod wan;
 mod wasm;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         }
         Ok(Request::Fuzz(plan)) => finish(Workspace::find().and_then(|workspace| fuzz::run(&workspace, &plan))),
         Ok(Request::Go) => finish(Workspace::find().and_then(|workspace| go::build(&workspace))),
+        Ok(Request::Dist(twice)) => finish(Workspace::find().and_then(|workspace| dist::run(&workspace, twice))),
         Ok(Request::Install(prefix)) => {
             finish(Workspace::find().and_then(|workspace| install::run(&workspace, &prefix)))
         }
@@ -76,6 +79,8 @@ enum Request {
     Mutants(mutants::Plan),
     /// Make the module that the Go module embeds.
     Go,
+    /// Make the archive of a release, and again to compare where this is true.
+    Dist(bool),
     /// Below which folder.
     Install(std::path::PathBuf),
     /// With what goes on to the program.
@@ -90,6 +95,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         Some("fuzz") => return fuzz::parse(words).map(Request::Fuzz),
         Some("mutants") => return mutants::parse(&workspace::root()?, words).map(Request::Mutants),
         Some("go") if words.clone().next().is_none() => return Ok(Request::Go),
+        Some("dist") => return dist::parse(words).map(Request::Dist),
         Some("install") => return install::parse(words).map(Request::Install),
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => {
@@ -144,7 +150,10 @@ fn help() -> String {
          \x20      cargo xtask go\n\n\
          Makes the WebAssembly module that the Go module embeds anew, to be committed.\n\n\
          \x20      cargo xtask install --prefix DIR\n\n\
-         Builds libhs2sync for C and installs it: headers, libraries, pkg-config, CMake.\n",
+         Builds libhs2sync for C and installs it: headers, libraries, pkg-config, CMake.\n\n\
+         \x20      cargo xtask dist [--twice]\n\n\
+         Makes the archive of a release for C, C++ and Go below target/dist; with --twice from two builds, which must\n\
+         have equal bytes.\n",
     );
     text
 }
