@@ -20,7 +20,7 @@ use once_cell::race::OnceBox;
 /// every entry of a table takes an inversion, and it must serve many more checks to pay.
 const CHECKS_BEFORE_TABLES: u32 = if cfg!(target_arch = "x86_64") { 16 } else { 256 };
 
-/// Largest set that gets tables: they take 10 KiB for each key, so 5 MiB at most.
+/// Largest set that gets tables: they take 10 KiB for each key, so 5 MiB at most. Without the feature `tables` none gets any.
 const MAX_TABLES: usize = 512;
 
 /// Signatures up to which tables are faster. A larger sum is computed over buckets, which tables don't help.
@@ -82,7 +82,8 @@ impl KeyPoints {
 
     fn tables(&self) -> Option<&VartimeEdwardsPrecomputation> {
         let inner = &*self.0;
-        if inner.points.len() > MAX_TABLES || inner.checks.fetch_add(1, Ordering::Relaxed) < CHECKS_BEFORE_TABLES {
+        let fits = cfg!(feature = "tables") && inner.points.len() <= MAX_TABLES;
+        if !fits || inner.checks.fetch_add(1, Ordering::Relaxed) < CHECKS_BEFORE_TABLES {
             return None;
         }
         let all = || core::iter::once(&ED25519_BASEPOINT_POINT).chain(&inner.points);
