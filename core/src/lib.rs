@@ -109,6 +109,7 @@ mod requests;
 pub mod rng;
 pub mod serve;
 pub mod session;
+mod sorted;
 pub mod state;
 mod strategy;
 mod table;

@@ -1,19 +1,21 @@
 //! One table for all deadlines: at most one for each key, earliest first.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use core::cmp::Reverse;
 
+use crate::sorted::Sorted;
 use crate::time::Instant;
 
 /// Deadlines by key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Timers<K> {
-    by_time: BTreeSet<(Instant, K)>,
-    by_key: BTreeMap<K, Instant>,
+    /// The earliest stands last, where taking in and out moves least.
+    by_time: Sorted<Reverse<(Instant, K)>, ()>,
+    by_key: Sorted<K, Instant>,
 }
 
 impl<K: Ord + Copy> Timers<K> {
     pub(crate) const fn new() -> Self {
-        Self { by_time: BTreeSet::new(), by_key: BTreeMap::new() }
+        Self { by_time: Sorted::new(), by_key: Sorted::new() }
     }
 
     /// Sets or moves the deadline of `key`.
@@ -21,11 +23,11 @@ impl<K: Ord + Copy> Timers<K> {
         match self.by_key.insert(key, at) {
             Some(before) if before == at => return,
             Some(before) => {
-                self.by_time.remove(&(before, key));
+                self.by_time.remove(&Reverse((before, key)));
             }
             None => {}
         }
-        self.by_time.insert((at, key));
+        self.by_time.insert(Reverse((at, key)), ());
     }
 
     /// Sets the deadline of `key`, unless it has an earlier one.
@@ -38,7 +40,7 @@ impl<K: Ord + Copy> Timers<K> {
     /// Removes the deadline of `key`, if it has one.
     pub(crate) fn cancel(&mut self, key: K) {
         if let Some(at) = self.by_key.remove(&key) {
-            self.by_time.remove(&(at, key));
+            self.by_time.remove(&Reverse((at, key)));
         }
     }
 
@@ -49,7 +51,7 @@ impl<K: Ord + Copy> Timers<K> {
 
     /// The next deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.by_time.first().map(|&(at, _)| at)
+        self.by_time.last().map(|&Reverse((at, _))| at)
     }
 
     /// Takes out the earliest key whose deadline is `now` or before. The end of the clock never comes: deadlines that can't
@@ -59,7 +61,7 @@ impl<K: Ord + Copy> Timers<K> {
         if next > now || next == Instant::MAX {
             return None;
         }
-        let (_, key) = self.by_time.pop_first()?;
+        let (Reverse((_, key)), ()) = self.by_time.pop_last()?;
         self.by_key.remove(&key);
         Some(key)
     }

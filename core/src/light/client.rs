@@ -1,6 +1,6 @@
 //! [`LightClient`]: its state, how it is made, and the order of its work.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use crate::ids::{Height, JobId, PeerId, RequestId};
 use crate::peers::{PeerSettings, SyncPeerManager};
 use crate::requests::InFlight;
 use crate::rng::Rng;
+use crate::sorted::Sorted;
 use crate::strategy::Epochs;
 use crate::time::{Instant, UnixMillis};
 use crate::timers::Timers;
@@ -82,9 +83,9 @@ pub struct LightClient {
     pub(super) confirmations: Confirmations,
     pub(super) queries: Queries,
     pub(super) watch: Watch,
-    pub(super) requests: BTreeMap<RequestId, InFlight<Purpose>>,
+    pub(super) requests: Sorted<RequestId, InFlight<Purpose>>,
     pub(super) last_request: Option<RequestId>,
-    pub(super) jobs: BTreeMap<JobId, PendingJob>,
+    pub(super) jobs: Sorted<JobId, PendingJob>,
     pub(super) next_job: JobId,
     pub(super) timers: Timers<Timer>,
     pub(super) outputs: VecDeque<LightOutput>,
@@ -132,9 +133,9 @@ impl LightClient {
             tips: Tips::new(tip),
             confirmations: Confirmations::default(),
             queries: Queries::default(),
-            requests: BTreeMap::new(),
+            requests: Sorted::new(),
             last_request: None,
-            jobs: BTreeMap::new(),
+            jobs: Sorted::new(),
             next_job: JobId::FIRST,
             timers: Timers::new(),
             outputs: VecDeque::new(),

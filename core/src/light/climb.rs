@@ -6,7 +6,6 @@
 //! the end is the next handover, which is proven or is not.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::ids::{Epoch, JobId, PeerId};
 use crate::limits::MAX_HANDOVERS;
 use crate::peers::Ask;
 use crate::requests::Kind;
+use crate::sorted::Sorted;
 use crate::strategy::{Epochs, HandoverCheck, HandoverPart, Waiting};
 use crate::verify::{HandoverLink, Task};
 use crate::wire::{Request, Sections};
@@ -39,7 +39,7 @@ const TOO_FAR_PER_GUIDE: usize = 4;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Climb {
     /// The nearest epoch that was too far, by the peer that showed it.
-    too_far: BTreeMap<PeerId, Epoch>,
+    too_far: Sorted<PeerId, Epoch>,
     /// Skips that were too far since the last epoch was proven.
     in_vain: usize,
 }
@@ -90,7 +90,7 @@ impl LightClient {
     fn ask_for_handovers(&mut self, max: u32) {
         let newest = self.epochs.newest().epoch();
         let wanted = self.epochs.wanted(self.claimed_epoch(), newest, |from| {
-            self.room(1, |purpose| purpose == Purpose::Handovers(from)) == 0
+            self.room(1, &|purpose| purpose == Purpose::Handovers(from)) == 0
         });
         // Few are asked for where the next skip may pass them: none ahead then.
         let ahead = max == MAX_HANDOVERS;
@@ -107,8 +107,8 @@ impl LightClient {
         let mut rng = self.rng.clone();
         let size = self.epochs.handover_bytes();
         let eligible = |id, peer: &crate::peers::Peer| {
-            peer.status.is_some_and(|status| status.epoch > from)
-                && !self.is_asked(id, |purpose| purpose == Purpose::Handovers(from))
+            peer.status.is_some_and(|claim| claim.epoch > from)
+                && !self.is_asked(id, &|purpose| purpose == Purpose::Handovers(from))
         };
         let peer = self.peers.choose(Kind::Handovers, Ask::Whole(size), self.now, &mut rng, eligible)?;
         self.rng = rng;
@@ -120,7 +120,7 @@ impl LightClient {
     fn make_room_at_the_end(&mut self) {
         let peers = &self.peers;
         let on_trial = |id| peers.get(id).is_some_and(|peer| peer.awaits_judgement(Kind::Handovers));
-        for answer in self.epochs.take_waiting_of(on_trial) {
+        for answer in self.epochs.take_waiting_of(&on_trial) {
             self.peers.end_probation(answer.peer, Kind::Handovers);
         }
     }
@@ -128,14 +128,14 @@ impl LightClient {
     fn ask_for_skips(&mut self) {
         let newest = self.epochs.newest().epoch();
         let is_skip = |purpose| matches!(purpose, Purpose::Skip(_));
-        let mut room = self.room(self.climb.guides(), is_skip);
+        let mut room = self.room(self.climb.guides(), &is_skip);
         // The peer that is on the way goes on before another begins.
         for begun in [true, false] {
             while room > 0 {
                 let eligible = |id, peer: &crate::peers::Peer| {
                     self.climb.too_far.contains_key(&id) == begun
                         && peer.status.is_some_and(|claim| self.climb.aim(id, newest, claim.epoch).is_some())
-                        && !self.is_asked(id, is_skip)
+                        && !self.is_asked(id, &is_skip)
                 };
                 let size = self.epochs.handover_bytes().saturating_mul(2);
                 let mut rng = self.rng.clone();
@@ -218,7 +218,7 @@ impl LightClient {
     }
 
     /// Answers with handovers will not be checked.
-    pub(super) fn forget_waiting_handovers(&mut self, of: impl Fn(PeerId) -> bool) {
+    pub(super) fn forget_waiting_handovers(&mut self, of: &dyn Fn(PeerId) -> bool) {
         for answer in self.epochs.take_waiting_of(of) {
             self.peers.end_probation(answer.peer, Kind::Handovers);
         }
@@ -285,7 +285,7 @@ impl LightClient {
         }
         let links = [link];
         let Some(epochs) = Epochs::new(epoch, &links) else { return };
-        self.forget_waiting_handovers(|_| true);
+        self.forget_waiting_handovers(&|_| true);
         self.epochs = epochs;
         self.on_valid(peer, Kind::Handovers, bytes, took);
         self.came_to_epoch(peer, &links);
@@ -303,7 +303,7 @@ impl LightClient {
             let first = old.range().last().next();
             self.epochs.forget_below(first);
         }
-        self.cancel_requests(|request| match request.purpose {
+        self.cancel_requests(&|request| match request.purpose {
             Purpose::Handovers(from) => from < newest,
             Purpose::Skip(to) => to <= newest,
             _ => false,

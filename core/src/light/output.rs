@@ -243,13 +243,13 @@ pub enum LightStall {
         need: usize,
     },
     /// The newest block that anyone proves is old: the network makes none, or no connected peer shows them.
-    #[error("the newest proven block is {age:?} old: the network makes no blocks, or no connected peer shows them")]
+    #[error("the newest proven block is {} s old: the network makes no blocks, or no connected peer shows them", .age.as_secs())]
     OldTip {
         /// Its age by the host's clock.
         age: Duration,
     },
     /// A trusted block is from the future: the host's clock can't tell how old anything is.
-    #[error("a trusted block is {ahead:?} ahead of this machine's clock: set the clock")]
+    #[error("a trusted block is {} s ahead of this machine's clock: set the clock", .ahead.as_secs())]
     ClockBehind {
         /// By how much.
         ahead: Duration,

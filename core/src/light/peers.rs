@@ -84,7 +84,7 @@ impl LightClient {
             return;
         }
         self.timers.set(Timer::Status(peer), self.now.after(self.config.status_interval));
-        if !self.is_asked(peer, |purpose| purpose == Purpose::Status) {
+        if !self.is_asked(peer, &|purpose| purpose == Purpose::Status) {
             self.send(peer, Purpose::Status, Request::Status, 64);
         }
     }
@@ -117,8 +117,8 @@ impl LightClient {
 
     /// Nothing is asked of the peer any more: it is gone, or must not be.
     pub(super) fn leave_alone(&mut self, peer: PeerId) {
-        self.cancel_requests(|request| request.peer == peer);
-        self.forget_waiting_handovers(|waiting| waiting == peer);
+        self.cancel_requests(&|request| request.peer == peer);
+        self.forget_waiting_handovers(&|waiting| waiting == peer);
         self.tips.forget(peer);
         self.climb.forget(peer);
     }

@@ -1,6 +1,5 @@
 //! Questions of the user: each is asked of whoever can answer, proven, confirmed by witnesses, and answered once.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::limits::MAX_BODIES_BYTES;
 use crate::peers::{Ask, Peer};
 use crate::ranges::HeightRange;
 use crate::requests::Kind;
+use crate::sorted::Sorted;
 use crate::state::{MAX_KEY_BYTES, key_hash};
 use crate::strategy::base_claim;
 use crate::time::Instant;
@@ -34,7 +34,7 @@ const EXPECTED_READ_BYTES: u64 = 16 << 10;
 /// Questions of the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Queries {
-    open: BTreeMap<QueryId, Open>,
+    open: Sorted<QueryId, Open>,
     last: Option<QueryId>,
 }
 
@@ -129,7 +129,7 @@ impl LightClient {
     fn take_query(&mut self, id: QueryId) -> Option<Open> {
         let open = self.queries.open.remove(&id)?;
         self.timers.cancel(Timer::Query(id));
-        self.cancel_requests(|request| request.purpose.query() == Some(id));
+        self.cancel_requests(&|request| request.purpose.query() == Some(id));
         Some(open)
     }
 
@@ -241,14 +241,14 @@ impl LightClient {
     }
 
     fn ask_for(&mut self, id: QueryId, want: Want, told: &TipFacts) {
-        if self.room(1, |purpose| purpose.query() == Some(id)) == 0 {
+        if self.room(1, &|purpose| purpose.query() == Some(id)) == 0 {
             return;
         }
         match want {
             Want::Read { key } => {
                 let newest = self.epochs.newest().epoch();
-                let peer = self.choose_for(id, Kind::Read, EXPECTED_READ_BYTES, |peer| {
-                    peer.status.is_some_and(|status| status.epoch <= newest)
+                let peer = self.choose_for(id, Kind::Read, EXPECTED_READ_BYTES, &|peer| {
+                    peer.status.is_some_and(|claim| claim.epoch <= newest)
                 });
                 let request = Request::Read { key_hash: key_hash(&key) };
                 self.send_answer(peer, id, Kind::Read, request, EXPECTED_READ_BYTES);
@@ -257,19 +257,19 @@ impl LightClient {
                 let holds = |peer: &Peer| {
                     peer.status.and_then(|status| status.snapshots).is_some_and(|states| states.holds(height))
                 };
-                let peer = self.choose_for(id, Kind::Read, EXPECTED_READ_BYTES, holds);
+                let peer = self.choose_for(id, Kind::Read, EXPECTED_READ_BYTES, &holds);
                 let request = Request::Proof { height, root, key_hash: key_hash(&key) };
                 self.send_answer(peer, id, Kind::Read, request, EXPECTED_READ_BYTES);
             }
             Want::Bodies { segment, rest } => {
                 let lens = segment.payload_lens_of(rest).unwrap_or_default();
                 let bytes = lens.iter().fold(0u64, |sum, &len| sum.saturating_add(len.into()));
-                let peer = self.choose_for(id, Kind::Bodies, bytes, |peer| peer.claims(rest));
+                let peer = self.choose_for(id, Kind::Bodies, bytes, &|peer| peer.claims(rest));
                 let max_bytes = u32::try_from(bytes).unwrap_or(MAX_BODIES_BYTES).min(MAX_BODIES_BYTES);
                 self.send_answer(peer, id, Kind::Bodies, Request::Bodies { range: rest, max_bytes }, bytes);
             }
             Want::Base { height } if height == told.height => self.base_is_told(id, told),
-            Want::Base { height } => self.ask_for_base(id, height, told, |_| true),
+            Want::Base { height } => self.ask_for_base(id, height, told, &|_| true),
             Want::Snapshot => {
                 let newest = |peer: &Peer| {
                     let height = peer.status.and_then(|status| status.snapshots)?.newest;
@@ -286,21 +286,21 @@ impl LightClient {
                 if height == told.height {
                     self.base_is_told(id, told);
                 } else {
-                    self.ask_for_base(id, height, told, holds);
+                    self.ask_for_base(id, height, told, &holds);
                 }
             }
         }
     }
 
     /// Asks for the headers from `height` up to where they are proven.
-    fn ask_for_base(&mut self, id: QueryId, height: Height, told: &TipFacts, eligible: impl Fn(&Peer) -> bool) {
+    fn ask_for_base(&mut self, id: QueryId, height: Height, told: &TipFacts, eligible: &dyn Fn(&Peer) -> bool) {
         let Some(epoch) = self.epochs.of_height(height).map(EpochRef::range) else { return };
         let Some(claim) = base_claim(epoch, told.height, Some(told.id), height, self.profile.grid()) else { return };
         let reaches = |peer: &Peer| {
             let claimed = peer.status.is_some_and(|claimed| claim.range.last() <= claimed.tip);
             claimed && eligible(peer)
         };
-        if let Some(peer) = self.choose_for(id, Kind::Segment, 0, reaches) {
+        if let Some(peer) = self.choose_for(id, Kind::Segment, 0, &reaches) {
             self.send_base(peer, Purpose::Base(id, claim), &claim);
         }
     }
@@ -312,15 +312,15 @@ impl LightClient {
             Query::Header(_) => {
                 open.stage = Stage::Proven(LightAnswer::Header((*told).into()), Ground::Told);
             }
-            _ => self.ask_for_base(id, told.height, told, |_| true),
+            _ => self.ask_for_base(id, told.height, told, &|_| true),
         }
     }
 
     /// A peer to ask for this question, if one is ready.
-    fn choose_for(&mut self, id: QueryId, kind: Kind, bytes: u64, eligible: impl Fn(&Peer) -> bool) -> Option<PeerId> {
+    fn choose_for(&mut self, id: QueryId, kind: Kind, bytes: u64, eligible: &dyn Fn(&Peer) -> bool) -> Option<PeerId> {
         let mut rng = self.rng.clone();
         let may =
-            |peer_id, peer: &Peer| eligible(peer) && !self.is_asked(peer_id, |purpose| purpose.query() == Some(id));
+            |peer_id, peer: &Peer| eligible(peer) && !self.is_asked(peer_id, &|purpose| purpose.query() == Some(id));
         let chosen = self.peers.choose(kind, Ask::Whole(bytes), self.now, &mut rng, may);
         self.rng = rng;
         chosen
@@ -432,7 +432,7 @@ impl LightClient {
         }
         let Some(open) = self.queries.open.get_mut(&id).filter(|open| open.stage == Stage::Begun) else { return };
         open.stage = Stage::Proven(LightAnswer::Value { value, block: facts.into() }, Ground::Shown(shown));
-        self.cancel_requests(|request| request.purpose.query() == Some(id));
+        self.cancel_requests(&|request| request.purpose.query() == Some(id));
     }
 
     /// A key's value came for a block that is proven.
@@ -440,7 +440,7 @@ impl LightClient {
         let Some(open) = self.queries.open.get_mut(&id) else { return };
         let Stage::Based(Base { block, ground, .. }) = &open.stage else { return };
         open.stage = Stage::Proven(LightAnswer::Value { value, block: *block }, ground.clone());
-        self.cancel_requests(|request| request.purpose.query() == Some(id));
+        self.cancel_requests(&|request| request.purpose.query() == Some(id));
     }
 
     /// Payloads came.
@@ -461,7 +461,7 @@ impl LightClient {
         if u64::try_from(base.payloads.len()) == Ok(range.count()) {
             let (payloads, ground) = (core::mem::take(&mut base.payloads), base.ground.clone());
             open.stage = Stage::Proven(LightAnswer::Bodies { first: range.first(), payloads }, ground);
-            self.cancel_requests(|request| request.purpose.query() == Some(id));
+            self.cancel_requests(&|request| request.purpose.query() == Some(id));
         }
     }
 }

@@ -134,7 +134,7 @@ impl LightClient {
     }
 
     /// Takes back the requests that are meant.
-    pub(super) fn cancel_requests(&mut self, meant: impl Fn(&InFlight<Purpose>) -> bool) {
+    pub(super) fn cancel_requests(&mut self, meant: &dyn Fn(&InFlight<Purpose>) -> bool) {
         let ids: Vec<RequestId> =
             self.requests.iter().filter(|(_, request)| meant(request)).map(|(&id, _)| id).collect();
         for id in ids {
@@ -144,7 +144,7 @@ impl LightClient {
 
     /// How many more peers may be asked for something that `base` peers are asked for at a time, and one more for each
     /// that is late.
-    pub(super) fn room(&self, base: usize, meant: impl Fn(Purpose) -> bool) -> usize {
+    pub(super) fn room(&self, base: usize, meant: &dyn Fn(Purpose) -> bool) -> usize {
         let (mut asked, mut late) = (0usize, 0usize);
         for request in self.requests.values().filter(|request| meant(request.purpose)) {
             asked = asked.saturating_add(1);
@@ -157,7 +157,7 @@ impl LightClient {
     }
 
     /// Whether `peer` is being asked for this, or its answer is being checked.
-    pub(super) fn is_asked(&self, peer: PeerId, meant: impl Fn(Purpose) -> bool) -> bool {
+    pub(super) fn is_asked(&self, peer: PeerId, meant: &dyn Fn(Purpose) -> bool) -> bool {
         self.requests.values().any(|request| request.peer == peer && meant(request.purpose))
             || self.jobs.values().any(|pending| match pending.origin {
                 Some((asked, purpose)) => (asked == peer || pending.shared.contains(&peer)) && meant(purpose),
@@ -214,12 +214,12 @@ impl LightClient {
 
     /// Cancels all requests and jobs; questions of the user are answered that nothing comes any more.
     pub(super) fn cancel_everything(&mut self) {
-        self.cancel_requests(|_| true);
+        self.cancel_requests(&|_| true);
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in jobs {
             self.cancel_job(id);
         }
-        self.forget_waiting_handovers(|_| true);
+        self.forget_waiting_handovers(&|_| true);
         self.epochs.check = None;
         self.confirmations.drop_conflict();
         self.close_queries();

@@ -1,6 +1,5 @@
 //! Tips: each peer proves its own, the highest is a candidate, and is told once witnesses have confirmed it.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::chain::{Fault, Finalized, TipCheck, TipFacts};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
 use crate::requests::Kind;
+use crate::sorted::Sorted;
 use crate::time::Instant;
 use crate::verify::Task;
 use crate::wire::Request;
@@ -42,7 +42,7 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Tips {
     /// The last one that each peer proved.
-    by_peer: BTreeMap<PeerId, ProvenTip>,
+    by_peer: Sorted<PeerId, ProvenTip>,
     /// The highest of all, and the group that showed it.
     best: Option<(ProvenTip, Option<u64>)>,
     candidate: Option<Candidate>,
@@ -129,7 +129,7 @@ impl LightClient {
             .active()
             .filter(|&(id, peer)| peer.ready(Kind::Tip, self.now) && wanted(id, peer))
             .map(|(id, _)| id)
-            .filter(|&id| !self.is_asked(id, |purpose| purpose == Purpose::Tip))
+            .filter(|&id| !self.is_asked(id, &|purpose| purpose == Purpose::Tip))
             .collect();
         for peer in peers {
             self.send(peer, Purpose::Tip, Request::Tip, EXPECTED_TIP_BYTES);
@@ -139,8 +139,9 @@ impl LightClient {
     /// Has a tip checked, unless the very same bytes are proven already, or are being checked.
     pub(super) fn take_tip_answer(&mut self, peer: PeerId, bytes: Bytes) {
         let size = size_of(&bytes);
-        let mut proven = self.tips.told().into_iter().chain(self.tips.best()).chain(self.tips.by_peer.values());
-        if let Some(facts) = proven.find(|tip| tip.proof == bytes).map(|tip| tip.facts) {
+        let all = [self.tips.told(), self.tips.best()].into_iter().flatten().chain(self.tips.by_peer.values());
+        let known = all.filter(|tip| tip.proof == bytes).map(|tip| tip.facts).next();
+        if let Some(facts) = known {
             self.take_tip(peer, TipCheck::Final(facts), bytes, size, Duration::ZERO);
             return;
         }

@@ -3,7 +3,6 @@
 //! A witness proves by its own tip: the same block, or a higher one with the headers from the block in question up to it,
 //! or a certificate at the end of a cell below. So its word rests on its own proof, and where it differs that is evidence.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use crate::chain::{CheckError, EpochRef, Finalized, SegmentClaim, SegmentEnd, Se
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
 use crate::requests::Kind;
+use crate::sorted::Sorted;
 use crate::strategy::base_claim;
 use crate::verify::{Outcome, Task};
 use crate::wire::Request;
@@ -34,15 +34,15 @@ pub(super) struct Shown {
 struct Confirmation {
     shown: Shown,
     /// Groups that proved the same block.
-    groups: BTreeSet<u64>,
+    groups: Sorted<u64, ()>,
     /// Peers that were asked for their proof, and the tip that it hangs on.
-    asked: BTreeMap<PeerId, Option<Bytes>>,
+    asked: Sorted<PeerId, Option<Bytes>>,
 }
 
 /// Blocks that wait for witnesses, at most one at a height.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Confirmations {
-    open: BTreeMap<Height, Confirmation>,
+    open: Sorted<Height, Confirmation>,
     /// The height of a conflict that is being verified again.
     conflict: Option<Height>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Confirmations {
 impl Confirmations {
     /// The highest block that waits.
     pub(super) fn highest(&self) -> Option<Height> {
-        self.open.last_key_value().map(|(&height, _)| height)
+        self.open.last().copied()
     }
 
     /// Groups that confirmed the block at `height`, so far.
@@ -96,13 +96,17 @@ impl LightClient {
             if self.confirmed(height, id).is_some() {
                 continue;
             }
-            let proof = shown.proof.clone();
-            let open = Confirmation { shown, groups: BTreeSet::new(), asked: BTreeMap::new() };
-            let known = &self.confirmations.open.entry(height).or_insert(open).shown;
-            if known.id != id {
-                let known = known.proof.clone();
-                self.check_conflict(height, known, proof);
-                return;
+            match self.confirmations.open.get(&height).map(|open| &open.shown) {
+                Some(known) if known.id != id => {
+                    let (known, proof) = (known.proof.clone(), shown.proof);
+                    self.check_conflict(height, known, proof);
+                    return;
+                }
+                Some(_) => {}
+                None => {
+                    let open = Confirmation { shown, groups: Sorted::new(), asked: Sorted::new() };
+                    self.confirmations.open.insert(height, open);
+                }
             }
             self.count_tips(height);
             self.ask_witnesses(height);
@@ -116,7 +120,7 @@ impl LightClient {
         for (id, peer) in self.peers.active() {
             let same = self.tips.of(id).is_some_and(|tip| tip.facts.id == open.shown.id);
             if same && open.shown.group != Some(peer.group) {
-                open.groups.insert(peer.group);
+                open.groups.insert(peer.group, ());
             }
         }
     }
@@ -128,15 +132,18 @@ impl LightClient {
         if missing == 0 {
             return;
         }
-        let mut room = self.room(missing, |purpose| matches!(purpose, Purpose::Witness(at, _) if at == height));
+        let mut room = self.room(missing, &|purpose| matches!(purpose, Purpose::Witness(at, _) if at == height));
         let mut groups = open.groups.clone();
-        groups.extend(open.shown.group);
+        if let Some(shown) = open.shown.group {
+            groups.insert(shown, ());
+        }
         let mut asks: Vec<(PeerId, SegmentClaim, Option<Bytes>)> = Vec::new();
         for (id, peer) in self.peers.active() {
             if room == 0 {
                 break;
             }
-            if open.asked.contains_key(&id) || groups.contains(&peer.group) || !peer.ready(Kind::Segment, self.now) {
+            if open.asked.contains_key(&id) || groups.contains_key(&peer.group) || !peer.ready(Kind::Segment, self.now)
+            {
                 continue;
             }
             let Some(tip) = self.tips.of(id).filter(|tip| tip.facts.height > height) else { continue };
@@ -146,7 +153,7 @@ impl LightClient {
             };
             let hangs = matches!(claim.end, SegmentEnd::Anchored(_)).then(|| tip.proof.clone());
             asks.push((id, claim, hangs));
-            groups.insert(peer.group);
+            groups.insert(peer.group, ());
             room = room.saturating_sub(1);
         }
         for (peer, claim, tip) in asks {
@@ -181,7 +188,7 @@ impl LightClient {
         let Some(open) = self.confirmations.open.get_mut(&height) else { return };
         let tip = open.asked.get(&peer).cloned().flatten();
         if open.shown.id == id {
-            open.groups.insert(group);
+            open.groups.insert(group, ());
             return;
         }
         let bytes = segment.bytes().clone();

@@ -105,7 +105,7 @@ impl Machine {
         self.drop_jobs();
         self.dispute = None;
         self.epochs.check = None;
-        for waiting in self.epochs.take_waiting_of(|_| true) {
+        for waiting in self.epochs.take_waiting_of(&|_| true) {
             self.forget_handovers(&waiting);
         }
         self.reset_blocks();

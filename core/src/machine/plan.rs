@@ -145,7 +145,7 @@ impl Machine {
                 // Those who could give it may all be on probation with answers that wait for this one.
                 let peers = &self.peers;
                 let on_trial = |id| peers.get(id).is_some_and(|peer| peer.awaits_judgement(Kind::Handovers));
-                for ahead in self.epochs.take_waiting_of(on_trial) {
+                for ahead in self.epochs.take_waiting_of(&on_trial) {
                     self.forget_handovers(&ahead);
                 }
                 chosen = choose(self);

@@ -35,11 +35,12 @@ impl SyncPeerManager {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.connected) else { return };
         peer.connected = false;
         peer.gone_at = now;
-        self.gone.insert((now, id));
+        self.gone.insert((now, id), ());
         self.review(id, now);
         if self.gone.len() > MAX_GONE
-            && let Some((_, forgotten)) = self.gone.pop_first()
+            && let Some(&(since, forgotten)) = self.gone.first()
         {
+            self.gone.remove(&(since, forgotten));
             self.peers.remove(forgotten);
             self.forget_accusation(forgotten);
         }
@@ -65,10 +66,12 @@ impl SyncPeerManager {
         let seasoned = |peer: &Peer| now.since(peer.slot_since).saturating_mul(2) >= self.settings.rotation_interval;
         let mut least: Vec<(u64, PeerId)> =
             self.active().filter(|(_, peer)| seasoned(peer)).map(|(id, peer)| (peer.recent_bytes, id)).collect();
-        least.sort_unstable();
         let count = (self.peers.active_len() / ROTATED_ONE_IN).max(1);
         let mut rotated = Vec::new();
-        for (_, id) in least.into_iter().take(count) {
+        for _ in 0..count {
+            // A few of some tens: not worth the code of a sort.
+            let first = least.iter().enumerate().min_by_key(|(_, of)| **of);
+            let Some((_, id)) = first.map(|(place, _)| place).map(|place| least.swap_remove(place)) else { break };
             if let Some(other) = self.step_aside(id, now) {
                 rotated.push((id, other));
             }

@@ -52,6 +52,18 @@ impl SyncPeerManager {
         rng: &mut Rng,
         eligible: impl Fn(PeerId, &Peer) -> bool,
     ) -> Option<PeerId> {
+        // One function for all callers: each has its own rule, and the choice is long.
+        self.choose_among(kind, ask, now, rng, &eligible)
+    }
+
+    fn choose_among(
+        &self,
+        kind: Kind,
+        ask: Ask,
+        now: Instant,
+        rng: &mut Rng,
+        eligible: &dyn Fn(PeerId, &Peer) -> bool,
+    ) -> Option<PeerId> {
         let candidates = || self.active().filter(|&(id, peer)| !peer.rests(kind, now) && eligible(id, peer));
         let mut best: Option<(u64, PeerId)> = None;
         let mut soonest = u64::MAX;

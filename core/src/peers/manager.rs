@@ -1,6 +1,5 @@
 //! [`SyncPeerManager`]: all peers, who of them is asked, and the choice among those.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -13,7 +12,8 @@ use super::table::PeerTable;
 use super::trust::Accusation;
 use crate::chain::Fault;
 use crate::ids::PeerId;
-use crate::requests::Kind;
+use crate::requests::{ByKind, Kind};
+use crate::sorted::Sorted;
 use crate::time::Instant;
 
 /// Payload whose expected time stands for a peer's quality.
@@ -42,15 +42,15 @@ pub struct SyncPeerManager {
     /// Peers that were given a slot since that was last asked for.
     pub(super) activated: Vec<PeerId>,
     /// Peers that went away, in order.
-    pub(super) gone: BTreeSet<(Instant, PeerId)>,
+    pub(super) gone: Sorted<(Instant, PeerId), ()>,
     /// Peers that gave a provably false answer of a kind since the last true one.
-    pub(super) accused: BTreeMap<Kind, BTreeMap<PeerId, Accusation>>,
+    pub(super) accused: Sorted<(Kind, PeerId), Accusation>,
     /// Kinds of which this node can't tell what is true.
-    pub(super) suspects: BTreeSet<Kind>,
+    pub(super) suspects: ByKind<bool>,
     /// Peers that lied while this node suspected itself, as is known now.
     pub(super) exposed: Vec<(PeerId, Fault)>,
     /// Time of the last true answer of each kind.
-    pub(super) true_at: BTreeMap<Kind, Instant>,
+    pub(super) true_at: ByKind<Option<Instant>>,
     /// Whether it is our own line that is full.
     pub(super) link: LocalLink,
 }
@@ -63,11 +63,11 @@ impl SyncPeerManager {
             peers: PeerTable::default(),
             slots: Slots::default(),
             activated: Vec::new(),
-            gone: BTreeSet::new(),
-            accused: BTreeMap::new(),
-            suspects: BTreeSet::new(),
+            gone: Sorted::new(),
+            accused: Sorted::new(),
+            suspects: ByKind::default(),
             exposed: Vec::new(),
-            true_at: BTreeMap::new(),
+            true_at: ByKind::default(),
             link: LocalLink::default(),
         }
     }

@@ -1,8 +1,7 @@
 //! Slots by group: the active peers are of as many groups as there are; all others stand by.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-
 use crate::ids::PeerId;
+use crate::sorted::Sorted;
 use crate::time::Instant;
 
 /// Groups that are looked at for one that has somebody who need not rest. Those with the fewest slots come first.
@@ -24,15 +23,15 @@ pub(super) enum PeerSlot {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Group {
     active: usize,
-    waiting: BTreeSet<(Instant, PeerId)>,
+    waiting: Sorted<(Instant, PeerId), ()>,
 }
 
 /// Slots of all peers that may be asked: of as many groups as there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Slots {
-    groups: BTreeMap<u64, Group>,
+    groups: Sorted<u64, Group>,
     /// Groups in which somebody waits: by how many of it are active, and since when.
-    order: BTreeSet<(usize, Instant, u64)>,
+    order: Sorted<(usize, Instant, u64), ()>,
     waiting: usize,
     /// Groups of which more than one is asked.
     crowded: usize,
@@ -59,7 +58,7 @@ impl Slots {
         if from == to {
             return;
         }
-        let entry = self.groups.entry(group).or_default();
+        let entry = self.groups.get_or_insert_with(group, Group::default);
         if let Some(&(since, _)) = entry.waiting.first() {
             self.order.remove(&(entry.active, since, group));
         }
@@ -80,7 +79,7 @@ impl Slots {
                 entry.active = entry.active.saturating_add(1);
             }
             PeerSlot::Standby(since) => {
-                entry.waiting.insert((since, id));
+                entry.waiting.insert((since, id), ());
                 self.waiting = self.waiting.saturating_add(1);
             }
         }
@@ -91,7 +90,7 @@ impl Slots {
         }
         match entry.waiting.first() {
             Some(&(since, _)) => {
-                self.order.insert((entry.active, since, group));
+                self.order.insert((entry.active, since, group), ());
             }
             None if entry.active == 0 => {
                 self.groups.remove(&group);
@@ -103,7 +102,7 @@ impl Slots {
     /// The next peer to be asked of those that stand by: of the group with the fewest slots, the one that has waited
     /// longest. Peers that still rest count only if `resting` are welcome too.
     pub(super) fn next(&self, now: Instant, resting: bool) -> Option<PeerId> {
-        let mut groups = self.order.iter().take(LOOKED_AT);
+        let mut groups = self.order.keys().take(LOOKED_AT);
         let rested = groups.find(|(_, since, _)| *since <= now);
         let chosen = rested.or_else(|| self.order.first().filter(|_| resting));
         let (_, _, group) = chosen?;

@@ -1,11 +1,11 @@
 //! [`PeerTable`]: all peers by id, with those that are asked in a row of their own.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::peer::Peer;
 use crate::ids::PeerId;
+use crate::sorted::Sorted;
 
 /// All peers that are known. Every choice looks at all active ones, and must neither search for
 /// them nor touch anybody else.
@@ -14,7 +14,7 @@ pub(super) struct PeerTable {
     /// The active peers, which are asked, by id.
     active: Vec<(PeerId, Box<Peer>)>,
     /// Everyone; `None` for the active ones.
-    all: BTreeMap<PeerId, Option<Box<Peer>>>,
+    all: Sorted<PeerId, Option<Box<Peer>>>,
 }
 
 impl PeerTable {
@@ -41,7 +41,7 @@ impl PeerTable {
         let active = self.index_of(id).ok().and_then(|index| self.active.get_mut(index));
         match active {
             Some((_, peer)) => peer,
-            None => self.all.entry(id).or_default().get_or_insert_with(|| Box::new(new())),
+            None => self.all.get_or_insert_with(id, || None).get_or_insert_with(|| Box::new(new())),
         }
     }
 

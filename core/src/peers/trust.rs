@@ -5,7 +5,6 @@
 //! nobody is left who was not set aside, all are tried again. So a liar costs one answer in any company that holds one
 //! honest peer, and a node that can't tell true from false bans nobody.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -15,6 +14,7 @@ use super::quality::BlacklistReason;
 use crate::chain::Fault;
 use crate::ids::{Height, PeerId};
 use crate::requests::Kind;
+use crate::sorted::Sorted;
 use crate::time::Instant;
 
 /// A true answer of a kind within this time says that false ones of the same kind are the peers' doing.
@@ -51,13 +51,12 @@ fn sort_of(fault: Fault) -> Fault {
 impl SyncPeerManager {
     /// A true answer of a kind came from somebody: those that were set aside for false ones did lie.
     pub(crate) fn note_true(&mut self, kind: Kind, now: Instant) {
-        self.true_at.insert(kind, now);
-        self.suspects.remove(&kind);
-        let Some(accused) = self.accused.remove(&kind) else { return };
-        let liars = accused.into_iter().map(|(id, accusation)| (id, accusation.fault));
+        *self.true_at.get_mut(kind) = Some(now);
+        *self.suspects.get_mut(kind) = false;
+        let accused = self.accused.extract(|&(of, _), _| of == kind);
+        let liars = accused.into_iter().map(|((_, id), accusation)| (id, accusation.fault));
         let set_aside = |id| self.peers.get(id).is_some_and(|peer| matches!(peer.ban_state, BanState::SetAside(_)));
-        let liars: Vec<(PeerId, Fault)> = liars.filter(|&(id, _)| set_aside(id)).collect();
-        self.exposed.extend(liars);
+        self.exposed.extend(liars.filter(|&(id, _)| set_aside(id)));
     }
 
     /// The peers to be banned for answers that they gave while this node suspected itself, with the fault.
@@ -79,30 +78,35 @@ impl SyncPeerManager {
     /// lately, or where enough have given anything false and nobody is left who has not.
     pub(super) fn consequence_of(&mut self, id: PeerId, kind: Kind, fault: Fault, now: Instant) -> Consequence {
         let Some(group) = self.peers.get(id).map(|peer| peer.group) else { return Consequence::Ban };
-        self.accused.entry(kind).or_default().insert(id, Accusation { fault, group });
-        let of_kind = self.accused.get(&kind).into_iter().flatten();
-        let same = of_kind.filter(|(_, accusation)| sort_of(accusation.fault) == sort_of(fault));
-        let same: BTreeSet<u64> = same.map(|(_, accusation)| accusation.group).collect();
-        let any: BTreeSet<u64> = self.accused.values().flatten().map(|(_, accusation)| accusation.group).collect();
+        self.accused.insert((kind, id), Accusation { fault, group });
+        let (mut same, mut any) = (Sorted::new(), Sorted::new());
+        for (&(of, _), accusation) in self.accused.iter() {
+            any.insert(accusation.group, ());
+            if of == kind && sort_of(accusation.fault) == sort_of(fault) {
+                same.insert(accusation.group, ());
+            }
+        }
         let enough = self.settings.suspect_self_groups;
-        let lately = self.true_at.get(&kind).is_some_and(|&at| now.since(at) < TRUE_LATELY);
-        let left = self.slots.waiting() > 0 || self.active().any(|(_, peer)| !any.contains(&peer.group));
-        let known = self.suspects.len();
+        let lately = self.true_at.get(kind).is_some_and(|at| now.since(at) < TRUE_LATELY);
+        let left = self.slots.waiting() > 0 || self.active().any(|(_, peer)| !any.contains_key(&peer.group));
+        let known = self.suspects.clone();
         let mut groups = 0;
         if any.len() >= enough && !left {
             groups = any.len();
-            self.suspects.extend(self.accused.keys().copied());
+            for &(of, _) in self.accused.keys() {
+                *self.suspects.get_mut(of) = true;
+            }
         } else if same.len() >= enough && !lately {
             groups = same.len();
-            self.suspects.insert(kind);
+            *self.suspects.get_mut(kind) = true;
         }
-        let raised = (self.suspects.len() > known).then_some(groups);
-        if !self.suspects.contains(&kind) {
+        let raised = (self.suspects != known).then_some(groups);
+        if !self.suspects.get(kind) {
             return Consequence::Ban;
         }
         let until = now.after(SET_ASIDE);
-        let unsure = self.accused.iter().filter(|(kind, _)| self.suspects.contains(kind));
-        let unsure: Vec<PeerId> = unsure.flat_map(|(_, accused)| accused.keys().copied()).collect();
+        let unsure = self.accused.keys().filter(|(of, _)| *self.suspects.get(*of));
+        let unsure: Vec<PeerId> = unsure.map(|&(_, id)| id).collect();
         let is_due = |&id: &PeerId| {
             let ban_state = self.peers.get(id).map(|peer| peer.ban_state);
             matches!(ban_state, Some(BanState::Good | BanState::Banned(BlacklistReason::Proven(_), _)))
@@ -123,11 +127,11 @@ impl SyncPeerManager {
     /// Peers that were set aside are asked again where nobody else is left, after a rest that doubles each time.
     /// Returns who they are, and until when they rest.
     pub(crate) fn recall(&mut self, now: Instant) -> Vec<(PeerId, Instant)> {
-        if self.suspects.is_empty() || self.peers.active_len() > 0 || self.slots.waiting() > 0 {
+        let suspects = self.suspects.values().any(|&suspects| suspects);
+        if !suspects || self.peers.active_len() > 0 || self.slots.waiting() > 0 {
             return Vec::new();
         }
-        let accused: Vec<(Kind, PeerId)> =
-            self.accused.iter().flat_map(|(&kind, accused)| accused.keys().map(move |&id| (kind, id))).collect();
+        let accused: Vec<(Kind, PeerId)> = self.accused.keys().copied().collect();
         let mut recalled = Vec::new();
         for (kind, id) in accused {
             let set_aside = |peer: &&mut Peer| matches!(peer.ban_state, BanState::SetAside(_));
@@ -152,10 +156,7 @@ impl SyncPeerManager {
 
     /// Ends the accusation of a peer.
     pub(super) fn forget_accusation(&mut self, id: PeerId) {
-        self.accused.retain(|_, accused| {
-            accused.remove(&id);
-            !accused.is_empty()
-        });
+        self.accused.retain(|&(_, accused), _| accused != id);
     }
 
     /// Lifts a ban or another rest that is over. True if there was one.

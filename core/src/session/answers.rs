@@ -3,7 +3,7 @@
 //! Short answers overtake longer ones: news of the tip must not wait behind a download. Of the long ones, the first that
 //! was given is the first that is whole.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use super::error::Violation;
 use super::frame::{Kind, PIECE_BYTES};
 use super::stream_code::StreamCode;
 use crate::limits::MAX_REQUEST_BYTES;
+use crate::sorted::Sorted;
 
 /// Answers up to this many bytes overtake longer ones.
 pub(super) const SHORT_ANSWER_BYTES: usize = 64 << 10;
@@ -37,7 +38,7 @@ pub(super) struct Piece {
 /// The peer's questions, each until the last frame of its answer was sent.
 #[derive(Debug)]
 pub(super) struct Answers {
-    open: BTreeMap<u32, Asked>,
+    open: Sorted<u32, Asked>,
     last: u32,
     max: u16,
     resets: VecDeque<u32>,
@@ -49,7 +50,7 @@ impl Answers {
     /// Takes `max` questions at a time.
     pub(super) fn new(max: u16) -> Self {
         let queue = VecDeque::new;
-        Self { open: BTreeMap::new(), last: 0, max, resets: queue(), short: queue(), long: queue() }
+        Self { open: Sorted::new(), last: 0, max, resets: queue(), short: queue(), long: queue() }
     }
 
     /// The peer put a question of so many bytes.

@@ -1,12 +1,12 @@
 //! [`Asks`]: the questions that this side has put, and their answers as far as they have come.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::error::{AskError, Violation};
 use super::stream_code::StreamCode;
+use crate::sorted::Sorted;
 
 /// Bytes of an answer that may still come after it was cancelled: what a long line holds, with the buffers at its ends.
 pub(super) const DRAIN_BYTES: usize = 16 << 20;
@@ -34,7 +34,7 @@ pub(super) enum Ended {
 /// The questions, each until its answer has ended on both sides.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
-    open: BTreeMap<u32, Ask>,
+    open: Sorted<u32, Ask>,
     last: u32,
     max: u16,
 }

@@ -4,7 +4,7 @@
 //! fabricated set far ahead costs a buffer and no work. Handovers are verified at most [`WINDOW`] epochs ahead of the
 //! blocks, so memory doesn't grow with the length of the chain.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use crate::chain::EpochRef;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height, PeerId};
 use crate::limits::MAX_HANDOVERS;
+use crate::sorted::Sorted;
 use crate::verify::HandoverLink;
 
 /// Most verified epochs that are kept ahead of the one whose blocks are being applied.
@@ -39,11 +40,11 @@ pub(crate) struct Epochs {
     /// Consecutive, from the epoch of the applied head on. Never empty.
     known: VecDeque<EpochRef>,
     /// Handovers by the epoch that they end, for as long as that epoch is known: evidence, should a conflict show.
-    links: BTreeMap<Epoch, HandoverLink>,
+    links: Sorted<Epoch, HandoverLink>,
     /// The newest epoch whose handover is stored durably.
     stored: Epoch,
     /// Answers by the epoch that their first handover ends.
-    waiting: BTreeMap<Epoch, Waiting>,
+    waiting: Sorted<Epoch, Waiting>,
     /// The answer at the trusted end, while its signatures are checked.
     pub(crate) check: Option<HandoverCheck>,
 }
@@ -58,7 +59,7 @@ impl Epochs {
     /// Starts from a trusted epoch.
     pub(crate) fn starting(trusted: EpochRef) -> Self {
         let stored = trusted.epoch();
-        let (links, waiting) = (BTreeMap::new(), BTreeMap::new());
+        let (links, waiting) = (Sorted::new(), Sorted::new());
         Self { known: VecDeque::from([trusted]), links, stored, waiting, check: None }
     }
 
@@ -141,15 +142,16 @@ impl Epochs {
     /// Answers that the trusted end has passed: nobody needs them any more.
     pub(crate) fn take_passed(&mut self) -> Vec<Waiting> {
         let trusted = self.newest().epoch();
-        let ahead = self.waiting.split_off(&trusted);
-        core::mem::replace(&mut self.waiting, ahead).into_values().collect()
+        self.take_waiting(&|from, _| from < trusted)
     }
 
     /// Answers that wait, of the peers that are meant.
-    pub(crate) fn take_waiting_of(&mut self, meant: impl Fn(PeerId) -> bool) -> Vec<Waiting> {
-        let (taken, kept): (Vec<_>, Vec<_>) =
-            core::mem::take(&mut self.waiting).into_iter().partition(|(_, answer)| meant(answer.peer));
-        self.waiting = kept.into_iter().collect();
+    pub(crate) fn take_waiting_of(&mut self, meant: &dyn Fn(PeerId) -> bool) -> Vec<Waiting> {
+        self.take_waiting(&|_, answer| meant(answer.peer))
+    }
+
+    fn take_waiting(&mut self, meant: &dyn Fn(Epoch, &Waiting) -> bool) -> Vec<Waiting> {
+        let taken = self.waiting.extract(|&from, answer| meant(from, answer));
         taken.into_iter().map(|(_, answer)| answer).collect()
     }
 

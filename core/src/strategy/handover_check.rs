@@ -1,10 +1,10 @@
 //! [`HandoverCheck`]: an answer of handovers whose signatures are checked part by part, in any order.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::chain::{EpochRef, Fault};
 use crate::ids::{JobId, PeerId};
+use crate::sorted::Sorted;
 use crate::verify::{HANDOVER_PART, HandoverLink};
 
 /// A linked answer that is being checked. What comes of it doesn't depend on the order of the verdicts.
@@ -20,7 +20,7 @@ pub(crate) struct HandoverCheck {
     /// Fault of the first one behind those, if it has one.
     fault: Option<Fault>,
     /// Jobs that are out, with the places of their first links.
-    out: BTreeMap<JobId, usize>,
+    out: Sorted<JobId, usize>,
 }
 
 /// Signatures for one job.
@@ -52,7 +52,7 @@ impl HandoverCheck {
         }
         let mut links = proven;
         links.extend(ahead);
-        (Self { peer, bytes, sound: links.len(), links, fault, out: BTreeMap::new() }, parts)
+        (Self { peer, bytes, sound: links.len(), links, fault, out: Sorted::new() }, parts)
     }
 
     /// A job checks the part that begins at `place`.

@@ -5,7 +5,6 @@
 //! lock that an earlier vote shows. A vote in phase one shows a lock on the block's own justification, and a vote in phase two
 //! a lock on the block.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::certificate::QuorumCertificate;
@@ -23,8 +22,8 @@ pub(super) struct Signed {
     justify_view: View,
     block: Hash,
     phase: Phase,
-    /// Places in the set.
-    signers: BTreeSet<usize>,
+    /// Places in the set, ascending.
+    signers: Vec<usize>,
 }
 
 impl Signed {
@@ -36,7 +35,7 @@ impl Signed {
             justify_view: header.justify_view,
             block: certificate.block,
             phase: certificate.phase,
-            signers: places.into_iter().collect(),
+            signers: places,
         })
     }
 
@@ -60,9 +59,14 @@ impl Signed {
 /// The validators of `set` that signed two things of which nobody honest signs both, in the order of the set.
 pub(super) fn culprits(signed: &[Signed], set: &ValidatorSet) -> Vec<ValidatorKey> {
     let pairs = signed.iter().enumerate().flat_map(|(at, one)| signed.iter().skip(at).map(move |other| (one, other)));
-    let guilty: BTreeSet<usize> = pairs
-        .filter(|(one, other)| one.excludes(other))
-        .flat_map(|(one, other)| &one.signers & &other.signers)
-        .collect();
-    guilty.into_iter().filter_map(|place| set.validators().get(place)).map(|validator| validator.key).collect()
+    let mut guilty = alloc::vec![false; set.count()];
+    for (one, other) in pairs.filter(|(one, other)| one.excludes(other)) {
+        for &place in one.signers.iter().filter(|place| other.signers.binary_search(place).is_ok()) {
+            if let Some(guilty) = guilty.get_mut(place) {
+                *guilty = true;
+            }
+        }
+    }
+    let guilty = set.validators().iter().zip(guilty).filter(|(_, guilty)| *guilty);
+    guilty.map(|(validator, _)| validator.key).collect()
 }
