@@ -7,11 +7,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use snow::{Builder, HandshakeState, TransportState};
-
-use super::crypto::{PROTOCOL, Primitives, TAG_BYTES};
+use super::crypto::TAG_BYTES;
 use super::error::SessionError;
 use super::identity::{PROOF_BYTES, SessionIdentity, proven_peer};
+use super::noise::{Handshake, Transport};
 use crate::ids::PeerId;
 
 /// The protocol with its version, in clear in the first message, as QUIC names it in its handshake (ALPN).
@@ -37,8 +36,8 @@ pub(super) const REKEY_FRAMES: u64 = 65_536;
 
 enum State {
     /// The handshake, with the number of the message that is read next (0 to 2).
-    Handshake(Box<HandshakeState>, usize),
-    Open(Box<TransportState>),
+    Handshake(Box<Handshake>, usize),
+    Open(Box<Transport>),
     Broken,
 }
 
@@ -65,8 +64,8 @@ impl Channel {
         seed: [u8; 32],
         out: &mut Vec<u8>,
     ) -> Result<Self, SessionError> {
-        let mut noise = builder(identity, seed)?.build_initiator().map_err(|_| SessionError::Handshake)?;
-        write(&mut noise, &PREAMBLE, HANDSHAKE_BYTES[0], out)?;
+        let mut noise = Handshake::new(true, *identity.secret(), seed);
+        write(&mut noise, 0, &PREAMBLE, out)?;
         Ok(Self::new(identity, expected, State::Handshake(Box::new(noise), 1)))
     }
 
@@ -75,7 +74,7 @@ impl Channel {
     /// # Errors
     /// None, unless by a defect.
     pub fn accept(identity: &SessionIdentity, seed: [u8; 32]) -> Result<Self, SessionError> {
-        let noise = builder(identity, seed)?.build_responder().map_err(|_| SessionError::Handshake)?;
+        let noise = Handshake::new(false, *identity.secret(), seed);
         Ok(Self::new(identity, None, State::Handshake(Box::new(noise), 0)))
     }
 
@@ -100,19 +99,17 @@ impl Channel {
         let State::Handshake(mut noise, number) = core::mem::replace(&mut self.state, State::Broken) else {
             return Err(SessionError::Handshake);
         };
-        let mut payload = [0; PROOF_BYTES];
-        let length = noise.read_message(message, &mut payload).map_err(|_| SessionError::Handshake)?;
-        let payload = payload.get(..length).ok_or(SessionError::Handshake)?;
+        let payload = noise.read(number, message).ok_or(SessionError::Handshake)?;
         if number == 0 {
             if payload != PREAMBLE {
                 return Err(SessionError::OtherProtocol);
             }
-            write(&mut noise, &self.proof, HANDSHAKE_BYTES[1], out)?;
+            write(&mut noise, 1, &self.proof, out)?;
             self.state = State::Handshake(noise, 2);
             return Ok(None);
         }
-        let public = noise.get_remote_static().ok_or(SessionError::Handshake)?;
-        let peer = proven_peer(public, payload)?;
+        let public = noise.their_lasting().ok_or(SessionError::Handshake)?;
+        let peer = proven_peer(public, &payload)?;
         if peer == self.own {
             return Err(SessionError::OwnKey);
         }
@@ -120,10 +117,9 @@ impl Channel {
             return Err(SessionError::WrongPeer { expected, found: peer });
         }
         if number == 1 {
-            write(&mut noise, &self.proof, HANDSHAKE_BYTES[2], out)?;
+            write(&mut noise, 2, &self.proof, out)?;
         }
-        let transport = noise.into_transport_mode().map_err(|_| SessionError::Handshake)?;
-        self.state = State::Open(Box::new(transport));
+        self.state = State::Open(Box::new(noise.into_transport()));
         Ok(Some(peer))
     }
 
@@ -137,12 +133,12 @@ impl Channel {
         if bytes > MAX_MESSAGE_BYTES {
             return Err(too_long(bytes, MAX_MESSAGE_BYTES));
         }
-        let message = room(out, bytes).ok_or(SessionError::Handshake)?;
+        put_length(bytes, out);
         // Fails after 2^64 frames only.
-        transport.write_message(frame, message).map_err(|_| SessionError::Handshake)?;
+        transport.outgoing.seal(&[], frame, out).ok_or(SessionError::Handshake)?;
         self.sealed = self.sealed.wrapping_add(1);
         if self.sealed.is_multiple_of(REKEY_FRAMES) {
-            transport.rekey_outgoing();
+            transport.outgoing.rekey();
         }
         Ok(())
     }
@@ -153,15 +149,13 @@ impl Channel {
     /// [`SessionError::Tampered`] where it is not the next message of the peer. The channel is of no more use then.
     pub fn open(&mut self, message: &[u8], frame: &mut Vec<u8>) -> Result<(), SessionError> {
         let State::Open(transport) = &mut self.state else { return Err(SessionError::Handshake) };
-        frame.resize(message.len().saturating_sub(TAG_BYTES), 0);
-        let opened = transport.read_message(message, frame);
-        if opened.is_err() {
+        if transport.incoming.open(&[], message, frame).is_none() {
             self.state = State::Broken;
             return Err(SessionError::Tampered);
         }
         self.opened = self.opened.wrapping_add(1);
         if self.opened.is_multiple_of(REKEY_FRAMES) {
-            transport.rekey_incoming();
+            transport.incoming.rekey();
         }
         Ok(())
     }
@@ -173,21 +167,12 @@ impl fmt::Debug for Channel {
     }
 }
 
-fn builder(identity: &SessionIdentity, seed: [u8; 32]) -> Result<Builder<'_>, SessionError> {
-    let params = PROTOCOL.parse().map_err(|_| SessionError::Handshake)?;
-    Builder::with_resolver(params, Box::new(Primitives { seed }))
-        .local_private_key(identity.secret())
-        .map_err(|_| SessionError::Handshake)
-}
-
-/// Appends a message of the handshake to `out`, its length in front.
-fn write(noise: &mut HandshakeState, payload: &[u8], bytes: usize, out: &mut Vec<u8>) -> Result<(), SessionError> {
-    // The first message has no tag, but `snow` wants room for one.
-    let mut message = [0; HANDSHAKE_BYTES[1] + TAG_BYTES];
-    let length = noise.write_message(payload, &mut message).map_err(|_| SessionError::Handshake)?;
-    let message = message.get(..length).filter(|_| length == bytes).ok_or(SessionError::Handshake)?;
-    room(out, bytes).ok_or(SessionError::Handshake)?.copy_from_slice(message);
-    Ok(())
+/// Appends message `number` of the handshake to `out`, its length in front.
+fn write(noise: &mut Handshake, number: usize, payload: &[u8], out: &mut Vec<u8>) -> Result<(), SessionError> {
+    let bytes = HANDSHAKE_BYTES.get(number).copied().unwrap_or_default();
+    put_length(bytes, out);
+    let end = out.len().saturating_add(bytes);
+    noise.write(number, payload, out).filter(|()| out.len() == end).ok_or(SessionError::Handshake)
 }
 
 /// A message of so many bytes, where there may be `limit`.
@@ -196,10 +181,8 @@ pub(super) fn too_long(bytes: usize, limit: usize) -> SessionError {
     SessionError::FrameLength { bytes: number(bytes), limit: number(limit) }
 }
 
-/// Room for a message at the end of `out`, behind its length.
-fn room(out: &mut Vec<u8>, bytes: usize) -> Option<&mut [u8]> {
-    out.extend_from_slice(&u32::try_from(bytes).ok()?.to_le_bytes());
-    let start = out.len();
-    out.resize(start.checked_add(bytes)?, 0);
-    out.get_mut(start..)
+/// Appends the length of a message.
+fn put_length(bytes: usize, out: &mut Vec<u8>) {
+    // No message is longer than `MAX_MESSAGE_BYTES`.
+    out.extend_from_slice(&u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes());
 }

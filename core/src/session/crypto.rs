@@ -1,68 +1,36 @@
-//! The cryptography of the channel for `snow`: X25519, ChaCha20-Poly1305 and SHA-256 of the crates that the core has
-//! anyway, and one ephemeral key that comes in from the host.
+//! The cryptography of the channel: X25519, ChaCha20-Poly1305 and SHA-256, of the crates that the core has anyway.
 
-use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
 
 use chacha20poly1305::aead::AeadInOut as _;
-use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use sha2::{Digest as _, Sha256};
-use snow::params::{CipherChoice, DHChoice, HashChoice};
-use snow::resolvers::CryptoResolver;
-use snow::types::{Cipher, Dh, Hash, Random};
-
-/// The Noise protocol of the channel. Every library for Noise knows this name.
-pub(super) const PROTOCOL: &str = "Noise_XX_25519_ChaChaPoly_SHA256";
 
 /// Bytes by which an encrypted message is longer than its content.
 pub(super) const TAG_BYTES: usize = 16;
 
-/// Hands `snow` the primitives of [`PROTOCOL`], and `seed` as the one ephemeral key.
-pub(super) struct Primitives {
-    pub(super) seed: [u8; 32],
-}
-
-impl CryptoResolver for Primitives {
-    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
-        Some(Box::new(Seed(Some(self.seed))))
-    }
-
-    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        (*choice == DHChoice::Curve25519).then(|| Box::<X25519>::default() as Box<dyn Dh>)
-    }
-
-    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        (*choice == HashChoice::SHA256).then(|| Box::<Sha>::default() as Box<dyn Hash>)
-    }
-
-    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        (*choice == CipherChoice::ChaChaPoly).then(|| Box::<ChaChaPoly>::default() as Box<dyn Cipher>)
-    }
-}
-
-/// Randomness for one ephemeral key. A second draw fails, because a key that is used twice is no secret.
-struct Seed(Option<[u8; 32]>);
-
-impl Random for Seed {
-    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
-        let seed = self.0.take().ok_or(snow::Error::Rng)?;
-        let dest: &mut [u8; 32] = dest.try_into().map_err(|_| snow::Error::Rng)?;
-        *dest = seed;
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct X25519 {
+/// An X25519 key pair.
+#[derive(Clone)]
+pub(super) struct KeyPair {
     secret: [u8; 32],
     public: [u8; 32],
 }
 
-impl X25519 {
-    fn take(&mut self, secret: [u8; 32]) {
-        self.secret = secret;
-        self.public = public_key(secret);
+impl KeyPair {
+    pub(super) fn new(secret: [u8; 32]) -> Self {
+        Self { secret, public: public_key(secret) }
+    }
+
+    pub(super) fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    /// The secret that this pair and another have in common. A point of small order would make one that everyone knows.
+    pub(super) fn shared(&self, public: [u8; 32]) -> Option<[u8; 32]> {
+        let shared = MontgomeryPoint(public).mul_clamped(self.secret).to_bytes();
+        (shared != [0; 32]).then_some(shared)
     }
 }
 
@@ -71,87 +39,89 @@ pub(super) fn public_key(secret: [u8; 32]) -> [u8; 32] {
     MontgomeryPoint::mul_base_clamped(secret).to_bytes()
 }
 
-impl Dh for X25519 {
-    fn name(&self) -> &'static str {
-        "25519"
+/// SHA-256 of `parts`, one behind the other.
+pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
     }
-
-    fn pub_len(&self) -> usize {
-        32
-    }
-
-    fn priv_len(&self) -> usize {
-        32
-    }
-
-    fn set(&mut self, privkey: &[u8]) {
-        if let Ok(secret) = privkey.try_into() {
-            self.take(secret);
-        }
-    }
-
-    fn generate(&mut self, rng: &mut dyn Random) -> Result<(), snow::Error> {
-        let mut secret = [0; 32];
-        rng.try_fill_bytes(&mut secret)?;
-        self.take(secret);
-        Ok(())
-    }
-
-    fn pubkey(&self) -> &[u8] {
-        &self.public
-    }
-
-    fn privkey(&self) -> &[u8] {
-        &self.secret
-    }
-
-    fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
-        let public = pubkey.first_chunk::<32>().ok_or(snow::Error::Dh)?;
-        let shared = MontgomeryPoint(*public).mul_clamped(self.secret).to_bytes();
-        // A point of small order makes a secret that everyone knows.
-        if shared == [0; 32] {
-            return Err(snow::Error::Dh);
-        }
-        out.get_mut(..32).ok_or(snow::Error::Dh)?.copy_from_slice(&shared);
-        Ok(())
-    }
+    hasher.finalize().into()
 }
 
-#[derive(Default)]
-struct Sha(Sha256);
-
-impl Hash for Sha {
-    fn name(&self) -> &'static str {
-        "SHA256"
-    }
-
-    fn block_len(&self) -> usize {
-        64
-    }
-
-    fn hash_len(&self) -> usize {
-        32
-    }
-
-    fn reset(&mut self) {
-        self.0 = Sha256::default();
-    }
-
-    fn input(&mut self, data: &[u8]) {
-        self.0.update(data);
-    }
-
-    fn result(&mut self, out: &mut [u8]) {
-        let hash = core::mem::take(&mut self.0).finalize();
-        if let Some(out) = out.get_mut(..32) {
-            out.copy_from_slice(&hash);
+/// HMAC-SHA256 (RFC 2104) of `parts`, one behind the other.
+fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let pad = |byte: u8| {
+        let mut pad = [byte; 64];
+        for (byte, key) in pad.iter_mut().zip(key) {
+            *byte ^= key;
         }
+        pad
+    };
+    let mut inner = Sha256::new_with_prefix(pad(0x36));
+    for part in parts {
+        inner.update(part);
     }
+    hash(&[&pad(0x5c), &inner.finalize()])
 }
 
-#[derive(Default)]
-struct ChaChaPoly {
-    cipher: Option<ChaCha20Poly1305>,
+/// HKDF of Noise (section 4.3): two keys from one and something new.
+pub(super) fn hkdf(key: &[u8; 32], more: &[u8]) -> ([u8; 32], [u8; 32]) {
+    let secret = hmac(key, &[more]);
+    let first = hmac(&secret, &[&[1]]);
+    let second = hmac(&secret, &[&first, &[2]]);
+    (first, second)
+}
+
+/// ChaCha20-Poly1305 with a key, and the number of the next message (Noise, section 5.1).
+pub(super) struct Cipher {
+    cipher: ChaCha20Poly1305,
+    next: u64,
+}
+
+impl Cipher {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        Self { cipher: ChaCha20Poly1305::new(key.into()), next: 0 }
+    }
+
+    /// Appends `content`, encrypted, to `out`. `None` after 2^64 - 1 messages.
+    pub(super) fn seal(&mut self, authtext: &[u8], content: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let after = self.next.checked_add(1)?;
+        let start = out.len();
+        out.extend_from_slice(content);
+        let buffer = out.get_mut(start..)?;
+        let tag = self.cipher.encrypt_inout_detached(&nonce(self.next).into(), authtext, buffer.into()).ok()?;
+        out.extend_from_slice(&tag);
+        self.next = after;
+        Some(())
+    }
+
+    /// Decrypts `message` into `out`, whose content it replaces. `None` where it is not the next message.
+    pub(super) fn open(&mut self, authtext: &[u8], message: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let after = self.next.checked_add(1)?;
+        let (content, tag) = message.split_last_chunk::<TAG_BYTES>()?;
+        out.clear();
+        out.extend_from_slice(content);
+        let opened = self.cipher.decrypt_inout_detached(
+            &nonce(self.next).into(),
+            authtext,
+            out.as_mut_slice().into(),
+            &(*tag).into(),
+        );
+        if opened.is_err() {
+            out.clear();
+            return None;
+        }
+        self.next = after;
+        Some(())
+    }
+
+    /// Goes on with a key that follows from this one, which can't be found from it (Noise, section 4.2).
+    pub(super) fn rekey(&mut self) {
+        let mut key = [0; 32];
+        // Fails for messages of gigabytes only.
+        let _ = self.cipher.encrypt_inout_detached(&nonce(u64::MAX).into(), &[], key.as_mut_slice().into());
+        self.cipher = ChaCha20Poly1305::new(&key.into());
+    }
 }
 
 /// The nonce of message `number` (Noise, section 12.3): four zeros, then the number with its lowest byte first.
@@ -160,38 +130,9 @@ fn nonce(number: u64) -> [u8; 12] {
     [0, 0, 0, 0, a, b, c, d, e, f, g, h]
 }
 
-impl ChaChaPoly {
-    fn seal(&self, number: u64, authtext: &[u8], plaintext: &[u8], out: &mut [u8]) -> Option<usize> {
-        let (content, rest) = out.split_at_mut_checked(plaintext.len())?;
-        let buffer = InOutBuf::new(plaintext, content).ok()?;
-        let tag = self.cipher.as_ref()?.encrypt_inout_detached(&nonce(number).into(), authtext, buffer).ok()?;
-        rest.get_mut(..TAG_BYTES)?.copy_from_slice(&tag);
-        plaintext.len().checked_add(TAG_BYTES)
-    }
-
-    fn open(&self, number: u64, authtext: &[u8], ciphertext: &[u8], out: &mut [u8]) -> Option<usize> {
-        let (content, tag) = ciphertext.split_last_chunk::<TAG_BYTES>()?;
-        let buffer = InOutBuf::new(content, out.get_mut(..content.len())?).ok()?;
-        self.cipher.as_ref()?.decrypt_inout_detached(&nonce(number).into(), authtext, buffer, &(*tag).into()).ok()?;
-        Some(content.len())
-    }
-}
-
-impl Cipher for ChaChaPoly {
-    fn name(&self) -> &'static str {
-        "ChaChaPoly"
-    }
-
-    fn set(&mut self, key: &[u8; 32]) {
-        self.cipher = Some(ChaCha20Poly1305::new(&(*key).into()));
-    }
-
-    fn encrypt(&self, nonce: u64, authtext: &[u8], plaintext: &[u8], out: &mut [u8]) -> usize {
-        // `snow` gives room for the tag and sets a key first; a message of no length would fail at the other side.
-        self.seal(nonce, authtext, plaintext, out).unwrap_or(0)
-    }
-
-    fn decrypt(&self, nonce: u64, authtext: &[u8], ciphertext: &[u8], out: &mut [u8]) -> Result<usize, snow::Error> {
-        self.open(nonce, authtext, ciphertext, out).ok_or(snow::Error::Decrypt)
+/// Secrets stay out of logs.
+impl fmt::Debug for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cipher").field("next", &self.next).finish_non_exhaustive()
     }
 }

@@ -54,7 +54,7 @@ pub enum SessionError {
     #[error("the peer broke the rules: {0}")]
     Violation(#[from] Violation),
     /// The peer ended the session, and said this.
-    #[error("closed by the peer: {0:?}")]
+    #[error("closed by the peer: \"{0}\"")]
     ByPeer(String),
     /// This side has ended the session.
     #[error("closed by this node: {0}")]

@@ -55,6 +55,7 @@ mod error;
 mod event;
 mod frame;
 mod identity;
+mod noise;
 #[allow(clippy::module_inception)]
 mod session;
 mod stream_code;

@@ -1,7 +1,8 @@
 //! Two ends over a line that the test holds: `handshake` before anybody is known, `path` where somebody on the way meddles,
-//! `rules` against peers that break them, `talk` between honest ends, `vectors` to the byte.
+//! `noise` against a library, `rules` against peers that break them, `talk` between honest ends, `vectors` to the byte.
 
 mod handshake;
+mod noise;
 mod path;
 mod rules;
 mod talk;
