@@ -242,24 +242,41 @@ impl Job {
 
     /// Does the work. Pure: the same job gives the same verdict on every machine.
     pub fn run<C: Chain>(&self, chain: &C) -> Verdict {
-        let (outcome, quorum_checks) = match &self.task {
+        let found = match &self.task {
+            Task::Segment { epoch, claim, bodies, handover, bytes } => {
+                counted(run_segment(chain, epoch, claim, *bodies, handover.as_ref(), bytes))
+            }
+            Task::Follow { epoch, claim, bytes } => counted(run_follow(chain, epoch, claim, bytes)),
+            Task::State { form, items, bytes } => {
+                (decode_state(*form, items, bytes).map(Outcome::State).map_err(CheckError::False), 0)
+            }
+            _ => self.prove_for_light(chain),
+        };
+        self.verdict(found)
+    }
+
+    /// The same for the jobs of a [`LightClient`](crate::light::LightClient). Others can't be done by it, so that a program
+    /// with no other jobs, which a page loads, does not hold the code for them.
+    pub fn run_light<C: Chain>(&self, chain: &C) -> Verdict {
+        self.verdict(self.prove_for_light(chain))
+    }
+
+    fn verdict(&self, (outcome, quorum_checks): Found) -> Verdict {
+        Verdict::new(self.id, self.statement(), outcome, quorum_checks)
+    }
+
+    fn prove_for_light<C: Chain>(&self, chain: &C) -> Found {
+        match &self.task {
             Task::Handovers { from, bytes } => run_handovers(chain, from, bytes),
             Task::HandoverPart { known, from, links } => run_handover_part(chain, known, from, links),
             Task::Tip { epoch, bytes } => match run_tip(chain, epoch, bytes) {
                 Ok(check) => (Ok(Outcome::Tip(check, bytes.clone())), u32::from(matches!(check, TipCheck::Final(_)))),
                 Err(fault) => (Err(fault), 1),
             },
-            Task::Segment { epoch, claim, bodies, handover, bytes } => {
-                counted(run_segment(chain, epoch, claim, *bodies, handover.as_ref(), bytes))
-            }
             // Payloads that don't fit may be false, or the lengths. No machine asks for them.
             Task::Bodies { .. } if !chain.profile().knows_lengths() => (Err(CheckError::Unable(UNPROVEN_LENGTHS)), 0),
             Task::Bodies { segment, range, bytes } => {
                 (run_bodies(chain, segment, *range, bytes.clone()).map(Outcome::Bodies), 0)
-            }
-            Task::Follow { epoch, claim, bytes } => counted(run_follow(chain, epoch, claim, bytes)),
-            Task::State { form, items, bytes } => {
-                (decode_state(*form, items, bytes).map(Outcome::State).map_err(CheckError::False), 0)
             }
             Task::Base { epoch, claim, height, bytes } => counted(run_base(chain, epoch, claim, *height, bytes)),
             Task::Conflict { epoch, one, other } => {
@@ -272,13 +289,20 @@ impl Job {
                 let value = verify_read(root, key, bytes.clone());
                 (value.map(Outcome::Proof).map_err(CheckError::False), 0)
             }
-        };
-        Verdict::new(self.id, self.statement(), outcome, quorum_checks)
+            Task::Segment { .. } | Task::Follow { .. } | Task::State { .. } => {
+                (Err(CheckError::Unable(NOT_OF_A_LIGHT_CLIENT)), 0)
+            }
+        }
     }
 }
 
+/// Findings of a job, and how many certificates were checked against a quorum.
+type Found = (Result<Outcome, CheckError>, u32);
+
 /// The number of "could not be checked" for payloads apart from headers that don't prove how long they are.
 const UNPROVEN_LENGTHS: u32 = 1;
+/// The same for jobs that no light client makes.
+const NOT_OF_A_LIGHT_CLIENT: u32 = 2;
 
 /// Certificates of a skip and of the handover behind it: the same one, checked as a skip's and as a handover's.
 const SKIP_CHECKS: u32 = 2;

@@ -171,6 +171,21 @@ fn a_job_that_ran_elsewhere_says_the_same() {
 }
 
 #[test]
+fn jobs_of_a_light_client_are_run_as_any_others_and_no_others_are() {
+    let mut others = 0;
+    for job in jobs() {
+        let verdict = job.run_light(&Toy);
+        if matches!(job.task(), Task::Segment { .. } | Task::Follow { .. } | Task::State { .. }) {
+            assert_eq!((verdict.outcome(), verdict.statement()), (&Err(CheckError::Unable(2)), job.statement()));
+            others += 1;
+        } else {
+            assert_eq!(verdict, job.run(&Toy));
+        }
+    }
+    assert!(others >= 3 && jobs().len() > others + 8);
+}
+
+#[test]
 fn every_kind_of_verdict_is_read_as_it_was_written() {
     for job in jobs() {
         for outcome in outcomes() {

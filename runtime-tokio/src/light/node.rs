@@ -265,7 +265,7 @@ impl<C: Chain> Task<C> {
     fn verify(&self, job: Job) {
         let (chain, inputs) = (Arc::clone(&self.chain), self.inputs.clone());
         tokio::task::spawn_blocking(move || {
-            let verdict = job.run(&*chain);
+            let verdict = job.run_light(&*chain);
             let _ = inputs.send(Input::Client(LightInput::Verdict(verdict)));
         });
     }

@@ -251,7 +251,7 @@ impl LightWorld {
                 }
             }
             Happening::Verdict(job) => {
-                let verdict = job.run(&self.chain);
+                let verdict = job.run_light(&self.chain);
                 self.quorum_checks += u64::from(verdict.quorum_checks());
                 self.input(LightInput::Verdict(verdict));
             }
