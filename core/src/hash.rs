@@ -4,11 +4,12 @@ use core::fmt;
 use core::str::FromStr;
 
 use blake3::hazmat::HasherExt as _;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A 32-byte BLAKE3 output.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Hash([u8; 32]);
+pub struct Hash(#[serde(deserialize_with = "read_32")] [u8; 32]);
 
 impl Hash {
     /// Thirty-two zero bytes: the parent of a genesis block. No input is known to hash to it.
@@ -35,6 +36,29 @@ impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Reads 32 bytes, as serde's own reader of arrays does. That one is 32 times the code for a byte.
+pub(crate) fn read_32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    struct Bytes;
+
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = [u8; 32];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("32 bytes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<[u8; 32], A::Error> {
+            let mut bytes = [0; 32];
+            for (place, byte) in bytes.iter_mut().enumerate() {
+                *byte = sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(place, &self))?;
+            }
+            Ok(bytes)
+        }
+    }
+
+    deserializer.deserialize_tuple(32, Bytes)
 }
 
 /// A text that is not 64 hexadecimal digits.

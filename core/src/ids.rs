@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hash::parse_hex_32;
+use crate::hash::{parse_hex_32, read_32};
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
@@ -145,7 +145,7 @@ serial! {
 
 /// A peer's Ed25519 public key: its identity on every transport.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct PeerId([u8; 32]);
+pub struct PeerId(#[serde(deserialize_with = "read_32")] [u8; 32]);
 
 /// Byte by byte. Tables of peers are searched all the time, and keys of different peers differ in their first eight bytes,
 /// unless somebody made them so.

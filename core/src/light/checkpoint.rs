@@ -7,7 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::chain::native::AnchorFacts;
+use crate::chain::native::{AnchorFacts, codec};
 use crate::chain::{ChainProfile, EpochRef, Fault, TipFacts};
 use crate::hash::Hash;
 use crate::ids::Epoch;
@@ -72,8 +72,7 @@ impl LightCheckpoint {
             epoch_bytes: self.epoch.bytes().to_vec(),
             proof: self.proof.to_vec(),
         };
-        // Serializing into a growing vector has no way to fail.
-        postcard::to_allocvec(&wire).unwrap_or_default()
+        codec::encode(&wire)
     }
 
     /// Reads an encoding of at most [`MAX_LIGHT_CHECKPOINT_BYTES`]. Nothing in it is proven: its source is believed.
@@ -81,23 +80,19 @@ impl LightCheckpoint {
     /// # Errors
     /// Where the bytes are no checkpoint, or not in its one form, or the tip isn't of the epoch.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        if bytes.len() > MAX_LIGHT_CHECKPOINT_BYTES {
-            return Err(Fault::Oversize);
-        }
-        let wire: Wire = postcard::from_bytes(bytes).map_err(|_| Fault::Malformed)?;
+        let wire: Wire = codec::decode(bytes, MAX_LIGHT_CHECKPOINT_BYTES)?;
         if wire.version != VERSION {
             return Err(Fault::Malformed);
         }
         if wire.tip.epoch != wire.epoch || !wire.range.contains(wire.tip.height) {
             return Err(Fault::BadEpoch);
         }
-        let checkpoint = Self {
+        Ok(Self {
             chain_id: wire.chain_id,
             epoch: EpochRef::trusted(wire.epoch, wire.range, wire.epoch_bytes.into()),
             tip: wire.tip,
             proof: wire.proof.into(),
-        };
-        if checkpoint.encode() == bytes { Ok(checkpoint) } else { Err(Fault::NonCanonical) }
+        })
     }
 
     /// The start of a client that trusts this checkpoint, on a chain of these sizes.

@@ -5,12 +5,12 @@
 //! empty place is the placeholder and nothing else.
 
 use alloc::vec::Vec;
-use core::fmt;
 
-use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::digest::{MAX_DEPTH, PLACEHOLDER, bit, common_prefix, internal_hash, key_hash, leaf_hash, value_hash};
+use crate::chain::Fault;
+use crate::chain::native::codec;
 use crate::hash::Hash;
 
 /// Most siblings in a proof: one for every bit of a key hash.
@@ -24,7 +24,7 @@ pub const MAX_PROOF_BYTES: usize = 1 + 64 + 2 + MAX_SIBLINGS * 32;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StateProof {
     leaf: Option<ProofLeaf>,
-    #[serde(deserialize_with = "bounded")]
+    #[serde(deserialize_with = "codec::bounded::<_, _, MAX_SIBLINGS>")]
     siblings: Vec<Hash>,
 }
 
@@ -124,42 +124,15 @@ impl StateProof {
 
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
-        // Serializing into memory that grows can't fail for a type of options and arrays.
-        postcard::to_allocvec(self).unwrap_or_default()
+        codec::encode(self)
     }
 
     /// Reads an encoding of at most [`MAX_PROOF_BYTES`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeProofError> {
-        if bytes.len() > MAX_PROOF_BYTES {
-            return Err(DecodeProofError::TooLarge(bytes.len()));
-        }
-        let (proof, _): (Self, _) = postcard::take_from_bytes(bytes).map_err(|_| DecodeProofError::Malformed)?;
-        if proof.encode() == bytes { Ok(proof) } else { Err(DecodeProofError::NotCanonical) }
+        codec::decode(bytes, MAX_PROOF_BYTES).map_err(|fault| match fault {
+            Fault::Oversize => DecodeProofError::TooLarge(bytes.len()),
+            Fault::NonCanonical => DecodeProofError::NotCanonical,
+            _ => DecodeProofError::Malformed,
+        })
     }
-}
-
-/// Reads siblings without taking memory for a count that no proof has.
-fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hash>, D::Error> {
-    struct Siblings;
-
-    impl<'de> Visitor<'de> for Siblings {
-        type Value = Vec<Hash>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {MAX_SIBLINGS} hashes")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let mut siblings = Vec::with_capacity(items.size_hint().unwrap_or(0).min(MAX_SIBLINGS));
-            while let Some(sibling) = items.next_element()? {
-                if siblings.len() == MAX_SIBLINGS {
-                    return Err(A::Error::invalid_length(MAX_SIBLINGS.saturating_add(1), &self));
-                }
-                siblings.push(sibling);
-            }
-            Ok(siblings)
-        }
-    }
-
-    deserializer.deserialize_seq(Siblings)
 }

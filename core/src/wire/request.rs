@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peers::MAX_PEERS_BYTES;
 use super::reads::MAX_READ_BYTES;
+use crate::chain::native::codec;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 use crate::limits::{
@@ -128,8 +129,8 @@ impl Request {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
         bytes.push(PROTOCOL_VERSION);
-        // Serializing integers into a growing vector has no way to fail.
-        postcard::to_extend(self, bytes).unwrap_or_default()
+        codec::append(self, &mut bytes);
+        bytes
     }
 
     /// Reads a request from a peer.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chain::native::codec;
 use crate::hash::Hash;
 use crate::ids::{Epoch, Height};
 
@@ -40,9 +41,7 @@ const MAX_STATUS_BYTES: usize = 128;
 impl PeerStatus {
     /// Reads claims in their one canonical form; `None` for anything else.
     pub fn decode(data: &[u8]) -> Option<Self> {
-        let status: Self = postcard::from_bytes(data).ok()?;
-        let mut again = [0; MAX_STATUS_BYTES];
-        postcard::to_slice(&status, &mut again).is_ok_and(|again| *again == *data).then_some(status)
+        codec::decode(data, MAX_STATUS_BYTES).ok()
     }
 }
 

@@ -48,10 +48,16 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// Replaces what `buffer` holds with the encoding of `value`, and keeps its memory for the next.
 pub(crate) fn encode_into<T: Serialize>(value: &T, buffer: &mut Vec<u8>) {
     buffer.clear();
+    append(value, buffer);
+}
+
+/// Writes the encoding of `value` behind what `buffer` holds.
+pub(crate) fn append<T: Serialize>(value: &T, buffer: &mut Vec<u8>) {
+    let before = buffer.len();
     // Fails only for sequences of unknown length and floats outside of serde's data model, and no type here has those;
     // an empty encoding decodes as nothing, so even that could only be refused.
     if postcard::serialize_with_flavor(value, Append(buffer)).is_err() {
-        buffer.clear();
+        buffer.truncate(before);
     }
 }
 
@@ -61,10 +67,11 @@ pub(crate) fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8], limit: usize
         return Err(Fault::Oversize);
     }
     let value: T = postcard::from_bytes(bytes).map_err(|_| Fault::Malformed)?;
-    match postcard::serialize_with_flavor(&value, Compare(bytes.iter())) {
-        Ok(true) => Ok(value),
-        _ => Err(Fault::NonCanonical),
-    }
+    // Written down, as long as the bytes are: a second way to encode, that compares and does not write, would be there once more
+    // for each type.
+    let mut canonical = Vec::with_capacity(bytes.len());
+    encode_into(&value, &mut canonical);
+    if canonical == bytes { Ok(value) } else { Err(Fault::NonCanonical) }
 }
 
 /// Decodes a sequence of at most `MAX` elements; for serde's `deserialize_with`.
@@ -129,7 +136,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Bounded<T, MAX
 /// 32 bytes: as they are in postcard, as hexadecimal digits in formats that people read.
 pub(crate) mod hex32 {
     use super::{Deserialize, Deserializer, Serialize, Serializer};
-    use crate::hash::Hash;
+    use crate::hash::{Hash, read_32};
     use alloc::string::String;
     use serde::de::Error as _;
 
@@ -146,7 +153,7 @@ pub(crate) mod hex32 {
             let text = String::deserialize(deserializer)?;
             text.parse::<Hash>().map(|hash| *hash.as_bytes()).map_err(D::Error::custom)
         } else {
-            <[u8; 32]>::deserialize(deserializer)
+            read_32(deserializer)
         }
     }
 }
@@ -183,27 +190,5 @@ impl Flavor for Append<'_> {
 
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
-    }
-}
-
-/// Compares an encoding with bytes, without writing it down.
-struct Compare<'a>(core::slice::Iter<'a, u8>);
-
-impl Flavor for Compare<'_> {
-    type Output = bool;
-
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        let (same, rest) =
-            self.0.as_slice().split_at_checked(data.len()).ok_or(postcard::Error::SerializeBufferFull)?;
-        self.0 = rest.iter();
-        if same == data { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
-    }
-
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        if self.0.next() == Some(&data) { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
-    }
-
-    fn finalize(self) -> postcard::Result<bool> {
-        Ok(self.0.as_slice().is_empty())
     }
 }

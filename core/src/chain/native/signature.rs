@@ -15,7 +15,7 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::codec::hex32;
-use crate::hash::{Hash, ParseHashError};
+use crate::hash::{Hash, ParseHashError, read_32};
 
 /// A validator's Ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,7 +68,9 @@ impl FromStr for ValidatorKey {
 /// An Ed25519 signature: the point `R` and the scalar `s`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Signature {
+    #[serde(deserialize_with = "read_32")]
     r: [u8; 32],
+    #[serde(deserialize_with = "read_32")]
     s: [u8; 32],
 }
 
