@@ -1,6 +1,6 @@
 //! [`Host`]: a light client with everything but sockets, clocks and randomness.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::native::NativeChain;
@@ -39,16 +39,25 @@ pub struct Host {
     outputs: VecDeque<HostOutput>,
     happened: VecDeque<Happened>,
     deadline: Option<Instant>,
-    /// Answered requests: the node, the question and the answer.
-    asked: BTreeMap<RequestId, (PeerId, Bytes, Bytes)>,
+    /// The newest requests, in order.
+    asked: VecDeque<Asked>,
     /// Keys of open reads.
-    keys: BTreeMap<QueryId, Bytes>,
+    keys: Vec<(QueryId, Bytes)>,
     /// Proven answers to reads: state root, key, proof.
     proofs: VecDeque<(Hash, Bytes, Bytes)>,
     /// The answer that is judged at the moment.
     judged: Option<Bytes>,
     /// The answer that the last ban is for.
     blame: Option<Blame>,
+}
+
+/// A request that was sent.
+struct Asked {
+    id: RequestId,
+    peer: PeerId,
+    question: Bytes,
+    /// Empty until it is there.
+    answer: Bytes,
 }
 
 impl Host {
@@ -80,8 +89,8 @@ impl Host {
             outputs: VecDeque::new(),
             happened: VecDeque::new(),
             deadline: None,
-            asked: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            asked: VecDeque::new(),
+            keys: Vec::new(),
             proofs: VecDeque::new(),
             judged: None,
             blame: None,
@@ -148,7 +157,7 @@ impl Host {
 
     /// Nobody waits for this answer any more.
     pub fn drop_query(&mut self, now: Instant, query: QueryId) {
-        self.keys.remove(&query);
+        self.take_key(query);
         self.client.handle(now, LightInput::Drop(query));
         self.settle(now);
     }
@@ -156,7 +165,7 @@ impl Host {
     /// Does one job, if there is one: some milliseconds. Its verdict is taken by the next [`tick`](Self::tick).
     pub fn work(&mut self) -> bool {
         let Some(job) = self.jobs.pop_front() else { return false };
-        let verdict = job.run(&self.chain);
+        let verdict = job.run_light(&self.chain);
         self.remember(&job, &verdict);
         let is_false = matches!(verdict.outcome(), Err(CheckError::False(_)));
         let answer = if is_false { answer_of(job.task()) } else { None };
@@ -216,8 +225,8 @@ impl Host {
                     self.client.handle(now, LightInput::Peer(PeerEvent::Connected { peer, group }));
                 }
                 Happened::Answered { request, answer } => {
-                    if let Some((_, _, known)) = self.asked.get_mut(&request) {
-                        known.clone_from(answer.as_ref().unwrap_or(&Bytes::new()));
+                    if let Some(asked) = self.asked.iter_mut().find(|asked| asked.id == request) {
+                        asked.answer = answer.clone().unwrap_or_default();
                     }
                     // An answer that is false at first sight is judged here.
                     self.judged.clone_from(&answer);
@@ -226,7 +235,7 @@ impl Host {
                     self.judged = None;
                 }
                 Happened::Lost { request } => {
-                    self.asked.remove(&request);
+                    self.asked.retain(|asked| asked.id != request);
                     self.client.handle(now, LightInput::Response(request, Err(RequestFailure::Broken)));
                 }
                 Happened::Ended { connection, peer, reason, banned_for } => {
@@ -244,12 +253,12 @@ impl Host {
         loop {
             match self.client.poll_output() {
                 LightOutput::Request { id, peer, request, max_response_bytes } => {
-                    let bytes = Bytes::from(request.encode());
+                    let question = Bytes::from(request.encode());
                     if self.asked.len() >= MAX_SHOWN {
-                        self.asked.pop_first();
+                        self.asked.pop_front();
                     }
-                    self.asked.insert(id, (peer, bytes.clone(), Bytes::new()));
-                    if !self.connections.ask(id, peer, bytes, max_response_bytes) {
+                    self.asked.push_back(Asked { id, peer, question: question.clone(), answer: Bytes::new() });
+                    if !self.connections.ask(id, peer, question, max_response_bytes) {
                         self.happened.push_back(Happened::Lost { request: id });
                     }
                 }
@@ -258,7 +267,7 @@ impl Host {
                 LightOutput::CancelJob(id) => self.jobs.retain(|job| job.id() != id),
                 LightOutput::Penalize { peer, penalty } => self.penalize(now, peer, penalty),
                 LightOutput::Answer { query, result } => {
-                    let key = self.keys.remove(&query);
+                    let key = self.take_key(query);
                     let result = result.map(|answer| {
                         let read = key.and_then(|key| self.read_of(&key, &answer));
                         (answer, read)
@@ -291,11 +300,17 @@ impl Host {
             let answer = self.judged.clone().unwrap_or_default();
             // The answer that holds what was judged: a part of it, without the envelope.
             let holds = |known: &Bytes| !answer.is_empty() && known.len() >= answer.len() && known.ends_with(&answer);
-            let request = self.asked.values().find(|(asked, _, known)| *asked == peer && holds(known));
-            let request = request.map(|(_, request, _)| request.clone()).unwrap_or_default();
+            let request = self.asked.iter().find(|asked| asked.peer == peer && holds(&asked.answer));
+            let request = request.map(|asked| asked.question.clone()).unwrap_or_default();
             self.blame = Some(Blame { peer, fault, request, answer });
         }
         self.connections.ban(now, peer, until, &reason);
+    }
+
+    /// The key of a read that ends.
+    fn take_key(&mut self, query: QueryId) -> Option<Bytes> {
+        let place = self.keys.iter().position(|(of, _)| *of == query)?;
+        Some(self.keys.remove(place).1)
     }
 
     /// The way on which a value was proven.

@@ -10,6 +10,7 @@
 mod connections;
 pub mod exports;
 pub mod host;
+mod json;
 mod output;
 mod settings;
 mod values;

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use hotstuff2_sync::chain::native::{AnchorError, Genesis, GenesisDocument, PROFILE, TrustAnchor};
+use hotstuff2_sync::chain::native::{
+    AnchorError, Genesis, GenesisDocument, PROFILE, TrustAnchor, Validator, ValidatorKey, Version,
+};
 use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::light::{LightCheckpoint, LightConfig, LightStart, LightWay, NewLightError};
+use hotstuff2_sync::limits::MAX_VALIDATORS;
 use hotstuff2_sync::time::UnixMillis;
-use serde::Deserialize;
+
+use crate::json::{Json, Unexpected};
 
 /// Longest genesis file that is read, in bytes: 4,096 validators take about 500 KiB.
 const MAX_GENESIS_BYTES: usize = 4 << 20;
 
 /// Settings of a client. Times are in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Whether each epoch is proven by the one before, in the place of skipping.
     pub one_by_one: bool,
@@ -97,31 +101,127 @@ impl From<NewLightError> for StartError {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GenesisFile {
-    chain_id: String,
-    document: GenesisDocument,
-}
-
 /// Reads and checks the text of a genesis file.
 pub(crate) fn genesis(text: &str) -> Result<Genesis, StartError> {
     if text.len() > MAX_GENESIS_BYTES {
         return Err(StartError::Genesis(format!("{} bytes are too many", text.len())));
     }
-    let file: GenesisFile = serde_json::from_str(text).map_err(|error| StartError::Genesis(error.to_string()))?;
-    let genesis = file.document.check().map_err(|error| StartError::Genesis(error.to_string()))?;
-    let says: Option<Hash> = file.chain_id.parse().ok();
+    let (says, document) = read(text).map_err(StartError::Genesis)?;
+    let genesis = document.check().map_err(|error| StartError::Genesis(error.to_string()))?;
     if says == Some(genesis.chain_id()) { Ok(genesis) } else { Err(StartError::GenesisChanged) }
+}
+
+/// The chain's id, as the file says it, and its document.
+fn read(text: &str) -> Result<(Option<Hash>, GenesisDocument), Unexpected> {
+    let (mut chain_id, mut document) = (None, None);
+    Json::document(text, &mut |name, json| match name {
+        "chain_id" => once(&mut chain_id, name, json.string()?),
+        "document" => once(&mut document, name, read_document(json)?),
+        _ => Err(unknown(name)),
+    })?;
+    let says = there(chain_id, "chain_id")?.parse().ok();
+    Ok((says, there(document, "document")?))
+}
+
+/// A chain's constants. Names that a newer version may have are passed over: the chain's id says whether they count.
+fn read_document(json: &mut Json<'_>) -> Result<GenesisDocument, Unexpected> {
+    let (mut version, mut chain, mut timestamp, mut validators) = (None, None, None, None);
+    let (mut last_height, mut state_root, mut period, mut interval) = (None, None, None, None);
+    json.object(&mut |name, json| match name {
+        "version" => once(&mut version, name, json.number()?),
+        "name" => once(&mut chain, name, json.string()?.into_owned()),
+        "timestamp" => once(&mut timestamp, name, json.number()?),
+        "validators" => once(&mut validators, name, read_validators(json)?),
+        "last_height" => once(&mut last_height, name, json.number()?),
+        "state_root" => once(&mut state_root, name, hash(json)?),
+        "trusting_period_ms" => once(&mut period, name, if json.null() { None } else { Some(json.number()?) }),
+        "snapshot_interval" => once(&mut interval, name, json.number()?),
+        _ => json.skip(),
+    })?;
+    if there(version, "version")? != u64::from(Version::NUMBER) {
+        return Err("this version of the format is not known here".to_owned());
+    }
+    Ok(GenesisDocument {
+        version: Version,
+        name: there(chain, "name")?,
+        timestamp: UnixMillis::new(there(timestamp, "timestamp")?),
+        validators: there(validators, "validators")?,
+        last_height: Height::new(there(last_height, "last_height")?),
+        state_root: there(state_root, "state_root")?,
+        trusting_period_ms: period.flatten(),
+        snapshot_interval: there(interval, "snapshot_interval")?,
+    })
+}
+
+fn read_validators(json: &mut Json<'_>) -> Result<Vec<Validator>, Unexpected> {
+    let mut validators = Vec::new();
+    json.array(&mut |json| {
+        if validators.len() >= MAX_VALIDATORS {
+            return Err(json.unexpected("the end of the validators"));
+        }
+        let (mut key, mut power) = (None, None);
+        json.object(&mut |name, json| match name {
+            "key" => once(&mut key, name, ValidatorKey::from_bytes(*hash(json)?.as_bytes())),
+            "power" => once(&mut power, name, json.number()?),
+            _ => json.skip(),
+        })?;
+        validators.push(Validator { key: there(key, "key")?, power: there(power, "power")? });
+        Ok(())
+    })?;
+    Ok(validators)
+}
+
+fn hash(json: &mut Json<'_>) -> Result<Hash, Unexpected> {
+    json.string()?.parse().map_err(|_| json.unexpected("64 hexadecimal digits"))
+}
+
+/// Takes the value of a name, which may stand once.
+fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Unexpected> {
+    if place.replace(value).is_some() { Err(format!("`{name}` stands twice")) } else { Ok(()) }
+}
+
+/// The value of a name that must stand there.
+fn there<T>(value: Option<T>, name: &str) -> Result<T, Unexpected> {
+    value.ok_or_else(|| format!("`{name}` is missing"))
+}
+
+fn unknown(name: &str) -> Unexpected {
+    format!("`{name}` is not known")
 }
 
 impl Settings {
     /// Reads settings in JSON.
     ///
     /// # Errors
-    /// Where a name is unknown, or a value has another type.
+    /// Where a name is unknown or stands twice, or a value has another type.
     pub fn parse(json: &str) -> Result<Self, StartError> {
-        serde_json::from_str(json).map_err(|error| StartError::Settings(error.to_string()))
+        let mut read = Self::default();
+        let mut known = Vec::new();
+        let parsed = Json::document(json, &mut |name, json| {
+            if known.iter().any(|known| known == name) {
+                return Err(format!("`{name}` stands twice"));
+            }
+            known.push(name.to_owned());
+            read.set(name, json)
+        });
+        parsed.map(|()| read).map_err(StartError::Settings)
+    }
+
+    fn set(&mut self, name: &str, json: &mut Json<'_>) -> Result<(), Unexpected> {
+        match name {
+            "oneByOne" => self.one_by_one = json.boolean()?,
+            "acceptLongRange" => self.accept_long_range = json.boolean()?,
+            "witnesses" => self.witnesses = optional(json)?,
+            "maxPeers" => self.max_peers = optional(json)?,
+            "peerTimeout" => self.peer_timeout = optional(json)?,
+            "queryTimeout" => self.query_timeout = optional(json)?,
+            "freshness" => self.freshness = optional(json)?,
+            "statusInterval" => self.status_interval = optional(json)?,
+            "stallAfter" => self.stall_after = optional(json)?,
+            "banDuration" => self.ban_duration = optional(json)?,
+            _ => return Err(unknown(name)),
+        }
+        Ok(())
     }
 
     pub(crate) fn config(&self) -> LightConfig {
@@ -168,4 +268,9 @@ impl Settings {
         }
         Ok(checkpoint.into_start(PROFILE, trusting_period))
     }
+}
+
+/// A whole number, or `null`.
+fn optional<T: TryFrom<u64>>(json: &mut Json<'_>) -> Result<Option<T>, Unexpected> {
+    if json.null() { Ok(None) } else { json.small().map(Some) }
 }

@@ -226,13 +226,21 @@ fn a_wrong_start_is_refused_with_its_reason() {
     };
     let text = genesis_file(&chain);
     assert_eq!(start(&text, None, "{}"), Ok(()));
-    for text in ["", "{}", "[]", &text[..text.len() / 2]] {
+    let more = |more: &str| text.replacen("\"name\"", &format!("{more}, \"name\""), 1);
+    assert_eq!(start(&more(r#""later": [1.5, {"a": null}]"#), None, "{}"), Ok(()), "a name of a newer version");
+    let twice = more(r#""name": "generated""#);
+    let lacking = text.replacen("\"last_height\"", "\"first_height\"", 1);
+    let outside = text.replacen('{', "{\"later\": 1,", 1);
+    let old = text.replacen("\"version\":1", "\"version\":2", 1);
+    for text in ["", "{}", "[]", &text[..text.len() / 2], &twice, &lacking, &outside, &old] {
         assert_eq!(start(text, None, "{}").unwrap_err().name(), "genesis", "{text}");
     }
     let other = text.replace("\"generated\"", "\"another\"");
     assert_eq!(start(&other, None, "{}"), Err(StartError::GenesisChanged));
     assert_eq!(start(&text, Some(&[1, 2, 3]), "{}"), Err(StartError::Checkpoint));
-    for settings in ["{\"witnesses\":17}", "{\"witnesses\":-1}", "{\"colour\":1}", "7", "{\"peerTimeout\":0}"] {
+    assert_eq!(start(&text, None, r#"{"oneByOne": true, "witnesses": null, "freshness": 9000 }"#), Ok(()));
+    let twice = r#"{"witnesses":1,"witnesses":1}"#;
+    for settings in [twice, "{\"witnesses\":17}", "{\"witnesses\":-1}", "{\"colour\":1}", "7", "{\"peerTimeout\":0}"] {
         assert_eq!(start(&text, None, settings).unwrap_err().name(), "settings", "{settings}");
     }
 }
