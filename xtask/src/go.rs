@@ -19,7 +19,7 @@ const OLDEST: (u32, u32) = (1, 25);
 /// Builds the module anew and notes what it was made from.
 pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
     let target = workspace.target.join("go");
-    let built = web_assembly::build(workspace, "hotstuff2-sync-c", "hs2sync", "go", &target)?;
+    let built = web_assembly::build(workspace, "hotstuff2-sync-c", "hs2sync", "go", &target, &[])?;
     let module = workspace.root.join(MODULE);
     match optimizer(&target) {
         Ok(optimizer) => command::run(

@@ -3,7 +3,7 @@
 //! real processes of the command.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::workspace::Workspace;
@@ -13,11 +13,13 @@ use crate::{c, command, web_assembly};
 pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     node()?;
     let target = workspace.target.join("wasm");
-    let module = web_assembly::build(workspace, "hotstuff2-sync-wasm", "hotstuff2_sync_wasm", "wasm", &target)?;
+    let module =
+        web_assembly::build(workspace, "hotstuff2-sync-wasm", "hotstuff2_sync_wasm", "wasm", &target, &flags())?;
     let packed = target.join("packed");
     bind(workspace, &module, &packed)?;
     let js = workspace.root.join("bindings-wasm/js");
     command::run(npm(&js).args(["ci", "--no-audit", "--no-fund"]))?;
+    audit(&js)?;
     command::run(Command::new("node").current_dir(&js).arg("scripts/build.mjs").arg(&packed))?;
     command::run(workspace.cargo().args(["build", "--package", "hs2-sync"]))?;
     let tried = install(&js, &target.join("tried"))?;
@@ -30,6 +32,16 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     test("node.mjs", &["--experimental-websocket", "--no-warnings"])?;
     c::ensure(&["chromium"])?;
     test("chromium.mjs", &[])
+}
+
+/// Flags for rustc. SHA-2 in its short form, a page hashes little with it; and places of panics without the folder of whoever
+/// builds.
+fn flags() -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let sources = home.map(|home| format!("--remap-path-prefix={}/=", home.join("registry/src").display()));
+    let short = ["--cfg".to_owned(), "sha2_backend_soft=\"compact\"".to_owned()];
+    short.into_iter().chain(sources).collect()
 }
 
 /// Node and npm, which this step does not install: everybody has them from somewhere else.
@@ -66,14 +78,39 @@ fn bind(workspace: &Workspace, module: &Path, packed: &Path) -> Result<(), Strin
     command::run(Command::new(program).arg(module).arg(packed).arg("hs2_light"))
 }
 
+/// Known faults of what the package is built with. It depends on nothing once it is built.
+fn audit(js: &Path) -> Result<(), String> {
+    let arguments = ["audit", "--audit-level=low"];
+    match command::output(npm(js).args(arguments)) {
+        Ok(_) => Ok(()),
+        // A mirror of the registry may have no advisories.
+        Err(reason) if reason.contains("npm error") => {
+            println!("npm could not be asked for known faults: {reason}");
+            Ok(())
+        }
+        Err(_) => command::run(npm(js).args(arguments)),
+    }
+}
+
+/// What other tools would trip over in the packed file: its entries, and the types of each for every way to import it. It is
+/// for `import` alone, and the module itself has no types.
+fn lint(js: &Path, tarball: &Path) -> Result<(), String> {
+    let tool = |name: &str, arguments: &[&str]| {
+        command::run(npm(js).args(["exec", "--no", "--", name]).args(arguments).arg(tarball))
+    };
+    tool("publint", &["run", "--strict"])?;
+    tool("attw", &["--profile", "esm-only", "--exclude-entrypoints", "hs2_light.wasm", "--"])
+}
+
 /// Installs what `npm pack` makes into `folder`, as a user would, with the tests beside it.
-fn install(js: &Path, folder: &Path) -> Result<std::path::PathBuf, String> {
+fn install(js: &Path, folder: &Path) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(failed)?;
     }
     fs::create_dir_all(folder).map_err(failed)?;
     let tarball = command::output(npm(js).args(["pack", "--silent", "--pack-destination"]).arg(folder))?;
+    lint(js, &folder.join(tarball.trim()))?;
     fs::write(folder.join("package.json"), "{ \"private\": true, \"type\": \"module\" }\n").map_err(failed)?;
     let playwright = format!("playwright-core@{PLAYWRIGHT}");
     command::run(

@@ -2,6 +2,7 @@
 //! compiler with the sources of the library.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::bare_metal::{debian_cargo, debian_toolchain, rustup_target};
 use crate::command;
@@ -9,22 +10,30 @@ use crate::workspace::Workspace;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Builds the module of a `package` with a `profile`, in the folder `target`, and says where it is: `library` is the name of
-/// its library.
+/// Builds the module of a `package` with a `profile` and `flags` for rustc, in the folder `target`, and says where it is:
+/// `library` is the name of its library.
 pub(crate) fn build(
     workspace: &Workspace,
     package: &str,
     library: &str,
     profile: &str,
     target: &Path,
+    flags: &[String],
 ) -> Result<PathBuf, String> {
     // Optimizations across crates are for one crate type alone, which is why it is named here.
     let build =
         ["rustc", "--lib", "--crate-type", "cdylib", "--profile", profile, "--target", TARGET, "--package", package];
     let built = target.join(TARGET).join(profile).join(library).with_extension("wasm");
+    // The form that wins over every other source of flags. With `--target` it does not reach build scripts.
+    let with_flags = |mut cargo: Command| {
+        if !flags.is_empty() {
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        }
+        cargo
+    };
     let rustup_failure = match rustup_target(workspace, TARGET) {
         Ok(()) => {
-            command::run(workspace.cargo().args(build).arg("--target-dir").arg(target))?;
+            command::run(with_flags(workspace.cargo()).args(build).arg("--target-dir").arg(target))?;
             return Ok(built);
         }
         Err(reason) => reason,
@@ -35,7 +44,7 @@ pub(crate) fn build(
     // Debian's has no linker for WebAssembly of its own; rustup's toolchain brings one.
     let linker = workspace.sysroot.join("lib/rustlib").join(&workspace.host).join("bin/rust-lld");
     command::run(
-        debian_cargo()
+        with_flags(debian_cargo())
             .current_dir(&workspace.root)
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
             .args(build)
