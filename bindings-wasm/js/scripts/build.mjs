@@ -43,7 +43,7 @@ copyFileSync(at("src", "wasm", "hs2_light.d.ts"), at("dist", "wasm", "hs2_light.
 copyFileSync(at("src", "wasm", "hs2_light.js"), at("dist", "wasm", "hs2_light.js"));
 // What the compiler uses, and engines have had for years. With all features on, some are made that no engine has yet.
 const features = ["bulk-memory", "bulk-memory-opt", "call-indirect-overlong", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"].map((name) => `--enable-${name}`);
-node(tool("binaryen", "bin", "wasm-opt"), "-Oz", ...features, join(packed, "hs2_light_bg.wasm"), "-o", at("dist", "wasm", "hs2_light.wasm"));
+node(tool("binaryen", "bin", "wasm-opt"), "-Oz", "--converge", ...features, join(packed, "hs2_light_bg.wasm"), "-o", at("dist", "wasm", "hs2_light.wasm"));
 for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) {
   copyFileSync(join(repository, name), at(name));
 }
