@@ -3,6 +3,7 @@
 
 mod core_rules;
 mod dependencies;
+mod files;
 mod layers;
 mod manifests;
 mod packages;
