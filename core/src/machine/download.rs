@@ -33,7 +33,7 @@ impl Machine {
     /// Opens cells and asks for what they miss, lowest first, as far as peers, budget and the request limit allow.
     pub(super) fn download(&mut self) {
         let Some(target) = self.target() else { return };
-        let limit = self.until.map_or(target, |until| target.min(until));
+        let limit = self.goal.until().map_or(target, |until| target.min(until));
         // The thing that everything waits for goes before what would fill those who could give it.
         self.hedge();
         let mut from = Height::ZERO;
@@ -312,7 +312,7 @@ impl Machine {
 
     /// Whether the head of line holds everything up: the budget is mostly full, or there is nothing else to ask for.
     fn is_pressing(&self) -> bool {
-        let limit = self.until.into_iter().chain(self.target()).min().unwrap_or(self.applied);
+        let limit = self.goal.until().into_iter().chain(self.target()).min().unwrap_or(self.applied);
         let full = self.budget.room(false) < self.budget.limit() / PRESSING_SHARE;
         full || (self.window.planned() >= limit && self.window.next_want(Height::ZERO).is_none())
     }

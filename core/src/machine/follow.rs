@@ -43,7 +43,7 @@ impl Machine {
             self.claims_changed |= self.epochs.newest().range().last() == after && self.claimed.is_some();
             return;
         }
-        if self.until.is_some_and(|until| after >= until) || self.window.next_want(Height::ZERO).is_some() {
+        if self.goal.until().is_some_and(|until| after >= until) || self.window.next_want(Height::ZERO).is_some() {
             return;
         }
         let checking =

@@ -74,8 +74,8 @@ impl Machine {
             return None;
         }
         let now = self.working_time();
-        let destination = self.until.map_or(self.destination(), |until| until.max(self.applied));
-        let growth = if self.until.is_some() { 0 } else { self.forecast.goal.growth(self.now) };
+        let destination = self.goal.until().map_or(self.destination(), |until| until.max(self.applied));
+        let growth = if self.goal.until().is_some() { 0 } else { self.forecast.goal.growth(self.now) };
         let Some(walk) = &self.state_sync.walk else {
             let left = destination.above(self.applied);
             return match self.forecast.blocks.rates(now, self.applied.get()) {

@@ -25,7 +25,7 @@ impl Machine {
             SyncHistory::Headers => false,
             SyncHistory::Blocks => true,
         };
-        let calm = self.reached.is_some() && self.window.is_idle() && self.calls.is_empty();
+        let calm = self.goal.reached().is_some() && self.window.is_idle() && self.calls.is_empty();
         let Some(gap) = self.history_gap.as_ref().filter(|_| calm) else { return };
         self.window.open_history(gap);
         if let Some((segment, frames, held)) = self.window.take_history(with_bodies) {

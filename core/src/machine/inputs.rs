@@ -53,8 +53,7 @@ impl Machine {
         }
         self.phase = Phase::Running;
         self.submissions.restart();
-        self.until = until;
-        self.reached = None;
+        self.goal.begin(until);
         self.claims_changed = true;
         self.progressed();
         let connected: alloc::vec::Vec<PeerId> =

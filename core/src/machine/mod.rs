@@ -24,6 +24,7 @@ mod download;
 mod event;
 mod follow;
 mod forecast;
+mod goal;
 mod handovers;
 mod history;
 mod host_calls;

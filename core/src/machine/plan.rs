@@ -3,12 +3,11 @@
 
 use alloc::vec::Vec;
 
-use crate::calls::{APPLIES, Apply, BlockPoint, HostWork, REPLAYS};
+use crate::calls::{APPLIES, Apply, HostWork, REPLAYS};
 use crate::config::SyncStrategyType;
 use crate::ids::{Epoch, Height, PeerId, RequestId};
 use crate::limits::{MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_TIP_BYTES};
 use crate::machine::event::Event;
-use crate::machine::patience::GIVE_UP;
 use crate::machine::state::{Machine, Phase, Timer};
 use crate::peers::Ask;
 use crate::ranges::HeightRange;
@@ -280,60 +279,6 @@ impl Machine {
                     return;
                 }
             }
-        }
-    }
-
-    /// Says so once when everything that can be proven is applied.
-    fn check_reached(&mut self) {
-        let walking = self.strategy == SyncStrategyType::Fast;
-        // Said before, unless that was at the tip and short of where downloads end.
-        let said = self.reached.is_some_and(|at| self.until.is_none_or(|until| at >= until || self.applied < until));
-        if said || walking || !self.window.is_idle() || !self.calls.is_empty() {
-            return;
-        }
-        let known = self.target().unwrap_or(self.applied);
-        let enough = self.until.is_some_and(|until| self.applied >= until);
-        // Proofs are missing, and not blocks, where all claim more than they prove.
-        let tip_is_heard = |peer: &crate::peers::Peer| peer.status.is_some_and(|status| status.tip <= self.applied);
-        // A node that decides hears of the tip from its own engine.
-        let decided = self.submissions.is_used() && self.submissions.highest() >= known;
-        let heard = self.applied >= known && (decided || self.peers.active().any(|(_, peer)| tip_is_heard(peer)));
-        let settling = self.settling.filter(|&(height, _)| height == self.applied);
-        self.settling = heard.then_some(settling.unwrap_or((self.applied, self.now)));
-        let since = self.settling.map_or(self.now, |(_, since)| since);
-        // Only peers that were active within this time of the last applied block are waited for: a stream of new ones
-        // could otherwise put off the word for ever.
-        let in_time = |peer: &crate::peers::Peer| peer.slot_since() <= since.after(GIVE_UP);
-        // Peers that were asked in vain before are asked again now and then; that holds nothing up, and no more does
-        // the proof of what is here already.
-        let hopeful = |id: PeerId| {
-            let claims_more = |peer: &crate::peers::Peer| peer.status.is_some_and(|status| status.tip > self.applied);
-            self.peers.get(id).is_some_and(|peer| peer.may_prove() && claims_more(peer) && in_time(peer))
-        };
-        // One that says nothing holds up nothing for long, where most have said that there is no more.
-        let gives_up = self.most_have_no_more();
-        let waits = self.requests.iter().any(|(_, request)| match request.purpose {
-            _ if gives_up && self.is_given_up(request) => false,
-            Purpose::Tip(_) | Purpose::Handovers(_) => hopeful(request.peer),
-            Purpose::Dispute(_) => true,
-            Purpose::Status | Purpose::Segment { .. } | Purpose::Bodies(_) | Purpose::Follow(_) => false,
-            Purpose::Base | Purpose::State(_) => true,
-        });
-        let checks = !self.jobs.is_empty();
-        let settled = self.decides()
-            || self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(id, peer)| {
-                let said = match peer.status {
-                    // A peer that failed to prove a claim gains nothing by another one until it proves something.
-                    Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
-                    None => peer.mute,
-                };
-                said || (gives_up && self.is_given_up_on(id))
-            });
-        if enough || (heard && settled && !waits && !checks) {
-            let Some(id) = self.applied_id else { return };
-            self.reached = Some(self.applied);
-            self.moved();
-            self.emit(Event::Reached(BlockPoint { height: self.applied, id }));
         }
     }
 }

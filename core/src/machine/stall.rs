@@ -154,7 +154,7 @@ impl Machine {
         } else {
             Bottleneck::Network
         };
-        if self.reached.is_some() && !self.is_waiting() {
+        if self.goal.reached().is_some() && !self.is_waiting() {
             self.moved();
         }
     }
@@ -172,13 +172,13 @@ impl Machine {
     /// Whether there is something to wait for. At the goal that is the host, where it refuses a call, and somebody to
     /// follow.
     fn is_waiting(&self) -> bool {
-        self.phase == Phase::Running && (self.reached.is_none() || self.is_refused() || self.follows_nobody())
+        self.phase == Phase::Running && (self.goal.reached().is_none() || self.is_refused() || self.follows_nobody())
     }
 
     /// Whether it follows the network and nobody is there who could tell of it: it may be far behind and not know. A node
     /// that decides is told by its own engine.
     fn follows_nobody(&self) -> bool {
-        let follows = self.reached.is_some_and(|at| self.until.is_none_or(|until| at < until));
+        let follows = self.goal.is_at_tip();
         follows && self.peers.active().next().is_none() && !self.submissions.is_used()
     }
 
@@ -242,7 +242,7 @@ impl Machine {
         if self.calls.are_refused() {
             return StallReason::HostBusy;
         }
-        if self.reached.is_some() {
+        if self.goal.reached().is_some() {
             return StallReason::NoPeers;
         }
         let verification = self.jobs.verification(self.now);

@@ -11,6 +11,7 @@ use crate::downloads::DownloadCoordinator;
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
 use crate::machine::forecast::Forecast;
+use crate::machine::goal::Goal;
 use crate::machine::host_calls::HostCalls;
 use crate::machine::jobs::Jobs;
 use crate::machine::output::{Output, PeerReport, Position, Progress, StateProgress};
@@ -111,7 +112,6 @@ pub struct Machine {
     pub(super) rng: Rng,
     pub(super) now: Instant,
     pub(super) phase: Phase,
-    pub(super) until: Option<Height>,
     pub(super) start: Height,
     pub(super) stored: BlockPoint,
     /// Proof of the block at `stored`, as the host kept it: needed only if a conflict shows there.
@@ -154,9 +154,7 @@ pub struct Machine {
     pub(super) conflict_height: Option<Height>,
     /// Peer that told last what follows the tip.
     pub(super) told_last: Option<PeerId>,
-    pub(super) reached: Option<Height>,
-    /// The height at which everything proven was applied, and since when it waits for peers to say that there is no more.
-    pub(super) settling: Option<(Height, Instant)>,
+    pub(super) goal: Goal,
     pub(super) watch: Watch,
     pub(super) forecast: Forecast,
     pub(super) counters: Counters,
@@ -244,7 +242,6 @@ impl Machine {
             rng: Rng::new(seed),
             now,
             phase: Phase::Stopped,
-            until: None,
             start: applied,
             stored,
             stored_proof,
@@ -271,8 +268,7 @@ impl Machine {
             dispute: None,
             conflict_height: None,
             told_last: None,
-            reached: None,
-            settling: None,
+            goal: Goal::default(),
             watch: Watch::new(now),
             forecast: Forecast::default(),
             counters: Counters::default(),
@@ -301,7 +297,7 @@ impl Machine {
 
     /// The height at which [`Event::Reached`](super::Event::Reached) was said, until there is more to do.
     pub fn reached(&self) -> Option<Height> {
-        self.reached
+        self.goal.reached()
     }
 
     /// Whether the machine has stopped for good.
@@ -388,7 +384,7 @@ impl Machine {
     /// Takes in the time of an input, and accounts for what the time before it was spent on.
     pub(super) fn advance(&mut self, now: Instant) {
         let spent = now.since(self.now);
-        if self.phase == Phase::Running && self.reached.is_none() {
+        if self.phase == Phase::Running && self.goal.reached().is_none() {
             self.watch.waited(spent);
         } else if self.calls.is_empty() {
             self.watch.was_idle(spent);

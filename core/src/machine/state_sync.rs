@@ -82,7 +82,7 @@ impl Machine {
     pub(super) fn choose_state(&mut self, gap: u64) -> bool {
         let fetching = self.state_sync.walk.is_some();
         let chosen = match self.config.default_strategy {
-            _ if self.state_sync.done || !self.state_sync.possible || self.until.is_some() => false,
+            _ if self.state_sync.done || !self.state_sync.possible || self.goal.until().is_some() => false,
             // Blocks are the way where all states that are served lie below; where none is served at all, one is waited
             // for.
             SyncStrategyType::Fast if gap > self.config.strategy_switch_threshold => {

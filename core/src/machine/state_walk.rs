@@ -240,7 +240,7 @@ impl Machine {
         self.applied_id = Some(id);
         // A tip at this very block has its own; blocks above it bring theirs.
         (self.stored_time, self.applied_time) = (UnixMillis::default(), UnixMillis::default());
-        self.reached = None;
+        self.goal.reopen();
         self.watch.restart_rate();
         self.forecast.restart();
         self.epochs.forget_below(height);

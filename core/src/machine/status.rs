@@ -86,7 +86,7 @@ impl Machine {
         let takes_state = matches!(self.config.default_strategy, SyncStrategyType::Auto | SyncStrategyType::Fast)
             && self.state_sync.is_possible()
             && !self.state_sync.done
-            && self.until.is_none();
+            && self.goal.until().is_none();
         !self.peers.active().any(|(_, peer)| may_have_more(peer))
             || (takes_state && !self.peers.active().any(|(_, peer)| serves_state(peer)))
     }

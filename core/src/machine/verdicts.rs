@@ -155,7 +155,7 @@ impl Machine {
             _ => {
                 if facts.height > self.applied {
                     let goes_on = self.target().is_none_or(|target| target <= self.applied);
-                    self.reached = None;
+                    self.goal.reopen();
                     self.emit(Event::Target { height: facts.height, epoch: facts.epoch });
                     self.note_target(&facts, &proof);
                     // One that moves away brings nobody nearer.
