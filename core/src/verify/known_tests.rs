@@ -38,7 +38,7 @@ fn a_job_from_bytes_takes_its_epoch_and_its_segment_as_they_were_decoded_before(
     known.note(&verdict);
     let Ok(Outcome::Segment { segment: proven, .. }) = verdict.outcome() else { panic!("{verdict:?}") };
 
-    let mut next = read(segment(epoch(), honest));
+    let next = read(segment(epoch(), honest));
     assert_eq!(memos(&next), (0, 1));
     let alone = next.run(&Toy);
     let mut next = read(segment(epoch(), sections(&[&[10, 12, 3, 0, 3], &[]], &[])));
