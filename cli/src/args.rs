@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
 use hotstuff2_sync::state::MAX_VALUE_BYTES;
 use hotstuff2_sync_testkit::chain::{Entries, SNAPSHOT_INTERVAL};
@@ -298,6 +299,9 @@ pub(crate) struct SyncArgs {
     pub(crate) peers: PeerArgs,
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
+    /// What a peer is called on the screen, beside its id (repeatable): for the demo, which knows its peers
+    #[arg(long = "name", value_name = "PEERID=NAME", hide = true)]
+    pub(crate) names: Vec<PeerName>,
     /// What executes the blocks
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
@@ -337,6 +341,23 @@ impl SyncArgs {
     /// How long nothing may move before it ends by itself; zero is for ever, as where it follows the network.
     pub(crate) fn patience(&self) -> Duration {
         Duration::from_secs(if self.follow { 0 } else { self.patience })
+    }
+}
+
+/// What a peer is called.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerName {
+    pub(crate) peer: PeerId,
+    pub(crate) words: String,
+}
+
+impl FromStr for PeerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (peer, words) = text.split_once('=').ok_or("a name is PEERID=NAME")?;
+        let peer = peer.parse().map_err(|error| format!("{peer}: {error}"))?;
+        Ok(Self { peer, words: words.to_owned() })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use console::style;
 use hotstuff2_sync_tokio::genesis_file::GENESIS_FILE;
 use hotstuff2_sync_tokio::wall_clock;
 
@@ -15,7 +16,7 @@ use crate::error::CliError;
 use crate::generate::{GenPlan, generate};
 use crate::inspect::{inspect, is_sound};
 use crate::node::{Stop, one_thread};
-use crate::report::{Head, PeerReport, Role, ServeReport, SyncReport, conclude, say, short};
+use crate::report::{Head, InspectReport, PeerReport, Role, ServeReport, StateCheck, SyncReport, conclude, say, short};
 
 /// How a slow server is slow: like a peer on another continent with a bad line.
 const SLOW_DELAY_MS: u64 = 300;
@@ -75,6 +76,7 @@ async fn demo(args: &DemoArgs, folder: &Folder) -> Result<(), CliError> {
         app: args.chain.app(),
         state_after: None,
         core: None,
+        names: servers.iter().map(|server| (server.report.peer_id.as_str(), server.role.name())).collect(),
     };
     let synced = job.run(servers.iter().map(|server| &server.report), &mut stop).await;
     servers.iter_mut().for_each(|server| server.process.ask_to_stop());
@@ -86,7 +88,10 @@ async fn demo(args: &DemoArgs, folder: &Folder) -> Result<(), CliError> {
     let agreed = agree(&report, &late, &servers);
     report.ok = report.ok && agreed.is_ok();
     summarize(json, &report, &servers);
-    conclude(&report, json, agreed)
+    if let (true, Ok(computed)) = (report.ok, &agreed) {
+        say(json, style(proven(&report, computed.as_ref())).green());
+    }
+    conclude(&report, json, agreed.map(drop))
 }
 
 /// A serving process.
@@ -102,8 +107,7 @@ impl Server {
     fn part(&self) -> String {
         match (self.role, self.lie) {
             (Role::Liar, Some(lie)) => format!("liar: {}", name_of(&lie)),
-            (Role::Slow, _) => "slow".to_owned(),
-            _ => "honest".to_owned(),
+            (role, _) => role.name().to_owned(),
         }
     }
 }
@@ -138,19 +142,22 @@ fn start_servers(args: &DemoArgs, folder: &Folder, chain: &Path, stop: &Stop) ->
         .collect()
 }
 
-/// The head of the store in `dir`, all of which was checked, a state too.
-fn sound_head(dir: &Path) -> Result<Head, CliError> {
+/// The store in `dir`, all of which was checked, its states too.
+fn sound(dir: &Path) -> Result<InspectReport, CliError> {
     let report = inspect(dir, false)?;
     is_sound(dir, &report)?;
-    Ok(report.head)
+    Ok(report)
 }
 
-/// Checks that the late node's store and an honest server's say the same as the report.
-fn agree(report: &SyncReport, late: &Path, servers: &[Server]) -> Result<(), CliError> {
+/// Checks that the late node's store and an honest server's say the same as the report. Returns the late node's state
+/// after the head, as it was hashed, where it has one.
+fn agree(report: &SyncReport, late: &Path, servers: &[Server]) -> Result<Option<StateCheck>, CliError> {
     let Some(honest) = servers.iter().find(|server| server.role == Role::Honest) else {
         return Err(CliError::Options("no peer is honest"));
     };
-    let (ours, theirs) = (sound_head(late)?, sound_head(&honest.dir)?);
+    let InspectReport { head: ours, states, .. } = sound(late)?;
+    let theirs = sound(&honest.dir)?.head;
+    let computed = states.into_iter().flatten().find(|state| state.height == ours.height);
     let mut pairs = vec![
         ("heights", ours.height.to_string(), theirs.height.to_string()),
         ("head ids", ours.id, theirs.id.clone()),
@@ -160,7 +167,19 @@ fn agree(report: &SyncReport, late: &Path, servers: &[Server]) -> Result<(), Cli
     pairs.push(("reported state roots", report.head.state_root.clone(), theirs.state_root));
     match pairs.into_iter().find(|(_, ours, theirs)| ours != theirs) {
         Some((what, ours, theirs)) => Err(CliError::Mismatch { what, ours, theirs }),
-        None => Ok(()),
+        None => Ok(computed),
+    }
+}
+
+/// What was proven, and by what.
+fn proven(report: &SyncReport, computed: Option<&StateCheck>) -> String {
+    let Head { height, .. } = report.head;
+    let is_final = format!("proven: block {height} is final by its validators' signatures, as a server has it");
+    match computed {
+        Some(StateCheck { keys, .. }) => {
+            format!("{is_final};\nthe {keys} keys that this node computed hash to the state root in its header")
+        }
+        None => format!("{is_final}; nothing executed the blocks, so no state was computed"),
     }
 }
 
@@ -171,15 +190,12 @@ fn summarize(json: Option<&Path>, report: &SyncReport, servers: &[Server]) {
         let part = server.part();
         match peer {
             Some(PeerReport { banned: Some(reason), id, .. }) => {
-                say(json, format_args!("  {} ({part}): banned: {reason}", short(id)));
+                say(json, style(format_args!("  {} ({part}): banned: {reason}", short(id))).red());
             }
             Some(PeerReport { id, blocks, bytes, .. }) => {
                 say(json, format_args!("  {} ({part}): {blocks} blocks, {:.1} MB", short(id), *bytes as f64 / 1e6));
             }
             None => say(json, format_args!("  {} ({part}): never met", short(&server.report.peer_id))),
         }
-    }
-    if report.ok {
-        say(json, format_args!("head id and its header's state root equal the servers'"));
     }
 }

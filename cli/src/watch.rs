@@ -15,7 +15,7 @@ use hotstuff2_sync_tokio::{SyncEvent, SyncHandle, wall_clock};
 
 use crate::args::SyncArgs;
 use crate::node::{Stop, StopCause};
-use crate::report::{ProgressLine, Snapshot, StateShare, WHOLE_PPM, ratio};
+use crate::report::{Lanes, ProgressLine, Snapshot, StateShare, WHOLE_PPM, ratio, short};
 use crate::screen::tell;
 use crate::tip::OldTip;
 
@@ -47,6 +47,7 @@ pub(crate) struct Seen {
 /// Watches a sync and tells the user about it.
 pub(crate) struct Watch {
     line: ProgressLine,
+    lanes: Lanes,
     /// Height that was stored at the start.
     stored: Height,
     /// Progress of executing that, while it goes on.
@@ -80,6 +81,7 @@ impl Watch {
     pub(crate) fn new(args: &SyncArgs, max_tip_age: Duration, height: Height, chain_id: Hash) -> Self {
         Self {
             line: ProgressLine::new(height.get(), "syncing"),
+            lanes: Lanes::new(&args.names),
             stored: height,
             executing: None,
             strategies: Vec::new(),
@@ -165,9 +167,11 @@ impl Watch {
                 event @ (Event::StateTarget { .. }
                 | Event::StateLost { .. }
                 | Event::StateMismatch { .. }
-                | Event::Banned { .. }
                 | Event::SuspectSelf { .. }),
             ) => tell(event),
+            SyncEvent::Machine(Event::Banned { peer, fault }) => {
+                tell(format_args!("banned {}: {fault}", short(&peer.to_string())));
+            }
             SyncEvent::Machine(Event::Stalled { reason, .. }) => {
                 // It is said again as long as it lasts.
                 if self.stall != Some(reason) {
@@ -212,6 +216,12 @@ impl Watch {
             }
             self.line.show(&shown);
         }
+        // At the tip a peer is worth a line where it lies, and that is said.
+        if at_tip {
+            self.lanes.clear();
+        } else {
+            self.lanes.show(progress);
+        }
         if at_tip {
             let old = OldTip::of(tip_age, self.max_tip_age);
             if let Some(old) = old.filter(|_| !self.said_old) {
@@ -246,6 +256,11 @@ impl Watch {
         // What it waited for is over.
         let last = Progress { stall: None, ..progress.clone() };
         self.line.finish(&snapshot(&last, self.base, MachineTime::ZERO));
+        if self.arrived {
+            self.lanes.clear();
+        } else {
+            self.lanes.finish(&last);
+        }
         for event in events {
             match event {
                 // Everything was applied before, so it is the last commit of the application that failed.
@@ -359,6 +374,7 @@ mod tests {
     fn halted(dir: &Path, evidence: &'static [u8]) -> String {
         let mut watch = Watch {
             line: ProgressLine::new(0, "syncing"),
+            lanes: Lanes::new(&[]),
             stored: Height::ZERO,
             executing: None,
             strategies: Vec::new(),

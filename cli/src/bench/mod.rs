@@ -176,6 +176,7 @@ impl Servers {
             app: App::Ledger,
             state_after: Some(STATE_AFTER_SECONDS),
             core: None,
+            names: Vec::new(),
         };
         job.run(self.processes.iter().map(|(_, report)| report), stop).await
     }

@@ -233,6 +233,7 @@ impl Siege<'_> {
             app: App::None,
             state_after: None,
             core: Some(CORES[0]),
+            names: Vec::new(),
         };
         let report = job.run(std::iter::once(at), stop).await?;
         // The next chain may be large too.

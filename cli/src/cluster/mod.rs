@@ -56,6 +56,8 @@ pub(crate) struct SyncJob<'a> {
     pub(crate) state_after: Option<u64>,
     /// The core that it stays on, if any.
     pub(crate) core: Option<usize>,
+    /// What the servers with these ids are called on the screen.
+    pub(crate) names: Vec<(&'a str, &'static str)>,
 }
 
 impl SyncJob<'_> {
@@ -102,6 +104,9 @@ impl SyncJob<'_> {
         }
         if let Some(seconds) = self.state_after {
             arguments.extend(["--state-after".to_owned(), seconds.to_string()]);
+        }
+        for (peer_id, name) in &self.names {
+            arguments.extend(["--name".to_owned(), format!("{peer_id}={name}")]);
         }
         for ServeReport { address, peer_id, .. } in servers {
             arguments.extend(["--peer".to_owned(), format!("{address}/{peer_id}")]);

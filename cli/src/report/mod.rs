@@ -1,6 +1,7 @@
 //! Output of commands: lines for people, and reports, the JSON that scripts read. All figures are measured, and of
 //! the reporting process alone.
 
+mod lanes;
 mod output;
 mod progress;
 mod serve;
@@ -9,6 +10,7 @@ mod sync;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use lanes::Lanes;
 pub(crate) use output::{all_was_said, conclude, say, write_failure, write_json};
 pub(crate) use progress::{ProgressLine, Snapshot, StateShare, WHOLE_PPM};
 pub(crate) use serve::{ServeReport, ServedReport};

@@ -104,7 +104,7 @@ fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Says a result to people: on standard output, or out of the way of JSON that goes there.
-pub(crate) fn say(json: Option<&Path>, text: std::fmt::Arguments<'_>) {
+pub(crate) fn say(json: Option<&Path>, text: impl std::fmt::Display) {
     if json == Some(Path::new("-")) {
         tell(text);
     } else if let Err(error) = writeln!(io::stdout(), "{text}")

@@ -158,3 +158,13 @@ pub(crate) enum Role {
     Liar,
     Slow,
 }
+
+impl Role {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Honest => "honest",
+            Self::Liar => "liar",
+            Self::Slow => "slow",
+        }
+    }
+}
