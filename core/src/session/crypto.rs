@@ -12,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 pub(super) const TAG_BYTES: usize = 16;
 
 /// An X25519 key pair.
-#[derive(Clone)]
 pub(super) struct KeyPair {
     secret: [u8; 32],
     public: [u8; 32],

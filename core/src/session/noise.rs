@@ -60,10 +60,14 @@ impl Handshake {
         for &token in *MESSAGES.get(number)? {
             match token {
                 Token::E => {
-                    out.extend_from_slice(self.ephemeral.public());
-                    self.saw(&self.ephemeral.public().clone());
+                    let public = *self.ephemeral.public();
+                    out.extend_from_slice(&public);
+                    self.saw(&public);
                 }
-                Token::S => self.seal(&self.lasting.public().clone(), out)?,
+                Token::S => {
+                    let public = *self.lasting.public();
+                    self.seal(&public, out)?;
+                }
                 Token::Ee | Token::Es | Token::Se => self.mix(token)?,
             }
         }
