@@ -284,6 +284,15 @@ pub(crate) struct SettingsArgs {
     /// Ask for a certificate of every block (peers must have been generated with `--certify-every 1`)
     #[arg(long)]
     pub(crate) audit: bool,
+    /// Keep the newest N blocks, and older ones only as far as something needs them; 0 keeps all [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) retain_blocks: Option<u64>,
+    /// Keep at most so many MiB of blocks, as with --retain-blocks; 0 for no limit [default: 0]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) retain_mib: Option<u32>,
+    /// Take no more blocks while less than so many MiB of the disk are free; 0 takes them until it is full [default: 0]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) min_free_mib: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -295,6 +304,9 @@ pub(crate) struct SyncArgs {
     /// Folder for this node's store
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,
+    /// File with this node's key; made where it is missing [default: DIR/identity.key]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
     #[command(flatten)]

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::args::{ConfigArgs, DemoArgs, GenArgs, InspectArgs, PeersArgs, RepairArgs, ReplayArgs, ServeArgs, SyncArgs};
 use crate::attack::args::{BesiegeArgs, PartArgs};
+use crate::backup::{BackupArgs, RestoreArgs};
 use crate::bench::args::{BenchArgs, CrowdArgs};
 use crate::error::CliError;
 use crate::light::LightArgs;
@@ -14,7 +15,8 @@ use crate::manual::{CompletionsArgs, ManArgs};
 use crate::snapshot_args::SnapshotCommand;
 use crate::status::StatusArgs;
 use crate::{
-    attack, bench, config, demo, generate, inspect, light, manual, peers, repair, replay, serve, snapshot, status, sync,
+    attack, backup, bench, config, demo, generate, inspect, light, manual, peers, repair, replay, serve, snapshot,
+    status, sync,
 };
 
 /// What the codes mean that the process ends with; [`CliError::exit_code`] gives them.
@@ -73,6 +75,10 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Fetch again from peers what can't be read in a store of a node that is stopped
     Repair(RepairArgs),
+    /// Make a backup of a node's store in a new folder, while the node runs or not
+    Backup(BackupArgs),
+    /// Put a backup in the place of a node's store
+    Restore(RestoreArgs),
     /// Play a recorded sync again, without network and store, and check that it does the same
     Replay(ReplayArgs),
     /// Ask a running node how far it is; fails where it is not ready
@@ -120,6 +126,8 @@ impl Command {
             Self::Inspect(args) => inspect::run(&args),
             Self::Light(args) => light::run(&args),
             Self::Repair(args) => repair::run(&args),
+            Self::Backup(args) => backup::backup(&args),
+            Self::Restore(args) => backup::restore(&args),
             Self::Replay(args) => replay::run(&args),
             Self::Snapshot(command) => snapshot::run(&command),
             Self::Completions(args) => manual::completions(&args, Cli::command()),
@@ -140,6 +148,8 @@ impl Command {
             Self::Inspect(args) => args.json.path.as_ref(),
             Self::Light(args) => args.json.path.as_ref(),
             Self::Repair(args) => args.json.path.as_ref(),
+            Self::Backup(args) => args.json.path.as_ref(),
+            Self::Restore(args) => args.json.path.as_ref(),
             Self::Replay(args) => args.json.path.as_ref(),
             Self::Snapshot(command) => command.json(),
             Self::Besiege(_) | Self::Crowd(_) | Self::Config(_) | Self::Completions(_) | Self::Man(_) => None,

@@ -98,6 +98,12 @@ pub(crate) enum CliError {
     /// A node runs and is not ready.
     #[error("the node is not ready: {0}; its log says more, and what to do")]
     NotReady(String),
+    /// A running node can't be asked for a backup.
+    #[error("a node runs in {dir} and can't be asked: {source}; run this on its machine as its user, or stop it first", dir = dir.display())]
+    NotObeyed { dir: PathBuf, source: io::Error },
+    /// A running node could not make a backup.
+    #[error("{0}")]
+    NoBackup(String),
     /// The operating system doesn't give what a program needs.
     #[error("{what}: {source}; close other programs, then try again")]
     System { what: &'static str, source: io::Error },
@@ -252,6 +258,8 @@ impl CliError {
             Self::NoPage(_) => "no_page",
             Self::NoStatus { .. } => "no_status",
             Self::NotReady(_) => "not_ready",
+            Self::NotObeyed { .. } => "not_obeyed",
+            Self::NoBackup(_) => "no_backup",
             Self::System { .. } => "system",
             Self::Child { .. } => "child",
             Self::ChildReport { .. } => "child_report",

@@ -10,6 +10,7 @@
 
 mod args;
 mod attack;
+mod backup;
 mod bench;
 mod cli;
 mod cluster;

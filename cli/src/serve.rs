@@ -16,7 +16,7 @@ use crate::args::ServeArgs;
 use crate::error::CliError;
 use crate::node::{
     IDENTITY_FILE, Stop, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, serve_pages,
-    show_metrics, show_served, threads,
+    show_metrics, show_served, take_orders, threads,
 };
 use crate::report::{ServeReport, ServedReport, say, write_json};
 use crate::screen::tell;
@@ -60,7 +60,7 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
         // A damaged state is healed beside everything else.
         tell(format_args!("the snapshots stay as they are for now: {failure}"));
     }
-    let identity_file: PathBuf = args.identity.unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
+    let identity_file: PathBuf = args.identity.clone().unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
     let identity = Identity::load_or_generate(identity_file)?;
     let discovery = discovery(&args.peers, &args.dir, identity.seed(), 0)?;
     let height = store.stored().height.get();
@@ -104,7 +104,8 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     let config = SyncConfig { max_sync_peers: OWN_CONNECTIONS, ..SyncConfig::default() };
     let healer = Healer::new(Arc::clone(&store), Arc::new(NativeChain::new(&genesis)), Arc::clone(&network));
     let work = async {
-        tokio::join!(healer.run(tell), show_served(metrics.as_ref(), &store, &genesis, &*network));
+        let orders = take_orders(args.dir.clone(), Arc::clone(&store));
+        tokio::join!(healer.run(tell), show_served(metrics.as_ref(), &store, &genesis, &*network), orders);
     };
     beside_peers(&mut stop, work, &discovery, &network, events, &config).await;
     let served = ServedReport {

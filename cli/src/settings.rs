@@ -1,5 +1,5 @@
 //! The settings of `sync`: defaults, then the configuration file, then the environment, then the command
-//! line. Each layer sets fields of [`SyncConfig`] by name; what it may not set is refused where it stands, with the field,
+//! line. Each layer sets fields of [`SyncConfig`] and [`StoreConfig`] by name; what it may not set is refused where it stands, with the field,
 //! the value, the range, and where it came from.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hotstuff2_sync::config::{ConfigError, SyncConfig};
+use hotstuff2_sync::config::{ConfigError, ConfigField, SyncConfig};
+use hotstuff2_sync_tokio::store::StoreConfig;
 use toml::{Table, Value};
 
 use crate::args::{SettingsArgs, name_of};
@@ -62,6 +63,7 @@ pub(crate) enum SettingsError {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: SyncConfig,
+    pub(crate) store: StoreConfig,
     table: Table,
     origins: BTreeMap<&'static str, Origin>,
 }
@@ -93,8 +95,8 @@ impl Settings {
     }
 
     fn defaults() -> Self {
-        let config = SyncConfig::default();
-        Self { table: table_of(&config), config, origins: BTreeMap::new() }
+        let (config, store) = (SyncConfig::default(), StoreConfig::default());
+        Self { table: table_of(&config, &store), config, store, origins: BTreeMap::new() }
     }
 
     /// A text as the kind of value that the field has; a text where it is none, and said so later.
@@ -109,17 +111,17 @@ impl Settings {
 
     /// Sets one field.
     fn set(&mut self, field: &str, value: Value, origin: Origin) -> Result<(), SettingsError> {
-        let Some(known) = SyncConfig::FIELDS.iter().find(|known| known.name == field) else {
+        let Some(known) = fields().find(|known| known.name == field) else {
             return Err(SettingsError::Unknown { field: field.to_owned(), origin });
         };
         let field = known.name;
         let shown = value.to_string();
         let mut table = self.table.clone();
         table.insert(field.to_owned(), value);
-        let config = match config_of(&table) {
-            Ok(config) => config,
+        let (config, store) = match config_of(&table) {
+            Ok(configs) => configs,
             Err(problem) => {
-                let range = SyncConfig::range_of(field).unwrap_or_default();
+                let range = range_of(field);
                 let expected = match (self.table.get(field), problem) {
                     (_, Some(problem)) => format!("{problem}, {range}"),
                     (Some(Value::Integer(_)), None) => format!("a whole number, {range}"),
@@ -132,25 +134,25 @@ impl Settings {
             return Err(SettingsError::Range { field, value: shown, range, origin });
         }
         // As it is printed, whatever way it was written.
-        self.table = table_of(&config);
-        self.config = config;
+        self.table = table_of(&config, &store);
+        (self.config, self.store) = (config, store);
         self.origins.insert(field, origin);
         Ok(())
     }
 
     /// All settings as a configuration file with their documentation.
     pub(crate) fn describe(&self) -> String {
-        let defaults = table_of(&SyncConfig::default());
+        let defaults = table_of(&SyncConfig::default(), &StoreConfig::default());
         let mut text = String::from(
             "# Settings of `hs2-sync sync`. What is left out has its default; the environment (HS2_SYNC_ and the name in\n\
              # capitals) comes before this file, and the command line before both.\n",
         );
-        for field in SyncConfig::FIELDS {
+        for field in fields() {
             text.push('\n');
             for line in field.doc {
                 text.push_str(&format!("#{}\n", plain(line)));
             }
-            let range = SyncConfig::range_of(field.name).unwrap_or_default();
+            let range = range_of(field.name);
             let default = defaults.get(field.name).map(Value::to_string).unwrap_or_default();
             text.push_str(&format!("# Range: {range}. Default: {default}\n"));
             if let Some(origin) = self.origins.get(field.name) {
@@ -161,6 +163,16 @@ impl Settings {
         }
         text
     }
+}
+
+/// All fields, with what each is for.
+fn fields() -> impl Iterator<Item = &'static ConfigField> {
+    SyncConfig::FIELDS.iter().chain(StoreConfig::FIELDS)
+}
+
+/// Range of a field's values.
+fn range_of(field: &str) -> &'static str {
+    SyncConfig::range_of(field).unwrap_or(StoreConfig::RANGE)
 }
 
 /// Reads a configuration file.
@@ -206,13 +218,23 @@ fn command_line(args: &SettingsArgs) -> Vec<(&'static str, Value, &'static str)>
     if args.audit {
         set.push(("full_audit", Value::Boolean(true), "--audit"));
     }
+    if let Some(blocks) = args.retain_blocks {
+        set.push(("retain_blocks", Value::Integer(i64::try_from(blocks).unwrap_or(i64::MAX)), "--retain-blocks"));
+    }
+    if let Some(mebibytes) = args.retain_mib {
+        set.push(("retain_bytes", Value::Integer(i64::from(mebibytes) << 20), "--retain-mib"));
+    }
+    if let Some(mebibytes) = args.min_free_mib {
+        set.push(("min_free_disk", Value::Integer(i64::from(mebibytes) << 20), "--min-free-mib"));
+    }
     set
 }
 
 /// The settings as a table, with durations as people write them.
-fn table_of(config: &SyncConfig) -> Table {
+fn table_of(config: &SyncConfig, store: &StoreConfig) -> Table {
     // A field that TOML can't hold is left out, and a test fails.
     let mut table = Table::try_from(config).unwrap_or_default();
+    table.extend(Table::try_from(store).unwrap_or_default());
     for (_, value) in &mut table {
         if let Some(duration) = as_duration(value) {
             *value = Value::String(humantime::format_duration(duration).to_string());
@@ -229,7 +251,7 @@ fn as_duration(value: &Value) -> Option<Duration> {
 }
 
 /// The settings in a table as [`table_of`] makes it; where they are none, what is wrong with a duration.
-fn config_of(table: &Table) -> Result<SyncConfig, Option<String>> {
+fn config_of(table: &Table) -> Result<(SyncConfig, StoreConfig), Option<String>> {
     const DURATION: &str = "a duration with its unit, as in \"10s\" or \"200ms\"";
     let mut table = table.clone();
     let kinds = Table::try_from(SyncConfig::default()).unwrap_or_default();
@@ -242,7 +264,10 @@ fn config_of(table: &Table) -> Result<SyncConfig, Option<String>> {
         let duration = humantime::parse_duration(text).map_err(|error| Some(format!("{DURATION} ({error})")))?;
         *value = Value::try_from(duration).map_err(|_| Some(DURATION.to_owned()))?;
     }
-    table.try_into().map_err(|_| None)
+    let of_store =
+        StoreConfig::FIELDS.iter().filter_map(|field| Some((field.name.to_owned(), table.remove(field.name)?)));
+    let store = of_store.collect::<Table>().try_into().map_err(|_| None)?;
+    Ok((table.try_into().map_err(|_| None)?, store))
 }
 
 /// A line of documentation without what only makes links and code of it.
@@ -287,30 +312,32 @@ mod tests {
     fn every_field_is_documented_and_its_default_holds_and_comes_back() {
         let defaults = Settings::defaults();
         defaults.config.validate().unwrap();
-        assert_eq!(defaults.table.len(), SyncConfig::FIELDS.len());
-        for field in SyncConfig::FIELDS {
+        assert_eq!(defaults.table.len(), fields().count());
+        for field in fields() {
             assert!(field.doc.iter().any(|line| line.len() > 10), "{} is not documented", field.name);
-            assert!(SyncConfig::range_of(field.name).is_some(), "{} has no range", field.name);
+            assert!(!range_of(field.name).is_empty(), "{} has no range", field.name);
             assert!(defaults.table.contains_key(field.name), "{} is not in TOML", field.name);
         }
         let described = defaults.describe();
         assert!(!described.contains("](") && !described.contains("From "), "{described}");
         let (_folder, path) = file(&described);
         let again = load(&["--config", &path], &[]).unwrap();
-        assert_eq!(again.config, SyncConfig::default());
-        assert_eq!(again.origins.len(), SyncConfig::FIELDS.len());
+        assert_eq!((again.config, again.store), (SyncConfig::default(), StoreConfig::default()));
+        assert_eq!(again.origins.len(), fields().count());
     }
 
     #[test]
     fn what_is_no_default_comes_back_too() {
         let changed =
-            load(&["--strategy", "fast", "--audit", "--budget-mib", "9"], &[("HS2_SYNC_JOB_TIMEOUT", "1m 500ms")]);
+            load(&["--strategy", "fast", "--audit", "--retain-mib", "9"], &[("HS2_SYNC_JOB_TIMEOUT", "1m 500ms")]);
         let changed = changed.unwrap();
+        assert_eq!(changed.store, StoreConfig { retain_bytes: 9 << 20, ..StoreConfig::default() });
         assert_eq!(changed.config.job_timeout, Duration::from_millis(60_500));
         let described = changed.describe();
         assert!(described.contains("# From --audit\nfull_audit = true"), "{described}");
         let (_folder, path) = file(&described);
-        assert_eq!(load(&["--config", &path], &[]).unwrap().config, changed.config);
+        let again = load(&["--config", &path], &[]).unwrap();
+        assert_eq!((again.config, again.store), (changed.config, changed.store));
     }
 
     #[test]
@@ -344,6 +371,7 @@ mod tests {
         in_file("max_sync_peers = 0", &["max_sync_peers = 0", "1..=10000"]);
         in_file("max_sync_peers = \"many\"", &["max_sync_peers = \"many\"", "whole number", "1..=10000"]);
         in_file("max_sync_peers = -1", &["max_sync_peers = -1"]);
+        in_file("min_free_disk = -1", &["min_free_disk = -1", "whole number"]);
         in_file("peer_timeout = 10", &["peer_timeout = 10", "unit"]);
         in_file("peer_timeout = \"10\"", &["peer_timeout = \"10\"", "unit"]);
         in_file("peer_timeout = \"2h\"", &["peer_timeout = \"2h\"", "100 ms..=1 h"]);

@@ -20,7 +20,8 @@ use crate::args::{App, SyncArgs, name_of};
 use crate::error::CliError;
 use crate::node::{
     IDENTITY_FILE, Pages, ShownMetrics, Stop, StopCause, answering, counted, discovery, head_of, header_at, keep_tcp,
-    open_ledger, open_or_create, say_families, serve_pages, show_metrics, stored_genesis, threads,
+    open_ledger, open_or_create, say_families, serve_pages, show_kept, show_metrics, stored_genesis, take_orders,
+    threads,
 };
 use crate::report::{Head, PeerReport, StateReport, SyncReport, conclude, ratio, say};
 use crate::screen::tell;
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &SyncArgs) -> Result<(), CliError> {
 
 async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let mut stop = Stop::of_node(&args.parent)?;
-    let mut config = Settings::load(&args.settings, std::env::vars_os())?.config;
+    let Settings { mut config, store: store_config, .. } = Settings::load(&args.settings, std::env::vars_os())?;
     if !args.patience().is_zero() {
         // Whoever waits for less is told sooner.
         config.stall_after = config.stall_after.min(args.patience());
@@ -49,6 +50,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     }
     let (genesis, genesis_file) = genesis_of(args)?;
     let store = Arc::new(open_or_create(&args.dir, &genesis)?);
+    store.configure(store_config);
     if !args.accept_long_range {
         let newest = header_at(&store, &genesis, store.stored().height)?;
         check_age(&genesis, newest.timestamp, wall_clock())?;
@@ -62,12 +64,18 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     }
     let (mut handle, network, _pages) =
         start(args, config, (&genesis, &genesis_file), &store, metrics.as_ref()).await?;
-    // Ends with this function. A sync that doesn't follow is over soon.
-    let mut healing = JoinSet::new();
+    // Ends with this function.
+    let mut beside = JoinSet::new();
+    if let Some((metrics, _)) = &metrics {
+        let (metrics, store) = (Arc::clone(metrics), Arc::clone(&store));
+        beside.spawn(async move { show_kept(&metrics, &store).await });
+    }
+    beside.spawn(take_orders(args.dir.clone(), Arc::clone(&store)));
+    // A sync that doesn't follow is over soon.
     if args.follow {
         let healer = Healer::new(Arc::clone(&store), Arc::new(NativeChain::new(&genesis)), Arc::clone(&network))
             .without_states();
-        healing.spawn(healer.run(tell));
+        beside.spawn(healer.run(tell));
     }
 
     // What opening the store took counts too; the handle counts from where it was started, to the last durable commit.
@@ -75,7 +83,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
 
     let mut watch = Watch::new(args, max_tip_age, start_height, genesis.chain_id());
     let end = watch.until_end(&mut handle, &*network, &mut stop).await;
-    healing.shutdown().await;
+    beside.shutdown().await;
     let SyncEnd { progress, usage, events } = handle.shutdown().await;
     let Seen { strategies, base, end } = watch.finish(&progress, events, end);
 
@@ -146,7 +154,8 @@ async fn start(
     store: &Arc<DiskStore<NativeChain>>,
     metrics: Option<&ShownMetrics>,
 ) -> Result<(SyncHandle, Arc<dyn Network>, Pages), CliError> {
-    let identity = Identity::load_or_generate(args.dir.join(IDENTITY_FILE))?;
+    let identity_file = args.identity.clone().unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
+    let identity = Identity::load_or_generate(identity_file)?;
     // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
     let seed = identity.seed();
     let discovery = discovery(&args.peers, &args.dir, seed, DiscoverySettings::default().min_peers)?;
@@ -168,6 +177,7 @@ async fn start(
         SyncBuilder::new(Arc::new(NativeChain::new(genesis)), Arc::clone(store) as _, Arc::clone(&network), events)
             .with_config(config)
             .with_history(Arc::clone(store) as _)
+            .with_pruning(Arc::clone(store) as _)
             .with_discovery(discovery)
             .with_seed(seed);
     let builder = match metrics {

@@ -40,18 +40,26 @@ pub struct Executor {
     committed: Option<Instant>,
     /// A commit is due whatever waits: at a snapshot height, or since the one before failed.
     owed: bool,
+    /// The height whose outcome survives a power failure.
+    durable: Height,
 }
 
 impl Executor {
     /// Over an application whose state is kept at the multiples of `interval`:
     /// [`BlockStore::snapshot_interval`](crate::store::BlockStore::snapshot_interval).
     pub fn new(application: Box<dyn Application>, interval: NonZeroU64) -> Self {
-        Self { application: Fenced::new(application), interval, waiting: None, committed: None, owed: false }
+        let durable = application.applied();
+        Self { application: Fenced::new(application), interval, waiting: None, committed: None, owed: false, durable }
     }
 
     /// The height up to which blocks are executed.
     pub fn applied(&self) -> Height {
         self.application.applied()
+    }
+
+    /// The height up to which what came of the blocks is durable: blocks above it are executed again after a power failure.
+    pub fn durable(&self) -> Height {
+        self.durable
     }
 
     /// Executes consecutive blocks, and commits whenever that is due. On an error [`applied`](Self::applied) says how far
@@ -125,14 +133,16 @@ impl Executor {
         self.owed = true;
         (self.waiting, self.committed) = (self.waiting.map(|_| Instant::now()), None);
         self.application.persist()?;
-        (self.owed, self.waiting) = (false, None);
+        (self.owed, self.waiting, self.durable) = (false, None, self.application.applied());
         Ok(())
     }
 
     /// Goes on from the state after the block at `height`, which is live now.
     pub fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
         (self.owed, self.waiting, self.committed) = (false, None, None);
-        self.application.restore(height)
+        self.application.restore(height)?;
+        self.durable = self.application.applied();
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync_tokio::StoreHandler;
 use hotstuff2_sync_tokio::http::HttpServer;
@@ -30,7 +31,7 @@ pub(crate) async fn show_metrics(address: Option<SocketAddr>) -> Result<Option<S
     Ok(Some((metrics, server)))
 }
 
-/// Time between two looks at what a node that only serves has.
+/// Time between two looks at what a node has.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Shows, for ever, what a node that only serves has: its highest block, and its peers.
@@ -49,8 +50,21 @@ pub(crate) async fn show_served(
             head = Some((height, header.map(|header| header.timestamp)));
         }
         metrics.serves(height, head.and_then(|(_, time)| time), network.links().len());
+        keeps(metrics, store);
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Shows, for ever, from which height on a node has blocks, and how much room its disk has.
+pub(crate) async fn show_kept(metrics: &PrometheusMetrics, store: &DiskStore<NativeChain>) {
+    loop {
+        keeps(metrics, store);
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn keeps(metrics: &PrometheusMetrics, store: &DiskStore<NativeChain>) {
+    metrics.keeps(store.status().earliest, store.free_disk().ok(), store.config().min_free_disk);
 }
 
 /// `handler`, with all that it answers among the figures, where there are any.

@@ -14,7 +14,9 @@ pub(crate) use lanes::Lanes;
 pub(crate) use output::{all_was_said, conclude, say, write_failure, write_json};
 pub(crate) use progress::{ProgressLine, Snapshot, StateShare, WHOLE_PPM};
 pub(crate) use serve::{ServeReport, ServedReport};
-pub(crate) use store::{GenReport, InspectReport, PartReport, RepairReport, SnapshotReport, StateCheck};
+pub(crate) use store::{
+    BackupReport, GenReport, InspectReport, PartReport, RepairReport, RestoreReport, SnapshotReport, StateCheck,
+};
 pub(crate) use sync::{PeerReport, Role, StateReport, SyncReport};
 
 /// A block, and what its header says of the state after it.

@@ -1,7 +1,10 @@
 //! Reports of the commands that make, check, mend and move a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use hotstuff2_sync::chain::native::NativeChain;
+use hotstuff2_sync_tokio::store::{DiskStore, OpenError};
 use serde::{Deserialize, Serialize};
 
 use super::Head;
@@ -83,5 +86,55 @@ pub(crate) struct GenReport {
     pub(crate) blocks: u64,
     pub(crate) handovers: u64,
     pub(crate) payload_bytes: u64,
+    pub(crate) seconds: f64,
+}
+
+/// Report of `backup`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BackupReport {
+    /// The highest block in it.
+    pub(crate) height: u64,
+    /// Where it is.
+    pub(crate) to: PathBuf,
+    /// Files that take no room of their own.
+    pub(crate) linked_files: u64,
+    pub(crate) copied_files: u64,
+    pub(crate) copied_bytes: u64,
+    pub(crate) seconds: f64,
+}
+
+impl BackupReport {
+    /// Makes a backup of `store` in `to`.
+    pub(crate) fn make(store: &DiskStore<NativeChain>, to: &Path) -> Result<Self, OpenError> {
+        let begin = Instant::now();
+        let backup = store.backup(to)?;
+        Ok(Self {
+            height: backup.height.get(),
+            to: to.to_owned(),
+            linked_files: backup.linked,
+            copied_files: backup.copied,
+            copied_bytes: backup.copied_bytes,
+            seconds: begin.elapsed().as_secs_f64(),
+        })
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let Self { height, to, linked_files, copied_files, copied_bytes, seconds } = self;
+        let mib = copied_bytes >> 20;
+        format!(
+            "backup up to height {height} in {}: {linked_files} files shared, {copied_files} copied ({mib} MiB), {seconds:.1} s",
+            to.display()
+        )
+    }
+}
+
+/// Report of `restore`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RestoreReport {
+    pub(crate) head: Head,
+    /// Files that were copied.
+    pub(crate) files: u64,
+    /// Bytes of those that were copied.
+    pub(crate) bytes: u64,
     pub(crate) seconds: f64,
 }

@@ -83,15 +83,15 @@ impl Drop for SmallDisk {
     }
 }
 
-fn waits_and_goes_on(app: &str, ballast: &str) {
+fn waits_and_goes_on(app: &str, ballast: &str, more: &[&str], says: &str) {
     let world = World::new(&["--blocks", BLOCKS, "--app", app]);
     let server = world.server("server");
     let disk = SmallDisk::mount(&world.path("disk"), ballast);
-    let mut command = disk.sync(&world, &server.peer, &["--patience", "0", "--app", app]);
+    let mut command = disk.sync(&world, &server.peer, &[&["--patience", "0", "--app", app], more].concat());
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
     let said = lines.find(|line| line.contains("free disk space")).unwrap();
-    assert!(said.contains("disk/late") && said.contains("nothing is lost"), "{said}");
+    assert!(said.contains(says) && said.contains("disk/late") && said.contains("nothing is lost"), "{said}");
     assert!(process.try_wait().unwrap().is_none());
     disk.make_room();
     let rest: Vec<String> = lines.collect();
@@ -103,12 +103,23 @@ fn waits_and_goes_on(app: &str, ballast: &str) {
 
 #[test]
 fn a_sync_waits_for_room_and_goes_on_by_itself() {
-    waits_and_goes_on("none", FOR_BLOCKS);
+    waits_and_goes_on("none", FOR_BLOCKS, &[], "free disk space");
+}
+
+#[test]
+fn a_sync_waits_before_the_disk_is_full_and_goes_on_by_itself() {
+    // 12 MiB are left when it begins, and it takes none of the last 8.
+    waits_and_goes_on(
+        "none",
+        FOR_BLOCKS,
+        &["--min-free-mib", "8"],
+        "less than the 8 MiB that min_free_disk keeps free",
+    );
 }
 
 #[test]
 fn an_application_waits_for_room_too() {
-    waits_and_goes_on("ledger", FOR_LEDGER);
+    waits_and_goes_on("ledger", FOR_LEDGER, &[], "free disk space");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod common;
 mod demo;
 mod folders;
 mod full_disk;
+mod keep;
 mod kill_nine;
 mod light;
 mod logs;

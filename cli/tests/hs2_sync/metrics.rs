@@ -10,12 +10,20 @@ use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::wire::{Answer, Refusal, Request};
 use hotstuff2_sync_tokio::net::{Identity, Network as _, QuicLimits, QuicNetwork};
 
-use crate::common::{Server, World, copy, hs2_sync, strs, wait_until};
+use crate::common::{Server, World, copy, hs2_sync, interrupt, strs, wait_until};
 
 /// A process that shows metrics, where, and the first line of its output. Dropped, it is killed.
 pub(crate) struct Shown {
     process: Child,
     pub(crate) address: String,
+}
+
+impl Shown {
+    /// Stops it as its operator does.
+    pub(crate) fn stop(&mut self) {
+        interrupt(&self.process);
+        self.process.wait().unwrap();
+    }
 }
 
 impl Drop for Shown {

@@ -61,7 +61,21 @@ const FAILING: &[(&str, &[&str], &str)] = &[
         "incomplete",
     ),
     ("sync --dir @/new --genesis @/chain/genesis.json --peer 127.0.0.1:1 --record @/text", &["text", "; "], "start"),
+    (
+        "sync --dir @/new --genesis @/chain/genesis.json --peer 127.0.0.1:1 --identity @/pipe",
+        &["pipe", "; "],
+        "identity",
+    ),
     ("repair --dir @/nowhere --peer 127.0.0.1:1", &["nowhere holds no store", "name another directory"], "open"),
+    ("backup --dir @/nowhere --to @/new", &["nowhere holds no store", "name another directory"], "open"),
+    ("backup --dir @/chain --to @/chain", &["chain holds a store already", "name another directory"], "open"),
+    ("backup --dir @/chain --to @/text", &["text", "; "], "open"),
+    ("backup --dir @/chain --to @/text/below", &["text", "; "], "open"),
+    ("backup --dir @/chain --to /proc/no", &["/proc/no", "; "], "open"),
+    ("restore --from @/nowhere --dir @/new", &["nowhere holds no store", "name another directory"], "open"),
+    ("restore --from @/empty --dir @/new", &["empty holds no store", "name another directory"], "open"),
+    ("restore --from @/chain --dir @/chain", &["chain holds a store already", "name another directory"], "open"),
+    ("restore --from @/chain --dir @/text", &["text", "; "], "open"),
     ("peers --dir @/nowhere", &["peers.book is not there", "name the folder"], "no_book"),
     ("peers --dir @/chain --peers-file @/pipe", &["pipe", "; "], "book"),
     ("status 127.0.0.1:1", &["127.0.0.1:1", "--metrics"], "no_status"),
@@ -117,6 +131,10 @@ const UNREADABLE: &[(&str, &str)] = &[
     ("sync --dir @/new --json @/nowhere/report", "no file can be made in"),
     ("sync --dir @/new -v -q", "--quiet"),
     ("sync --dir @/new --log-format xml", "--log-format"),
+    ("sync --dir @/new --retain-blocks -1", "-1"),
+    ("sync --dir @/new --min-free-mib lots", "--min-free-mib"),
+    ("backup --dir @/chain", "--to"),
+    ("restore --dir @/new", "--from"),
     ("snapshot", "Usage"),
     ("snapshot verify", "--genesis"),
     ("snapshot export --dir @/chain --out @/x --height low", "--height"),
@@ -202,7 +220,7 @@ fn the_manual_and_completions_know_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man");
     assert!(hs2_sync(&["man", "--dir", pages.to_str().unwrap()]).status().unwrap().success());
-    for name in ["hs2-sync", "hs2-sync-sync", "hs2-sync-serve", "hs2-sync-snapshot-export"] {
+    for name in ["hs2-sync", "hs2-sync-backup", "hs2-sync-sync", "hs2-sync-serve", "hs2-sync-snapshot-export"] {
         let page = fs::read_to_string(pages.join(format!("{name}.1"))).unwrap_or_else(|_| panic!("{name}"));
         assert!(page.contains(".TH") && page.contains("log\\-format"), "{name}");
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use hotstuff2_sync::calls::{Apply, ApplyPart, CallDone, HistoryGap, HostCall, HostError, HostReply, HostWork};
 use hotstuff2_sync::chain::{Chain, SegmentRef};
@@ -21,10 +21,13 @@ use super::{Input, Inputs, SyncEvent, handle::Events};
 use crate::application::{AppBlock, Application, ExecuteError};
 use crate::executor::Executor;
 use crate::monitor::{SyncErrorType, SyncPerformanceMonitor};
-use crate::store::{Activation, BlockStore, HistoryStore, StateStaging, StoreFailure};
+use crate::store::{Activation, BlockStore, HistoryStore, PruningStore, StateStaging, StoreFailure};
 
 /// Payload bytes that are read back at once for a local replay.
 const REPLAY_BYTES: u64 = 4 << 20;
+
+/// Time without work after which old blocks are looked for: one second, as long as what is executed takes to be durable.
+const PRUNE_AFTER: Duration = Duration::from_secs(1);
 
 /// Work for the store's thread.
 pub(super) enum ToStore {
@@ -48,6 +51,8 @@ pub(super) struct Stores {
     pub(super) staging: Option<Arc<dyn StateStaging>>,
     /// Store that history is added to, if there is one.
     pub(super) history: Option<Arc<dyn HistoryStore>>,
+    /// Where old blocks are taken away from, if anywhere.
+    pub(super) pruning: Option<Arc<dyn PruningStore>>,
 }
 
 /// The two threads.
@@ -70,10 +75,12 @@ impl Appliers {
         let (to_store, store_work) = channel();
         let (to_execute, execute_work) = channel();
         let applied = Arc::new(AtomicU64::new(application.applied().get()));
+        let durable = Arc::new(AtomicU64::new(application.applied().get()));
         let stopping = Arc::new(AtomicBool::new(false));
         let storing = Storing {
             stores: stores.clone(),
             applied: Arc::clone(&applied),
+            durable: Arc::clone(&durable),
             to_execute,
             answers: answers.clone(),
             events: events.clone(),
@@ -84,6 +91,7 @@ impl Appliers {
             executor: Executor::new(application, stores.blocks.snapshot_interval()),
             store: stores.blocks,
             applied,
+            durable,
             stopping: Arc::clone(&stopping),
             answers: answers.clone(),
             events: events.clone(),
@@ -126,6 +134,8 @@ struct Storing {
     stores: Stores,
     /// Height of the application, kept by the other thread.
     applied: Arc<AtomicU64>,
+    /// Height up to which the application is durable, kept by the other thread.
+    durable: Arc<AtomicU64>,
     to_execute: Sender<ToExecute>,
     answers: Inputs,
     events: Events,
@@ -134,17 +144,20 @@ struct Storing {
 
 impl Storing {
     fn run(self, work: &Receiver<ToStore>) {
-        for work in work {
-            match work {
-                ToStore::Call(call) => self.carry_out(call),
-                ToStore::Free(apply, link) => drop((apply, link)),
+        loop {
+            match work.recv_timeout(PRUNE_AFTER) {
+                Ok(ToStore::Call(call)) => self.carry_out(call),
+                Ok(ToStore::Free(apply, link)) => drop((apply, link)),
+                // What the application has made durable since the last blocks.
+                Err(RecvTimeoutError::Timeout) => self.prune(),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn carry_out(&self, call: HostCall) {
         let HostCall { id, work } = call;
-        let Stores { blocks, staging, history } = &self.stores;
+        let Stores { blocks, staging, history, .. } = &self.stores;
         let result = match (work, staging, history) {
             (HostWork::Apply(apply), ..) => return self.append(id, apply),
             (HostWork::Replay(range), ..) => {
@@ -168,6 +181,7 @@ impl Storing {
             },
             (HostWork::AddHistory(piece), _, Some(history)) => history
                 .prepend(&piece.segment, piece.frames.as_deref())
+                .inspect(|()| self.prune())
                 .and_then(|()| history.history_gap())
                 .map(|history_gap| HostReply::HistoryAdded { history_gap }),
             // The machine was told that there is no such place, and doesn't ask; or the core knows more than this driver.
@@ -199,6 +213,8 @@ impl Storing {
             // The call before this one failed and will come again first.
             Err(HostError::Transient)
         };
+        // After a failure too, which may be for want of room.
+        self.prune();
         match result {
             Ok(()) => {
                 let _ = self.to_execute.send(ToExecute::Blocks(id, apply.parts));
@@ -207,6 +223,14 @@ impl Storing {
                 let through = Height::new(self.applied.load(Ordering::Acquire));
                 self.answers.send(Input::Done(CallDone::applied(id, through, Some(error))));
             }
+        }
+    }
+
+    /// Takes away old blocks, as far as that is wanted.
+    fn prune(&self) {
+        let Some(pruning) = &self.stores.pruning else { return };
+        if let Err(failure) = pruning.prune(Height::new(self.durable.load(Ordering::Acquire))) {
+            self.report(&failure);
         }
     }
 
@@ -241,6 +265,7 @@ struct Executing<C> {
     store: Arc<dyn BlockStore>,
     executor: Executor,
     applied: Arc<AtomicU64>,
+    durable: Arc<AtomicU64>,
     stopping: Arc<AtomicBool>,
     answers: Inputs,
     events: Events,
@@ -277,6 +302,7 @@ impl<C: Chain> Executing<C> {
     /// The next work. What was executed is made durable in time though none comes.
     fn next(&mut self, work: &Receiver<ToExecute>) -> Option<ToExecute> {
         loop {
+            self.durable.store(self.executor.durable().get(), Ordering::Release);
             let Some(deadline) = self.executor.deadline() else { return work.recv().ok() };
             match work.recv_timeout(deadline.saturating_duration_since(Clock::now())) {
                 Ok(work) => return Some(work),
@@ -314,7 +340,11 @@ impl<C: Chain> Executing<C> {
                 if transient { ExecuteError::Transient(failure) } else { ExecuteError::Permanent(failure) }
             })?;
             let Some(part) = part else {
-                let text = format!("block {} is to be executed but not in the store", rest.first());
+                let text = format!(
+                    "block {} is to be executed but not in the store; where old blocks were pruned before this application \
+                     ran, sync into a new folder",
+                    rest.first()
+                );
                 return Err(ExecuteError::Permanent(text.into()));
             };
             self.execute_unless_stopping(&part)?;

@@ -31,7 +31,7 @@ use crate::application::{Application, NoApplication};
 use crate::discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings};
 use crate::monitor::SyncPerformanceMonitor;
 use crate::net::{Network, NetworkEvent};
-use crate::store::{BlockStore, HistoryStore, StateStaging, StoreFailure};
+use crate::store::{BlockStore, HistoryStore, PruningStore, StateStaging, StoreFailure};
 
 /// News of peers that are passed on together.
 const MOST_NEWS: usize = 256;
@@ -92,7 +92,7 @@ impl<C: Chain> SyncBuilder<C> {
     ) -> Self {
         Self {
             chain,
-            stores: Stores { blocks: store, staging: None, history: None },
+            stores: Stores { blocks: store, staging: None, history: None, pruning: None },
             network,
             network_events,
             application: None,
@@ -123,6 +123,13 @@ impl<C: Chain> SyncBuilder<C> {
     /// [`SyncConfig::history`] says.
     pub fn with_history(mut self, history: Arc<dyn HistoryStore>) -> Self {
         self.stores.history = Some(history);
+        self
+    }
+
+    /// Takes old blocks away from this store while the sync runs, as far as the store's own settings say
+    /// ([`DiskStore::configure`](crate::store::DiskStore::configure)) and the application has executed them durably.
+    pub fn with_pruning(mut self, pruning: Arc<dyn PruningStore>) -> Self {
+        self.stores.pruning = Some(pruning);
         self
     }
 

@@ -15,7 +15,7 @@ use crate::discovery::{AddressBook, BOOK_FILE, BookError, BootstrapPeer, Discove
 use crate::driver::{StartError, SyncBuilder};
 use crate::net::{BindError, Handler, Identity, IdentityError, Network, QuicLimits, QuicNetwork};
 use crate::serve::StoreHandler;
-use crate::store::{DiskStore, OpenError, StoreAnchor, StoreFound};
+use crate::store::{DiskStore, OpenError, StoreAnchor, StoreConfig, StoreFound};
 
 /// Name of the file with a node's key, in its folder.
 const IDENTITY_FILE: &str = "identity.key";
@@ -113,6 +113,13 @@ impl<C: Chain> SyncManagerBuilder<C> {
         self
     }
 
+    /// Has the store keep so much of blocks, and leave so much of its disk: [`StoreConfig`]. By default every block is kept.
+    #[must_use]
+    pub fn with_store_config(self, config: StoreConfig) -> Self {
+        self.store.configure(config);
+        self
+    }
+
     /// Answers peers at this address, while catching up too. By default `[::]:0`, any free port on all interfaces, by IPv4
     /// and IPv6 as far as the machine has them. Peers of a family that the address leaves out can't be dialled.
     #[must_use]
@@ -177,6 +184,7 @@ impl<C: Chain> SyncManagerBuilder<C> {
             SyncBuilder::new(Arc::clone(self.store.chain()), Arc::clone(&self.store) as _, network, events)
                 .with_config(self.config)
                 .with_history(Arc::clone(&self.store) as _)
+                .with_pruning(Arc::clone(&self.store) as _)
                 .with_discovery(discovery)
                 .with_seed(seed);
         if let Some(application) = self.application {

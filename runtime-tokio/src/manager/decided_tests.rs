@@ -7,12 +7,13 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::native::{Block, NotASegment};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::DecidedError;
+use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync_testkit::chain::TestChain;
 
 use super::tests::{builder, soon};
 use super::*;
 use crate::net::{Identity, QuicLimits, QuicNetwork};
-use crate::store::BlockStore as _;
+use crate::store::{BlockStore as _, StoreConfig};
 use crate::test_world::{World, copy};
 use crate::{DecidedBlocks, PeerAddress, StoreHandler, SyncBuilder};
 
@@ -106,4 +107,33 @@ async fn what_is_submitted_is_served_at_once_and_asked_of_nobody() {
     assert_eq!(progress.peers.iter().map(|peer| peer.blocks).sum::<u64>(), 0, "{progress:?}");
     soon(follower.shutdown()).await;
     soon(validator.shutdown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_blocks_go_while_a_manager_runs() {
+    let world = World::new();
+    let run = async |blocks: std::ops::RangeInclusive<u64>, config: StoreConfig| {
+        let opened = async {
+            loop {
+                // Tasks of the run before let go of the store in the background.
+                match SyncManagerBuilder::open(world.chain.genesis(), world.path("node")) {
+                    Ok(builder) => break builder,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let builder = soon(opened).await.with_listen("127.0.0.1:0".parse().unwrap()).with_store_config(config);
+        let store = Arc::clone(builder.store());
+        let mut sync = builder.build().unwrap();
+        soon(sync.start_sync(None)).await.unwrap();
+        for height in blocks {
+            soon(sync.submit(decided(&world.chain, height))).await.unwrap();
+        }
+        soon(sync.shutdown()).await;
+        store.status().earliest
+    };
+    assert_eq!(run(1..=250, StoreConfig::default()).await, Height::new(1));
+    // The epochs end at 100 and 200. All of it is executed durably when the node starts.
+    let config = StoreConfig { retain_blocks: 20, ..StoreConfig::default() };
+    assert_eq!(run(251..=251, config).await, Height::new(201));
 }

@@ -74,6 +74,9 @@ pub struct PrometheusMetrics {
     served_bytes: Counters,
     serving: Histograms,
     read_errors: Counter,
+    earliest: Gauge,
+    free_disk: FloatGauge,
+    least_free_disk: Gauge,
     process: ProcessFigures,
     readiness: Readiness,
 }
@@ -113,6 +116,9 @@ impl PrometheusMetrics {
             served_bytes: Counters::default(),
             serving: histograms(),
             read_errors: Counter::default(),
+            earliest: Gauge::default(),
+            free_disk: FloatGauge::default(),
+            least_free_disk: Gauge::default(),
             process: ProcessFigures::default(),
             readiness: Readiness::default(),
         };
@@ -174,6 +180,19 @@ impl PrometheusMetrics {
             "Requests for what this node's store claims and can't read",
             m.read_errors.clone(),
         );
+        registry.register("earliest_height", "Lowest height whose block is stored and served", m.earliest.clone());
+        registry.register_with_unit(
+            "disk_free",
+            "Room on the disk of the store; NaN where it is not known",
+            Unit::Bytes,
+            m.free_disk.clone(),
+        );
+        registry.register_with_unit(
+            "disk_least_free",
+            "Room below which no more blocks are taken",
+            Unit::Bytes,
+            m.least_free_disk.clone(),
+        );
         m.show_zeros();
         Self { registry: all, ..metrics }
     }
@@ -197,6 +216,7 @@ impl PrometheusMetrics {
         drop(self.served.get_or_create(&vec![("kind", "any".to_owned()), ("outcome", "busy".to_owned())]));
         self.show_stall(None);
         self.show_eta([None; 3]);
+        self.free_disk.set(f64::NAN);
         for (_, name) in BOTTLENECKS {
             drop(self.bottleneck.get_or_create(&vec![("class", name.to_owned())]));
         }
@@ -230,6 +250,15 @@ impl PrometheusMetrics {
         self.peers.set(int(peers as u64));
         self.tip_time.store(tip_time.map_or(0, UnixMillis::get), Ordering::Relaxed);
         self.readiness.serves();
+    }
+
+    /// Shows the lowest height whose block is stored, the bytes that are free on the disk, if that is known, and those below
+    /// which no more blocks are taken.
+    pub fn keeps(&self, earliest: Height, free_disk: Option<u64>, least_free_disk: u64) {
+        self.earliest.set(int(earliest.get()));
+        // Of bytes a float has enough digits for any disk.
+        self.free_disk.set(free_disk.map_or(f64::NAN, |bytes| bytes as f64));
+        self.least_free_disk.set(int(least_free_disk));
     }
 
     /// Whether the node serves, or has caught up with a tip that is not too old and has peers.

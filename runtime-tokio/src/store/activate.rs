@@ -170,6 +170,7 @@ impl<C: Chain> DiskStore<C> {
             put(key::TIP, Some(encode(&tip_record))),
             put(key::APPLIED, Some(encode(&height))),
             put(key::FLOOR, None),
+            put(key::PRUNED, None),
         ]);
         old.unsealed.iter().for_each(|piece| drop_rows(&mut change.rows, piece));
         // A failure from here on breaks the database, or poisons the writer's lock: whoever writes next reads again what holds.
@@ -180,6 +181,7 @@ impl<C: Chain> DiskStore<C> {
             base: base.point,
             base_proof: Some(record.into_proof()),
             floor: Floor::above(base.point),
+            pruned: None,
             head: base.point,
             tip,
             unsealed: Vec::new(),

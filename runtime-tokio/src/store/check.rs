@@ -23,7 +23,7 @@ pub struct CheckReport {
 }
 
 /// A stored piece that was found sound.
-struct Sound {
+pub(super) struct Sound {
     /// The heights whose bodies it has, or whose headers, where it has no bodies.
     range: HeightRange,
     blocks: u64,
@@ -42,6 +42,12 @@ impl<C: Chain> DiskStore<C> {
         let mut below = BlockPoint { height: floor.headers.prev().unwrap_or_default(), id: floor.parent_id };
         while below.height < self.view().head.height {
             let sound = self.on_view(|view| self.check_piece(view, below.height.next(), Some(below.id)))?;
+            let Some(sound) = sound else {
+                // Pruned meanwhile.
+                let floor = self.view().floor;
+                below = BlockPoint { height: floor.headers.prev().unwrap_or_default(), id: floor.parent_id };
+                continue;
+            };
             report.blocks = report.blocks.saturating_add(sound.blocks);
             report.segments = report.segments.saturating_add(1);
             report.bytes = report.bytes.saturating_add(sound.bytes);
@@ -63,7 +69,9 @@ impl<C: Chain> DiskStore<C> {
         // A file that is open may not be the one of that name any more.
         self.caches.forget_file(next);
         Some(match self.on_view(|view| self.check_piece(view, next, None)) {
-            Ok(sound) => (sound.range.last(), sound.bytes),
+            Ok(Some(sound)) => (sound.range.last(), sound.bytes),
+            // Pruned meanwhile.
+            Ok(None) => (next, 0),
             Err(_) => {
                 let unsealed = view.unsealed_at(next).map(|piece| piece.bodies().unwrap_or(piece.range()));
                 let damaged = unsealed.or(view.cell_of(next)).unwrap_or(HeightRange::single(next));
@@ -72,13 +80,22 @@ impl<C: Chain> DiskStore<C> {
         })
     }
 
-    /// Checks the piece whose bodies begin at `first`, and that it continues `parent_id`, where that is known.
-    fn check_piece(&self, view: &View, first: Height, parent_id: Option<Hash>) -> Result<Sound, StoreFailure> {
+    /// Checks the piece whose bodies begin at `first`, and that it continues `parent_id`, where that is known. `None` where
+    /// the store begins above `first`.
+    pub(super) fn check_piece(
+        &self,
+        view: &View,
+        first: Height,
+        parent_id: Option<Hash>,
+    ) -> Result<Option<Sound>, StoreFailure> {
+        if first < view.floor.headers {
+            return Ok(None);
+        }
         let missing = || StoreFailure::damaged(self.segments.path(), format!("block {first} is in no file"));
         let stored = self.stored_at(view, first)?.ok_or_else(missing)?;
-        // Below the base there may be headers alone.
+        // Below what is claimed there may be headers alone.
         let blocks = stored.bodies().map_or(0, HeightRange::count);
-        let headers = Some(stored.range()).filter(|range| range.last() <= view.base.height);
+        let headers = Some(stored.range()).filter(|range| range.last() < view.floor.bodies);
         let range = stored.bodies().or(headers).filter(|bodies| bodies.first() == first).ok_or_else(missing)?;
         if parent_id.is_some_and(|parent_id| stored.record().facts.parent_id != parent_id) {
             return Err(stored.damaged(format!("block {first} doesn't continue the block below")));
@@ -96,6 +113,6 @@ impl<C: Chain> DiskStore<C> {
         if range.last() == stored.range().last() && last_id != stored.record().facts.last_id {
             return Err(stored.damaged("its headers don't end with the recorded block"));
         }
-        Ok(Sound { range, blocks, last_id, bytes })
+        Ok(Some(Sound { range, blocks, last_id, bytes }))
     }
 }

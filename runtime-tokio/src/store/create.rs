@@ -15,6 +15,7 @@ use super::db::{Db, Space};
 use super::db_files::try_lock;
 use super::failure::{CREATE_DIRECTORY, OpenError, StoreFailure};
 use super::records::{self, EpochRecord, StoreRecord, key};
+use super::segment_file::SegmentDir;
 use super::steps::{Step, Steps};
 
 pub(super) const GENESIS_FILE: &str = "genesis";
@@ -24,7 +25,7 @@ const LOCK_FILE: &str = "LOCK";
 const GENESIS_PART: &str = "genesis.part";
 /// Where a store is made. The genesis document is written last in it and moved out last, so while it is in there the
 /// rest is whole, there or in its place.
-const DRAFT_DIR: &str = "hs2-store.part";
+pub(super) const DRAFT_DIR: &str = "hs2-store.part";
 /// First bytes of every database's file `version`.
 const DB_MAGIC: &[u8] = b"FJL";
 
@@ -95,7 +96,7 @@ pub(super) fn make(
     Ok(lock)
 }
 
-fn refuse(dir: &Path) -> Result<Found, OpenError> {
+pub(super) fn refuse(dir: &Path) -> Result<Found, OpenError> {
     match look(dir)? {
         Found::Store => Err(OpenError::Exists(dir.to_owned())),
         Found::WithoutGenesis => Err(OpenError::WithoutGenesis(dir.to_owned())),
@@ -134,7 +135,7 @@ fn draft(dir: &Path, record: &StoreRecord, epoch: &EpochRef, genesis: &[u8], ste
 }
 
 /// Removes what an interrupted creation left: what a draft consists of, and nothing else.
-fn clear(draft: &Path) -> Result<(), OpenError> {
+pub(super) fn clear(draft: &Path) -> Result<(), OpenError> {
     let ours = |result: std::io::Result<()>| match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory) => {
@@ -146,13 +147,18 @@ fn clear(draft: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     ours(std::fs::remove_dir_all(draft.join(DB_DIR)))?;
-    ours(std::fs::remove_dir(draft.join(SEGMENTS_DIR)))?;
+    let segments = draft.join(SEGMENTS_DIR);
+    if segments.is_dir() && !segments.is_symlink() {
+        // Those of a backup.
+        SegmentDir::new(segments.clone()).remove_strays(|_, _| false)?;
+    }
+    ours(std::fs::remove_dir(segments))?;
     ours(std::fs::remove_file(draft.join(GENESIS_PART)))?;
     ours(std::fs::remove_dir(draft))
 }
 
 /// Moves the store out of the draft's folder, or what is left of it there.
-fn finish(dir: &Path, steps: &Steps) -> Result<(), OpenError> {
+pub(super) fn finish(dir: &Path, steps: &Steps) -> Result<(), OpenError> {
     let draft = dir.join(DRAFT_DIR);
     for name in [SEGMENTS_DIR, DB_DIR] {
         if is_there(&draft.join(name))? {

@@ -296,6 +296,19 @@ impl Db {
         Ok(())
     }
 
+    /// Calls `action` with the database's folder while the database is closed, with everything in its files, and opens it
+    /// again. Whoever reads or writes meanwhile waits.
+    pub(super) fn closed<T>(&self, action: impl FnOnce(&Path) -> T) -> Result<T, StoreFailure> {
+        self.persist()?;
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        close(&mut handles);
+        self.opened.fetch_add(1, Ordering::AcqRel);
+        let done = action(&self.path);
+        // Where it can't be opened, the next writer tries again.
+        *handles = Some(open_handles(&self.path, false).inspect_err(|_| self.set_broken())?);
+        Ok(done)
+    }
+
     /// How often the tables of the state were exchanged for others. Within [`Self::with`] it doesn't change.
     pub(super) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Acquire)

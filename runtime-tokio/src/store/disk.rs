@@ -25,12 +25,14 @@ use hotstuff2_sync::verify::HandoverLink;
 use tokio::sync::watch;
 
 use super::cache::Caches;
+use super::config::StoreConfig;
 use super::create::{DB_DIR, Found, GENESIS_FILE, SEGMENTS_DIR, lock, look, make, write_genesis};
 use super::damage::{Damages, StorePart};
 use super::db::{Db, Space};
 use super::db_files::require_file;
 use super::failure::{OpenError, StoreFailure};
 use super::load::{check_files, load_view, read_identity, read_record};
+use super::prune::SealedSizes;
 use super::records::{self, EpochRecord, FORMAT, Follows, StoreRecord, key};
 use super::segment_file::SegmentDir;
 use super::snapshots::Snapshots;
@@ -109,6 +111,8 @@ pub struct DiskStore<C: Chain> {
     pub(super) snapshots: Snapshots,
     pub(super) caches: Caches,
     pub(super) damages: Damages,
+    pub(super) config: Mutex<StoreConfig>,
+    pub(super) sizes: Mutex<SealedSizes>,
     pub(super) steps: Steps,
     /// Held by whoever writes blocks. True where a write failed, so that files may hold more than they should.
     pub(super) writer: Mutex<bool>,
@@ -203,6 +207,8 @@ impl<C: Chain> DiskStore<C> {
             identity,
             caches: Caches::default(),
             damages,
+            config: Mutex::default(),
+            sizes: Mutex::default(),
             steps: Steps::default(),
             writer: Mutex::new(false),
             staging: Mutex::new(()),

@@ -29,6 +29,17 @@ pub enum StoreFailure {
         /// Error of the operating system.
         source: io::Error,
     },
+    /// Less of the disk is free than [`StoreConfig::min_free_disk`](super::StoreConfig::min_free_disk) wants. Nothing was
+    /// written.
+    #[error("{}: {} MiB are free on its disk, less than the {} MiB that min_free_disk keeps free; free disk space: nothing is lost, and writing goes on by itself", path.display(), free >> 20, least >> 20)]
+    LittleRoom {
+        /// The data directory.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are to be free.
+        least: u64,
+    },
     /// A file doesn't hold what was written into it.
     #[error("{} is damaged: {what}; move the data directory away and sync again, or put this file back from a backup", path.display())]
     Damaged {
@@ -113,6 +124,7 @@ impl StoreFailure {
             | Self::Damaged { path, .. }
             | Self::Database { path, .. }
             | Self::Closed { path }
+            | Self::LittleRoom { path, .. }
             | Self::ViewLost { path } => Some(path),
             Self::Refused { .. } | Self::RefusedState { .. } | Self::Other { .. } => None,
         }
@@ -134,7 +146,7 @@ impl StoreFailure {
             Self::Io { source, .. } => passes(source),
             Self::Database { source, .. } => source.passes(),
             Self::Other { kind, .. } => kind.is_transient(),
-            Self::Closed { .. } | Self::ViewLost { .. } => true,
+            Self::Closed { .. } | Self::ViewLost { .. } | Self::LittleRoom { .. } => true,
             Self::Damaged { .. } | Self::Refused { .. } | Self::RefusedState { .. } => false,
         }
     }
@@ -145,6 +157,7 @@ impl StoreFailure {
             Self::Io { source, .. } => is_full(source),
             Self::Database { source, .. } => source.io().is_some_and(is_full),
             Self::Other { kind, .. } => matches!(kind, HostError::NoSpace),
+            Self::LittleRoom { .. } => true,
             _ => false,
         }
     }

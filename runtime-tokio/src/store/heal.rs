@@ -110,6 +110,11 @@ impl<C: Chain> DiskStore<C> {
 
         let _writer = self.lock_writer()?;
         let view = self.view();
+        if range.first() < view.floor.headers {
+            // Pruned, or replaced by a state, while peers were asked.
+            healing.remove();
+            return Ok(());
+        }
         let known = |ours: Option<Hash>, theirs| ours.is_none_or(|ours| ours == theirs);
         let fits = view.sealed_cell_at(range.first()) == Some(range)
             && known(self.id_below(&view, range.first())?, segment.parent_id())

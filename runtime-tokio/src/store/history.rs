@@ -18,7 +18,7 @@ use super::view::{Floor, View};
 
 /// Where older blocks are added to. All calls may wait for the disk.
 pub trait HistoryStore: Send + Sync + 'static {
-    /// The highest gap below the stored blocks; `None` where they reach down to the anchor.
+    /// The highest gap below the stored blocks; `None` where they reach down to the anchor, or no older ones are wanted.
     fn history_gap(&self) -> Result<Option<HistoryGap>, StoreFailure>;
 
     /// Adds verified headers, those of [`Self::history_gap`], and where `frames` are given, the bodies of all of them.
@@ -33,15 +33,19 @@ pub trait HistoryStore: Send + Sync + 'static {
 impl<C: Chain> HistoryStore for DiskStore<C> {
     fn history_gap(&self) -> Result<Option<HistoryGap>, StoreFailure> {
         let view = self.view();
-        let Some((range, last_id)) = gap_of(&view) else { return Ok(None) };
+        let wanted = gap_of(&view).filter(|(range, _)| self.wants_history(&view, *range));
+        let Some((range, last_id)) = wanted else { return Ok(None) };
         let Some((epoch, _)) = view.epoch_of(range.first()) else { return Ok(None) };
         Ok(Some(HistoryGap { range, last_id, epoch: self.epoch_ref(epoch)? }))
     }
 
     fn prepend(&self, segment: &SegmentRef, frames: Option<&[BodyFrame]>) -> Result<(), StoreFailure> {
+        self.require_room()?;
         let mut failed = self.lock_writer()?;
         let view = self.view();
-        if segment.range().first() >= view.floor.headers {
+        // Stored already, or pruned while peers were asked for what lies below.
+        let is_gone = view.pruned.is_some_and(|pruned| segment.range().last() < pruned);
+        if segment.range().first() >= view.floor.headers || (is_gone && self.history_gap()?.is_none()) {
             return Ok(());
         }
         let refused = |what| StoreFailure::Refused { path: self.dir.clone(), first: segment.range().first(), what };

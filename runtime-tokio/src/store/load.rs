@@ -68,6 +68,7 @@ pub(super) fn load_view(
         None => (identity.anchor, None),
     };
     let floor: Floor = read_record(db, key::FLOOR)?.unwrap_or(Floor::above(base));
+    let pruned: Option<Height> = read_record(db, key::PRUNED)?;
     let tip = match read_record::<TipRecord>(db, key::TIP)? {
         Some(tip) => Tip { height: tip.height, epoch: tip.epoch, bytes: tip.bytes.into() },
         None => Tip { height: base.height, epoch: first_epoch, bytes: Bytes::new() },
@@ -94,7 +95,7 @@ pub(super) fn load_view(
         unsealed.push(Arc::new(Stored::new(piece.record, place)));
     }
     let (anchor, epochs) = (identity.anchor, Arc::new(epochs));
-    let view = View { grid, anchor, base, base_proof, floor, head, tip, epochs, unsealed };
+    let view = View { grid, anchor, base, base_proof, floor, pruned, head, tip, epochs, unsealed };
     check_pieces(&view).map_err(|what| StoreFailure::damaged(db.path(), what))?;
     Ok(view)
 }
@@ -111,7 +112,9 @@ fn take_back_seal(segments: &SegmentDir, first: Height) -> Result<(), StoreFailu
 /// Whether the pieces are what [`View::unsealed`] promises.
 fn check_pieces(view: &View) -> Result<(), String> {
     let View { anchor, base, floor, head, tip, .. } = view;
-    if anchor.height > base.height || floor.headers > base.height.next() || head.height < base.height {
+    // Above the base something was pruned, which leaves the head.
+    let lowest = if view.pruned.is_some() { head.height } else { base.height.next() };
+    if anchor.height > base.height || floor.headers > lowest || head.height < base.height {
         return Err(format!(
             "head {}, lowest block {}, base {} and anchor {} contradict each other",
             head.height, floor.headers, base.height, anchor.height

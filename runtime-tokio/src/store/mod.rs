@@ -7,7 +7,8 @@
 //!
 //! # A state that is fetched
 //! [`StateStaging`] puts a state together beside the live one. When it is complete it takes the live one's place, and the
-//! stored blocks begin above its block from then on; [`HistoryStore`] adds the older ones below.
+//! stored blocks begin above its block from then on; [`HistoryStore`] adds the older ones below, and [`PruningStore`] takes
+//! the oldest away.
 //!
 //! # What it trusts
 //! What it is given was verified. What it reads from disk it checks against checksums before anyone sees it; a
@@ -18,9 +19,11 @@
 //! application's height never leads the stored head, and nothing that was acknowledged has to be fetched again.
 
 mod activate;
+mod backup;
 mod base_proof;
 mod cache;
 mod check;
+mod config;
 pub mod conformance;
 mod create;
 mod damage;
@@ -36,8 +39,10 @@ mod live;
 mod load;
 mod marks;
 mod pin;
+mod prune;
 mod reader;
 mod records;
+mod room;
 mod seal;
 mod seen;
 mod segment_file;
@@ -69,13 +74,16 @@ use hotstuff2_sync::verify::HandoverLink;
 use tokio::sync::watch;
 
 pub use activate::SnapshotBlock;
+pub use backup::{Backup, restore_backup};
 pub use base_proof::BlockProof;
 pub use check::CheckReport;
+pub use config::StoreConfig;
 pub use damage::{Damage, StorePart};
 pub use disk::{DiskStore, StoreAnchor, StoreFound, read_genesis};
 pub use failure::{DatabaseError, OpenError, StoreFailure};
 pub use heal::{Frames, LostSegment};
 pub use history::HistoryStore;
+pub use prune::{Pruned, PruningStore};
 pub use snapshots::{Snapshot, SnapshotRetention};
 pub use staging::{Activation, StateStaging};
 pub use state::{StateSpace, StateStore, StateWrite, state_rows};
@@ -154,6 +162,7 @@ impl<C: Chain> BlockStore for DiskStore<C> {
     fn append(&self, apply: &Apply) -> Result<(), StoreFailure> {
         // The blocks are executed after this, and snapshots are taken of the state then.
         self.snapshots.note_target(apply.target);
+        self.require_room()?;
         self.write_blocks(apply)
     }
 

@@ -300,6 +300,7 @@ pub(super) mod key {
     pub(in super::super) const GENERATION: &[u8] = b"generation";
     pub(in super::super) const BASE: &[u8] = b"base";
     pub(in super::super) const FLOOR: &[u8] = b"floor";
+    pub(in super::super) const PRUNED: &[u8] = b"pruned";
     pub(in super::super) const EPOCHS: &[u8] = b"e/";
     pub(in super::super) const HANDOVERS: &[u8] = b"h/";
     pub(in super::super) const PIECES: &[u8] = b"p/";

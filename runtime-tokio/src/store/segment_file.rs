@@ -86,6 +86,12 @@ impl SegmentDir {
         (self.sealed(first) == path).then_some(first)
     }
 
+    /// Whether the file at `path` has a name as the store gives them.
+    pub(super) fn is_named(&self, path: &Path) -> bool {
+        let first = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok()).map(Height::new);
+        first.is_some_and(|first| path == self.sealed(first) || path == self.part(first))
+    }
+
     /// Removes the files that `keep` doesn't want, told the first height and whether the file is sealed. What has another
     /// name than the store gives is left alone.
     pub(super) fn remove_strays(&self, keep: impl Fn(Height, bool) -> bool) -> Result<(), StoreFailure> {

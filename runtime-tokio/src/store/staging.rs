@@ -74,6 +74,7 @@ impl<C: Chain> StateStaging for DiskStore<C> {
     }
 
     fn stage(&self, subtrees: &[StateLeaves]) -> Result<(), StoreFailure> {
+        self.require_room()?;
         let _staging = self.lock_staging()?;
         check(subtrees).map_err(|what| StoreFailure::RefusedState { path: self.dir.clone(), what })?;
         let mut batch = Batch::new(self);

@@ -22,7 +22,8 @@ pub(super) struct Tip {
     pub(super) bytes: Bytes,
 }
 
-/// How far down the stored blocks reach: below [`View::base`] where history was added.
+/// How far down the stored blocks reach: below [`View::base`] where history was added, and further above it where blocks were
+/// pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Floor {
     /// The lowest height whose header is stored.
@@ -34,7 +35,7 @@ pub(super) struct Floor {
 }
 
 impl Floor {
-    /// Of a store without history.
+    /// Of a store without history, of which nothing was pruned.
     pub(super) fn above(base: BlockPoint) -> Self {
         Self { headers: base.height.next(), bodies: base.height.next(), parent_id: base.id }
     }
@@ -53,6 +54,8 @@ pub(super) struct View {
     /// Proves the base final, unless it is the anchor.
     pub(super) base_proof: Option<Finalized>,
     pub(super) floor: Floor,
+    /// The height below which blocks were pruned, if any were.
+    pub(super) pruned: Option<Height>,
     /// The highest stored block.
     pub(super) head: BlockPoint,
     pub(super) tip: Tip,
@@ -92,7 +95,7 @@ impl View {
         (self.holds(first) && self.unsealed_at(first).is_none()).then_some(cell)
     }
 
-    /// Whether the header at `height` is stored, and above the base the body too.
+    /// Whether the header at `height` is stored, and from [`Floor::bodies`] on the body too.
     pub(super) fn holds(&self, height: Height) -> bool {
         self.floor.headers <= height && height <= self.head.height
     }

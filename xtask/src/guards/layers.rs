@@ -26,8 +26,8 @@ const COMMAND: Layers = &[
     &["report"],
     &["node"],
     &[
-        "config", "generate", "inspect", "light", "manual", "peers", "repair", "replay", "serve", "snapshot", "status",
-        "sync", "watch",
+        "backup", "config", "generate", "inspect", "light", "manual", "peers", "repair", "replay", "serve", "snapshot",
+        "status", "sync", "watch",
     ],
     &["attack", "cluster"],
     &["bench", "demo"],

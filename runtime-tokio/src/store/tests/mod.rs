@@ -1,5 +1,6 @@
 //! Tests of the store, against a chain without signatures.
 
+mod backup;
 mod blocks;
 mod crash;
 mod creation;
@@ -8,6 +9,7 @@ mod first_state;
 mod history;
 mod memory;
 mod odd_files;
+mod prune;
 mod rebase;
 mod serving;
 mod snapshots;
