@@ -17,6 +17,7 @@ use hotstuff2_sync_testkit::ledger::{MAX_TRANSACTIONS, TOUCHED_KEYS};
 use hotstuff2_sync_tokio::BootstrapPeer;
 use hotstuff2_sync_tokio::net::{QuicLimits, TcpName};
 use hotstuff2_sync_tokio::store::SnapshotRetention;
+use serde::{Deserialize, Serialize};
 
 /// Where results go for scripts.
 #[derive(Debug, Clone, Args)]
@@ -55,7 +56,7 @@ fn report_file(text: &str) -> Result<PathBuf, String> {
 }
 
 /// The chain to generate.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct ChainArgs {
     /// How many blocks above genesis [default: 20000; with --from: as many as the files fill; with --entries: as many as
     /// put them in]
@@ -109,9 +110,15 @@ impl ChainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct GenArgs {
-    /// Folder for the store and its genesis.json; must be empty or not there yet
+    /// Folder for the store and its genesis.json; must be empty or not there yet, unless with --extend
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,
+    /// Add N blocks to the chain that `gen` has made in DIR, with the options that it was made with
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = [
+        "blocks", "payload_bytes", "validators", "epochs", "app", "from", "snapshot_interval", "entries", "value_bytes",
+        "changes", "seed", "certify_every",
+    ])]
+    pub(crate) extend: Option<u64>,
     #[command(flatten)]
     pub(crate) chain: ChainArgs,
     /// Also store a certificate of its own for every N-th block; 1 serves full audits, 0 stores what serving needs
@@ -443,7 +450,8 @@ pub(crate) struct Kept {
 }
 
 /// What executes blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum App {
     /// Nothing: payloads are opaque bytes and the state root stays as it is
     None,

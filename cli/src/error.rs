@@ -56,6 +56,9 @@ pub(crate) enum CliError {
     /// Generating stopped.
     #[error("the chain could not be generated: {0}")]
     Generate(GenerateError),
+    /// Nothing says how the chain in a folder was made.
+    #[error("{path} can't be used: {why}; name the folder of a chain that `gen` has made, or make a new one", path = path.display())]
+    NoRecipe { path: PathBuf, why: String },
     /// The files for payloads can't be read.
     #[error("--from: {0}; name a file, or a folder with readable files")]
     PayloadFiles(io::Error),
@@ -244,6 +247,7 @@ impl CliError {
             Self::WriteReport { .. } => "write_report",
             Self::Spec(_) => "spec",
             Self::Generate(_) => "generate",
+            Self::NoRecipe { .. } => "no_recipe",
             Self::PayloadFiles(_) => "payload_files",
             Self::Options(_) => "options",
             Self::Open(_) => "open",

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hotstuff2_sync::calls::{Apply, ApplyPart};
-use hotstuff2_sync::chain::native::{Genesis, Header, NativeChain};
+use hotstuff2_sync::chain::native::{Genesis, Header, NativeChain, Segment};
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::ranges::HeightRange;
+use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::time::UnixMillis;
 use hotstuff2_sync::wire::split_payloads;
 use hotstuff2_sync_testkit::chain::{
-    Blocks, ChainGenerator, ChainSpec, EntryPayloads, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece,
-    RandomPayloads, Turnover,
+    Blocks, ChainGenerator, EntryPayloads, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
 };
 use hotstuff2_sync_testkit::ledger::DEFAULT_ACCOUNTS;
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, StoreAnchor};
@@ -20,7 +21,8 @@ use hotstuff2_sync_tokio::{AppBlock, Executor, wall_clock};
 
 use crate::args::{App, ChainArgs, GenArgs, Parent};
 use crate::error::CliError;
-use crate::node::{Stop, copy_store, open_ledger, open_store, require_empty};
+use crate::node::{Stop, copy_store, head_of, open_ledger, open_store, require_empty};
+use crate::recipe::{RECIPE, Recipe};
 use crate::report::{GenReport, Head, ProgressLine, Snapshot, say, write_json};
 use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, write_genesis};
 
@@ -38,7 +40,10 @@ pub(crate) fn run(args: &GenArgs) -> Result<(), CliError> {
     let stop = Stop::of_tool(&Parent { until_stdin_closes: false })?;
     let timestamp = args.timestamp.map_or_else(wall_clock, UnixMillis::new);
     let plan = GenPlan { certify_every: args.certify_every, ..GenPlan::new(&args.chain, timestamp) };
-    let report = generate(&args.dir, &plan, &stop)?;
+    let report = match args.extend {
+        Some(blocks) => extend(&args.dir, blocks, timestamp, &stop)?,
+        None => generate(&args.dir, &plan, &stop)?,
+    };
     let json = args.json.path.as_deref();
     say(
         json,
@@ -117,76 +122,145 @@ impl Drop for Unfinished {
     }
 }
 
-fn generate_in(dir: &Path, plan: &GenPlan<'_>, stop: &Stop) -> Result<GenReport, CliError> {
+fn generate_in<'a>(dir: &Path, plan: &GenPlan<'_>, stop: &'a Stop) -> Result<GenReport, CliError> {
     let GenPlan { chain, certify_every, last_timestamp, early } = *plan;
     let begin = Instant::now();
     let (payloads, blocks) = payloads(chain)?;
-    let spec = ChainSpec {
-        name: format!("hs2-sync-gen-{}", chain.seed),
-        seed: chain.seed,
-        blocks,
-        validators: chain.validators,
-        epochs: chain.epochs,
-        ends_epoch: false,
-        certify_every,
-        last_timestamp,
-        snapshot_interval: chain.snapshot_interval,
-        turnover: Turnover::Seventh,
-    };
-    let mut generator = ChainGenerator::new(spec, payloads)?;
+    let chain = &ChainArgs { blocks: Some(blocks), ..chain.clone() };
+    // The command may be called from another folder next time.
+    let source = chain.from.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    let recipe = Recipe { chain: ChainArgs { from: source, ..chain.clone() }, certify_every };
+    let mut generator = ChainGenerator::new(recipe.spec(last_timestamp), payloads)?;
     let genesis = generator.genesis().clone();
     let genesis_file = dir.join(GENESIS_FILE);
     write_genesis(&genesis, &genesis_file)?;
+    recipe.write(&dir.join(RECIPE))?;
     let store = DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &StoreAnchor::from(&genesis))?;
-    let store = Arc::new(store);
-    let mut sink = Sink::new(chain.app(), store, &genesis, &genesis_file, stop)?;
-    let mut head =
-        Head { height: 0, id: genesis.id().to_string(), state_root: genesis.header().state_root.to_string() };
-    let mut handovers = 0;
-    let mut progress = ProgressLine::new(0, "generating");
-    while let Some(piece) = generator.next_piece().map_err(CliError::from_generator(chain))? {
-        match piece {
-            Piece::Blocks(blocks) => {
-                let segment = &blocks.part.segment;
-                head.height = segment.range().last().get();
-                head.id = segment.last_id().to_string();
-                if let Some(last) = blocks.headers.last() {
-                    head.state_root = last.state_root.to_string();
+    let mut sink = Sink::new(chain.app(), Arc::new(store), &genesis, &genesis_file, stop)?;
+    let mut run = Run { begin, from: 0, to: blocks, handovers: 0, head: first_head(&genesis), progress: bar(0) };
+    let reopen = |mut sink: Sink<'a>, handovers| -> Result<Sink<'a>, CliError> {
+        let Some(early) = early.filter(|_| handovers == 1) else { return Ok(sink) };
+        sink.finish()?;
+        let payload_bytes = sink.payload_bytes;
+        drop(sink);
+        copy_store(dir, early)?;
+        let (_, store) = open_store(dir)?;
+        let mut sink = Sink::new(chain.app(), Arc::new(store), &genesis, &genesis_file, stop)?;
+        sink.payload_bytes = payload_bytes;
+        Ok(sink)
+    };
+    sink = run.fill(sink, &mut generator, chain, reopen)?;
+    Ok(run.report(&genesis, genesis_file, sink.payload_bytes))
+}
+
+/// Adds `blocks` to the chain in `dir`, up to the time `last_timestamp`.
+fn extend(dir: &Path, blocks: u64, last_timestamp: UnixMillis, stop: &Stop) -> Result<GenReport, CliError> {
+    let begin = Instant::now();
+    let recipe = Recipe::read(&dir.join(RECIPE))?;
+    let (genesis, store) = open_store(dir)?;
+    let (payloads, _) = payloads(&recipe.chain)?;
+    let height = store.stored().height;
+    let newest = store.segment(HeightRange::single(height), false, false)?;
+    let newest = newest.and_then(|stored| Segment::decode(&stored.segment).ok());
+    let newest = newest.and_then(|segment| segment.header(height).map(|(header, _)| header.clone()));
+    let newest = newest.ok_or(CliError::NoHeader(height))?;
+    // The time of the chain's first blocks doesn't matter any more.
+    let mut generator = ChainGenerator::new(recipe.spec(last_timestamp), payloads)?;
+    let tip = height.plus(blocks);
+    let resumed = generator.resume(genesis.clone(), newest, tip, last_timestamp);
+    resumed.map_err(CliError::from_generator(&recipe.chain))?;
+    let genesis_file = dir.join(GENESIS_FILE);
+    let head = head_of(&store, &genesis)?;
+    let sink = Sink::new(recipe.chain.app(), Arc::new(store), &genesis, &genesis_file, stop)?;
+    let from = height.get();
+    let mut run = Run { begin, from, to: tip.get(), handovers: 0, head, progress: bar(from) };
+    let sink = run.fill(sink, &mut generator, &recipe.chain, |sink, _| Ok(sink))?;
+    Ok(run.report(&genesis, genesis_file, sink.payload_bytes))
+}
+
+fn first_head(genesis: &Genesis) -> Head {
+    Head { height: 0, id: genesis.id().to_string(), state_root: genesis.header().state_root.to_string() }
+}
+
+fn bar(height: u64) -> ProgressLine {
+    ProgressLine::new(height, "generating")
+}
+
+/// One run of a generator, from the height `from` to the height `to`.
+struct Run {
+    begin: Instant,
+    from: u64,
+    to: u64,
+    handovers: u64,
+    head: Head,
+    progress: ProgressLine,
+}
+
+impl Run {
+    /// Puts everything that `generator` makes into `sink`. After each handover `at_seam` is asked for the sink to go on with.
+    fn fill<'a>(
+        &mut self,
+        mut sink: Sink<'a>,
+        generator: &mut ChainGenerator,
+        chain: &ChainArgs,
+        at_seam: impl Fn(Sink<'a>, u64) -> Result<Sink<'a>, CliError>,
+    ) -> Result<Sink<'a>, CliError> {
+        while let Some(piece) = generator.next_piece().map_err(CliError::from_generator(chain))? {
+            match piece {
+                Piece::Blocks(blocks) => {
+                    let segment = &blocks.part.segment;
+                    self.head.height = segment.range().last().get();
+                    self.head.id = segment.last_id().to_string();
+                    if let Some(last) = blocks.headers.last() {
+                        self.head.state_root = last.state_root.to_string();
+                    }
+                    sink.push(blocks)?;
                 }
-                sink.push(blocks)?;
-            }
-            Piece::Handover(link) => {
-                sink.flush()?;
-                sink.store.put_handovers(&[link])?;
-                handovers += 1;
-                if handovers == 1
-                    && let Some(early) = early
-                {
-                    sink.finish()?;
-                    let payload_bytes = sink.payload_bytes;
-                    drop(sink);
-                    copy_store(dir, early)?;
-                    let (_, store) = open_store(dir)?;
-                    sink = Sink::new(chain.app(), Arc::new(store), &genesis, &genesis_file, stop)?;
-                    sink.payload_bytes = payload_bytes;
+                Piece::Handover(link) => {
+                    sink.flush()?;
+                    sink.store.put_handovers(&[link])?;
+                    self.handovers += 1;
+                    sink = at_seam(sink, self.handovers)?;
                 }
+                // The last segment has the same proof.
+                Piece::Tip(_) => {}
             }
-            // The last segment has the same proof.
-            Piece::Tip(_) => {}
+            let shown = self.snapshot(sink.payload_bytes);
+            self.progress.show(&shown);
         }
-        progress.show(&snapshot(begin, head.height, blocks, sink.payload_bytes));
+        sink.finish()?;
+        let shown = self.snapshot(sink.payload_bytes);
+        self.progress.finish(&shown);
+        Ok(sink)
     }
-    sink.finish()?;
-    progress.finish(&snapshot(begin, head.height, blocks, sink.payload_bytes));
-    Ok(GenReport {
-        head,
-        genesis: genesis_file,
-        chain_id: genesis.chain_id().to_string(),
-        blocks,
-        handovers,
-        payload_bytes: sink.payload_bytes,
-        seconds: begin.elapsed().as_secs_f64(),
-    })
+
+    fn snapshot(&self, bytes: u64) -> Snapshot {
+        let seconds = self.begin.elapsed().as_secs_f64().max(1e-3);
+        Snapshot {
+            height: self.head.height,
+            target: self.to,
+            blocks_per_second: self.head.height.saturating_sub(self.from) as f64 / seconds,
+            bytes_per_second: bytes as f64 / seconds,
+            remaining: None,
+            note: None,
+            still: None,
+            tip_age: None,
+            state: None,
+            at_tip: false,
+        }
+    }
+
+    fn report(self, genesis: &Genesis, genesis_file: PathBuf, payload_bytes: u64) -> GenReport {
+        GenReport {
+            head: self.head,
+            genesis: genesis_file,
+            chain_id: genesis.chain_id().to_string(),
+            blocks: self.to.saturating_sub(self.from),
+            handovers: self.handovers,
+            payload_bytes,
+            seconds: self.begin.elapsed().as_secs_f64(),
+        }
+    }
 }
 
 /// Where the payloads come from, and how many blocks they make.
@@ -215,22 +289,6 @@ fn payloads(chain: &ChainArgs) -> Result<(Box<dyn Payloads + Send>, u64), CliErr
             (Box::new(ledger), blocks)
         }
     })
-}
-
-fn snapshot(begin: Instant, height: u64, target: u64, bytes: u64) -> Snapshot {
-    let seconds = begin.elapsed().as_secs_f64().max(1e-3);
-    Snapshot {
-        height,
-        target,
-        blocks_per_second: height as f64 / seconds,
-        bytes_per_second: bytes as f64 / seconds,
-        remaining: None,
-        note: None,
-        still: None,
-        tip_age: None,
-        state: None,
-        at_tip: false,
-    }
 }
 
 /// Hands blocks to the store, several segments at a time, and to the ledger, whose state nodes that join can fetch.

@@ -24,6 +24,7 @@ mod logs;
 mod manual;
 mod node;
 mod peers;
+mod recipe;
 mod repair;
 mod replay;
 mod report;

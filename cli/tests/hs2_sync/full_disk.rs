@@ -87,7 +87,7 @@ fn waits_and_goes_on(app: &str, ballast: &str, more: &[&str], says: &str) {
     let world = World::new(&["--blocks", BLOCKS, "--app", app]);
     let server = world.server("server");
     let disk = SmallDisk::mount(&world.path("disk"), ballast);
-    let mut command = disk.sync(&world, &server.peer, &[&["--patience", "0", "--app", app], more].concat());
+    let mut command = disk.sync(&world, &server.peer, &[&["--patience", "0", "--app", app][..], more].concat());
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
     let said = lines.find(|line| line.contains("free disk space")).unwrap();

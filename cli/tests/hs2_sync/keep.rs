@@ -33,7 +33,8 @@ fn a_node_that_follows_keeps_no_more_blocks_than_it_is_told_to() {
     assert!((3001..=3501).contains(&kept), "{kept}");
     let files = fs::read_dir(world.path("node/segments")).unwrap().count();
     assert!(files <= 2, "{files}");
-    // What it has left it serves; who needs more is told who has it.
+    // It serves the blocks that it has left, and whoever needs more is told who has them. Nobody else is there to help.
+    drop(servers);
     let small = [Server::start(&world.path("node"), "127.0.0.1:0")];
     let late = complaint(&strs(&world.sync("late", &small, &["--patience", "3"])));
     assert!(late.contains(&format!("the earliest block is {kept}")) && late.contains("archive"), "{late}");
@@ -108,4 +109,30 @@ fn a_backup_of_a_node_that_runs_opens_verifies_and_serves() {
     let restored = report(&["restore", "--from", &to, "--dir", &dir]);
     assert_eq!(restored["head"], world.head("chain"));
     assert_eq!(report(&["inspect", "--dir", &dir])["ok"], true);
+}
+
+#[test]
+fn a_chain_grows_under_a_follower() {
+    for app in ["none", "ledger"] {
+        let world = World::new(&["--blocks", "300", "--epochs", "2", "--validators", "4", "--app", app]);
+        let mut servers = [world.server("server")];
+        let sync = world.sync("node", &servers, &[&FOLLOW[..], &["--app", app]].concat());
+        let mut node = shown(&strs(&sync));
+        let at = |height: f64| wait_until(|| figure(&node.address, "hs2_sync_height") == Some(height));
+        at(300.0);
+        // Within the last epoch, to its very end at 450, and through the next three.
+        for (blocks, height) in [("50", 350), ("100", 450), ("350", 800)] {
+            let in_use = complaint(&["gen", "--extend", blocks, "--dir", &world.text("server")]);
+            assert!(in_use.contains("in use"), "{in_use}");
+            servers[0].stop();
+            let extended = report(&["gen", "--extend", blocks, "--dir", &world.text("server")]);
+            assert_eq!((&extended["head"]["height"], extended["blocks"].to_string()), (&height.into(), blocks.into()));
+            servers[0].restart();
+            at(f64::from(height));
+        }
+        node.stop();
+        drop(servers);
+        assert_eq!(world.head("node"), world.head("server"));
+        assert_eq!(report(&["inspect", "--dir", &world.text("node")])["handovers"], 4);
+    }
 }

@@ -35,6 +35,10 @@ const BLOCKS_PER_GAP: u64 = 20;
 /// Most views that fail in a row.
 const LONGEST_GAP: u64 = 3;
 
+/// Views that a chain that goes on leaves out: more than the headers took that proved its last block before, which nobody
+/// who voted for them votes against.
+const RESUMED_AFTER: u64 = 1000;
+
 /// Payload bytes after which a segment ends before its grid cell does: what bounds memory when payloads are large.
 const PART_BYTES: usize = 32 << 20;
 
@@ -72,6 +76,9 @@ pub enum GenerateError {
     /// Something passes the protocol's limits.
     #[error("the blocks up to {0} can't be encoded within the protocol's limits; make payloads smaller")]
     Encode(Height),
+    /// The block to go on from was not made by the same spec and payloads.
+    #[error("block {0} is of another chain than the one that is to go on")]
+    OtherChain(Height),
 }
 
 /// Changes a header before it is hashed and signed, for chains that break a rule.
@@ -94,6 +101,8 @@ pub struct ChainGenerator {
     above: Vec<(Header, Hash)>,
     /// The last view that closing headers of earlier epochs took.
     view_floor: View,
+    /// The last height, and its time.
+    tip: (Height, UnixMillis),
     ready: VecDeque<Piece>,
     done: bool,
 }
@@ -117,7 +126,7 @@ impl ChainGenerator {
         let genesis = GenesisDocument {
             version: Version,
             name: spec.name.clone(),
-            timestamp: timestamp(&spec, Height::ZERO),
+            timestamp: timestamp((spec.tip(), spec.last_timestamp), Height::ZERO),
             validators: epoch.info().validators().validators().to_vec(),
             last_height: epoch.info().range().last(),
             state_root: payloads.genesis_root(),
@@ -126,7 +135,9 @@ impl ChainGenerator {
         }
         .check()?;
         let parent = (genesis.header().clone(), genesis.id());
+        let tip = (spec.tip(), spec.last_timestamp);
         Ok(Self {
+            tip,
             spec,
             payloads,
             hook: None,
@@ -148,6 +159,41 @@ impl ChainGenerator {
     pub fn with_hook(mut self, hook: HeaderHook) -> Self {
         self.hook = Some(hook);
         self
+    }
+
+    /// Goes on above `last`, a block of the chain of `genesis`, which this spec once made at another time. It may lie above the
+    /// spec's tip. The new tip is at the height `tip` and the time `tip_time`. The payloads up to `last` are made again and
+    /// passed over. To be called before the first piece.
+    ///
+    /// # Errors
+    /// Where `last` is not of this chain, or its payloads can't be read.
+    pub fn resume(
+        &mut self,
+        genesis: Genesis,
+        last: Header,
+        tip: Height,
+        tip_time: UnixMillis,
+    ) -> Result<(), GenerateError> {
+        self.genesis = genesis;
+        let (mut payload, mut root) = (Vec::new(), self.genesis.header().state_root);
+        for _ in 0..last.height.get() {
+            payload.clear();
+            root = self.payloads.next(&mut payload)?;
+        }
+        let epoch = self.roster.epoch(last.epoch, self.spec.range_beyond(last.epoch))?;
+        let same = (last.chain_id, last.epoch_hash, last.state_root) == (self.genesis.chain_id(), epoch.hash(), root);
+        if !same || !epoch.info().range().contains(last.height) {
+            return Err(GenerateError::OtherChain(last.height));
+        }
+        let ended = epoch.info().range().last() == last.height;
+        let (this, next) =
+            if ended { (last.epoch.next(), last.epoch.next().next()) } else { (last.epoch, last.epoch.next()) };
+        self.epoch = self.roster.epoch(this, self.spec.range_beyond(this))?;
+        self.next_epoch = self.roster.epoch(next, self.spec.range_beyond(next))?;
+        self.view_floor = last.view.plus(RESUMED_AFTER);
+        let id = last.id();
+        (self.parent, self.tip) = ((last, id), (tip, tip_time));
+        Ok(())
     }
 
     /// The chain's genesis.
@@ -185,7 +231,7 @@ impl ChainGenerator {
         if at == self.epoch.info().range().last() {
             self.cross(proof.clone())?;
         }
-        if at == self.spec.tip() {
+        if at == self.tip.0 {
             let tip = FinalizedHeader::new(self.parent.0.clone(), proof);
             self.ready.push_back(Piece::Tip(tip.encode().into()));
             self.done = true;
@@ -197,7 +243,7 @@ impl ChainGenerator {
     fn fill(&mut self) -> Result<usize, GenerateError> {
         let first = self.parent.0.height.next();
         let cell = grid_cell(first, self.epoch.info().range(), GRID).unwrap_or(HeightRange::single(first));
-        let mut last = cell.last().min(self.spec.tip());
+        let mut last = cell.last().min(self.tip.0);
         // With 1, the audit trails say it all.
         if self.spec.certify_every > 1 {
             let every = self.spec.certify_every;
@@ -228,7 +274,7 @@ impl ChainGenerator {
 
     /// The header that is `index` above the parent's child: a block's, or an empty one behind the end of epoch or chain.
     fn descendant(&mut self, index: usize) -> Result<&Header, GenerateError> {
-        let end = self.epoch.info().range().last().min(self.spec.tip());
+        let end = self.epoch.info().range().last().min(self.tip.0);
         let blocks = usize::try_from(end.above(self.parent.0.height)).unwrap_or(usize::MAX);
         if index < blocks {
             return Ok(&self.upcoming(index)?.header);
@@ -254,7 +300,7 @@ impl ChainGenerator {
         let proposal = build::Proposal {
             view,
             proposer: u16::try_from(proposer).unwrap_or(0),
-            timestamp: timestamp(&self.spec, height).max(parent.timestamp),
+            timestamp: timestamp(self.tip, height).max(parent.timestamp),
             payload,
             state_root,
             next_epoch_hash: (height == self.epoch.info().range().last()).then(|| self.next_epoch.hash()),
@@ -295,7 +341,7 @@ impl ChainGenerator {
             bytes: Handover::new(self.parent.0.clone(), proof, info).encode().into(),
         }));
         let after = info.epoch().next();
-        let next_epoch = self.roster.epoch(after, self.spec.epoch_range(after))?;
+        let next_epoch = self.roster.epoch(after, self.spec.range_beyond(after))?;
         self.epoch = std::mem::replace(&mut self.next_epoch, next_epoch);
         if let Some((closing, _)) = self.above.last() {
             self.view_floor = closing.view;
@@ -344,9 +390,9 @@ fn failed_views(seed: u64, height: Height) -> u64 {
     if rng.below(BLOCKS_PER_GAP) == 0 { 1 + rng.below(LONGEST_GAP) } else { 0 }
 }
 
-/// When the block at `height` was proposed: at a steady pace with some jitter, the last one at the spec's time.
-fn timestamp(spec: &ChainSpec, height: Height) -> UnixMillis {
-    let ago = spec.tip().above(height).saturating_mul(BLOCK_MS);
+/// When the block at `height` was proposed: at a steady pace with some jitter, the last one at the time of the tip.
+fn timestamp((tip, tip_time): (Height, UnixMillis), height: Height) -> UnixMillis {
+    let ago = tip.above(height).saturating_mul(BLOCK_MS);
     let jitter = if ago == 0 { 0 } else { Rng::new(height.get()).below(BLOCK_MS) };
-    UnixMillis::new(spec.last_timestamp.get().saturating_sub(ago).saturating_add(jitter))
+    UnixMillis::new(tip_time.get().saturating_sub(ago).saturating_add(jitter))
 }

@@ -124,6 +124,15 @@ impl ChainSpec {
         HeightRange::new(Height::new(first), Height::new(last)).unwrap_or(HeightRange::single(Height::new(first)))
     }
 
+    /// All heights of `epoch` of a chain that goes on above its tip: as long as the others behind the last one of the spec.
+    pub(super) fn range_beyond(&self, epoch: Epoch) -> HeightRange {
+        let Some(further) = epoch.get().checked_sub(self.epochs) else { return self.epoch_range(epoch) };
+        let end = self.epoch_range(Epoch::new(self.epochs.saturating_sub(1))).last();
+        let len = (self.blocks / self.epochs.max(1)).max(1);
+        let first = end.plus(further.saturating_mul(len)).next();
+        HeightRange::new(first, first.plus(len.saturating_sub(1))).unwrap_or(HeightRange::single(first))
+    }
+
     pub(crate) fn check(&self) -> Result<(), SpecError> {
         if self.blocks == 0 {
             return Err(SpecError::NoBlocks);
@@ -155,6 +164,10 @@ mod tests {
             }
             let last = spec.epoch_range(Epoch::new(epochs - 1));
             assert!(last.contains(spec.tip()) && (last.last() == spec.tip()) == ends_epoch, "{spec:?}");
+            for epoch in 0..epochs + 3 {
+                let (this, next) = (spec.range_beyond(Epoch::new(epoch)), spec.range_beyond(Epoch::new(epoch + 1)));
+                assert!(next.first().is_next_of(this.last()), "{spec:?} {epoch}");
+            }
         }
     }
 }

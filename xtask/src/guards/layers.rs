@@ -23,7 +23,7 @@ const CORE: Layers = &[
 const COMMAND: Layers = &[
     &["args", "logs", "screen", "snapshot_args", "tip", "usage"],
     &["settings", "error"],
-    &["report"],
+    &["recipe", "report"],
     &["node"],
     &[
         "backup", "config", "generate", "inspect", "light", "manual", "peers", "repair", "replay", "serve", "snapshot",
