@@ -303,7 +303,7 @@ fn full_disk(criterion: &mut Criterion) {
     let chain = chain(SMALL_BLOCKS, 300);
     let mut group = criterion.benchmark_group("store on a full disk");
     group.sample_size(10).throughput(Throughput::Elements(SMALL_BLOCKS));
-    for ballast_mib in [14, 17, 19] {
+    for ballast_mib in [17, 19] {
         group.bench_function(format!("{ballast_mib} MiB are not free"), |bencher| {
             bencher.iter_batched(|| (), |()| fill(&root, &chain, ballast_mib << 20), BatchSize::PerIteration);
         });
