@@ -232,7 +232,7 @@ impl<'a> Json<'a> {
         is_next
     }
 
-    /// What to say where something else stands than what was `wanted`.
+    /// Words for a place where something else stands than what was `wanted`.
     pub(crate) fn unexpected(&self, wanted: &str) -> Unexpected {
         format!("{wanted} was expected at byte {}", self.at)
     }

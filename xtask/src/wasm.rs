@@ -92,7 +92,7 @@ fn audit(js: &Path) -> Result<(), String> {
     }
 }
 
-/// What other tools would trip over in the packed file: its entries, and the types of each for every way to import it. It is
+/// Looks for what other tools would trip over in the packed file: its entries, and the types of each for every way to import it. It is
 /// for `import` alone, and the module itself has no types.
 fn lint(js: &Path, tarball: &Path) -> Result<(), String> {
     let tool = |name: &str, arguments: &[&str]| {

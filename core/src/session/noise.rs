@@ -34,7 +34,7 @@ pub(super) struct Handshake {
     lasting: KeyPair,
     their_ephemeral: Option<[u8; 32]>,
     their_lasting: Option<[u8; 32]>,
-    /// What both ends have seen.
+    /// Hash of all that both ends have seen.
     seen: [u8; 32],
     chaining_key: [u8; 32],
     cipher: Option<Cipher>,
