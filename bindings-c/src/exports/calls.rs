@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use hotstuff2_sync::calls::{Apply, HostCall, HostWork};
-use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::chain::{Chain, SegmentRef};
 use hotstuff2_sync::ids::Height;
 
 use crate::failure::Failure;
@@ -147,7 +147,12 @@ pub unsafe extern "C" fn hs2_call_segment(
         // SAFETY: writable, as the header asks for.
         let segment = unsafe { Out::new(segment, "segment") }?;
         let call = table::get::<HostCall>(call)?;
-        segment.set(segment_of(&call, &table::get::<Rules>(chain)?.chain, index)?);
+        let rules = table::get::<Rules>(chain)?;
+        // Decoded once, for its blocks too.
+        let certified = |stored: &SegmentRef| {
+            stored.decoded(&rules.chain).is_ok_and(|segment| segment.proof().certificate().is_some())
+        };
+        segment.set(segment_of(&call, certified, index)?);
         Ok(())
     })
 }
@@ -165,12 +170,17 @@ pub unsafe extern "C" fn hs2_call_segment_own(
         // SAFETY: readable and writable, as the header asks for.
         let (chain, segment) = unsafe { (read(chain, "chain")?, Out::new(segment, "segment")?) };
         let call = table::get::<HostCall>(call)?;
-        segment.set(segment_of(&call, &OwnChain::new(&chain)?, index)?);
+        let chain = OwnChain::new(&chain)?;
+        segment.set(segment_of(&call, |stored| chain.tip_of(stored.bytes()).is_some(), index)?);
         Ok(())
     })
 }
 
-fn segment_of<C: Chain>(call: &HostCall, chain: &C, index: usize) -> Result<hs2_stored_segment, Failure> {
+fn segment_of(
+    call: &HostCall,
+    certified: impl FnOnce(&SegmentRef) -> bool,
+    index: usize,
+) -> Result<hs2_stored_segment, Failure> {
     let part = apply_of(call)?.parts.get(index);
     let part = part.ok_or_else(|| Failure::new(Status::NotFound, format!("the call has no segment {index}")))?;
     let stored = &part.segment;
@@ -178,7 +188,7 @@ fn segment_of<C: Chain>(call: &HostCall, chain: &C, index: usize) -> Result<hs2_
         first: stored.range().first().get(),
         last: stored.range().last().get(),
         epoch: stored.epoch().get(),
-        certified: u64::from(chain.tip_of(stored.bytes()).is_some()),
+        certified: u64::from(certified(stored)),
         segment: hs2_slice::of(stored.bytes()),
         audit: hs2_slice::of(stored.audit()),
     })
