@@ -14,7 +14,7 @@ use hotstuff2_sync::limits::{FRAME_BYTES, GRID, MAX_PAYLOAD_BYTES, MAX_PROOF_PAT
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::state::MemoryStateStore;
-use hotstuff2_sync::wire::{PeerStatus, encode_frame};
+use hotstuff2_sync::wire::{PeerStatus, cut_audit, encode_frame};
 
 use crate::failure::Failure;
 use crate::pointer::bytes;
@@ -255,12 +255,15 @@ impl<C: Chain> ChainReader for HostReader<'_, C> {
             let available = !audit || !certificates.is_empty();
             return Ok(available.then(|| StoredSegment { segment: part.segment.clone(), audit: certificates }));
         }
-        if audit {
-            // Certificates of single blocks are kept with the segment that they came with, and can't be cut.
-            return Ok(None);
-        }
+        let held = parts.iter().filter_map(|part| Some((part, part.range.intersection(range)?)));
+        let audits = held.map(|(part, held)| cut_audit(&part.audit, part.range, held)).collect::<Option<Vec<_>>>();
+        let audit = match audits {
+            _ if !audit => Bytes::new(),
+            Some(audits) => audits.concat().into(),
+            None => return Ok(None),
+        };
         let made = if certified { self.certified(&parts, range)? } else { self.anchored(&parts, range)? };
-        Ok(made.map(|segment| StoredSegment { segment, audit: Bytes::new() }))
+        Ok(made.map(|segment| StoredSegment { segment, audit }))
     }
 
     fn newest_state(&self) -> Result<Option<(Bytes, MemoryStateStore)>, HostError> {

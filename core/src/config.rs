@@ -154,7 +154,8 @@ pub struct SyncConfig {
     pub suspect_self_groups: usize,
     /// Memory budget in bytes over everything in flight, waiting, being verified and being applied. At least 8 MiB.
     pub memory_budget: u64,
-    /// Whether every block must come with a certificate of its own (slow: one quorum check a block).
+    /// Whether every block must come with a certificate of its own (slow: one quorum check a block). Below a state that was
+    /// fetched, only where the certificates of a cell fit into one answer: there blocks are proven by hashes.
     pub full_audit: bool,
     /// Longest time that a verification job may take before it is given out again. Range 100 ms..=1 h.
     pub job_timeout: Duration,

@@ -107,6 +107,7 @@ pub mod progress;
 pub mod ranges;
 mod requests;
 pub mod rng;
+mod sections;
 pub mod serve;
 pub mod session;
 mod sorted;

@@ -31,8 +31,13 @@ pub const MAX_REQUEST_BYTES: usize = 8 << 10;
 /// 100 bytes, a path of [`MAX_PROOF_PATH`] headers and a certificate of 4,096 signatures.
 pub const MAX_SEGMENT_BYTES: u32 = 1 << 20;
 
-/// Largest segment answer in bytes where a certificate for every block was asked for.
-pub const MAX_AUDIT_BYTES: u32 = 64 << 20;
+/// Largest audit in one answer, in bytes: a certificate for every block of the segment beside it. A cell of a hundred validators
+/// takes some 7 MiB; of larger sets a cell is audited in pieces ([`ChainProfile::piece`](crate::chain::ChainProfile::piece)), so
+/// that no answer grows with them.
+pub const MAX_AUDIT_BYTES: u32 = 8 << 20;
+
+/// Most blocks in an answer to who follows the tip with audits: certificates of so many fit in, whatever set signed them.
+pub const AUDITED_FOLLOW: u64 = 16;
 
 /// Largest encoded tip, in bytes: a header, a path of [`MAX_PROOF_PATH`] headers and a certificate of 4,096 signatures.
 pub const MAX_TIP_BYTES: u32 = 640 << 10;

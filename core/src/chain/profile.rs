@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::refs::EpochRef;
 use crate::ids::Height;
 use crate::limits::{
     GRID, MAX_AUDIT_BYTES, MAX_BODIES_BYTES, MAX_HANDOVER_BYTES, MAX_PAYLOAD_BYTES, MAX_SEGMENT_BYTES, MAX_TIP_BYTES,
@@ -12,6 +13,12 @@ use crate::ranges::{HeightRange, grid_cell};
 /// with all of its payloads, which must fit into one answer.
 const MAX_UNPROVEN_CELL_BYTES: u64 = MAX_BODIES_BYTES as u64;
 
+/// Bytes of a certificate in an audit beside what grows with its set: its length, the place and the id of its block.
+const CERTIFICATE_HEAD_BYTES: u64 = 256;
+
+/// Most times that a certificate may be as long as its epoch: that of the longest epoch fits into an answer then.
+const MAX_AUDIT_TIMES: u32 = (MAX_AUDIT_BYTES - CERTIFICATE_HEAD_BYTES as u32) / MAX_HANDOVER_BYTES;
+
 /// Where the certificates of single blocks are, for a full audit ([`SyncConfig::full_audit`](crate::config::SyncConfig::full_audit)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Audits {
@@ -19,7 +26,8 @@ pub enum Audits {
     None,
     /// In each segment, whose verification checks them all: a full audit asks for nothing more.
     InSegments,
-    /// Beside the segment, on request: at most so many bytes for one cell.
+    /// Beside the segment, on request, each with its length in front. A block's certificate takes at most so many times the
+    /// bytes of its epoch ([`EpochRef::bytes`]), 1 to 7, and 256 more.
     Apart(u32),
 }
 
@@ -63,9 +71,9 @@ pub struct ProfileError {
 impl ChainProfile {
     /// Says which of the sizes can't be carried, if one can't.
     pub fn check(&self) -> Result<(), ProfileError> {
-        let audit_bytes = match self.audits {
-            Audits::None | Audits::InSegments => 0,
-            Audits::Apart(bytes) => bytes,
+        let audit_times = match self.audits {
+            Audits::None | Audits::InSegments => 1,
+            Audits::Apart(times) => times,
         };
         // One header must fit into an answer, with the parent's and the certificate.
         let header = MAX_SEGMENT_BYTES.saturating_sub(self.tip_bytes) / 2;
@@ -74,7 +82,7 @@ impl ChainProfile {
             ("header_bytes", self.header_bytes, 1, header),
             ("payload_bytes", self.payload_bytes, 0, MAX_PAYLOAD_BYTES),
             ("handover_bytes", self.handover_bytes, 0, MAX_HANDOVER_BYTES),
-            ("audits", audit_bytes, 0, MAX_AUDIT_BYTES),
+            ("audits", audit_times, 1, MAX_AUDIT_TIMES),
         ] {
             if value < least || value > most {
                 return Err(ProfileError { name, value, least, most });
@@ -101,6 +109,29 @@ impl ChainProfile {
     /// The cell of `height` within an epoch of the heights `epoch`. See [`grid_cell`].
     pub fn cell(&self, height: Height, epoch: HeightRange) -> Option<HeightRange> {
         grid_cell(height, epoch, self.grid())
+    }
+
+    /// Bytes that the certificates of the single blocks of `range`, which lies in `epoch`, take at most. Zero where there are
+    /// none beside segments.
+    pub fn audit_bytes(&self, range: HeightRange, epoch: &EpochRef) -> u64 {
+        let Audits::Apart(times) = self.audits else { return 0 };
+        let epoch = u64::try_from(epoch.bytes().len()).unwrap_or(u64::MAX);
+        let each = epoch.saturating_mul(times.into()).saturating_add(CERTIFICATE_HEAD_BYTES);
+        range.count().saturating_mul(each)
+    }
+
+    /// Heights around `height` whose headers are asked for at once in an audit: its cell, or of a large set the part of it
+    /// whose certificates fit into one answer. Powers of two, so that every node means the same.
+    pub fn piece(&self, height: Height, epoch: &EpochRef) -> Option<HeightRange> {
+        let mut spacing = self.grid();
+        loop {
+            let piece = grid_cell(height, epoch.range(), spacing)?;
+            let full = HeightRange::new(Height::ZERO, Height::new(spacing.saturating_sub(1)))?;
+            if spacing <= 1 || self.audit_bytes(full, epoch) <= MAX_AUDIT_BYTES.into() {
+                return Some(piece);
+            }
+            spacing /= 2;
+        }
     }
 
     /// Largest segment of so many headers, in bytes: those, the one before them, and a certificate.
@@ -135,6 +166,8 @@ mod tests {
 
     use super::*;
     use crate::chain::native;
+    use crate::ids::Epoch;
+    use crate::limits::MAX_VALIDATORS;
 
     fn of(header_bytes: u32, tip_bytes: u32) -> ChainProfile {
         ChainProfile { header_bytes, tip_bytes, ..native::PROFILE }
@@ -164,6 +197,29 @@ mod tests {
     }
 
     #[test]
+    fn an_audit_of_any_set_comes_in_pieces_that_fit_an_answer() {
+        let whole = HeightRange::new(Height::ZERO, Height::new(100_000)).unwrap();
+        let epoch = |bytes: usize| EpochRef::trusted(Epoch::ZERO, whole, alloc::vec![0; bytes].into());
+        let native = native::PROFILE;
+        // The set's bytes, and the blocks of a piece: 4, 100, 1,000 and 4,096 validators, and the largest handover.
+        let sizes = [(140, 1024), (3320, 1024), (33_020, 64), (MAX_VALIDATORS * 33 + 30, 16), (1 << 20, 2)];
+        for (bytes, count) in sizes {
+            let epoch = epoch(bytes);
+            let piece = native.piece(Height::new(5000), &epoch).unwrap();
+            assert_eq!((piece.count(), piece.first().get() % count), (count, 0), "{bytes}");
+            assert!(native.audit_bytes(piece, &epoch) <= MAX_AUDIT_BYTES.into());
+            assert!(piece.contains(Height::new(5000)));
+        }
+        // Without audits beside segments a piece is the cell, whatever the set.
+        for audits in [Audits::None, Audits::InSegments] {
+            let profile = ChainProfile { audits, ..native };
+            let large = epoch(1 << 20);
+            assert_eq!(profile.piece(Height::new(5000), &large), profile.cell(Height::new(5000), whole));
+            assert_eq!(profile.audit_bytes(whole, &large), 0);
+        }
+    }
+
+    #[test]
     fn what_no_answer_can_carry_is_refused_by_name() {
         let fine = native::PROFILE;
         let bent = [
@@ -173,7 +229,8 @@ mod tests {
             ("tip_bytes", ChainProfile { tip_bytes: MAX_TIP_BYTES + 1, ..fine }),
             ("tip_bytes", ChainProfile { tip_bytes: 0, ..fine }),
             ("handover_bytes", ChainProfile { handover_bytes: MAX_HANDOVER_BYTES + 1, ..fine }),
-            ("audits", ChainProfile { audits: Audits::Apart(MAX_AUDIT_BYTES + 1), ..fine }),
+            ("audits", ChainProfile { audits: Audits::Apart(MAX_AUDIT_TIMES + 1), ..fine }),
+            ("audits", ChainProfile { audits: Audits::Apart(0), ..fine }),
         ];
         for (name, profile) in bent {
             assert_eq!(profile.check().unwrap_err().name, name);

@@ -167,7 +167,7 @@ impl Machine {
                     return;
                 };
                 let parent = self.parent_at_seam(&cell.epoch, cell.range.first());
-                let claim = SegmentClaim { range: cell.range, parent, end: cell.end, audit: self.audits() };
+                let claim = SegmentClaim { range: cell.range, parent, end: cell.end, audit: cell.audited };
                 let epoch = cell.epoch.clone();
                 let ends = cell.range.last() == epoch.range().last();
                 let boundary = self.epochs.boundary(epoch.epoch()).filter(|_| ends);

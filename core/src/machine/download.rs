@@ -183,9 +183,10 @@ impl Machine {
         true
     }
 
-    /// Bytes of the headers of `range` on the wire, at most.
+    /// Bytes of the headers of `range` on the wire, at most, with the certificates that come beside them.
     fn wire_bytes(&self, range: HeightRange) -> u64 {
-        range.count().saturating_mul(self.profile.header_bytes.into())
+        let audit = self.window.cell(range.first()).map_or(0, Cell::audit_bytes);
+        range.count().saturating_mul(self.profile.header_bytes.into()).saturating_add(audit)
     }
 
     /// Payload bytes that must come in one answer with the headers of `range`, at most: all of them where nothing else
@@ -236,7 +237,8 @@ impl Machine {
         reserved: u64,
     ) -> Source {
         let bodies = u32::try_from(bodies).unwrap_or(u32::MAX);
-        let request = Request::Segment { range, certified, audit: self.audits(), bodies };
+        let audit = self.window.cell(range.first()).is_some_and(|cell| cell.audited);
+        let request = Request::Segment { range, certified, audit, bodies };
         let purpose = Purpose::Segment { first: range.first(), bodies };
         self.send(peer, purpose, request, size, reserved)
     }

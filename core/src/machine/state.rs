@@ -10,6 +10,7 @@ use crate::config::{ConfigError, SyncConfig, SyncHistory, SyncStrategyType};
 use crate::downloads::DownloadCoordinator;
 use crate::hash::Hash;
 use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
+use crate::limits::MAX_AUDIT_BYTES;
 use crate::machine::forecast::Forecast;
 use crate::machine::goal::Goal;
 use crate::machine::host_calls::HostCalls;
@@ -223,7 +224,12 @@ impl Machine {
         if epochs.of_height(stored.height).or_else(|| epochs.of_height(stored.height.next())).is_none() {
             return Err(NewMachineError::Epochs);
         }
-        let largest = header_memory(&profile, profile.grid()).saturating_add(profile.alone_bytes());
+        // Nobody is asked for certificates that nobody wants.
+        let audits = if config.full_audit { profile.audits } else { Audits::None };
+        let profile = ChainProfile { audits, ..profile };
+        let audit = if matches!(audits, Audits::Apart(_)) { u64::from(MAX_AUDIT_BYTES) } else { 0 };
+        let largest =
+            header_memory(&profile, profile.grid()).saturating_add(profile.alone_bytes()).saturating_add(audit);
         let head_share = (config.memory_budget / HEAD_SHARE_OF_BUDGET).max(largest);
         let budget = Budget::new(config.memory_budget, head_share);
         Ok(Self {
@@ -277,7 +283,7 @@ impl Machine {
 
     /// Whether certificates of single blocks are asked for beside the segments.
     pub(super) fn audits(&self) -> bool {
-        self.config.full_audit && matches!(self.profile.audits, Audits::Apart(_))
+        matches!(self.profile.audits, Audits::Apart(_))
     }
 
     /// Height that is stored and executed.

@@ -1,7 +1,7 @@
 //! [`estimate`]: what a request may cost, before anything is read for it.
 
 use super::limits::Cost;
-use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_STATE_BYTES, MIN_STATE_BYTES};
+use crate::limits::{AUDITED_FOLLOW, GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_STATE_BYTES, MIN_STATE_BYTES};
 use crate::wire::Request;
 
 /// Bytes of a segment beside its headers: mostly the certificate.
@@ -36,7 +36,10 @@ pub fn estimate(request: &Request) -> Cost {
             (headers(range.count(), audit).saturating_add(bodies(max)), 300)
         }
         Request::Bodies { max_bytes, .. } => (bodies(max_bytes), 50),
-        Request::Follow { max_bytes, audit, .. } => (headers(GRID, audit).saturating_add(bodies(max_bytes)), 300),
+        Request::Follow { max_bytes, audit, .. } => {
+            let count = if audit { AUDITED_FOLLOW } else { GRID };
+            (headers(count, audit).saturating_add(bodies(max_bytes)), 300)
+        }
         // Each subtree is searched for in several states, and the whole of its records is read, whatever fits in.
         Request::State { ref items, max_bytes, .. } => {
             let bytes = u64::from(max_bytes.clamp(MIN_STATE_BYTES, MAX_STATE_BYTES));

@@ -6,7 +6,10 @@ use bytes::Bytes;
 
 use super::state::{newest, read, subtrees};
 use crate::ids::{Epoch, Height};
-use crate::limits::{GRID, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES};
+use crate::limits::{
+    AUDITED_FOLLOW, GRID, MAX_AUDIT_BYTES, MAX_BODIES_BYTES, MAX_HANDOVERS, MAX_HANDOVERS_BYTES, MAX_PAYLOAD_BYTES,
+    MAX_SEGMENT_BYTES,
+};
 use crate::ranges::HeightRange;
 use crate::state::{StateError, StateReader};
 use crate::wire::{PeerStatus, Refusal, Request, encode_answer, encode_refusal, put_section};
@@ -192,10 +195,22 @@ fn some_bodies<R: ChainReader>(
 }
 
 fn follow<R: ChainReader>(reader: &R, after: Height, max_bytes: u32, audit: bool) -> Result<Option<Vec<u8>>, R::Error> {
-    let Some(range) = reader.follow_range(after) else { return Ok(None) };
+    let Some(mut range) = reader.follow_range(after) else { return Ok(None) };
     let max_bytes = max_bytes.min(MAX_BODIES_BYTES);
-    let Some(mut out) = segment(reader, range, true, audit)? else { return Ok(None) };
-    Ok(some_bodies(reader, range, max_bytes, &mut out)?.then_some(out))
+    let (mut most, largest) = match audit {
+        true => (AUDITED_FOLLOW, MAX_SEGMENT_BYTES.saturating_add(MAX_AUDIT_BYTES)),
+        false => (u64::MAX, u32::MAX),
+    };
+    loop {
+        range = HeightRange::new(range.first(), range.last().min(range.first().plus(most.saturating_sub(1))))
+            .unwrap_or(range);
+        let Some(mut out) = segment(reader, range, true, audit)? else { return Ok(None) };
+        // Certificates of a chain may be larger still than those that the bound is for.
+        if out.len() <= largest as usize || range.count() <= 1 {
+            return Ok(some_bodies(reader, range, max_bytes, &mut out)?.then_some(out));
+        }
+        most = range.count() / 2;
+    }
 }
 
 #[cfg(test)]

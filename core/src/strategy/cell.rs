@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::chain::{ChainProfile, EpochRef, SegmentEnd, SegmentRef};
+use crate::chain::{Audits, ChainProfile, EpochRef, SegmentEnd, SegmentRef};
 use crate::ids::{Height, JobId, RequestId};
 use crate::ranges::HeightRange;
 use crate::wire::BodyFrame;
@@ -91,6 +91,8 @@ pub(crate) struct Cell {
     /// The tip message that proves the end of an anchored cell.
     pub(crate) anchor: Option<Bytes>,
     pub(crate) headers: Fetch<SegmentRef>,
+    /// Whether every block is to come with a certificate of its own.
+    pub(crate) audited: bool,
     /// Whether this node's own engine has executed its blocks.
     pub(crate) executed: bool,
     slots: BTreeMap<Height, Slot>,
@@ -111,12 +113,19 @@ impl Cell {
         anchor: Option<Bytes>,
         profile: ChainProfile,
     ) -> Self {
-        Self { range, epoch, end, anchor, headers: Fetch::Missing, executed: false, slots: BTreeMap::new(), profile }
+        let audited = matches!(profile.audits, Audits::Apart(_));
+        let (headers, slots) = (Fetch::Missing, BTreeMap::new());
+        Self { range, epoch, end, anchor, headers, audited, executed: false, slots, profile }
+    }
+
+    /// Bytes of the certificates of its single blocks, at most.
+    pub(crate) fn audit_bytes(&self) -> u64 {
+        if self.audited { self.profile.audit_bytes(self.range, &self.epoch) } else { 0 }
     }
 
     /// Bytes of the budget that the cell's headers hold from when they are asked for until its last block is applied.
     pub(crate) fn header_cost(&self) -> u64 {
-        header_memory(&self.profile, self.range.count())
+        header_memory(&self.profile, self.range.count()).saturating_add(self.audit_bytes())
     }
 
     /// The verified headers, if they are there.

@@ -9,7 +9,7 @@ use super::cell::{Cell, Fetch, Slot, Source};
 use crate::calls::{ApplyPart, BlockPoint, HistoryGap};
 use crate::chain::{ChainProfile, EpochRef, Finalized, SegmentEnd, SegmentRef, TipFacts};
 use crate::ids::{Epoch, Height};
-
+use crate::limits::MAX_AUDIT_BYTES;
 use crate::ranges::HeightRange;
 use crate::wire::BodyFrame;
 
@@ -120,8 +120,7 @@ impl DownloadWindow {
         }
         let epoch = epoch_of(next).ok_or(next)?;
         let profile = self.profile;
-        let cell =
-            profile.cell(next, epoch.range()).and_then(|cell| HeightRange::new(next, cell.last())).ok_or(next)?;
+        let cell = profile.piece(next, &epoch).and_then(|cell| HeightRange::new(next, cell.last())).ok_or(next)?;
         let cell = if cell.contains(target.height) && target.height < cell.last() {
             // Inside a cell no certificate is needed, but the tip's proof is: to serve the block, and as evidence.
             let Some(tip) = tip else { return Ok(false) };
@@ -327,7 +326,12 @@ impl DownloadWindow {
     pub(crate) fn open_history(&mut self, gap: &HistoryGap) {
         let end = SegmentEnd::Anchored(gap.last_id);
         let profile = self.profile;
-        self.history.get_or_insert_with(|| Cell::new(gap.range, gap.epoch.clone(), end, None, profile));
+        self.history.get_or_insert_with(|| {
+            let mut cell = Cell::new(gap.range, gap.epoch.clone(), end, None, profile);
+            // History is stored by cells, and hangs on the block above it by hashes: a certificate more proves nothing.
+            cell.audited &= cell.audit_bytes() <= MAX_AUDIT_BYTES.into();
+            cell
+        });
     }
 
     /// Next want of the piece of history.

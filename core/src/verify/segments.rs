@@ -6,11 +6,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::verdict::Outcome;
-use crate::chain::{
-    Audits, Chain, CheckError, EpochRef, Fault, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef,
-};
+use crate::chain::{Chain, CheckError, EpochRef, Fault, Memo, SegmentClaim, SegmentEnd, SegmentFacts, SegmentRef};
 use crate::hash::Hash;
 use crate::ids::Height;
+use crate::limits::MAX_AUDIT_BYTES;
 use crate::ranges::HeightRange;
 use crate::wire::{BodyFrame, Sections, decode_bodies, split_payloads};
 
@@ -105,8 +104,7 @@ fn take_segment<C: Chain>(
     if !claim.audit && !audit.is_empty() {
         return Err(Fault::NonCanonical.into());
     }
-    let profile = chain.profile();
-    if matches!(profile.audits, Audits::Apart(most) if audit.len() > most as usize) {
+    if audit.len() > MAX_AUDIT_BYTES as usize {
         return Err(Fault::Oversize.into());
     }
     if !epoch.range().covers(claim.range) {
@@ -119,7 +117,7 @@ fn take_segment<C: Chain>(
     };
     check_facts(&facts, claim)?;
     // No honest node stores what passes them.
-    if profile.exceeded(segment.len(), &facts.payload_lens).is_some() {
+    if chain.profile().exceeded(segment.len(), &facts.payload_lens).is_some() {
         return Err(Fault::Oversize.into());
     }
     let checks = facts.quorum_checks;

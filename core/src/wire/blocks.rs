@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::bodies::{encode_frame, frame_lens};
-use super::sections::put_section;
+use crate::sections::put_section;
 
 /// The content of an answer to [`Request::Follow`](super::Request::Follow), which is also the form in which an engine
 /// hands in the blocks that it has [decided](crate::machine::Decided): `segment` ends with the proof of finality of its

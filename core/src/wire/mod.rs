@@ -9,7 +9,6 @@ mod peers;
 mod reads;
 mod request;
 mod response;
-mod sections;
 mod status;
 
 #[cfg(test)]
@@ -25,5 +24,6 @@ pub use peers::{KnownPeer, decode_peers, encode_peers};
 pub use reads::{encode_read, verify_read};
 pub use request::{PROTOCOL_VERSION, Request, RequestError};
 pub use response::{Answer, Refusal, encode_answer, encode_refusal};
-pub use sections::{Sections, put_section};
 pub use status::{AdvertisedSnapshots, PeerStatus};
+
+pub use crate::sections::{Sections, cut_audit, put_section, split_section};

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::sections::{Sections, put_section};
 use crate::chain::Fault;
 use crate::hash::Hash;
+use crate::sections::{Sections, put_section};
 use crate::state::{DecodeProofError, MAX_KEY_BYTES, MAX_PROOF_BYTES, MAX_VALUE_BYTES, Record, StateProof};
 
 /// Largest answer to a light read, in bytes: two section lengths, the proof, and a record with its key's length.

@@ -102,7 +102,7 @@ const SESSION_TASK_BYTES: u64 = 16 << 10;
 /// Most questions that a page may have open: it follows one chain and reads a few values. So the buffers of a WebSocket
 /// cost a node no more than a session over TCP.
 const MAX_PAGE_ASKS: u16 = 16;
-/// Largest answer that is made whole in memory, but for audits of very large validator sets.
+/// Largest answer that is made whole in memory, but for audits, which may have twice that.
 const LARGEST_ANSWER_BYTES: u64 = MAX_BODIES_BYTES as u64 + MAX_SEGMENT_BYTES as u64;
 
 impl QuicLimits {

@@ -101,7 +101,7 @@ impl<C: Chain> DiskStore<C> {
             return Err(stored.damaged(format!("block {first} doesn't continue the block below")));
         }
         let segment = stored.segment()?;
-        let mut bytes = u64::try_from(segment.len()).unwrap_or(u64::MAX).saturating_add(stored.audit()?.len() as u64);
+        let mut bytes = u64::try_from(segment.len()).unwrap_or(u64::MAX).saturating_add(stored.check_audit()?);
         let decoded = self.chain.decode_segment(&segment);
         let decoded = decoded.map_err(|fault| stored.damaged(format!("its headers can't be decoded: {fault}")))?;
         for height in stored.frame_heights() {

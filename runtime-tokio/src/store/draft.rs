@@ -8,7 +8,7 @@ use hotstuff2_sync::chain::{Chain, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::wire::BodyFrame;
+use hotstuff2_sync::wire::{BodyFrame, cut_audit};
 
 use super::records::{Facts, FrameRecord, SegmentRecord};
 use super::stored::{Place, Stored};
@@ -169,7 +169,8 @@ fn new_draft<C: Chain>(
             .ok_or_else(|| format!("the segment {} can't be cut to {range}", segment.range()))?;
         let lens = segment.payload_lens_of(range).unwrap_or_default().to_vec();
         let facts = Facts { range, parent_id, payload_lens: lens, ..Facts::of(segment) };
-        (facts, Sections { segment: bytes, audit: Bytes::new() })
+        let audit = cut_audit(segment.audit(), segment.range(), range).unwrap_or_default();
+        (facts, Sections { segment: bytes, audit })
     };
     let in_file = facts.range == cell;
     let record = SegmentRecord::new(facts, &sections.segment, &sections.audit).ok_or("the segment is too long")?;
@@ -181,11 +182,15 @@ fn cut_at<C: Chain>(chain: &C, draft: &mut Draft, head: BlockPoint) -> Result<()
     let facts = &draft.record.facts;
     let range = HeightRange::new(facts.range.first(), head.height).filter(|_| !draft.in_file);
     let range = range.ok_or_else(|| format!("the cell {} is stored, and these headers leave it", facts.range))?;
-    let bytes = match (&draft.sections, &draft.base) {
-        (Some(sections), _) => sections.segment.clone(),
-        (None, Some(base)) => base.segment().map_err(|error| error.to_string())?,
-        (None, None) => Bytes::new(),
+    let (bytes, audit) = match (&draft.sections, &draft.base) {
+        (Some(sections), _) => (sections.segment.clone(), sections.audit.clone()),
+        (None, Some(base)) => {
+            let parts = base.segment().and_then(|segment| Ok((segment, base.audit()?)));
+            parts.map_err(|error| error.to_string())?
+        }
+        (None, None) => (Bytes::new(), Bytes::new()),
     };
+    let audit = cut_audit(&audit, facts.range, range).unwrap_or_default();
     let cut = chain.assemble(std::slice::from_ref(&bytes), range, SegmentEnd::Anchored(head.id));
     let cut = cut.ok_or_else(|| format!("the stored segment {} can't be cut to {range}", facts.range))?;
     let decoded = chain.decode_segment(&bytes).map_err(|fault| fault.to_string())?;
@@ -193,9 +198,9 @@ fn cut_at<C: Chain>(chain: &C, draft: &mut Draft, head: BlockPoint) -> Result<()
     let lens = facts.lens_of(range).unwrap_or_default().to_vec();
     let facts = Facts { range, payload_lens: lens, last_id: head.id, last_timestamp: timestamp, ..facts.clone() };
     let frames = std::mem::take(&mut draft.record.frames);
-    draft.record = SegmentRecord::new(facts, &cut, &[]).ok_or("the segment is too long")?;
+    draft.record = SegmentRecord::new(facts, &cut, &audit).ok_or("the segment is too long")?;
     draft.record.frames = frames;
-    draft.sections = Some(Sections { segment: cut, audit: Bytes::new() });
+    draft.sections = Some(Sections { segment: cut, audit });
     Ok(())
 }
 

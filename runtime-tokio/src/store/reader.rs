@@ -7,7 +7,7 @@ use hotstuff2_sync::calls::ApplyPart;
 use hotstuff2_sync::chain::{Chain, Finalized, Memo, SegmentEnd, SegmentRef};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
-use hotstuff2_sync::limits::MAX_PROOF_PATH;
+use hotstuff2_sync::limits::{MAX_AUDIT_BYTES, MAX_PROOF_PATH};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame, decode_bodies};
@@ -197,18 +197,12 @@ impl<C: Chain> DiskStore<C> {
             && stored.range() == range
             && (!certified || stored.is_certified(&*self.chain)?)
         {
-            let certificates = if audit { stored.audit()? } else { Bytes::new() };
-            // An audit that was never fetched can't be served.
-            let available = !audit || !certificates.is_empty();
-            let segment = stored.segment()?;
-            return Ok(available.then_some(StoredSegment { segment, audit: certificates }));
+            let Some(audit) = audit_in(&parts, range, audit)? else { return Ok(None) };
+            return Ok(Some(StoredSegment { segment: stored.segment()?, audit }));
         }
-        if audit {
-            // Certificates of single blocks are kept with the segment that they came with, and can't be cut.
-            return Ok(None);
-        }
+        let Some(audit) = audit_in(&parts, range, audit)? else { return Ok(None) };
         if let Some(answer) = self.caches.answer((range, certified)) {
-            return Ok(Some(answer));
+            return Ok(Some(StoredSegment { audit, ..answer }));
         }
         let segment = if certified {
             self.certified(view, range, &parts)?
@@ -220,7 +214,7 @@ impl<C: Chain> DiskStore<C> {
         if let Some(answer) = &answer {
             self.caches.put_answer((range, certified), answer.clone());
         }
-        Ok(answer)
+        Ok(answer.map(|answer| StoredSegment { audit, ..answer }))
     }
 
     /// Makes a segment with a proof of its end: from what holds it, or with the proof of what comes next.
@@ -362,6 +356,30 @@ impl Parts {
         let stored = self.stored.iter().map(|part| part.segment());
         self.base.iter().cloned().map(Ok).chain(stored).collect()
     }
+}
+
+/// The certificates of the single blocks of `range`, if they are wanted; `None` where not all are there, as where they were never
+/// fetched, or where they are more than an answer holds.
+fn audit_in(parts: &Parts, range: HeightRange, wanted: bool) -> Result<Option<Bytes>, StoreFailure> {
+    if !wanted {
+        return Ok(Some(Bytes::new()));
+    }
+    if parts.base.is_some() {
+        return Ok(None);
+    }
+    let mut all = Vec::new();
+    for stored in &parts.stored {
+        let Some(held) = stored.range().intersection(range) else { continue };
+        let audit = stored.audit_of(held)?;
+        if audit.is_empty() || all.len().saturating_add(audit.len()) > MAX_AUDIT_BYTES as usize {
+            return Ok(None);
+        }
+        if held == range {
+            return Ok(Some(audit));
+        }
+        all.extend_from_slice(&audit);
+    }
+    Ok((!all.is_empty()).then(|| all.into()))
 }
 
 /// Payload bytes of the blocks in `range`.

@@ -25,6 +25,15 @@ pub(super) fn check_of(bytes: &[u8]) -> Hash {
     CHECK.hash(bytes)
 }
 
+/// [`check_of`] of all pieces end to end.
+pub(super) fn check_of_all<E>(pieces: impl Iterator<Item = Result<Bytes, E>>) -> Result<Hash, E> {
+    let mut hasher = CHECK.hasher();
+    for piece in pieces {
+        hasher.update(&piece?);
+    }
+    Ok(Hash::from_bytes(*hasher.finalize().as_bytes()))
+}
+
 /// The first eight bytes of [`check_of`]: enough for one frame, of which a cell may have a thousand.
 pub(super) fn short_check_of(bytes: &[u8]) -> [u8; 8] {
     let check = check_of(bytes);

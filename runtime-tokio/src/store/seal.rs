@@ -4,12 +4,13 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hotstuff2_sync::chain::{Chain, SegmentEnd};
+use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::limits::MAX_PROOF_PATH;
 use hotstuff2_sync::ranges::HeightRange;
 
 use super::disk::DiskStore;
 use super::failure::StoreFailure;
-use super::records::{Facts, SegmentRecord};
+use super::records::{Facts, SegmentRecord, check_of_all};
 use super::segment_file::{FileJob, file_foot, file_head};
 use super::stored::{Place, Stored};
 use super::view::View;
@@ -79,8 +80,11 @@ impl<C: Chain> DiskStore<C> {
         let lens = inside.iter().flat_map(|piece| &piece.record().facts.payload_lens).copied().collect();
         let parent_id = first.record().facts.parent_id;
         let facts = Facts { range: cell, parent_id, payload_lens: lens, ..last.record().facts.clone() };
-        // A whole cell in one piece would be in a file; certificates of single blocks can't be joined.
         let record = SegmentRecord::new(facts, &segment, &[]).ok_or_else(|| damaged("have too long a segment"))?;
+        let (audit_len, audit_check) = joined_audit(&inside)?.unwrap_or((record.audit_len, record.audit_check));
+        let record = SegmentRecord { audit_len, audit_check, ..record };
+        // Read one after the other: together they may be more than memory should hold.
+        let audits = inside.iter().filter(|_| audit_len > 0).map(|piece| piece.audit());
         let frames = inside.iter().flat_map(|piece| &piece.record().frames).copied().collect();
         let record = SegmentRecord { frames, ..record };
         if !record.is_consistent() || record.bodies() != Some(cell) {
@@ -95,7 +99,7 @@ impl<C: Chain> DiskStore<C> {
         });
         let head = Bytes::from(file_head(&record, &segment, &[]));
         let foot = Bytes::from(file_foot(&record));
-        let pieces = std::iter::once(Ok(head)).chain(frames).chain(std::iter::once(Ok(foot)));
+        let pieces = std::iter::once(Ok(head)).chain(audits).chain(frames).chain(std::iter::once(Ok(foot)));
         let job = FileJob { first: cell.first(), file: None, offset: 0, seal: true };
         let written = job.run(pieces, &self.segments, &self.steps).and_then(|_| self.segments.sync(&self.steps));
         written.inspect_err(|_| self.undo(&job))?;
@@ -107,4 +111,13 @@ impl<C: Chain> DiskStore<C> {
         // Not forced to disk: until it is, the rows are there as well, and sealing them again gives the same file.
         self.commit_rows(writes.into_iter(), false)
     }
+}
+
+/// Length and checksum of the certificates of single blocks that all pieces have, end to end: each has one for each of its blocks, so
+/// that they are cut out again by height. `None` where a piece has none.
+fn joined_audit(pieces: &[std::sync::Arc<Stored>]) -> Result<Option<(u32, Hash)>, StoreFailure> {
+    let lens = pieces.iter().map(|piece| Some(piece.record().audit_len).filter(|&len| len > 0));
+    let len = lens.map(|len| len.map(u64::from)).sum::<Option<u64>>().and_then(|len| u32::try_from(len).ok());
+    let Some(len) = len else { return Ok(None) };
+    Ok(Some((len, check_of_all(pieces.iter().map(|piece| piece.audit()))?)))
 }

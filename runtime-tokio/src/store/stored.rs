@@ -6,13 +6,19 @@ use bytes::Bytes;
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::limits::MAX_AUDIT_BYTES;
 use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::wire::{BodyFrame, decode_bodies};
+use hotstuff2_sync::wire::{BodyFrame, cut_audit, decode_bodies};
 
 use super::db::{Db, Space};
 use super::failure::StoreFailure;
-use super::records::{SegmentRecord, check_of, key, short_check_of};
+use super::records::{SegmentRecord, check_of, check_of_all, key, short_check_of};
 use super::segment_file::{SegmentFile, frames_offset, sections};
+
+/// Bytes of a certificate's length, in front of it.
+const LENGTH_BYTES: u32 = 4;
+/// Bytes of an audit that are read at once for its checksum.
+const CHECKED_AT_ONCE: u32 = 1 << 20;
 
 /// Where the bytes are.
 #[derive(Clone)]
@@ -85,6 +91,48 @@ impl Stored {
         }
         let [_, section] = sections(&self.record);
         self.section(section, key::AUDITS, self.record.audit_check, "audit")
+    }
+
+    /// The certificates of the single blocks of `range`, which is within the segment's; empty where there are none, or more than an
+    /// answer holds. An audit that is longer than that, as of a large set, is never in memory as a whole.
+    pub(super) fn audit_of(&self, range: HeightRange) -> Result<Bytes, StoreFailure> {
+        let file = match &self.place {
+            Place::File(file) if self.record.audit_len > MAX_AUDIT_BYTES => file,
+            _ if range == self.range() => return self.audit(),
+            _ => return Ok(cut_audit(&self.audit()?, self.range(), range).unwrap_or_default()),
+        };
+        let [_, (begin, len)] = sections(&self.record);
+        let end = begin.saturating_add(u64::from(len));
+        let (mut at, mut first) = (begin, begin);
+        for height in (0..=range.last().above(self.range().first())).map(|index| self.range().first().plus(index)) {
+            if height == range.first() {
+                first = at;
+            }
+            let head = file.read(at, LENGTH_BYTES)?;
+            let part = head.first_chunk().map_or(0, |head| u32::from_le_bytes(*head));
+            at = at.saturating_add(u64::from(LENGTH_BYTES)).saturating_add(u64::from(part));
+            if at > end {
+                return Ok(Bytes::new());
+            }
+        }
+        let bytes = u32::try_from(at.saturating_sub(first)).ok().filter(|&bytes| bytes <= MAX_AUDIT_BYTES);
+        let Some(bytes) = bytes else { return Ok(Bytes::new()) };
+        self.check_audit()?;
+        Ok(file.read(first, bytes)?.into())
+    }
+
+    /// Checks the checksum of the certificates of the single blocks, and says how many bytes they have.
+    pub(super) fn check_audit(&self) -> Result<u64, StoreFailure> {
+        let [_, (begin, len)] = sections(&self.record);
+        let Place::File(file) = &self.place else { return Ok(self.audit()?.len() as u64) };
+        let pieces = (0..len).step_by(CHECKED_AT_ONCE as usize).map(|at| {
+            file.read(begin.saturating_add(u64::from(at)), len.saturating_sub(at).min(CHECKED_AT_ONCE)).map(Bytes::from)
+        });
+        if len == 0 || check_of_all(pieces)? == self.record.audit_check {
+            Ok(len.into())
+        } else {
+            Err(self.damaged("the checksum of the audit is wrong"))
+        }
     }
 
     fn section(

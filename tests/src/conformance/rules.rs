@@ -171,8 +171,9 @@ pub(super) fn audits<S: Specimen>(specimen: &S) -> Kept {
     let proven = segment(specimen, asked, true)?;
     let audit = SegmentClaim { audit: true, ..certified(asked) };
     match (specimen.chain().profile().audits, specimen.audit(asked)) {
-        (Audits::Apart(most), Some(certificates)) => {
-            let fits = certificates.len() <= most as usize;
+        (Audits::Apart(_), Some(certificates)) => {
+            let most = specimen.chain().profile().audit_bytes(asked, &specimen.epoch());
+            let fits = u64::try_from(certificates.len()).is_ok_and(|bytes| bytes <= most);
             demand("audit", fits, || format!("an audit of {} bytes passes the profile's", certificates.len()))?;
             let found = verify(specimen, &audit, &proven, &certificates);
             demand("audit", found.is_ok(), || format!("an honest audit is refused: {found:?}"))?;

@@ -18,7 +18,7 @@ use hotstuff2_sync::ranges::{HeightRange, grid_cell};
 use hotstuff2_sync::serve::{ChainReader, StoredSegment};
 use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::verify::HandoverLink;
-use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_frame, split_payloads};
+use hotstuff2_sync::wire::{BodyFrame, PeerStatus, cut_audit, cut_frame, split_payloads};
 
 /// Stored blocks. Everything in it was verified by whoever put it in.
 #[derive(Clone, Debug)]
@@ -338,12 +338,16 @@ impl ChainReader for Shelf {
             return Ok(None);
         }
         let Some(own) = self.headers_in(range) else { return Ok(None) };
-        if audit {
-            // Certificates of single blocks can't be cut.
-            let whole = own.first().filter(|whole| whole.facts.range == range && !whole.audit.is_empty());
-            let whole = whole.filter(|whole| !certified || self.chain.tip_of(&whole.bytes).is_some());
-            return Ok(whole.map(|whole| StoredSegment { segment: whole.bytes.clone(), audit: whole.audit.clone() }));
-        }
+        let audit = if audit {
+            let held = own.iter().filter_map(|part| {
+                let held = part.facts.range.intersection(range)?;
+                Some(cut_audit(&part.audit, part.facts.range, held))
+            });
+            let Some(audits) = held.collect::<Option<Vec<_>>>() else { return Ok(None) };
+            audits.concat().into()
+        } else {
+            Bytes::new()
+        };
         let segment = if certified {
             self.certified(range, &own)
         } else {
@@ -353,7 +357,7 @@ impl ChainReader for Shelf {
             let parts: Vec<Bytes> = own.iter().map(|part| part.bytes.clone()).collect();
             id.and_then(|id| self.chain.assemble(&parts, range, SegmentEnd::Anchored(id)))
         };
-        Ok(segment.map(|segment| StoredSegment { segment, audit: Bytes::new() }))
+        Ok(segment.map(|segment| StoredSegment { segment, audit }))
     }
 
     fn follow_range(&self, after: Height) -> Option<HeightRange> {

@@ -11,7 +11,7 @@ type Layers = &'static [&'static [&'static str]];
 
 /// The layers of the core.
 const CORE: Layers = &[
-    &["time", "ids", "hash", "rng", "limits", "ranges", "sorted", "table"],
+    &["time", "ids", "hash", "rng", "limits", "ranges", "sections", "sorted", "table"],
     &["config", "progress", "chain"],
     &["wire", "verify", "state"],
     &["peers", "requests", "downloads", "bandwidth", "budget", "timers", "calls", "session"],

@@ -103,5 +103,5 @@ pub fn certify<'a>(
 
 /// The encoded certificates of a segment's headers, in order, for a full audit.
 pub fn audit_trail(certificates: Vec<QuorumCertificate>) -> Vec<u8> {
-    AuditTrail { version: Version, certificates }.encode()
+    AuditTrail { certificates }.encode()
 }

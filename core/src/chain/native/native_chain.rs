@@ -21,7 +21,7 @@ use crate::chain::{
 };
 use crate::hash::Hash;
 use crate::ids::Height;
-use crate::limits::{MAX_AUDIT_BYTES, MAX_HANDOVER_BYTES, MAX_PAYLOAD_BYTES, MAX_TIP_BYTES};
+use crate::limits::{MAX_HANDOVER_BYTES, MAX_PAYLOAD_BYTES, MAX_TIP_BYTES};
 use crate::ranges::HeightRange;
 
 /// The sizes of the native chain.
@@ -31,7 +31,8 @@ pub const PROFILE: ChainProfile = ChainProfile {
     payload_bytes: MAX_PAYLOAD_BYTES,
     tip_bytes: MAX_TIP_BYTES,
     handover_bytes: MAX_HANDOVER_BYTES,
-    audits: Audits::Apart(MAX_AUDIT_BYTES),
+    // A signature of 64 bytes and a bit for each key of 32 bytes, which its power follows.
+    audits: Audits::Apart(2),
     proves_lengths: true,
 };
 

@@ -22,6 +22,7 @@ use crate::hash::Hash;
 use crate::ids::{Height, View};
 use crate::limits::{GRID, MAX_AUDIT_BYTES, MAX_SEGMENT_BYTES};
 use crate::ranges::{HeightRange, grid_cell};
+use crate::sections::{put_section, split_section};
 use crate::time::UnixMillis;
 
 /// Most headers in a segment: one cell of the grid.
@@ -72,24 +73,36 @@ struct Wire {
 }
 
 /// One phase-one certificate for each header of a segment, in order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AuditTrail {
-    /// Version of the format.
-    pub version: Version,
     /// The certificates.
-    #[serde(deserialize_with = "codec::bounded::<_, _, MAX_SEGMENT_HEADERS>")]
     pub certificates: Vec<QuorumCertificate>,
 }
 
 impl AuditTrail {
-    /// The canonical encoding.
+    /// The canonical encoding: each certificate with its length in front.
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode(self)
+        let mut out = Vec::new();
+        for certificate in &self.certificates {
+            // A certificate is far below 4 GiB.
+            let _ = put_section(&mut out, &certificate.encode());
+        }
+        out
     }
 
-    /// Decodes a trail; its certificates aren't checked.
+    /// Decodes a trail of at least one certificate; none is checked.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        codec::decode(bytes, MAX_AUDIT_BYTES as usize)
+        if bytes.len() > MAX_AUDIT_BYTES as usize {
+            return Err(Fault::Oversize);
+        }
+        let mut certificates = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() && certificates.len() < MAX_SEGMENT_HEADERS {
+            let certificate;
+            (certificate, rest) = split_section(rest).ok_or(Fault::Malformed)?;
+            certificates.push(QuorumCertificate::decode(certificate)?);
+        }
+        if rest.is_empty() && !certificates.is_empty() { Ok(Self { certificates }) } else { Err(Fault::Malformed) }
     }
 }
 
