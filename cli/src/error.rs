@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use hotstuff2_sync::chain::native::AnchorError;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::light::{LightError, NewLightError};
+use hotstuff2_sync::machine::NewMachineError;
 use hotstuff2_sync::trace::{Difference, TraceError};
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
 use hotstuff2_sync_tokio::discovery::BookError;
@@ -174,7 +175,7 @@ pub(crate) enum CliError {
     Execute(ExecuteError),
     /// The sync can't be started.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(StartError),
     /// The user stopped the making of something before it was done.
     #[error("stopped before it was done; nothing of it is running any more, and the same call begins anew")]
     Stopped,
@@ -207,6 +208,15 @@ fn advice(error: &io::Error) -> &'static str {
 /// Too many open files, of the system or of the process; the same numbers on every Unix that we know.
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Machine(NewMachineError::Trust(error)) => Self::Anchor(error),
+            error => Self::Start(error),
+        }
+    }
+}
 
 impl CliError {
     /// The error of a generator whose payloads `chain` names.

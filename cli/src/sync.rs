@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotstuff2_sync::chain::native::{Genesis, NativeChain, check_age};
+use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::machine::Progress;
@@ -19,9 +19,8 @@ use tokio::task::JoinSet;
 use crate::args::{App, SyncArgs, name_of};
 use crate::error::CliError;
 use crate::node::{
-    IDENTITY_FILE, Pages, ShownMetrics, Stop, StopCause, answering, counted, discovery, head_of, header_at, keep_tcp,
-    open_ledger, open_or_create, say_families, serve_pages, show_kept, show_metrics, stored_genesis, take_orders,
-    threads,
+    IDENTITY_FILE, Pages, ShownMetrics, Stop, StopCause, answering, counted, discovery, head_of, keep_tcp, open_ledger,
+    open_or_create, say_families, serve_pages, show_kept, show_metrics, stored_genesis, take_orders, threads,
 };
 use crate::report::{Head, PeerReport, StateReport, SyncReport, conclude, ratio, say};
 use crate::screen::tell;
@@ -51,10 +50,6 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
     let (genesis, genesis_file) = genesis_of(args)?;
     let store = Arc::new(open_or_create(&args.dir, &genesis)?);
     store.configure(store_config);
-    if !args.accept_long_range {
-        let newest = header_at(&store, &genesis, store.stored().height)?;
-        check_age(&genesis, newest.timestamp, wall_clock())?;
-    }
     let start_height = store.stored().height;
     let start_rss_bytes = usage::rss_bytes();
     // Figures are shown as long as the sync runs.
@@ -180,6 +175,10 @@ async fn start(
             .with_pruning(Arc::clone(store) as _)
             .with_discovery(discovery)
             .with_seed(seed);
+    let builder = match genesis.document().trusting_period_ms.filter(|_| !args.accept_long_range) {
+        Some(period) => builder.with_trusting_period(Duration::from_millis(period), genesis.header().timestamp),
+        None => builder,
+    };
     let builder = match metrics {
         Some((metrics, _)) => builder.with_monitor(SyncPerformanceMonitor::new(Arc::clone(metrics) as _)),
         None => builder,

@@ -17,6 +17,7 @@ use crate::limits::GRID;
 use crate::ranges::HeightRange;
 use crate::state::{MAX_TREE_DEPTH, StateItem, StateLeaves};
 use crate::time::UnixMillis;
+pub use crate::trust::TrustingPeriod;
 use crate::verify::HandoverLink;
 use crate::wire::{BodyFrame, split_payloads};
 
@@ -56,6 +57,9 @@ pub struct Start {
     /// The blocks that are missing right below the stored ones; `None` where nothing is, or where the host adds no
     /// history.
     pub history_gap: Option<HistoryGap>,
+    /// The chain's trusting period: what is trusted must be younger, or no machine is made. `None` on a chain without one, and for
+    /// a host that accepts long-range attacks.
+    pub trust: Option<TrustingPeriod>,
 }
 
 /// One piece of work for the host, from [`Output::Call`](crate::machine::Output::Call) until a [`CallDone`] with its id.

@@ -134,6 +134,7 @@ table! {
         0x0c02 "apply" HaltReason::Apply { .. },
         0x0c03 "state_root" HaltReason::StateRoot { .. },
         0x0c04 "store" HaltReason::Store(_),
+        0x0c05 "trust_expired" HaltReason::TrustExpired { .. },
     }
     StallReason {
         0x0d01 "no_peers" StallReason::NoPeers,
@@ -201,6 +202,7 @@ table! {
         0x1205 "profile" NewMachineError::Profile(_),
         0x1206 "no_audits" NewMachineError::NoAudits,
         0x1207 "unproven_lengths" NewMachineError::UnprovenLengths,
+        0x1208 "trust" NewMachineError::Trust(_),
     }
     ConfigError {
         0x1301 "config" ConfigError { .. },

@@ -117,5 +117,6 @@ mod table;
 pub mod time;
 mod timers;
 pub mod trace;
+mod trust;
 pub mod verify;
 pub mod wire;

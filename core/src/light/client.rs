@@ -27,6 +27,7 @@ use crate::sorted::Sorted;
 use crate::strategy::Epochs;
 use crate::time::{Instant, UnixMillis};
 use crate::timers::Timers;
+use crate::trust::Trust;
 
 /// How often those that deliver least change places with those that stand by.
 const ROTATION_INTERVAL: Duration = Duration::from_secs(20);
@@ -66,17 +67,12 @@ pub struct LightClient {
     pub(super) config: LightConfig,
     pub(super) chain_id: Hash,
     pub(super) profile: ChainProfile,
-    /// The chain's trusting period in milliseconds, if it has one.
-    trusting_period_ms: Option<u64>,
     pub(super) anchor: Anchor,
     pub(super) rng: Rng,
     pub(super) now: Instant,
-    /// The host's time of day, and when it was said.
-    wall: (Instant, UnixMillis),
     pub(super) phase: Phase,
     pub(super) epochs: Epochs,
-    /// Time of the youngest block that the newest epoch's trust rests on, no later than the host's clock.
-    trusted_time: UnixMillis,
+    trust: Trust,
     pub(super) peers: SyncPeerManager,
     pub(super) climb: Climb,
     pub(super) tips: Tips,
@@ -109,7 +105,7 @@ impl LightClient {
         let LightStart { chain_id, profile, anchor, trusting_period, tip } = start;
         profile.check()?;
         let trusting_period_ms = trusting_period.map(|period| u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
-        check_age_within(trusting_period_ms, anchor.timestamp, wall)?;
+        let trust = Trust::new(trusting_period_ms, anchor.timestamp, now, wall)?;
         let peers = SyncPeerManager::new(PeerSettings {
             max_active: config.max_peers,
             rotation_interval: ROTATION_INTERVAL,
@@ -120,14 +116,12 @@ impl LightClient {
             watch: Watch::new(now),
             chain_id,
             profile,
-            trusting_period_ms,
             anchor: Anchor { height: anchor.height, id: anchor.id },
             rng: Rng::new(seed),
             now,
-            wall: (now, wall),
             phase: Phase::Stopped,
             epochs: Epochs::starting(anchor.epoch),
-            trusted_time: anchor.timestamp,
+            trust,
             peers,
             climb: Climb::default(),
             tips: Tips::new(tip),
@@ -184,7 +178,7 @@ impl LightClient {
     /// The host says what time of day it is.
     pub(super) fn handle_wall(&mut self, now: Instant, wall: UnixMillis) {
         self.advance(now);
-        self.wall = (self.now, wall);
+        self.trust.set_wall(self.now, wall);
         self.unplanned = true;
     }
 
@@ -222,9 +216,7 @@ impl LightClient {
 
     /// The host's time of day, as far as it is known.
     pub(super) fn wall_now(&self) -> UnixMillis {
-        let (said, wall) = self.wall;
-        let passed = u64::try_from(self.now.since(said).as_millis()).unwrap_or(u64::MAX);
-        UnixMillis::new(wall.get().saturating_add(passed))
+        self.trust.wall(self.now)
     }
 
     pub(super) fn emit(&mut self, event: LightEvent) {
@@ -233,14 +225,13 @@ impl LightClient {
 
     /// The newest epoch's trust rests on a block of this time.
     pub(super) fn trust_from(&mut self, time: UnixMillis) {
-        // A block from the future must not make trust last longer.
-        self.trusted_time = self.trusted_time.max(time.min(self.wall_now()));
+        self.trust.rests_on(self.now, time);
     }
 
     /// Whether what is trusted is young enough to prove anything from; where it is too old, the client halts. A clock that
     /// is behind proves nothing either, and can be set.
     pub(super) fn trust_holds(&mut self) -> bool {
-        match check_age_within(self.trusting_period_ms, self.trusted_time, self.wall_now()) {
+        match self.trust.check(self.now) {
             Ok(()) => true,
             Err(error @ AnchorError::TooOld { .. }) => {
                 self.halt(LightHalt::TrustExpired(error));
@@ -252,19 +243,10 @@ impl LightClient {
 
     /// By how much the clock is behind a trusted block, where that is more than clocks differ.
     pub(super) fn clock_behind(&self) -> Option<Duration> {
-        match check_age_within(self.trusting_period_ms, self.trusted_time, self.wall_now()) {
+        match self.trust.check(self.now) {
             Err(AnchorError::ClockBehind { ahead_ms }) => Some(Duration::from_millis(ahead_ms)),
             _ => None,
         }
-    }
-
-    /// When trust ends, if it does.
-    fn trust_ends(&self) -> Option<Instant> {
-        let left = self
-            .trusting_period_ms?
-            .checked_sub(self.wall_now().since(self.trusted_time).as_millis().try_into().ok()?)?;
-        // One more, since the period itself still counts.
-        Some(self.now.after(Duration::from_millis(left.saturating_add(1))))
     }
 
     /// Stops for good.
@@ -289,7 +271,7 @@ impl LightClient {
             return;
         }
         if self.trust_holds() {
-            if let Some(ends) = self.trust_ends() {
+            if let Some(ends) = self.trust.ends(self.now) {
                 self.timers.set(Timer::Trust, ends);
             }
             self.ask_for_epochs();

@@ -170,6 +170,16 @@ pub enum HaltReason {
         /// The root of what is staged.
         found: Hash,
     },
+    /// Nothing newer was proven within the chain's trusting period: what the trusted validators sign proves nothing any more.
+    #[error(
+        "the newest proven block is {age_ms} ms old, and the chain trusts a validator set for {trusting_period_ms} ms only: begin again with a newer checkpoint from a source you trust, or accept long-range attacks explicitly (AcceptLongRange)"
+    )]
+    TrustExpired {
+        /// Age of the youngest block that trust rests on by the host's clock, in milliseconds.
+        age_ms: u64,
+        /// The chain's trusting period, in milliseconds.
+        trusting_period_ms: u64,
+    },
     /// The host refuses handovers, a state or history.
     #[error("storing handovers, a state or history failed: {0}")]
     Store(HostError),

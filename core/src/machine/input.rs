@@ -9,7 +9,7 @@ use crate::machine::decided::Decided;
 use crate::machine::state::Machine;
 use crate::peers::BlacklistReason;
 use crate::requests::Purpose;
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 use crate::verify::{Statement, Verdict};
 
 /// One input of the machine, for [`Machine::handle`].
@@ -26,6 +26,9 @@ pub enum Input {
     Begun(JobId),
     /// A call into the host is done, or can't be.
     Done(CallDone),
+    /// The host's time of day, on a chain with a trusting period. The machine counts on from it by its monotonic time; a host whose
+    /// monotonic clock stands still while it sleeps says it now and then.
+    Wall(UnixMillis),
     /// Time has passed. Early or for nothing it does no harm.
     Timeout,
     /// Start, or go on after [`Stop`](Self::Stop). With a height, downloads end with the first proven segment that holds
@@ -96,6 +99,7 @@ impl Machine {
             Input::Verdict(verdict) => self.on_verdict(verdict),
             Input::Begun(id) => self.on_begun(id),
             Input::Done(done) => self.on_done(done),
+            Input::Wall(wall) => self.on_wall(wall),
             Input::Timeout => self.unplanned = true,
             Input::Start(until) => self.on_start(until),
             Input::Stop => self.on_stop(),

@@ -10,7 +10,7 @@ use crate::machine::state::{Machine, Phase, Timer};
 use crate::peers::{BanState, BlacklistReason, Consequence, PeerOutcome, PeerPerformance};
 use crate::requests::{Capability, InFlight, Kind, Purpose};
 use crate::strategy::Source;
-use crate::time::Instant;
+use crate::time::{Instant, UnixMillis};
 
 impl Machine {
     /// A peer came or went.
@@ -70,6 +70,19 @@ impl Machine {
             self.phase = Phase::Stopped;
             self.cancel_everything();
         }
+    }
+
+    /// The host says what time of day it is.
+    pub(super) fn on_wall(&mut self, wall: UnixMillis) {
+        self.trust.set_wall(self.now, wall);
+        self.unplanned = true;
+    }
+
+    /// Whether what is trusted is young enough to prove anything from. Where it is too old the sync ends for good.
+    pub(super) fn trust_holds(&mut self) -> bool {
+        let Some((age_ms, trusting_period_ms)) = self.trust.expired(self.now) else { return true };
+        self.halt(HaltReason::TrustExpired { age_ms, trusting_period_ms });
+        false
     }
 
     /// Catches up with `strategy` from here on.
@@ -235,7 +248,7 @@ impl Machine {
                 Timer::Call(id) => self.call_timed_out(id),
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
-                Timer::Hedge | Timer::StateSync | Timer::Tokens | Timer::Unasked | Timer::Look => {}
+                Timer::Hedge | Timer::StateSync | Timer::Tokens | Timer::Unasked | Timer::Look | Timer::Trust => {}
                 Timer::Decides => self.claims_changed = true,
                 Timer::Rotate => self.rotate(),
                 Timer::Stall => self.check_stall(),

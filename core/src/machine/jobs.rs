@@ -244,6 +244,9 @@ impl Machine {
             self.counters.strays = self.counters.strays.saturating_add(1);
             return;
         }
+        if !self.trust_holds() {
+            return;
+        }
         self.jobs.heard = self.now;
         if let Err(CheckError::Unable(code)) = *verdict.outcome() {
             self.rest_job(id, code);

@@ -37,8 +37,11 @@ impl Machine {
         }
         self.welcome();
         self.ask_newcomers();
-        if self.phase != Phase::Running {
+        if self.phase != Phase::Running || !self.trust_holds() {
             return;
+        }
+        if let Some(ends) = self.trust.ends(self.now) {
+            self.timers.set(Timer::Trust, ends);
         }
         self.decide();
         if self.replay() {

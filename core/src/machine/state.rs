@@ -4,7 +4,8 @@ use alloc::collections::VecDeque;
 
 use crate::bandwidth::BandwidthAllocator;
 use crate::budget::Budget;
-use crate::calls::{BlockPoint, HistoryGap, Start};
+use crate::calls::{BlockPoint, HistoryGap, Start, TrustingPeriod};
+use crate::chain::native::AnchorError;
 use crate::chain::{Audits, ChainProfile, Fault, Finalized, ProfileError, TipFacts};
 use crate::config::{ConfigError, SyncConfig, SyncHistory, SyncStrategyType};
 use crate::downloads::DownloadCoordinator;
@@ -24,6 +25,7 @@ use crate::rng::Rng;
 use crate::strategy::{DownloadWindow, Epochs, header_memory};
 use crate::time::{Instant, UnixMillis};
 use crate::timers::Timers;
+use crate::trust::Trust;
 
 /// Share of the memory budget that is kept for the head of line: one eighth holds several of the largest requests. Never
 /// less than a cell's headers with the largest payload, or that block could not be asked for again while later ones fill the
@@ -55,6 +57,8 @@ pub(super) enum Timer {
     Rotate,
     /// There may be an offer of a state.
     StateSync,
+    /// The trusting period is over.
+    Trust,
     /// There may be no progress.
     Stall,
     /// More of those who came and stand by may be asked for their claims.
@@ -123,6 +127,7 @@ pub struct Machine {
     pub(super) stored_time: UnixMillis,
     /// The same of the block at `applied`.
     pub(super) applied_time: UnixMillis,
+    pub(super) trust: Trust,
     pub(super) target: Option<Target>,
     pub(super) strategy: SyncStrategyType,
     /// The strategy that was told of last.
@@ -187,6 +192,9 @@ pub enum NewMachineError {
         "this chain's ids don't cover payload lengths, so headers prove them only together with all payloads; set history to none or blocks, and fetch no state"
     )]
     UnprovenLengths,
+    /// What is trusted is older than the chain's trusting period, or the host's clock is wrong.
+    #[error(transparent)]
+    Trust(#[from] AnchorError),
     /// The application has executed blocks that the store doesn't hold.
     #[error(
         "the application stands at {applied}, above the stored block {stored}; restore the store that belongs to it"
@@ -205,7 +213,7 @@ impl Machine {
     pub fn new(config: SyncConfig, start: Start, seed: u64, now: Instant) -> Result<Self, NewMachineError> {
         config.validate()?;
         let Start { chain_id, profile, stored, stored_time, stored_proof, applied, stages_state, .. } = start;
-        let Start { epoch, handovers, history_gap, .. } = start;
+        let Start { epoch, handovers, history_gap, trust, .. } = start;
         profile.check()?;
         if config.full_audit && profile.audits == Audits::None {
             return Err(NewMachineError::NoAudits);
@@ -219,6 +227,13 @@ impl Machine {
         if applied > stored.height {
             return Err(NewMachineError::ApplicationAhead { applied, stored: stored.height });
         }
+        let youngest = handovers.last().map_or(stored_time, |link| link.boundary_time.max(stored_time));
+        let trust = match trust {
+            Some(TrustingPeriod { period_ms, anchor_time, wall }) => {
+                Trust::new(Some(period_ms), youngest.max(anchor_time), now, wall)?
+            }
+            None => Trust::new(None, youngest, now, UnixMillis::default())?,
+        };
         let epochs = Epochs::new(epoch, &handovers).ok_or(NewMachineError::Epochs)?;
         // A chain's first epoch may begin right above the block that is trusted.
         if epochs.of_height(stored.height).or_else(|| epochs.of_height(stored.height.next())).is_none() {
@@ -255,6 +270,7 @@ impl Machine {
             applied_id: (applied == stored.height).then_some(stored.id),
             stored_time,
             applied_time: stored_time,
+            trust,
             target: None,
             requests: DownloadCoordinator::default(),
             epochs,

@@ -131,6 +131,7 @@ impl Machine {
 
     /// A block was proven final: it becomes the target if it is the highest, and must be the same block if it is not new.
     pub(super) fn raise_target(&mut self, facts: TipFacts, proof: Finalized) {
+        self.trust.rests_on(self.now, facts.timestamp);
         let link = self.window.link();
         if facts.height == link.height && facts.id != link.id {
             // The last block that was proven and handed on, be it the one that the node began with.

@@ -7,7 +7,7 @@ use super::TraceError;
 use crate::hash::Context;
 
 /// Version of the format.
-pub const TRACE_VERSION: u16 = 2;
+pub const TRACE_VERSION: u16 = 3;
 /// Largest content of a frame. A step of 256 inputs takes some kilobytes, and more only where they bring tips or
 /// disputes, of which few are out at a time.
 pub const MAX_FRAME_BYTES: u32 = 16 << 20;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::Memory;
 use super::facts::{TraceEpoch, TraceGap, TraceLink, TraceProof, stand_in_for};
-use crate::calls::{BlockPoint, Start};
+use crate::calls::{BlockPoint, Start, TrustingPeriod};
 use crate::chain::ChainProfile;
 use crate::config::SyncConfig;
 use crate::hash::Hash;
@@ -43,6 +43,7 @@ pub struct TraceStart {
     epoch: TraceEpoch,
     handovers: Vec<TraceLink>,
     history_gap: Option<TraceGap>,
+    trust: Option<TrustingPeriod>,
 }
 
 impl TraceHeader {
@@ -62,6 +63,7 @@ impl TraceHeader {
                 epoch: TraceEpoch::new(&start.epoch),
                 handovers: start.handovers.iter().map(TraceLink::new).collect(),
                 history_gap: start.history_gap.as_ref().map(TraceGap::new),
+                trust: start.trust,
             },
             seed,
             now,
@@ -100,6 +102,7 @@ impl TraceStart {
             epoch,
             handovers: handovers?,
             history_gap: stand_in_for(self.history_gap, memory)?,
+            trust: self.trust,
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::config::SyncStrategyType;
 use crate::hash::Hash;
 use crate::ids::{CallId, DecidedId, Epoch, Height, JobId, RequestId};
 use crate::machine::{Decided, Input, Machine, PeerEvent, RequestFailure};
+use crate::time::UnixMillis;
 use crate::verify::{Statement, Verdict};
 
 /// One input. See [`Input`].
@@ -57,6 +58,8 @@ pub enum TraceInput {
         /// Whether the engine has executed them.
         executed: bool,
     },
+    /// The host's time of day.
+    Wall(UnixMillis),
 }
 
 impl TraceInput {
@@ -85,6 +88,7 @@ impl TraceInput {
             Input::Stop => Self::Stop,
             Input::Strategy(strategy) => Self::Strategy(*strategy),
             Input::Begun(id) => Self::Begun(*id),
+            Input::Wall(wall) => Self::Wall(*wall),
             Input::Decided(Decided { id, first, bytes, handover, executed }) => Self::Decided {
                 id: *id,
                 first: *first,
@@ -118,6 +122,7 @@ impl TraceInput {
             Self::Stop => Input::Stop,
             Self::Strategy(strategy) => Input::Strategy(strategy),
             Self::Begun(id) => Input::Begun(id),
+            Self::Wall(wall) => Input::Wall(wall),
             Self::Decided { id, first, bytes, handover, executed } => {
                 let (bytes, handover) = (bytes.stand_in(memory)?, optional(handover, memory)?);
                 Input::Decided(Decided { id, first, bytes, handover, executed })

@@ -5,10 +5,10 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
-use hotstuff2_sync::calls::Start;
-use hotstuff2_sync::chain::Chain;
+use hotstuff2_sync::calls::{Start, TrustingPeriod};
+use hotstuff2_sync::chain::{Chain, Finalized};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
@@ -32,6 +32,7 @@ use crate::discovery::{AddressBook, BootstrapPeer, Discovery, DiscoverySettings}
 use crate::monitor::SyncPerformanceMonitor;
 use crate::net::{Network, NetworkEvent};
 use crate::store::{BlockStore, HistoryStore, PruningStore, StateStaging, StoreFailure};
+use crate::wall_clock;
 
 /// News of peers that are passed on together.
 const MOST_NEWS: usize = 256;
@@ -78,6 +79,7 @@ pub struct SyncBuilder<C> {
     discovery: Option<Discovery>,
     record: Option<PathBuf>,
     monitor: Option<SyncPerformanceMonitor>,
+    trust: Option<(Duration, UnixMillis)>,
     seed: u64,
     verify_threads: usize,
 }
@@ -101,6 +103,7 @@ impl<C: Chain> SyncBuilder<C> {
             discovery: None,
             record: None,
             monitor: None,
+            trust: None,
             seed: 0,
             verify_threads: thread::available_parallelism().map_or(1, NonZero::get),
         }
@@ -166,6 +169,14 @@ impl<C: Chain> SyncBuilder<C> {
         self
     }
 
+    /// Trusts what a validator set has signed for `period` only, a chain's trusting period: where the youngest proven block is
+    /// older by this machine's clock, the sync can't be started, and ends while it runs. `anchor` is the time of the block that
+    /// the store begins above. Without this any age will do.
+    pub fn with_trusting_period(mut self, period: Duration, anchor: UnixMillis) -> Self {
+        self.trust = Some((period, anchor));
+        self
+    }
+
     /// Feeds the machine's choices. Two syncs with the same seed and the same inputs do the same.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -222,12 +233,18 @@ impl<C: Chain> SyncBuilder<C> {
         let (event_sender, events) = mpsc::unbounded_channel();
         let event_sender = Events(event_sender);
         let history_gap = self.stores.history.as_ref().map_or(Ok(None), |history| history.history_gap());
+        let stored_proof = self.stores.blocks.stored_proof()?;
+        let trust = self.trust.map(|(period, anchor_time)| TrustingPeriod {
+            period_ms: u64::try_from(period.as_millis()).unwrap_or(u64::MAX),
+            anchor_time,
+            wall: wall_clock(),
+        });
         let start = Start {
             chain_id: self.stores.blocks.chain_id(),
             profile: self.chain.profile(),
             stored,
-            stored_time: time_of(&*self.chain, &*self.stores.blocks, stored.height),
-            stored_proof: self.stores.blocks.stored_proof()?,
+            stored_time: time_of(&*self.chain, &*self.stores.blocks, stored.height, stored_proof.as_ref()),
+            stored_proof,
             applied: application.applied(),
             stages_state: self.stores.staging.is_some(),
             epoch,
@@ -237,6 +254,7 @@ impl<C: Chain> SyncBuilder<C> {
                 event_sender.send(SyncEvent::Host(failure.to_string()));
                 None
             }),
+            trust,
         };
         let clock = Clock::now();
         let dialling = self.config.clone();
@@ -268,6 +286,7 @@ impl<C: Chain> SyncBuilder<C> {
             recording,
             until: None,
             clock,
+            says_time: trust.is_some(),
             runtime: Handle::current(),
             network: Arc::clone(&self.network),
             discovery,
@@ -302,15 +321,17 @@ impl<C: Chain> SyncBuilder<C> {
     }
 }
 
-/// The time in the header of the stored block at `height`; zero where the store doesn't hold that block.
-fn time_of<C: Chain>(chain: &C, store: &dyn BlockStore, height: Height) -> UnixMillis {
-    let header = || {
+/// The time in the header of the stored block at `height`, or of the one that the store begins above, which `proof` proves. Zero
+/// where neither is at hand.
+fn time_of<C: Chain>(chain: &C, store: &dyn BlockStore, height: Height, proof: Option<&Finalized>) -> UnixMillis {
+    let stored = || {
         // That it can't be read is said where it matters.
         let part = store.read(HeightRange::new(height, height)?, u64::from(MAX_PAYLOAD_BYTES)).ok()??;
         let decoded = part.segment.decoded(chain).ok()?;
         chain.header(decoded, height)
     };
-    header().map_or(UnixMillis::default(), |header| header.timestamp)
+    let proven = || chain.header(&chain.decode_segment(proof?.parts().0).ok()?, height);
+    stored().or_else(proven).map_or(UnixMillis::default(), |header| header.timestamp)
 }
 
 /// Brings news of peers to the machine's thread until either end is gone.

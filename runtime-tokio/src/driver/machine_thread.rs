@@ -32,6 +32,7 @@ use crate::monitor::{PeerFailureType, SyncPerformanceMonitor};
 use crate::net::Network;
 use crate::net::address::group_of;
 use crate::penalty::penalize;
+use crate::wall_clock;
 
 /// Blocks behind the proven tip up to which a node serves others as much as it may: what one answer closes.
 const SERVES_FULLY_WITHIN: u64 = 64;
@@ -48,6 +49,8 @@ const GATHER: Duration = Duration::from_millis(12);
 const GATHER_FROM_MANY: Duration = Duration::from_millis(24);
 /// Requests in flight that are many: more than three peers are asked at once on a short line.
 const MANY_REQUESTS: usize = 16;
+/// How often the machine is told the time of day where it asks for it: its own clock stands still while the computer sleeps.
+const SAY_TIME_EVERY: Duration = Duration::from_secs(60);
 /// Most inputs that go in together.
 const MOST_INPUTS: usize = 256;
 
@@ -59,6 +62,8 @@ pub(super) struct MachineThread {
     pub(super) until: Option<Height>,
     /// The start of the machine's time.
     pub(super) clock: Clock,
+    /// Whether the machine is told the time of day, by which a trusting period ends.
+    pub(super) says_time: bool,
     pub(super) runtime: Handle,
     pub(super) network: Arc<dyn Network>,
     pub(super) discovery: Discovery,
@@ -86,7 +91,12 @@ pub(super) struct MachineThread {
 impl MachineThread {
     pub(super) fn run(mut self, work: &Receiver<(Clock, Input)>) {
         let mut published = self.clock;
+        let mut told = self.clock;
         loop {
+            if self.says_time && told.elapsed() >= SAY_TIME_EVERY {
+                told = Clock::now();
+                self.feed(told, MachineInput::Wall(wall_clock()));
+            }
             let mut deadline = self.drain();
             if self.is_at_end() {
                 self.until = None;

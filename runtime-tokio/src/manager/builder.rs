@@ -3,10 +3,12 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::time::UnixMillis;
 
 use super::TokioSyncManager;
 use crate::application::Application;
@@ -53,15 +55,23 @@ pub struct SyncManagerBuilder<C: Chain = NativeChain> {
     application: Option<Box<dyn Application>>,
     stages_state: bool,
     consensus: Option<Arc<dyn ConsensusControl>>,
+    /// The chain's trusting period, and the time of the block that the store begins above.
+    trust: Option<(Duration, UnixMillis)>,
 }
 
 impl SyncManagerBuilder {
-    /// Opens the store of a native chain in the folder `dir`, or makes it where there is none. Waits for the disk.
+    /// Opens the store of a native chain in the folder `dir`, or makes it where there is none. Waits for the disk. The chain's
+    /// trusting period is kept: see [`with_trusting_period`](Self::with_trusting_period).
     ///
     /// # Errors
     /// Where that can't be done, or the store is of another chain.
     pub fn open(genesis: &Genesis, dir: impl AsRef<Path>) -> Result<Self, BuildError> {
-        Self::open_chain(Arc::new(NativeChain::new(genesis)), &StoreAnchor::from(genesis), dir)
+        let builder = Self::open_chain(Arc::new(NativeChain::new(genesis)), &StoreAnchor::from(genesis), dir)?;
+        let period = genesis.document().trusting_period_ms.map(Duration::from_millis);
+        Ok(match period {
+            Some(period) => builder.with_trusting_period(period, genesis.header().timestamp),
+            None => builder,
+        })
     }
 }
 
@@ -91,7 +101,25 @@ impl<C: Chain> SyncManagerBuilder<C> {
             application: None,
             stages_state: false,
             consensus: None,
+            trust: None,
         }
+    }
+
+    /// Trusts what a validator set has signed for `period` only. Where the youngest proven block is older by this machine's clock,
+    /// [`build`](Self::build) refuses, and a sync that runs halts
+    /// ([`TrustExpired`](hotstuff2_sync::machine::HaltReason::TrustExpired)). `anchor` is the time of the block that the store begins
+    /// above. [`open`](SyncManagerBuilder::open) says it for a native chain that has such a period.
+    #[must_use]
+    pub fn with_trusting_period(mut self, period: Duration, anchor: UnixMillis) -> Self {
+        self.trust = Some((period, anchor));
+        self
+    }
+
+    /// Takes blocks and proofs of any age, though validators that left long ago could have signed them for another history.
+    #[must_use]
+    pub fn accept_long_range(mut self) -> Self {
+        self.trust = None;
+        self
     }
 
     /// The store: for an application that keeps its state in it, and for whoever reads blocks.
@@ -187,6 +215,9 @@ impl<C: Chain> SyncManagerBuilder<C> {
                 .with_pruning(Arc::clone(&self.store) as _)
                 .with_discovery(discovery)
                 .with_seed(seed);
+        if let Some((period, anchor)) = self.trust {
+            builder = builder.with_trusting_period(period, anchor);
+        }
         if let Some(application) = self.application {
             builder = builder.with_application(application);
         }

@@ -29,6 +29,8 @@ mod requester_tests;
 mod strategies_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 pub use builder::{BuildError, SyncManagerBuilder};
 pub use error::{SyncError, SyncResult};

@@ -13,7 +13,7 @@ type Layers = &'static [&'static [&'static str]];
 const CORE: Layers = &[
     &["time", "ids", "hash", "rng", "limits", "ranges", "sections", "sorted", "table"],
     &["config", "progress", "chain"],
-    &["wire", "verify", "state"],
+    &["wire", "verify", "state", "trust"],
     &["peers", "requests", "downloads", "bandwidth", "budget", "timers", "calls", "session"],
     &["strategy"],
     &["machine", "serve", "light", "trace", "participation", "codes"],
