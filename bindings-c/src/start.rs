@@ -101,6 +101,7 @@ impl Draft {
             epoch: epoch.clone(),
             handovers: self.handovers.iter().skip(past).cloned().collect(),
             history_gap: None,
+            lacks_state: false,
             trust: None,
         })
     }

@@ -314,6 +314,10 @@ pub(crate) struct SyncArgs {
     /// File with this node's key; made where it is missing [default: DIR/identity.key]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
+    /// A checkpoint that `light checkpoint` wrote, from a source that you trust: a new store begins above its block, and one that
+    /// is there must hold it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
     #[command(flatten)]

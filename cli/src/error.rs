@@ -10,6 +10,7 @@ use hotstuff2_sync::light::{LightError, NewLightError};
 use hotstuff2_sync::machine::NewMachineError;
 use hotstuff2_sync::trace::{Difference, TraceError};
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
+use hotstuff2_sync_tokio::checkpoint::CheckpointError;
 use hotstuff2_sync_tokio::discovery::BookError;
 use hotstuff2_sync_tokio::genesis_file::GenesisFileError;
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
@@ -70,7 +71,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// What this node trusts is too old to prove anything from.
-    #[error("{0}; here: `--accept-long-range`")]
+    #[error("{0}; here: `sync --checkpoint FILE` into a new folder, or `--accept-long-range`")]
     Anchor(#[from] AnchorError),
     /// The store failed.
     #[error(transparent)]
@@ -155,9 +156,9 @@ pub(crate) enum CliError {
     /// The light client has no answer.
     #[error(transparent)]
     LightAnswer(#[from] LightError),
-    /// The file is no checkpoint.
-    #[error("{path} is no checkpoint; name a file that `light checkpoint` wrote", path = .0.display())]
-    NoCheckpoint(PathBuf),
+    /// The checkpoint is not one to begin from, or not one of this store's chain.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
     /// The snapshot file can't be read or believed.
     #[error(transparent)]
     SnapshotFile(#[from] SnapshotFileError),
@@ -208,6 +209,15 @@ fn advice(error: &io::Error) -> &'static str {
 /// Too many open files, of the system or of the process; the same numbers on every Unix that we know.
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+
+impl From<CheckpointError> for CliError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Open(error) => Self::Open(error),
+            error => Self::Checkpoint(error),
+        }
+    }
+}
 
 impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
@@ -289,7 +299,9 @@ impl CliError {
             Self::Light(_) => "light",
             Self::NoLightTip(_) => "no_light_tip",
             Self::LightAnswer(_) => "light_answer",
-            Self::NoCheckpoint(_) => "no_checkpoint",
+            Self::Checkpoint(CheckpointError::NoCheckpoint { .. }) => "no_checkpoint",
+            Self::Checkpoint(CheckpointError::Read { .. }) => "file",
+            Self::Checkpoint(_) => "checkpoint",
             Self::SnapshotFile(_) => "snapshot_file",
             Self::Import(_) => "import",
             Self::Trace { .. } => "trace",

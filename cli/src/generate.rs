@@ -312,7 +312,7 @@ impl<'a> Sink<'a> {
         let ledger = match app {
             App::None => None,
             App::Ledger => {
-                let ledger = open_ledger(&store, genesis, genesis_file)?;
+                let ledger = open_ledger(&store, genesis, genesis_file, false)?;
                 Some(Executor::new(Box::new(ledger), store.snapshot_interval()))
             }
         };

@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 use hotstuff2_sync::chain::native::{NativeChain, PROFILE, TrustAnchor};
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::light::{
-    At, LightAnswer, LightBlock, LightCheckpoint, LightConfig, LightEvent, LightPosition, LightStart, LightWay,
-    MAX_LIGHT_CHECKPOINT_BYTES, Query,
+    At, LightAnswer, LightBlock, LightConfig, LightEvent, LightPosition, LightStart, LightWay, Query,
 };
+use hotstuff2_sync_tokio::checkpoint::read_checkpoint;
 use hotstuff2_sync_tokio::genesis_file::read_genesis;
 use hotstuff2_sync_tokio::net::{Identity, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::{BootstrapPeer, LightNode, wall_clock};
@@ -211,16 +211,6 @@ async fn read(node: &LightNode, get: &GetArgs, json: Option<&Path>) -> Result<Re
 fn head(block: &LightBlock) -> Head {
     let state_root = block.state_root.map(|root| root.to_string()).unwrap_or_default();
     Head { height: block.height.get(), id: block.id.to_string(), state_root }
-}
-
-fn read_checkpoint(path: &Path) -> Result<LightCheckpoint, CliError> {
-    let failed = || CliError::file("read", path);
-    let there = std::fs::metadata(path).map_err(failed())?;
-    let (size, no_checkpoint) = (there.len(), || CliError::NoCheckpoint(path.to_owned()));
-    if !there.is_file() || usize::try_from(size).map_or(true, |size| size > MAX_LIGHT_CHECKPOINT_BYTES) {
-        return Err(no_checkpoint());
-    }
-    LightCheckpoint::decode(&std::fs::read(path).map_err(failed())?).map_err(|_| no_checkpoint())
 }
 
 fn witnesses(text: &str) -> Result<usize, String> {

@@ -60,7 +60,7 @@ fn import(args: &ImportArgs) -> Result<(), CliError> {
     }
     // A file of another chain, or one that proves nothing, leaves no store behind.
     drop(SnapshotReader::open(&chain, &anchor, &args.file)?);
-    let store = open_or_create(&args.dir, &genesis)?;
+    let store = open_or_create(&args.dir, &genesis, None)?.store;
     long_range(header_at(&store, &genesis, store.stored().height)?.timestamp)?;
     let imported = snapshot_file::import(&store, &chain, &anchor, &args.file, &mut bar("importing"))?;
     let done = if imported.activated { "taken in from" } else { "was there already, as in" };

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::light::LightCheckpoint;
 use hotstuff2_sync::machine::Progress;
+use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync_tokio::checkpoint::{NativeStore, read_checkpoint};
 use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, read_genesis};
 use hotstuff2_sync_tokio::net::{Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, OpenError};
@@ -48,7 +51,13 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
         ));
     }
     let (genesis, genesis_file) = genesis_of(args)?;
-    let store = Arc::new(open_or_create(&args.dir, &genesis)?);
+    let named = args.checkpoint.as_deref().map(read_checkpoint).transpose()?;
+    let opened = open_or_create(&args.dir, &genesis, named.as_ref())?;
+    let lacks_state = args.app == App::Ledger && opened.lacks_state()?;
+    let NativeStore { store, checkpoint, trust, .. } = opened;
+    let store = Arc::new(store);
+    let trust = trust.filter(|_| !args.accept_long_range);
+    let begin_from = BeginFrom { checkpoint, trust, lacks_state };
     store.configure(store_config);
     let start_height = store.stored().height;
     let start_rss_bytes = usage::rss_bytes();
@@ -58,7 +67,7 @@ async fn sync(args: &SyncArgs, begin: Instant) -> Result<(), CliError> {
         metrics.set_max_tip_age(max_tip_age);
     }
     let (mut handle, network, _pages) =
-        start(args, config, (&genesis, &genesis_file), &store, metrics.as_ref()).await?;
+        start(args, config, (&genesis, &genesis_file), &store, begin_from, metrics.as_ref()).await?;
     // Ends with this function.
     let mut beside = JoinSet::new();
     if let Some((metrics, _)) = &metrics {
@@ -142,11 +151,21 @@ fn genesis_of(args: &SyncArgs) -> Result<(Genesis, PathBuf), CliError> {
     }
 }
 
+/// The trust that a node begins with.
+struct BeginFrom {
+    checkpoint: Option<LightCheckpoint>,
+    /// The trusting period, unless any age will do, and the time of the block that the store begins above.
+    trust: Option<(Duration, UnixMillis)>,
+    /// Whether the state must be fetched before a block is executed.
+    lacks_state: bool,
+}
+
 async fn start(
     args: &SyncArgs,
     config: SyncConfig,
     (genesis, genesis_file): (&Genesis, &Path),
     store: &Arc<DiskStore<NativeChain>>,
+    begin_from: BeginFrom,
     metrics: Option<&ShownMetrics>,
 ) -> Result<(SyncHandle, Arc<dyn Network>, Pages), CliError> {
     let identity_file = args.identity.clone().unwrap_or_else(|| args.dir.join(IDENTITY_FILE));
@@ -175,10 +194,16 @@ async fn start(
             .with_pruning(Arc::clone(store) as _)
             .with_discovery(discovery)
             .with_seed(seed);
-    let builder = match genesis.document().trusting_period_ms.filter(|_| !args.accept_long_range) {
-        Some(period) => builder.with_trusting_period(Duration::from_millis(period), genesis.header().timestamp),
+    let BeginFrom { checkpoint, trust, lacks_state } = begin_from;
+    let builder = match trust {
+        Some((period, anchor)) => builder.with_trusting_period(period, anchor),
         None => builder,
     };
+    let builder = match checkpoint {
+        Some(checkpoint) => builder.with_checkpoint(checkpoint),
+        None => builder,
+    };
+    let builder = if lacks_state { builder.fetching_state_first() } else { builder };
     let builder = match metrics {
         Some((metrics, _)) => builder.with_monitor(SyncPerformanceMonitor::new(Arc::clone(metrics) as _)),
         None => builder,
@@ -190,7 +215,7 @@ async fn start(
     let builder = match args.app {
         App::None => builder,
         App::Ledger => {
-            let ledger = open_ledger(store, genesis, genesis_file)?;
+            let ledger = open_ledger(store, genesis, genesis_file, lacks_state)?;
             builder.with_application(Box::new(ledger)).with_staging(Arc::clone(store) as _)
         }
     };

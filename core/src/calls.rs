@@ -49,6 +49,9 @@ pub struct Start {
     pub applied: Height,
     /// Whether the host has a staging area for states. Without one no state is fetched.
     pub stages_state: bool,
+    /// Whether the application has no state at `applied` yet, as where a store begins above a checkpoint: then one is fetched
+    /// first, whatever the strategy, and no block is executed before. Needs a staging area.
+    pub lacks_state: bool,
     /// The trusted epoch that `stored` belongs to, or where that is a genesis outside of all epochs, the one right above.
     pub epoch: EpochRef,
     /// The stored handovers from that epoch's end on, in order: the epochs that follow are trusted too, and a network that

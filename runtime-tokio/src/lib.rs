@@ -8,6 +8,7 @@
 //! Nothing that comes over the network.
 
 pub mod application;
+pub mod checkpoint;
 pub mod conformance;
 pub mod consensus;
 pub mod discovery;

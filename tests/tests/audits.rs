@@ -13,7 +13,7 @@ use hotstuff2_sync_testkit::world::{Honest, World};
 
 #[test]
 fn a_full_audit_of_the_largest_set_fits() {
-    let blocks = 36;
+    let blocks = 60;
     let validators = MAX_VALIDATORS as u64;
     let spec = ChainSpec { blocks, epochs: 1, validators, certify_every: 1, ..ChainSpec::default() };
     let chain = TestChain::new(spec).unwrap();

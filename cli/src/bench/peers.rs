@@ -157,7 +157,7 @@ async fn sync(
 ) -> Result<Run, CliError> {
     let (begin, cpu) = (Instant::now(), usage::cpu_seconds());
     let genesis = read_genesis(&chain.join(GENESIS_FILE))?;
-    let store: Arc<DiskStore<NativeChain>> = Arc::new(open_or_create(dir, &genesis)?);
+    let store: Arc<DiskStore<NativeChain>> = Arc::new(open_or_create(dir, &genesis, None)?.store);
     let at = (std::net::Ipv4Addr::LOCALHOST, 0).into();
     let (network, mut events) = QuicNetwork::bind(at, Identity::generate()?, QuicLimits::default(), None)?;
     // The network's own channel is short; all that happens before the sync begins waits here.

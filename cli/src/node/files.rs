@@ -7,10 +7,12 @@ use std::sync::Arc;
 use hotstuff2_sync::chain::native::{Genesis, GenesisDocument, NativeChain};
 use hotstuff2_sync::chain::{Chain as _, HeaderFacts};
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::light::LightCheckpoint;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader as _;
+use hotstuff2_sync_tokio::checkpoint::{CHECKPOINT_FILE, NativeStore, read_checkpoint};
 use hotstuff2_sync_tokio::genesis_file::{GENESIS_FILE, read_genesis, write_genesis};
-use hotstuff2_sync_tokio::store::{self, BlockStore as _, DiskStore, OpenError, StoreAnchor, StoreFound};
+use hotstuff2_sync_tokio::store::{self, BlockStore as _, DiskStore, OpenError, StoreFound};
 
 use crate::error::CliError;
 use crate::report::Head;
@@ -33,9 +35,13 @@ pub(crate) fn open_store(dir: &Path) -> Result<(Genesis, DiskStore<NativeChain>)
     Ok((genesis, store))
 }
 
-/// Opens the store in `dir`, or creates it where there is none, with the genesis file beside it. A genesis document that
-/// the store lost is put back.
-pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<NativeChain>, CliError> {
+/// Opens the store in `dir`, or creates it where there is none, with the genesis file beside it: above the checkpoint that is
+/// `named`, if one is. A genesis document that the store lost is put back.
+pub(crate) fn open_or_create(
+    dir: &Path,
+    genesis: &Genesis,
+    named: Option<&LightCheckpoint>,
+) -> Result<NativeStore, CliError> {
     let beside = dir.join(GENESIS_FILE);
     if matches!(stored_genesis(dir), Err(CliError::Open(OpenError::Missing(_))))
         && beside.exists()
@@ -43,15 +49,14 @@ pub(crate) fn open_or_create(dir: &Path, genesis: &Genesis) -> Result<DiskStore<
     {
         return Err(CliError::OtherGenesis(beside));
     }
-    let (store, found) =
-        DiskStore::open_or_create(dir, Arc::new(NativeChain::new(genesis)), &StoreAnchor::from(genesis))?;
-    if found == StoreFound::WithoutGenesis {
+    let opened = NativeStore::open(genesis, dir, named)?;
+    if opened.found == StoreFound::WithoutGenesis {
         tell(format_args!("the store in {} had lost its file `genesis`, which was written again", dir.display()));
     }
     if !beside.exists() {
         write_genesis(genesis, &beside)?;
     }
-    Ok(store)
+    Ok(opened)
 }
 
 /// The highest stored block.
@@ -70,6 +75,12 @@ pub(crate) fn header_at(
     if height == Height::ZERO {
         let header = genesis.header();
         return Ok(HeaderFacts { id: genesis.id(), state_root: header.state_root, timestamp: header.timestamp });
+    }
+    let begins = store.anchor();
+    if height == begins.height {
+        let LightCheckpoint { tip, .. } = read_checkpoint(&store.dir().join(CHECKPOINT_FILE))?;
+        let state_root = tip.state_root.unwrap_or_default();
+        return Ok(HeaderFacts { id: begins.id, state_root, timestamp: tip.timestamp });
     }
     let chain = NativeChain::new(genesis);
     // The block whose state was fetched is not among the stored ones.

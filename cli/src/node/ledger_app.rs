@@ -24,7 +24,13 @@ pub(crate) fn open_ledger(
     store: &Arc<DiskStore<NativeChain>>,
     genesis: &Genesis,
     genesis_file: &Path,
+    lacks_state: bool,
 ) -> Result<impl Application + use<>, CliError> {
+    if lacks_state {
+        // It is fetched before a block is executed, and checked then.
+        let ledger = KeyValueApplication::open(Arc::clone(store), execute_block).map_err(unreadable)?;
+        return Ok(ledger.with_memory(MEMORY_BYTES));
+    }
     let new = LiveState::new(Arc::clone(store)).page(&PageKey::ROOT)?.is_none();
     let accounts = if genesis.header().state_root == EMPTY_ROOT { 0 } else { DEFAULT_ACCOUNTS };
     if new && accounts > 0 {

@@ -39,3 +39,27 @@ fn a_light_client_reads_a_balance_from_nodes_that_it_does_not_trust() {
     let wrong = complaint(&crate::common::strs(&light(&["--checkpoint", &genesis])));
     assert!(wrong.contains("is no checkpoint"), "{wrong}");
 }
+
+#[test]
+fn a_node_begins_above_the_checkpoint_of_a_light_client() {
+    let world = World::new(&["--blocks", "300", "--app", "ledger", "--snapshot-interval", "100"]);
+    let server = world.server("one");
+    let (genesis, file) = (world.genesis(), world.text("tip.checkpoint"));
+    let light =
+        ["light", "--genesis", &genesis, "--peer", &server.peer, "--witnesses", "0", "checkpoint", "--out", &file];
+    assert!(crate::common::hs2_sync(&light).output().unwrap().status.success());
+    let head = report(&["inspect", "--dir", &world.text("chain")])["head"].clone();
+    let sync = |name: &str, more: &[&str]| {
+        let dir = world.text(name);
+        let own = ["sync", "--dir", &dir, "--genesis", &genesis, "--peer", &server.peer, "--json", "-"];
+        report(&[&own[..], more].concat())
+    };
+    // At the tip there is nothing above it. The next call needs no word of it.
+    for more in [&["--checkpoint", &file][..], &[]] {
+        let end = sync("above", more);
+        assert_eq!((&end["head"], &end["blocks"]), (&head, &serde_json::Value::from(0)), "{end}");
+    }
+    // A store that began at genesis holds its block.
+    assert_eq!(sync("whole", &[])["blocks"], 300);
+    assert_eq!(sync("whole", &["--checkpoint", &file])["head"], head);
+}

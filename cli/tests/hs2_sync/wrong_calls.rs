@@ -68,6 +68,11 @@ const FAILING: &[(&str, &[&str], &str)] = &[
         &["pipe", "; "],
         "identity",
     ),
+    (
+        "sync --dir @/new --genesis @/chain/genesis.json --checkpoint @/text --peer 127.0.0.1:1",
+        &["text is no checkpoint", "; "],
+        "no_checkpoint",
+    ),
     ("repair --dir @/nowhere --peer 127.0.0.1:1", &["nowhere holds no store", "name another directory"], "open"),
     ("backup --dir @/nowhere --to @/new", &["nowhere holds no store", "name another directory"], "open"),
     ("backup --dir @/chain --to @/chain", &["chain holds a store already", "name another directory"], "open"),

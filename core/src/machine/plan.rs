@@ -263,6 +263,9 @@ impl Machine {
 
     /// Hands verified blocks to the host, in order.
     fn hand_on(&mut self) {
+        if self.state_sync.is_required() {
+            return;
+        }
         loop {
             let out = self.calls.count(|work| matches!(work, HostWork::Apply(_)));
             let most = APPLY_BYTES.min(self.budget.limit() / APPLY_SHARE_OF_BUDGET).max(1);

@@ -213,7 +213,7 @@ impl Machine {
     pub fn new(config: SyncConfig, start: Start, seed: u64, now: Instant) -> Result<Self, NewMachineError> {
         config.validate()?;
         let Start { chain_id, profile, stored, stored_time, stored_proof, applied, stages_state, .. } = start;
-        let Start { epoch, handovers, history_gap, trust, .. } = start;
+        let Start { lacks_state, epoch, handovers, history_gap, trust, .. } = start;
         profile.check()?;
         if config.full_audit && profile.audits == Audits::None {
             return Err(NewMachineError::NoAudits);
@@ -221,7 +221,7 @@ impl Machine {
         if !profile.proves_lengths && (stages_state || config.history == SyncHistory::Headers) {
             return Err(NewMachineError::UnprovenLengths);
         }
-        if config.default_strategy == SyncStrategyType::Fast && !stages_state {
+        if (config.default_strategy == SyncStrategyType::Fast || lacks_state) && !stages_state {
             return Err(NewMachineError::NoStaging);
         }
         if applied > stored.height {
@@ -275,7 +275,7 @@ impl Machine {
             requests: DownloadCoordinator::default(),
             epochs,
             window: DownloadWindow::new(stored, profile),
-            state_sync: StateSync::new(stages_state),
+            state_sync: StateSync::new(stages_state, lacks_state),
             history_gap,
             budget,
             timers: Timers::new(),

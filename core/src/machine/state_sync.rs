@@ -38,6 +38,8 @@ const CHOICE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct StateSync {
     /// Whether the host can stage a state.
     possible: bool,
+    /// Whether there is none to execute blocks on before one is fetched.
+    required: bool,
     /// The walk, from the first proven base on until the state is live.
     pub(super) walk: Option<Walk>,
     /// The walk's target is lost: another base is looked for.
@@ -62,8 +64,13 @@ pub(super) struct StateSync {
 
 impl StateSync {
     /// Nothing begun yet.
-    pub(super) fn new(possible: bool) -> Self {
-        Self { possible, ..Self::default() }
+    pub(super) fn new(possible: bool, required: bool) -> Self {
+        Self { possible, required, ..Self::default() }
+    }
+
+    /// Whether no block can be executed before a state is live.
+    pub(super) fn is_required(&self) -> bool {
+        self.required && !self.done
     }
 
     /// Blocks a second when they were measured last; zero before.
@@ -82,6 +89,7 @@ impl Machine {
     pub(super) fn choose_state(&mut self, gap: u64) -> bool {
         let fetching = self.state_sync.walk.is_some();
         let chosen = match self.config.default_strategy {
+            _ if self.state_sync.is_required() => true,
             _ if self.state_sync.done || !self.state_sync.possible || self.goal.until().is_some() => false,
             // Blocks are the way where all states that are served lie below; where none is served at all, one is waited
             // for.

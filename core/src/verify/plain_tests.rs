@@ -214,6 +214,7 @@ fn where_a_host_stands_is_read_as_it_was_written() {
         epoch: epoch(),
         handovers: vec![link(0), link(1)],
         history_gap: Some(gap.clone()),
+        lacks_state: false,
         trust: None,
     };
     holds(&start, &start.encode(), Start::decode);

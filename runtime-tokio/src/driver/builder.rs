@@ -11,6 +11,7 @@ use hotstuff2_sync::calls::{Start, TrustingPeriod};
 use hotstuff2_sync::chain::{Chain, Finalized};
 use hotstuff2_sync::config::{SyncConfig, SyncStrategyType};
 use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::light::LightCheckpoint;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
 use hotstuff2_sync::machine::{Machine, NewMachineError};
 use hotstuff2_sync::ranges::HeightRange;
@@ -80,6 +81,8 @@ pub struct SyncBuilder<C> {
     record: Option<PathBuf>,
     monitor: Option<SyncPerformanceMonitor>,
     trust: Option<(Duration, UnixMillis)>,
+    checkpoint: Option<LightCheckpoint>,
+    lacks_state: bool,
     seed: u64,
     verify_threads: usize,
 }
@@ -104,6 +107,8 @@ impl<C: Chain> SyncBuilder<C> {
             record: None,
             monitor: None,
             trust: None,
+            checkpoint: None,
+            lacks_state: false,
             seed: 0,
             verify_threads: thread::available_parallelism().map_or(1, NonZero::get),
         }
@@ -177,6 +182,20 @@ impl<C: Chain> SyncBuilder<C> {
         self
     }
 
+    /// Says which checkpoint the store begins above ([`NativeStore`](crate::checkpoint::NativeStore)): a network with another block
+    /// there is shown its proof, as evidence.
+    pub fn with_checkpoint(mut self, checkpoint: LightCheckpoint) -> Self {
+        self.checkpoint = Some(checkpoint);
+        self
+    }
+
+    /// Fetches a state before any block is executed, whatever the strategy: for an application that keeps its state in a store which
+    /// begins above a checkpoint. Needs [`with_staging`](Self::with_staging).
+    pub fn fetching_state_first(mut self) -> Self {
+        self.lacks_state = true;
+        self
+    }
+
     /// Feeds the machine's choices. Two syncs with the same seed and the same inputs do the same.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -233,7 +252,14 @@ impl<C: Chain> SyncBuilder<C> {
         let (event_sender, events) = mpsc::unbounded_channel();
         let event_sender = Events(event_sender);
         let history_gap = self.stores.history.as_ref().map_or(Ok(None), |history| history.history_gap());
+        let begins = |it: &LightCheckpoint| it.tip.height == stored.height && it.tip.id == stored.id;
+        let begins = self.checkpoint.filter(begins);
         let stored_proof = self.stores.blocks.stored_proof()?;
+        let stored_time = match &begins {
+            Some(checkpoint) => checkpoint.tip.timestamp,
+            None => time_of(&*self.chain, &*self.stores.blocks, stored.height, stored_proof.as_ref()),
+        };
+        let stored_proof = stored_proof.or(begins.map(|checkpoint| Finalized::Tip(checkpoint.proof)));
         let trust = self.trust.map(|(period, anchor_time)| TrustingPeriod {
             period_ms: u64::try_from(period.as_millis()).unwrap_or(u64::MAX),
             anchor_time,
@@ -243,10 +269,11 @@ impl<C: Chain> SyncBuilder<C> {
             chain_id: self.stores.blocks.chain_id(),
             profile: self.chain.profile(),
             stored,
-            stored_time: time_of(&*self.chain, &*self.stores.blocks, stored.height, stored_proof.as_ref()),
+            stored_time,
             stored_proof,
             applied: application.applied(),
             stages_state: self.stores.staging.is_some(),
+            lacks_state: self.lacks_state,
             epoch,
             handovers,
             // A sync goes on without older blocks.

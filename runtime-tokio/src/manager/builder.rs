@@ -8,10 +8,13 @@ use std::time::Duration;
 use hotstuff2_sync::chain::Chain;
 use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::config::SyncConfig;
+use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::light::LightCheckpoint;
 use hotstuff2_sync::time::UnixMillis;
 
 use super::TokioSyncManager;
 use crate::application::Application;
+use crate::checkpoint::{CheckpointError, NativeStore, lacks_state};
 use crate::consensus::{ConsensusControl, ConsensusHandler};
 use crate::discovery::{AddressBook, BOOK_FILE, BookError, BootstrapPeer, Discovery, DiscoverySettings};
 use crate::driver::{StartError, SyncBuilder};
@@ -28,6 +31,19 @@ pub enum BuildError {
     /// The store can't be opened or made.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The checkpoint is not one to begin from, or not one of this store's chain.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
+    /// The application has its state elsewhere, and stands below the block that the store begins above.
+    #[error(
+        "the application stands at block {applied}, and the store begins above block {begins}; bring its state there first, or keep it in the store (`with_stored_application`)"
+    )]
+    ApplicationBehind {
+        /// The application's height.
+        applied: Height,
+        /// The block that the store begins above.
+        begins: Height,
+    },
     /// The node's key can't be read or made.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -40,6 +56,15 @@ pub enum BuildError {
     /// The sync can't be started.
     #[error(transparent)]
     Start(#[from] StartError),
+}
+
+impl From<CheckpointError> for BuildError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Open(error) => Self::Open(error),
+            error => Self::Checkpoint(error),
+        }
+    }
 }
 
 /// Puts a manager together: a durable store and a key in one folder, QUIC, and a server for what was verified, so that a
@@ -57,21 +82,39 @@ pub struct SyncManagerBuilder<C: Chain = NativeChain> {
     consensus: Option<Arc<dyn ConsensusControl>>,
     /// The chain's trusting period, and the time of the block that the store begins above.
     trust: Option<(Duration, UnixMillis)>,
+    /// The checkpoint that the store begins above.
+    checkpoint: Option<LightCheckpoint>,
 }
 
 impl SyncManagerBuilder {
-    /// Opens the store of a native chain in the folder `dir`, or makes it where there is none. Waits for the disk. The chain's
-    /// trusting period is kept: see [`with_trusting_period`](Self::with_trusting_period).
+    /// Opens the store of a native chain in the folder `dir`, or makes it where there is none: above the checkpoint that
+    /// [`open_from`](Self::open_from) left there, or above the genesis block. Waits for the disk. The chain's trusting period is
+    /// kept: see [`with_trusting_period`](Self::with_trusting_period).
     ///
     /// # Errors
     /// Where that can't be done, or the store is of another chain.
     pub fn open(genesis: &Genesis, dir: impl AsRef<Path>) -> Result<Self, BuildError> {
-        let builder = Self::open_chain(Arc::new(NativeChain::new(genesis)), &StoreAnchor::from(genesis), dir)?;
-        let period = genesis.document().trusting_period_ms.map(Duration::from_millis);
-        Ok(match period {
-            Some(period) => builder.with_trusting_period(period, genesis.header().timestamp),
-            None => builder,
-        })
+        Self::native(genesis, None, dir.as_ref())
+    }
+
+    /// The same from a checkpoint, whose source is trusted as that of the genesis document is: a store that is made begins above it,
+    /// so nothing is taken from validators that left before; one that is there must hold its block. An application that keeps its
+    /// state in the store gets the state of a later block first, by whatever strategy.
+    ///
+    /// # Errors
+    /// Where that can't be done, or store and checkpoint are of different chains.
+    pub fn open_from(
+        genesis: &Genesis,
+        checkpoint: &LightCheckpoint,
+        dir: impl AsRef<Path>,
+    ) -> Result<Self, BuildError> {
+        Self::native(genesis, Some(checkpoint), dir.as_ref())
+    }
+
+    fn native(genesis: &Genesis, named: Option<&LightCheckpoint>, dir: &Path) -> Result<Self, BuildError> {
+        let NativeStore { store, found, checkpoint, trust } = NativeStore::open(genesis, dir, named)?;
+        warn_of(found, dir);
+        Ok(Self { checkpoint, trust, ..Self::over(Arc::new(store), dir) })
     }
 }
 
@@ -83,9 +126,7 @@ impl<C: Chain> SyncManagerBuilder<C> {
     pub fn open_chain(chain: Arc<C>, anchor: &StoreAnchor, dir: impl AsRef<Path>) -> Result<Self, BuildError> {
         let dir = dir.as_ref();
         let (store, found) = DiskStore::open_or_create(dir, chain, anchor)?;
-        if found == StoreFound::WithoutGenesis {
-            tracing::warn!(dir = %dir.display(), "the store had lost its genesis document; it was written again");
-        }
+        warn_of(found, dir);
         Ok(Self::over(Arc::new(store), dir))
     }
 
@@ -102,6 +143,7 @@ impl<C: Chain> SyncManagerBuilder<C> {
             stages_state: false,
             consensus: None,
             trust: None,
+            checkpoint: None,
         }
     }
 
@@ -192,6 +234,13 @@ impl<C: Chain> SyncManagerBuilder<C> {
     /// # Errors
     /// Where the key, the address or a setting can't be used.
     pub fn build(self) -> Result<TokioSyncManager, BuildError> {
+        let begins = self.store.anchor().height;
+        let applied = self.application.as_ref().map(|application| application.applied());
+        if let Some(applied) = applied.filter(|&applied| applied < begins) {
+            return Err(BuildError::ApplicationBehind { applied, begins });
+        }
+        let lacks_state =
+            self.stages_state && lacks_state(&self.store, self.checkpoint.as_ref()).map_err(OpenError::from)?;
         let identity = Identity::load_or_generate(self.dir.join(IDENTITY_FILE))?;
         // What the machine picks among equals need not be the same on two nodes, and must not be for peers to guess.
         let seed = identity.seed();
@@ -215,6 +264,12 @@ impl<C: Chain> SyncManagerBuilder<C> {
                 .with_pruning(Arc::clone(&self.store) as _)
                 .with_discovery(discovery)
                 .with_seed(seed);
+        if let Some(checkpoint) = self.checkpoint {
+            builder = builder.with_checkpoint(checkpoint);
+        }
+        if lacks_state {
+            builder = builder.fetching_state_first();
+        }
         if let Some((period, anchor)) = self.trust {
             builder = builder.with_trusting_period(period, anchor);
         }
@@ -225,6 +280,13 @@ impl<C: Chain> SyncManagerBuilder<C> {
             builder = builder.with_staging(Arc::clone(&self.store) as _);
         }
         Ok(builder.manage(self.store)?)
+    }
+}
+
+/// Says where a store had lost something.
+fn warn_of(found: StoreFound, dir: &Path) {
+    if found == StoreFound::WithoutGenesis {
+        tracing::warn!(dir = %dir.display(), "the store had lost its genesis document; it was written again");
     }
 }
 

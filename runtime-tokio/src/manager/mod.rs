@@ -22,6 +22,8 @@ mod tokio_manager;
 mod validator;
 
 #[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
 pub(crate) mod decided_tests;
 #[cfg(test)]
 mod requester_tests;

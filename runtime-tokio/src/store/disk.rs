@@ -232,6 +232,11 @@ impl<C: Chain> DiskStore<C> {
         &self.genesis
     }
 
+    /// The folder that the store is in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The block that the store was created with.
     pub fn anchor(&self) -> BlockPoint {
         self.identity.anchor

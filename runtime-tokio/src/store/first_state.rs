@@ -13,6 +13,11 @@ use super::staging::{Activation, Batch};
 use super::state::StateStore as _;
 
 impl<C: Chain> DiskStore<C> {
+    /// Whether there is a live state, be it an empty one: put in as the first, made by an application, or fetched.
+    pub fn has_state(&self) -> Result<bool, StoreFailure> {
+        self.db.contains(Space::Pages, &PageKey::ROOT.to_bytes())
+    }
+
     /// Makes `records`, in any order and each key once, the live state at the height that the store begins at, if their root
     /// is `root`. A store without a live state is one in which this was not done, or not finished: then it is done again.
     ///
@@ -25,7 +30,7 @@ impl<C: Chain> DiskStore<C> {
     ) -> Result<Activation, StoreFailure> {
         let _staging = self.lock_staging()?;
         let (applied, begin) = (self.applied(), self.view().anchor.height);
-        if applied != begin || self.db.contains(Space::Pages, &PageKey::ROOT.to_bytes())? {
+        if applied != begin || self.has_state()? {
             let what = format!("there is one at height {applied}, and the first one is at {begin} where nothing is");
             return Err(StoreFailure::RefusedState { path: self.dir.clone(), what });
         }

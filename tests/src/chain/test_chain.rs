@@ -214,6 +214,7 @@ impl TestChain {
             epoch: self.genesis.epoch().to_ref(),
             handovers: Vec::new(),
             history_gap: None,
+            lacks_state: false,
             trust: None,
         }
     }

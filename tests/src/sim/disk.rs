@@ -119,6 +119,7 @@ impl Disk {
             epoch: self.shelf.epoch().clone(),
             handovers: self.shelf.handovers(),
             history_gap: self.history_gap(),
+            lacks_state: false,
             trust: None,
             ..self.start.clone()
         }

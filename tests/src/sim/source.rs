@@ -85,6 +85,7 @@ pub trait Source: Send + Sync {
             epoch: genesis.epoch().to_ref(),
             handovers: Vec::new(),
             history_gap: None,
+            lacks_state: false,
             trust: None,
         }
     }
