@@ -279,6 +279,10 @@ pub(super) fn epochs<S: Specimen>(specimen: &S) -> Kept {
     let linked = handovers.first().map(|handover| chain.link_handover(epoch.bytes(), handover));
     let same = matches!(&linked, Some(Ok(linked)) if *linked == facts);
     demand("epochs", same, || format!("a handover is linked as {linked:?} and proven as {facts:?}"))?;
+    for (at, bent) in handovers.first().into_iter().flat_map(|handover| turned(handover)) {
+        let refused = matches!(chain.verify_handover(set, &bent), Err(CheckError::False(_)));
+        demand("epochs", refused, || format!("a handover with a bit turned in byte {at} is believed"))?;
+    }
     if let Some(second) = handovers.get(1) {
         let proven = chain.verify_handover(&next, second);
         demand("epochs", proven.is_ok(), || "the next handover is refused".into())?;
@@ -290,18 +294,25 @@ pub(super) fn epochs<S: Specimen>(specimen: &S) -> Kept {
     demand("epochs", no_fault, || format!("a tip of an epoch that is not known yet is a fault: {foreign:?}"))
 }
 
+/// The bytes with a bit turned, at places all over them.
+fn turned(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    let step = bytes.len().div_ceil(FLIPS).max(1);
+    (0..bytes.len()).step_by(step).map(move |at| {
+        let mut bent = bytes.to_vec();
+        if let Some(byte) = bent.get_mut(at) {
+            *byte ^= 1;
+        }
+        (at, bent)
+    })
+}
+
 /// A bit that is turned anywhere is noticed; but in a length that nothing proves.
 pub(super) fn flips<S: Specimen>(specimen: &S) -> Kept {
     let asked = range(specimen, 4, ENDS[0]);
     let proven = segment(specimen, asked, true)?;
     let proves_lengths = specimen.chain().profile().proves_lengths;
     let honest = believed(specimen, "flips", &certified(asked), &proven)?;
-    let step = proven.len().div_ceil(FLIPS).max(1);
-    for at in (0..proven.len()).step_by(step) {
-        let mut bent = proven.to_vec();
-        if let Some(byte) = bent.get_mut(at) {
-            *byte ^= 1;
-        }
+    for (at, bent) in turned(&proven) {
         let found = verify(specimen, &certified(asked), &bent, &[]);
         let harmless = match &found {
             Ok(facts) => {

@@ -21,6 +21,10 @@ pub(super) fn tips<S: Specimen>(specimen: &S) -> Kept {
     let its_end = matches!(&found, Ok(TipCheck::Final(facts)) if facts.height == asked.last()
         && facts.id == specimen.id(asked.last()) && facts.epoch == epoch.epoch());
     demand("tip_of", its_end, || format!("the tip of a segment that ends with {} is {found:?}", asked.last()))?;
+    let alone = segment(specimen, HeightRange::single(asked.last()), false)?;
+    let found = epoch.decoded(chain).and_then(|set| chain.verify_tip(set, &alone));
+    let believed = matches!(found, Ok(TipCheck::Final(_)));
+    demand("tip", !believed, || format!("a segment of one block without a proof is a tip: {found:?}"))?;
     let mut bent = tip.to_vec();
     if let Some(last) = bent.last_mut() {
         *last ^= 1;
