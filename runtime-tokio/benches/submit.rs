@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (validator, address) = node(&chain, &folder.path().join("validator"), Vec::new())?;
     let (mut following, mut positions) = (Vec::new(), Vec::new());
     for number in 0..followers {
-        let (follower, _) = node(&chain, &folder.path().join(format!("follower-{number}")), vec![address.clone()])?;
+        let (follower, _) = node(&chain, &folder.path().join(format!("follower-{number}")), vec![address])?;
         positions.push(follower.position());
         following.push(tokio::spawn(executions(follower, blocks)));
     }

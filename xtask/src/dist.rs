@@ -142,7 +142,7 @@ fn others(workspace: &Workspace) -> Result<String, String> {
             continue;
         }
         let version = version.trim_start_matches('v');
-        let _ = write!(text, "\n==== {name} {version}: {} ====\n", licence);
+        let _ = write!(text, "\n==== {name} {version}: {licence} ====\n");
         text.push_str(&licences(&folder_of(&metadata, name, version)?)?);
     }
     Ok(text)

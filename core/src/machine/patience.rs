@@ -162,7 +162,7 @@ impl Machine {
         match (request.purpose, self.peers.get_mut(id)) {
             (Purpose::Status, Some(peer)) => peer.mute = true,
             (Purpose::Tip(_) | Purpose::Handovers(_), Some(peer)) => {
-                peer.unproven = peer.status.map(|status| status.tip)
+                peer.unproven = peer.status.map(|status| status.tip);
             }
             _ => {}
         }
