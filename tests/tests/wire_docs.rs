@@ -198,8 +198,9 @@ fn structures_are_laid_out_as_the_documents_say() {
 
     let (single, header) = (HeightRange::single(Height::new(2)), chain.header(Height::new(2)).unwrap());
     let certificate = chain.epochs()[0].certify(Phase::One, header);
-    let audit = Pen::default().raw(&[1]).number(1).certificate(&certificate);
-    assert_eq!(audit.0, chain.audit(single).unwrap(), "audit");
+    let certificate = Pen::default().certificate(&certificate).0;
+    let length = u32::try_from(certificate.len()).unwrap().to_le_bytes();
+    assert_eq!([&length[..], &certificate].concat(), chain.audit(single).unwrap(), "audit");
     let anchored = FinalityProof::Anchored { id: header.id() };
     let segment = chain.segment(single, SegmentEnd::Anchored(header.id())).unwrap();
     assert!(segment.encode().ends_with(&Pen::default().proof(&anchored).0));

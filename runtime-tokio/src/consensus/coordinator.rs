@@ -227,6 +227,8 @@ impl<C: Chain> Task<C> {
                 let _ = answer.send(outcome);
             }
             Call::Behind(height, answer) => {
+                // The gate may not have heard yet what was applied since.
+                self.look();
                 // Blocks that this node decided itself are on their way to the disk, and nothing that it misses.
                 let decided = self.position.borrow().decided;
                 if height > decided && self.gate.fall_behind(height) {
