@@ -51,7 +51,7 @@ fn a_node_begins_above_the_checkpoint_of_a_light_client() {
     let head = report(&["inspect", "--dir", &world.text("chain")])["head"].clone();
     let sync = |name: &str, more: &[&str]| {
         let dir = world.text(name);
-        let own = ["sync", "--dir", &dir, "--genesis", &genesis, "--peer", &server.peer, "--json", "-"];
+        let own = ["sync", "--dir", &dir, "--genesis", &genesis, "--peer", &server.peer];
         report(&[&own[..], more].concat())
     };
     // At the tip there is nothing above it. The next call needs no word of it.
