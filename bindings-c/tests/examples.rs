@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{STATIC_LIBRARIES, compilers, include, libraries, package, run, runs, strict};
+use common::{STATIC_LIBRARIES, compilers, include, libraries, package, run, runs, strict, under_valgrind};
 
 fn object(folder: &Path, source: &str, compiler: &str, more: &[&str]) -> PathBuf {
     let cpp = compiler.contains("++");
@@ -75,11 +75,5 @@ fn nodes_in_c_and_cpp_are_clean_under_valgrind() {
         println!("valgrind is not installed: `apt-get install valgrind`. This was not checked.");
         return;
     }
-    let valgrind = ["--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect", "--error-exitcode=9"];
-    let command = |program: &Path| {
-        let mut command = Command::new("valgrind");
-        command.args(valgrind).arg(program);
-        command
-    };
-    each(&[], is_gcc, command);
+    each(&[], is_gcc, under_valgrind);
 }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Prototype, compile, compilers, header, package, prototypes, run, runs};
+use common::{Prototype, compile, compilers, header, package, prototypes, run, runs, under_valgrind};
 
 /// Calls in a sequence, and sequences.
 const CALLS: u32 = 40;
@@ -129,13 +129,5 @@ fn misuse_loses_no_byte_and_reads_none_that_is_not_there() {
     }
     let folder = tempfile::tempdir().unwrap();
     let program = built(folder.path(), &[]);
-    let valgrind = [
-        "--quiet",
-        "--leak-check=full",
-        "--show-leak-kinds=definite,indirect",
-        "--errors-for-leak-kinds=definite,indirect",
-        "--error-exitcode=9",
-    ];
-    let mut command = Command::new("valgrind");
-    run(command.args(valgrind).arg(program).args([SEQUENCES_IN_VALGRIND.to_string(), CALLS.to_string()]));
+    run(under_valgrind(&program).args([SEQUENCES_IN_VALGRIND.to_string(), CALLS.to_string()]));
 }

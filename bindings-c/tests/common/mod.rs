@@ -19,6 +19,17 @@ pub(crate) fn header() -> String {
     std::fs::read_to_string(include().join("hs2sync.h")).expect("the header is committed")
 }
 
+/// `program` under valgrind, which must find no byte lost and no read of what was never written.
+pub(crate) fn under_valgrind(program: &Path) -> Command {
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--quiet", "--error-exitcode=9", "--leak-check=full"])
+        .args(["--show-leak-kinds=definite,indirect", "--errors-for-leak-kinds=definite,indirect"])
+        .arg(format!("--suppressions={}", package().join("tests/valgrind.supp").display()))
+        .arg(program);
+    command
+}
+
 /// A function of the header.
 #[derive(Debug)]
 pub(crate) struct Prototype {
