@@ -294,7 +294,7 @@ impl<C: Chain> Executing<C> {
             let through = self.executor.applied();
             self.answers.send(Input::Done(CallDone::applied(id, through, error)));
         }
-        if let Err(error) = self.executor.persist() {
+        if let Err(error) = self.make_durable(Executor::persist) {
             self.events.send(SyncEvent::Host(error.to_string()));
         }
     }
@@ -308,11 +308,20 @@ impl<C: Chain> Executing<C> {
                 Ok(work) => return Some(work),
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = self.executor.commit_if_due() {
+                    if let Err(error) = self.make_durable(Executor::commit_if_due) {
                         self.report(&error);
                     }
                 }
             }
+        }
+    }
+
+    /// Makes durable what was executed, as `commit` does, and tries a transient failure once more: it may be the trace that
+    /// a full disk left in a database, which is opened again for the second try.
+    fn make_durable(&mut self, commit: fn(&mut Executor) -> Result<(), ExecuteError>) -> Result<(), ExecuteError> {
+        match commit(&mut self.executor) {
+            Err(ExecuteError::Transient(_)) => commit(&mut self.executor),
+            outcome => outcome,
         }
     }
 
