@@ -1,6 +1,7 @@
 //! A manager over real QUIC and a store on disk: every call, alone and beside others.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hotstuff2_sync::chain::Block;
@@ -373,6 +374,60 @@ async fn an_application_that_panics_ends_the_sync_with_that_reason() {
     let said = said.await;
     assert!(said.contains("panicked") && said.contains("no idea what to do with block 60"), "{said}");
     soon(sync.shutdown()).await;
+}
+
+/// Meets at its first commit what a full disk left.
+struct Stumbles(NoApplication, Arc<AtomicUsize>);
+
+impl Application for Stumbles {
+    fn applied(&self) -> Height {
+        self.0.applied()
+    }
+
+    fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.0.execute(blocks)
+    }
+
+    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
+        self.execute(blocks)
+    }
+
+    fn uncommitted(&self) -> usize {
+        0
+    }
+
+    fn commit(&mut self) -> Result<(), ExecuteError> {
+        Ok(())
+    }
+
+    fn persist(&mut self) -> Result<(), ExecuteError> {
+        match self.1.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(ExecuteError::Transient("the database broke before".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
+        self.0.restore(height)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_commit_that_meets_what_a_full_disk_left_is_tried_again() {
+    let world = World::new();
+    let server = full(&world);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let application = Box::new(Stumbles(NoApplication::new(Height::ZERO), Arc::clone(&tries)));
+    let mut sync =
+        builder(&world, "late").with_peers([server.address()]).with_application(application).build().unwrap();
+    let mut events = sync.events();
+    sync.start_sync(None).await.unwrap();
+    soon(sync.synced()).await.unwrap();
+    soon(sync.shutdown()).await;
+    while let Some(event) = soon(events.next()).await {
+        assert!(!matches!(event, SyncEvent::Host(_)), "{event:?}");
+    }
+    assert!(tries.load(Ordering::Relaxed) >= 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
