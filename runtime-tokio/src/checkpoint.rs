@@ -5,7 +5,6 @@
 //! from them: all that is fetched is proven by the validators of its epoch and those that follow. The file is what a node trusts, as
 //! the genesis file is; `hs2-sync light checkpoint` writes one.
 
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use hotstuff2_sync::light::{LightCheckpoint, MAX_LIGHT_CHECKPOINT_BYTES};
 use hotstuff2_sync::state::EMPTY_ROOT;
 use hotstuff2_sync::time::UnixMillis;
 
-use crate::net::open_regular;
+use crate::files::{beside, open_regular, write_whole};
 use crate::store::{BlockStore as _, DiskStore, OpenError, StoreAnchor, StoreFailure, StoreFound};
 
 /// Name of the checkpoint in the folder of a node whose store begins above it.
@@ -123,15 +122,12 @@ pub fn read_checkpoint(path: &Path) -> Result<LightCheckpoint, CheckpointError> 
     LightCheckpoint::decode(&bytes).map_err(|_| CheckpointError::NoCheckpoint { path: path.to_owned() })
 }
 
-/// Writes `checkpoint` at `path`, whole or not at all.
+/// Writes `checkpoint` at `path`, whole or not at all. It outlives a power cut once this has returned.
 ///
 /// # Errors
 /// Where the file can't be written.
 pub fn write_checkpoint(checkpoint: &LightCheckpoint, path: &Path) -> Result<(), CheckpointError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let written = fs::write(&part, checkpoint.encode()).and_then(|()| fs::rename(&part, path));
+    let written = write_whole(path, &beside(path, ".part"), &checkpoint.encode());
     written.map_err(|source| CheckpointError::Write { path: path.to_owned(), source })
 }
 

@@ -2,7 +2,6 @@
 //!
 //! The file is what a node trusts: get it from where the chain's operators publish it, and not from a peer.
 
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use hotstuff2_sync::chain::native::{Genesis, GenesisDocument, GenesisError};
 use hotstuff2_sync::hash::Hash;
 use serde::{Deserialize, Serialize};
 
-use crate::net::open_regular;
+use crate::files::{beside, open_regular, write_whole};
 
 /// Name of the genesis file in the folder of a node.
 pub const GENESIS_FILE: &str = "genesis.json";
@@ -99,18 +98,17 @@ pub fn genesis_text(genesis: &Genesis) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&file).map(|text| text + "\n")
 }
 
-/// Writes the genesis file at `path`, whole or not at all.
+/// Writes the genesis file at `path`, whole or not at all. It outlives a power cut once this has returned.
 pub fn write_genesis(genesis: &Genesis, path: &Path) -> Result<(), GenesisFileError> {
     let failed = |source| GenesisFileError::Write { path: path.to_owned(), source };
     let text = genesis_text(genesis).map_err(|error| failed(error.into()))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    fs::write(&part, text).and_then(|()| fs::rename(&part, path)).map_err(failed)
+    write_whole(path, &beside(path, ".part"), text.as_bytes()).map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 

@@ -15,6 +15,7 @@ pub mod discovery;
 pub mod driver;
 pub mod executor;
 mod fence;
+mod files;
 pub mod genesis_file;
 pub mod heal;
 pub mod http;

@@ -2,9 +2,8 @@
 //! checked. What is in it is checked like news from a peer: whoever can write the file can choose whom this node dials,
 //! and nothing else.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::fs;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +16,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::book::{AddressBook, BookAddress, BookEntry, MAX_ADDRESSES, MAX_BANS, MAX_NAMED, MAX_PEERS};
 use super::bootstrap::BootstrapPeer;
 use super::candidates::{Candidate, Source};
+use crate::files::{beside, open_file, write_whole};
 use crate::net::address::scope_of;
-use crate::net::{open_file, sync_folder};
 
 /// Name of the address book in a node's folder.
 pub const BOOK_FILE: &str = "peers.book";
@@ -137,14 +136,8 @@ impl AddressBook {
     /// What the operating system says.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), BookError> {
         let path = path.as_ref();
-        let draft = beside(path, ".new");
-        let written = write_synced(&draft, &encode(self))
-            .and_then(|()| fs::rename(&draft, path))
-            .and_then(|()| sync_folder(path));
-        written.map_err(|source| {
-            let _ = fs::remove_file(&draft);
-            BookError::Write { path: path.to_owned(), source }
-        })
+        let written = write_whole(path, &beside(path, ".new"), &encode(self));
+        written.map_err(|source| BookError::Write { path: path.to_owned(), source })
     }
 }
 
@@ -226,19 +219,6 @@ fn free_name(path: &Path) -> PathBuf {
     let names = (2u32..).map(|number| beside(path, &format!(".damaged-{number}")));
     let mut names = std::iter::once(beside(path, ".damaged")).chain(names);
     names.find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_default()
-}
-
-/// The file beside `path` with this at the end of its name.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(ending);
-    path.with_file_name(name)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use ring::hmac;
 use ring::signature::Ed25519KeyPair;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
+use crate::files::{open_file, sync_folder};
+
 /// Longest key file that is read, in bytes: an Ed25519 key in PKCS#8 takes 83, and what is far longer is another file.
 const MAX_KEY_FILE_BYTES: u64 = 4096;
 
@@ -216,29 +218,6 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Opens the file at `path`; `None` where that is something else: to open a pipe would wait for its other end for ever, and
-/// a device may have no end.
-pub(crate) fn open_file(path: &Path) -> io::Result<Option<File>> {
-    if fs::metadata(path)?.is_file() { File::open(path).map(Some) } else { Ok(None) }
-}
-
-/// Opens the file at `path`, and nothing that is another thing.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
-    open_file(path)?.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
-}
-
-/// Makes the new name in the folder of `path` outlive a power cut.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        File::open(folder)?.sync_all()?;
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
 }
 
 #[cfg(unix)]

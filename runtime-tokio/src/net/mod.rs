@@ -31,7 +31,6 @@ mod tests;
 pub use congestion::{Westwood, WestwoodConfig};
 pub use error::{BindError, ConnectError, DisconnectReason, ResponseError, StreamCode};
 pub use identity::{Identity, IdentityError};
-pub(crate) use identity::{open_file, open_regular, sync_folder};
 pub use limits::{MAX_REQUEST_BYTES, QuicLimits};
 pub use network::{BoxFuture, Handler, HandlerFn, Network, NetworkEvent, PeerLink};
 pub use quic::QuicNetwork;

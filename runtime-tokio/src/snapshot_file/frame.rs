@@ -10,7 +10,7 @@ use hotstuff2_sync::state::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::SnapshotFileError;
-use crate::net::open_regular;
+use crate::files::open_regular;
 
 const MAGIC: &[u8; 8] = b"hs2snap\n";
 const VERSION: u32 = 1;

@@ -17,6 +17,7 @@ use super::failure::{CREATE_DIRECTORY, OpenError, StoreFailure};
 use super::records::{self, EpochRecord, StoreRecord, key};
 use super::segment_file::SegmentDir;
 use super::steps::{Step, Steps};
+use crate::files::write_whole;
 
 pub(super) const GENESIS_FILE: &str = "genesis";
 pub(super) const SEGMENTS_DIR: &str = "segments";
@@ -190,13 +191,7 @@ fn sync(dir: &Path, steps: &Steps) -> Result<(), StoreFailure> {
 /// Writes the genesis document of the store in `dir`, whole or not at all.
 pub(super) fn write_genesis(dir: &Path, genesis: &[u8]) -> Result<(), StoreFailure> {
     let part = dir.join(GENESIS_PART);
-    let write = || {
-        std::fs::write(&part, genesis)?;
-        File::open(&part)?.sync_all()?;
-        std::fs::rename(&part, dir.join(GENESIS_FILE))?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(|error| StoreFailure::io(&part, "write", error))
+    write_whole(&dir.join(GENESIS_FILE), &part, genesis).map_err(|error| StoreFailure::io(&part, "write", error))
 }
 
 /// Takes the lock of the store in `dir`.
