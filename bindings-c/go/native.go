@@ -226,20 +226,15 @@ func NewSegment(parent []byte, headers [][]byte, proof Proof) (segment []byte, e
 		return nil, errors.New("hs2sync: a segment has headers and a certificate")
 	}
 	err = with(func(f *frame) error {
-		slices, err := f.slices(parent, proof.Certificate)
-		if err != nil {
-			return err
-		}
 		list, err := f.list(headers)
 		if err != nil {
 			return err
 		}
-		above, err := f.list(proof.Descendants)
+		proven, err := f.proven(parent, proof)
 		if err != nil {
 			return err
 		}
-		segment, err = f.bytes(fnSegmentNew, slices[0], list, uint64(len(headers)), above, uint64(len(proof.Descendants)),
-			slices[1])
+		segment, err = f.bytes(fnSegmentNew, proven[0], list, uint64(len(headers)), proven[1], proven[2], proven[3])
 		return err
 	})
 	return segment, err
@@ -248,15 +243,11 @@ func NewSegment(parent []byte, headers [][]byte, proof Proof) (segment []byte, e
 // NewTip is the message that proves a header final. Nothing is checked.
 func NewTip(header []byte, proof Proof) (tip []byte, err error) {
 	err = with(func(f *frame) error {
-		slices, err := f.slices(header, proof.Certificate)
+		proven, err := f.proven(header, proof)
 		if err != nil {
 			return err
 		}
-		above, err := f.list(proof.Descendants)
-		if err != nil {
-			return err
-		}
-		tip, err = f.bytes(fnTipNew, slices[0], above, uint64(len(proof.Descendants)), slices[1])
+		tip, err = f.bytes(fnTipNew, proven[:]...)
 		return err
 	})
 	return tip, err
@@ -270,18 +261,25 @@ func NewHandover(header []byte, proof Proof, next *Epoch) (handover []byte, err 
 		if err != nil {
 			return err
 		}
-		slices, err := f.slices(header, proof.Certificate)
+		proven, err := f.proven(header, proof)
 		if err != nil {
 			return err
 		}
-		above, err := f.list(proof.Descendants)
-		if err != nil {
-			return err
-		}
-		handover, err = f.bytes(fnHandoverNew, slices[0], above, uint64(len(proof.Descendants)), slices[1], epoch)
+		handover, err = f.bytes(fnHandoverNew, append(proven[:], epoch)...)
 		return err
 	})
 	return handover, err
+}
+
+// proven are the addresses of a header's bytes, of the headers above it and their number, and of the certificate, in the
+// order in which the functions that take a proof want them.
+func (f *frame) proven(header []byte, proof Proof) (at [4]uint64, err error) {
+	both, err := f.slices(header, proof.Certificate)
+	if err != nil {
+		return at, err
+	}
+	above, err := f.list(proof.Descendants)
+	return [4]uint64{both[0], above, uint64(len(proof.Descendants)), both[1]}, err
 }
 
 // slices are the addresses of two slices of bytes.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::install::Files;
-use crate::workspace::Workspace;
+use crate::workspace::{self, Workspace};
 use crate::{command, go, tar};
 
 const PACKAGE: &str = "hotstuff2-sync-c";
@@ -94,10 +94,11 @@ fn archive(workspace: &Workspace, round: &str) -> Result<Archive, String> {
 
 /// Flags by which no path of this machine gets into what is built.
 fn remapped(workspace: &Workspace, target: &Path) -> Vec<String> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    let places =
-        [(Some(workspace.root.clone()), "/hotstuff2-sync"), (home, "/cargo"), (Some(target.to_owned()), "/target")];
+    let places = [
+        (Some(workspace.root.clone()), "/hotstuff2-sync"),
+        (workspace::cargo_home().ok(), "/cargo"),
+        (Some(target.to_owned()), "/target"),
+    ];
     // Of two that fit, the compiler takes the one that was named last: the target folder may be in the checkout.
     let known = places.into_iter().filter_map(|(place, name)| Some((place?, name)));
     known.map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display())).collect()

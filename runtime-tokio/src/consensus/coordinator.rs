@@ -218,17 +218,16 @@ impl<C: Chain> Task<C> {
     }
 
     async fn take(&mut self, call: Call) {
+        // The gate may not have heard yet what was applied since.
+        self.look();
         match call {
             Call::Completed(wanted, answer) => {
-                self.look();
                 let at = self.position.borrow().applied.map_or(Height::ZERO, |head| head.height);
                 let outcome = if at == wanted { Ok(()) } else { Err(ConsensusError::SyncIncomplete { at, wanted }) };
                 // Whoever asked may have gone.
                 let _ = answer.send(outcome);
             }
             Call::Behind(height, answer) => {
-                // The gate may not have heard yet what was applied since.
-                self.look();
                 // Blocks that this node decided itself are on their way to the disk, and nothing that it misses.
                 let decided = self.position.borrow().decided;
                 if height > decided && self.gate.fall_behind(height) {

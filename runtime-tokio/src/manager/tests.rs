@@ -317,17 +317,27 @@ async fn after_a_halt_every_call_says_why() {
     soon(sync.shutdown()).await;
 }
 
-/// Panics at block 60.
-struct Panics(NoApplication);
+/// Executes nothing, and does what a test says beside it.
+struct Scripted<E, P> {
+    inner: NoApplication,
+    /// Done before blocks are executed.
+    execute: E,
+    /// Outcome of a commit.
+    persist: P,
+}
 
-impl Application for Panics {
+impl<E, P> Application for Scripted<E, P>
+where
+    E: FnMut(&[AppBlock<'_>]) + Send + 'static,
+    P: FnMut() -> Result<(), ExecuteError> + Send + 'static,
+{
     fn applied(&self) -> Height {
-        self.0.applied()
+        self.inner.applied()
     }
 
     fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
-        assert!(blocks.iter().all(|block| block.height != Height::new(60)), "no idea what to do with block 60");
-        self.0.execute(blocks)
+        (self.execute)(blocks);
+        self.inner.execute(blocks)
     }
 
     fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
@@ -343,11 +353,11 @@ impl Application for Panics {
     }
 
     fn persist(&mut self) -> Result<(), ExecuteError> {
-        Ok(())
+        (self.persist)()
     }
 
     fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
-        self.0.restore(height)
+        self.inner.restore(height)
     }
 }
 
@@ -355,7 +365,11 @@ impl Application for Panics {
 async fn an_application_that_panics_ends_the_sync_with_that_reason() {
     let world = World::new();
     let server = full(&world);
-    let application = Box::new(Panics(NoApplication::new(Height::ZERO)));
+    let at_60 = |blocks: &[AppBlock<'_>]| {
+        assert!(blocks.iter().all(|block| block.height != Height::new(60)), "no idea what to do with block 60");
+    };
+    let inner = NoApplication::new(Height::ZERO);
+    let application = Box::new(Scripted { inner, execute: at_60, persist: || Ok(()) });
     let mut sync =
         builder(&world, "late").with_peers([server.address()]).with_application(application).build().unwrap();
     let mut events = sync.events();
@@ -376,48 +390,19 @@ async fn an_application_that_panics_ends_the_sync_with_that_reason() {
     soon(sync.shutdown()).await;
 }
 
-/// Meets at its first commit what a full disk left.
-struct Stumbles(NoApplication, Arc<AtomicUsize>);
-
-impl Application for Stumbles {
-    fn applied(&self) -> Height {
-        self.0.applied()
-    }
-
-    fn execute(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
-        self.0.execute(blocks)
-    }
-
-    fn adopt(&mut self, blocks: &[AppBlock<'_>]) -> Result<(), ExecuteError> {
-        self.execute(blocks)
-    }
-
-    fn uncommitted(&self) -> usize {
-        0
-    }
-
-    fn commit(&mut self) -> Result<(), ExecuteError> {
-        Ok(())
-    }
-
-    fn persist(&mut self) -> Result<(), ExecuteError> {
-        match self.1.fetch_add(1, Ordering::Relaxed) {
-            0 => Err(ExecuteError::Transient("the database broke before".into())),
-            _ => Ok(()),
-        }
-    }
-
-    fn restore(&mut self, height: Height) -> Result<(), ExecuteError> {
-        self.0.restore(height)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_last_commit_that_meets_what_a_full_disk_left_is_tried_again() {
     let world = World::new();
     let server = full(&world);
     let tries = Arc::new(AtomicUsize::new(0));
-    let application = Box::new(Stumbles(NoApplication::new(Height::ZERO), Arc::clone(&tries)));
+    let counted = Arc::clone(&tries);
+    // What a full disk left.
+    let persist = move || match counted.fetch_add(1, Ordering::Relaxed) {
+        0 => Err(ExecuteError::Transient("the database broke before".into())),
+        _ => Ok(()),
+    };
+    let inner = NoApplication::new(Height::ZERO);
+    let application = Box::new(Scripted { inner, execute: |_: &[AppBlock<'_>]| {}, persist });
     let mut sync =
         builder(&world, "late").with_peers([server.address()]).with_application(application).build().unwrap();
     let mut events = sync.events();
