@@ -64,7 +64,7 @@ func TestDecidedBlocksAreStoredAndExecutedWhenSubmitReturns(t *testing.T) {
 	if store.digest != chain.digest() {
 		t.Error("other blocks were executed, or in another order")
 	}
-	// What is here already is answered at once.
+	// Answers that are here already are given at once.
 	if height, err := node.Submit(ctx, chain.decided(t, 700, 800)); err != nil || height != 1500 {
 		t.Errorf("%d, %v", height, err)
 	}

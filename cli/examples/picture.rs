@@ -1,7 +1,7 @@
 //! Draws the demo as a terminal shows it, for the README: `cargo run --release -p hs2-sync --example picture > docs/demo.svg`
 //! after `cargo build --release --bin hs2-sync`. Needs `script` of util-linux, which gives the demo its terminal.
 //!
-//! What follows on the command line goes on to `hs2-sync`; `demo` where nothing does.
+//! Arguments go on to `hs2-sync`; without one that is `demo`.
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -322,7 +322,7 @@ pub(crate) struct SyncArgs {
     pub(crate) peers: PeerArgs,
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
-    /// What a peer is called on the screen, beside its id (repeatable): for the demo, which knows its peers
+    /// Name of a peer on the screen, beside its id (repeatable): for the demo, which knows its peers
     #[arg(long = "name", value_name = "PEERID=NAME", hide = true)]
     pub(crate) names: Vec<PeerName>,
     /// What executes the blocks
@@ -367,7 +367,7 @@ impl SyncArgs {
     }
 }
 
-/// What a peer is called.
+/// Name of a peer.
 #[derive(Debug, Clone)]
 pub(crate) struct PeerName {
     pub(crate) peer: PeerId,

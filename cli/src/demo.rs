@@ -171,7 +171,7 @@ fn agree(report: &SyncReport, late: &Path, servers: &[Server]) -> Result<Option<
     }
 }
 
-/// What was proven, and by what.
+/// Words for what was proven, and by what.
 fn proven(report: &SyncReport, computed: Option<&StateCheck>) -> String {
     let Head { height, .. } = report.head;
     let is_final = format!("proven: block {height} is final by its validators' signatures, as a server has it");

@@ -16,7 +16,7 @@ pub(crate) const RECIPE: &str = "gen.json";
 /// Largest file that is read, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// How a chain was generated.
+/// Options by which a chain was generated.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recipe {

@@ -64,7 +64,7 @@ impl Sections {
         self.0.is_empty()
     }
 
-    /// What is left.
+    /// The rest.
     pub fn rest(self) -> Bytes {
         self.0
     }

@@ -22,7 +22,7 @@ impl<K, V> Sorted<K, V> {
         Self(Vec::new())
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

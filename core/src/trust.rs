@@ -22,7 +22,7 @@ pub struct TrustingPeriod {
     pub wall: UnixMillis,
 }
 
-/// How old the trust is that a machine has.
+/// Trust that a machine has, and its age.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Trust {
     /// The chain's trusting period in milliseconds; `None` where any age will do.

@@ -56,7 +56,7 @@ pub(crate) struct SyncJob<'a> {
     pub(crate) state_after: Option<u64>,
     /// The core that it stays on, if any.
     pub(crate) core: Option<usize>,
-    /// What the servers with these ids are called on the screen.
+    /// Names of the servers with these ids on the screen.
     pub(crate) names: Vec<(&'a str, &'static str)>,
 }
 

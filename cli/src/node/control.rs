@@ -35,7 +35,7 @@ const MAX_ORDER: u64 = 8 << 10;
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// How long an order may take to arrive.
+/// Longest time that an order may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answer of a node to an order.

@@ -94,7 +94,7 @@ pub(crate) struct GenReport {
 pub(crate) struct BackupReport {
     /// The highest block in it.
     pub(crate) height: u64,
-    /// Where it is.
+    /// Folder of the backup.
     pub(crate) to: PathBuf,
     /// Files that take no room of their own.
     pub(crate) linked_files: u64,

@@ -192,7 +192,7 @@ pub enum NewMachineError {
         "this chain's ids don't cover payload lengths, so headers prove them only together with all payloads; set history to none or blocks, and fetch no state"
     )]
     UnprovenLengths,
-    /// What is trusted is older than the chain's trusting period, or the host's clock is wrong.
+    /// The block that is trusted is older than the chain's trusting period, or the host's clock is wrong.
     #[error(transparent)]
     Trust(#[from] AnchorError),
     /// The application has executed blocks that the store doesn't hold.

@@ -24,7 +24,7 @@ use crate::wire::{PeerStatus, Request};
 /// Time between two looks at newcomers that stand by.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Newcomers that are asked at a time while those who have a place leave enough to do: a thousand in less than a minute.
-/// Whoever takes a place in a rotation is asked at once all the same.
+/// A peer that takes a place in a rotation is asked at once all the same.
 const AT_A_TIME: usize = 2;
 /// The same while something is missed that a newcomer may have: a thousand in less than two seconds.
 const AT_A_TIME_WHEN_MISSED: usize = 64;

@@ -51,7 +51,7 @@ pub(super) struct Stores {
     pub(super) staging: Option<Arc<dyn StateStaging>>,
     /// Store that history is added to, if there is one.
     pub(super) history: Option<Arc<dyn HistoryStore>>,
-    /// Where old blocks are taken away from, if anywhere.
+    /// Store that old blocks are taken away from, if there is one.
     pub(super) pruning: Option<Arc<dyn PruningStore>>,
 }
 

@@ -49,7 +49,7 @@ const GATHER: Duration = Duration::from_millis(12);
 const GATHER_FROM_MANY: Duration = Duration::from_millis(24);
 /// Requests in flight that are many: more than three peers are asked at once on a short line.
 const MANY_REQUESTS: usize = 16;
-/// How often the machine is told the time of day where it asks for it: its own clock stands still while the computer sleeps.
+/// Time between two words to the machine of the time of day, where it asks for them: its own clock stands still while the computer sleeps.
 const SAY_TIME_EVERY: Duration = Duration::from_secs(60);
 /// Most inputs that go in together.
 const MOST_INPUTS: usize = 256;

@@ -38,7 +38,7 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// Where old blocks are taken away from. All calls may wait for the disk.
+/// A store that old blocks are taken away from. All calls may wait for the disk.
 pub trait PruningStore: Send + Sync + 'static {
     /// Takes away the oldest blocks, as far as the store's settings say and nothing needs them: a bounded number with each
     /// call. `executed` is the height whose outcome the application has made durable: blocks above it are still to be

@@ -103,7 +103,7 @@ func (r *replica) run(ctx context.Context) error {
 	ended := make(chan error, 2)
 	go func() { ended <- r.node.Run(ctx) }()
 	go func() {
-		// What the host wrote down of its own votes: here, that there are none.
+		// The host's own record of its votes: here, that there are none.
 		err := r.node.Votes(ctx, hs2sync.VotesNever, 0)
 		for err == nil {
 			select {
