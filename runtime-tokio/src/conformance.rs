@@ -155,6 +155,10 @@ fn same<C: Chain>(step: &str, one: &DiskStore<C>, other: &DiskStore<C>, from: He
 /// # Errors
 /// The first step that does not go as it should.
 pub async fn play<C: Chain>(case: &NetworkCase<C>, dir: &Path) -> Result<(), Failed> {
+    if case.parts.len() < 2 {
+        let what = format!("{}, where two are needed: one is stored at first, and one comes later", case.parts.len());
+        return Err(failed("parts", what));
+    }
     let begun = case.parts.len().saturating_sub(1);
     let (lower, upper) = case.parts.split_at(begun);
     let full = DiskStore::create(&dir.join("full"), Arc::clone(&case.chain), &case.anchor);

@@ -31,6 +31,12 @@ pub fn forge_header(segment: Segment) -> Option<Segment> {
 
 /// Changes a signature in the certificate; `None` where there is none.
 pub fn forge_signature(segment: Segment) -> Option<Segment> {
+    let proof = forge_proof(segment.proof().clone())?;
+    Segment::new(segment.parent().clone(), segment.headers().to_vec(), proof).ok()
+}
+
+/// Changes a signature in the proof's certificate; `None` where there is none.
+pub fn forge_proof(proof: FinalityProof) -> Option<FinalityProof> {
     let forged = |mut qc: QuorumCertificate| {
         let signature = qc.signatures.first_mut()?;
         let mut s = *signature.s();
@@ -38,30 +44,34 @@ pub fn forge_signature(segment: Segment) -> Option<Segment> {
         *signature = Signature::from_parts(*signature.r(), s);
         Some(qc)
     };
-    let proof = match segment.proof().clone() {
+    Some(match proof {
         FinalityProof::TwoChain { descendants, qc } => FinalityProof::TwoChain { descendants, qc: forged(qc)? },
         FinalityProof::DoubleCertificate { descendants, qc } => {
             FinalityProof::DoubleCertificate { descendants, qc: forged(qc)? }
         }
         FinalityProof::Anchored { .. } => return None,
-    };
-    Segment::new(segment.parent().clone(), segment.headers().to_vec(), proof).ok()
+    })
 }
 
-/// Gives the next epoch to its first validator alone.
+/// Gives each epoch that handovers name to its first validator alone.
 pub fn forge_handovers(data: &Bytes) -> Option<Vec<u8>> {
     let mut sections = Sections::new(data.clone());
     let mut bent = Vec::new();
     while !sections.is_empty() {
         let handover = Handover::decode(&sections.take()?).ok()?;
-        let next = EpochInfo::decode(&handover.next).ok()?;
-        let usurper = Validator { power: u64::MAX, ..*next.validators().validators().first()? };
-        let forged = EpochInfo::new(next.epoch(), next.range(), ValidatorSet::new(vec![usurper]).ok()?);
-        if !put_section(&mut bent, &Handover::new(handover.header, handover.proof, &forged).encode()) {
+        if !put_section(&mut bent, &usurp(handover)?.encode()) {
             return None;
         }
     }
     Some(bent)
+}
+
+/// Gives the epoch that a handover names to its first validator alone.
+pub fn usurp(handover: Handover) -> Option<Handover> {
+    let next = EpochInfo::decode(&handover.next).ok()?;
+    let usurper = Validator { power: u64::MAX, ..*next.validators().validators().first()? };
+    let forged = EpochInfo::new(next.epoch(), next.range(), ValidatorSet::new(vec![usurper]).ok()?);
+    Some(Handover::new(handover.header, handover.proof, &forged))
 }
 
 /// The same status, of another chain.

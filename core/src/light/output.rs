@@ -1,6 +1,7 @@
 //! [`LightOutput`]: everything that comes out of a light client.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -211,6 +212,27 @@ pub enum LightEvent {
     },
     /// The client has stopped for good.
     Halted(LightHalt),
+}
+
+impl fmt::Display for LightEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epoch { epoch } => write!(f, "epoch {epoch} is trusted"),
+            Self::Skipped { from, to } => write!(f, "epoch {to} is trusted, from epoch {from} on"),
+            Self::Tip { block, witnesses } => {
+                write!(f, "block {} is proven, and confirmed by {witnesses} other groups of peers", block.height)
+            }
+            Self::Stalled { reason, .. } => reason.fmt(f),
+            Self::Resumed => f.write_str("goes on"),
+            Self::Banned { peer, fault } => write!(f, "banned {peer}: {fault}"),
+            Self::SuspectSelf { fault, groups } => write!(
+                f,
+                "{groups} independent peers give answers that look false ({fault}): check the genesis file, this \
+                 program's version and this machine's memory"
+            ),
+            Self::Halted(reason) => reason.fmt(f),
+        }
+    }
 }
 
 /// Why a client makes no progress.

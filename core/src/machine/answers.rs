@@ -33,7 +33,7 @@ impl Machine {
             self.take_answer(id, &request, answer);
             // The word of peers that stand by mostly changes nothing, and there may be many of them.
             if request.purpose == Purpose::Status
-                && !self.claims_changed
+                && !self.claims.changed
                 && !self.peers.has_activated()
                 && self.timers.next().is_none_or(|at| at > self.now)
             {
@@ -96,7 +96,7 @@ impl Machine {
 
     fn take_refusal(&mut self, request: &InFlight, refusal: Refusal) {
         let (id, kind) = (request.peer, request.purpose.kind());
-        self.claims_changed = true;
+        self.claims.changed = true;
         let until = match refusal {
             Refusal::NotAvailable => {
                 if kind == Kind::Follow && self.now.since(request.sent) >= PATIENCE {
@@ -158,7 +158,7 @@ impl Machine {
                     self.check_tip(peer, epoch, data, size, request.reserved);
                 } else {
                     self.budget.release(request.reserved);
-                    self.claims_changed = true;
+                    self.claims.changed = true;
                 }
             }
             Purpose::Segment { first, bodies } => {

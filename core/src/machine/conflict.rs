@@ -10,11 +10,34 @@ use crate::chain::{CheckError, EpochRef, Fault, Finalized, SegmentEnd};
 use crate::hash::Hash;
 use crate::ids::{Height, PeerId};
 use crate::machine::event::HaltReason;
-use crate::machine::state::{Dispute, Machine, Timer};
+use crate::machine::state::{Machine, Timer};
 use crate::requests::{Kind, Purpose};
 use crate::strategy::Broken;
 use crate::verify::{Outcome, Task};
 use crate::wire::{Request, Sections};
+
+/// Contradictions that are being looked into.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Conflicts {
+    /// A peer that contradicts what was proven and is asked for its own proof.
+    pub(super) dispute: Option<Dispute>,
+    /// The height at which two proofs differ that are verified again.
+    checked: Option<Height>,
+}
+
+/// A peer's headers contradict a proven block; the peer is asked for its own proof.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Dispute {
+    peer: PeerId,
+    /// The height of the two blocks.
+    height: Height,
+    /// Proof of the block that the headers contradict.
+    ours: Finalized,
+    /// Whether the peer's proof is to be a handover; headers otherwise.
+    by_handover: bool,
+    /// Fault of the peer's headers, if its proof doesn't hold.
+    fault: Fault,
+}
 
 impl Machine {
     /// Two proofs seem to name different blocks at `height`. `one` is `None` where the older is no longer at hand.
@@ -26,7 +49,7 @@ impl Machine {
         let epoch = self.epochs.of_height(height).cloned();
         match (one, epoch) {
             (Some(one), Some(epoch)) => {
-                self.conflict_height = Some(height);
+                self.conflicts.checked = Some(height);
                 self.send_job(Task::Conflict { epoch, one, other }, None, 0, 0);
             }
             _ => self.halt(HaltReason::ConflictingFinality { height, evidence: Bytes::new() }),
@@ -38,7 +61,7 @@ impl Machine {
         let Some(height) = broken.upper.range().first().prev() else { return };
         let lower = broken.lower.as_ref().map(|lower| lower.finalized(broken.lower_anchor.as_ref(), height));
         let upper = broken.upper.finalized(broken.anchor.as_ref(), height);
-        let lower = lower.or_else(|| self.stored_proof.clone());
+        let lower = lower.or_else(|| self.standing.stored_proof.clone());
         // Above an epoch's end the upper segment starts where the handover says, so it is the handover that the lower one
         // contradicts; and evidence is for one epoch.
         let boundary = self.handover_ending_at(height).map(|(_, bytes)| Finalized::Handover(bytes));
@@ -95,15 +118,15 @@ impl Machine {
                     self.rest_disputed(peer);
                     return true;
                 };
-                let Some(ours) = ours.or_else(|| self.stored_proof.clone()) else { return false };
+                let Some(ours) = ours.or_else(|| self.standing.stored_proof.clone()) else { return false };
                 (below, ours, Request::Handovers { from: ended, max: 1 })
             }
             _ => return false,
         };
         let size = u64::from(request.max_response_bytes());
-        if self.dispute.is_none() && self.budget.reserve(size, true) {
+        if self.conflicts.dispute.is_none() && self.budget.reserve(size, true) {
             let by_handover = matches!(request, Request::Handovers { .. });
-            self.dispute = Some(Dispute { peer, height, ours, by_handover, fault });
+            self.conflicts.dispute = Some(Dispute { peer, height, ours, by_handover, fault });
             self.send(peer, Purpose::Dispute(height), request, 0, size);
         }
         self.rest_disputed(peer);
@@ -120,7 +143,7 @@ impl Machine {
     /// History has no proof of its own: it hangs on the block that the stored ones began with, and who has another
     /// history has another block there too.
     fn dispute_of_history(&self, height: Height) -> Option<(Height, Finalized, Request)> {
-        let ours = self.stored_proof.as_ref()?;
+        let ours = self.standing.stored_proof.as_ref()?;
         let (Finalized::Segment(_, begun) | Finalized::Anchored { height: begun, .. }) = *ours else { return None };
         if height > begun {
             return None;
@@ -135,17 +158,17 @@ impl Machine {
 
     /// A peer that contradicts a proven block gave its proof.
     pub(super) fn take_disputed(&mut self, peer: PeerId, data: &Bytes, size: u64, reserved: u64) {
-        let dispute = self.dispute.as_ref().filter(|dispute| dispute.peer == peer);
+        let dispute = self.conflicts.dispute.as_ref().filter(|dispute| dispute.peer == peer);
         let known = dispute.and_then(|dispute| Some((dispute, self.epochs.of_height(dispute.height)?)));
         let Some((Dispute { height, ours, by_handover, fault, .. }, epoch)) = known else {
-            self.dispute = None;
+            self.conflicts.dispute = None;
             self.budget.release(reserved);
             return;
         };
         let (height, by_handover, fault) = (*height, *by_handover, *fault);
         let (epoch, one) = (epoch.clone(), ours.clone());
         let Some(proof) = Sections::new(data.clone()).take() else {
-            self.dispute = None;
+            self.conflicts.dispute = None;
             self.budget.release(reserved);
             self.on_fault(peer, Kind::Segment, fault);
             return;
@@ -156,7 +179,7 @@ impl Machine {
 
     /// A peer's proof of the block with which it contradicts a proven one was verified, and the proven one again.
     pub(super) fn take_dispute(&mut self, peer: PeerId, outcome: Result<Outcome, CheckError>) {
-        let Some(dispute) = self.dispute.take() else { return };
+        let Some(dispute) = self.conflicts.dispute.take() else { return };
         match outcome {
             Ok(Outcome::Conflict(evidence)) => {
                 self.halt(HaltReason::ConflictingFinality { height: dispute.height, evidence });
@@ -167,13 +190,13 @@ impl Machine {
 
     /// Both proofs of a conflict were verified again.
     pub(super) fn take_conflict(&mut self, outcome: Result<Outcome, CheckError>) {
-        let height = self.conflict_height.take().unwrap_or(self.applied);
+        let height = self.conflicts.checked.take().unwrap_or(self.standing.applied);
         match outcome {
             Ok(Outcome::Conflict(evidence)) => self.halt(HaltReason::ConflictingFinality { height, evidence }),
             // One of the two doesn't hold when looked at again: memory is bad, or was. Start again from durable ground.
             _ => {
                 self.target = None;
-                self.claims_changed = true;
+                self.claims.changed = true;
                 self.reset_blocks();
                 self.refuse_disputed();
             }

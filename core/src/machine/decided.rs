@@ -13,7 +13,6 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::calls::BlockPoint;
 use crate::chain::{CheckError, EpochRef, Fault, Finalized, SegmentClaim, SegmentEnd, SegmentRef, TipFacts};
 use crate::ids::{DecidedId, Epoch, Height};
 use crate::limits::{MAX_DECIDED, MAX_DECIDED_BYTES, MAX_HANDOVER_BYTES};
@@ -160,7 +159,7 @@ impl Machine {
     /// nobody claims to be far ahead.
     pub(super) fn decides(&self) -> bool {
         let planned = self.window.planned();
-        let claimed = self.claimed.map_or(Height::ZERO, |(tip, _)| tip);
+        let claimed = self.claims.highest.map_or(Height::ZERO, |(tip, _)| tip);
         self.submissions.last.is_some_and(|last| self.now < last.after(DECIDES_FOR))
             && self.target().is_none_or(|target| target <= planned)
             && claimed.above(planned) <= CLAIMS_SLACK
@@ -179,7 +178,7 @@ impl Machine {
             return;
         }
         self.check_submissions();
-        if self.applied >= self.stored.height {
+        if self.standing.has_replayed() {
             self.place_submissions();
             // Blocks of the next epoch may have waited for it.
             if self.trust_endings() {
@@ -231,7 +230,7 @@ impl Machine {
                     place = next;
                 }
                 // The epoch is over, and so is every block of it.
-                None if first <= self.applied => self.end_submission(place, Ok(self.applied)),
+                None if first <= self.standing.applied => self.end_submission(place, Ok(self.standing.applied)),
                 None if self.awaits_handover(place) => place = next,
                 None => self.end_submission(place, Err(DecidedError::UnknownEpoch(first))),
             }
@@ -291,7 +290,7 @@ impl Machine {
             self.budget.reserve_forced(held);
         }
         self.submissions.highest = self.submissions.highest.max(last);
-        if last > self.applied {
+        if last > self.standing.applied {
             self.submissions.last = Some(self.now);
             self.timers.set(Timer::Decides, self.now.after(DECIDES_FOR));
         }
@@ -316,13 +315,9 @@ impl Machine {
         if let Some(target) = target {
             return Some(Some(target.proof.clone()));
         }
-        let stands = self.applied_id.map(|id| BlockPoint { height: self.applied, id });
-        let known = [self.window.link(), self.stored].into_iter().chain(stands);
+        let known = [self.window.link(), self.standing.stored].into_iter().chain(self.standing.point());
         let contradicts = known.into_iter().any(|ours| ours.height == last && ours.id != id);
-        contradicts.then(|| {
-            let stored = self.stored_proof.clone().filter(|_| self.stored.height == last);
-            self.window.link_proof(last).or(stored)
-        })
+        contradicts.then(|| self.window.link_proof(last).or_else(|| self.standing.proof_at(last)))
     }
 
     /// Puts proven submissions in line, where they continue it.
@@ -373,7 +368,7 @@ impl Machine {
         let mut any = false;
         for place in 0..self.submissions.held.len() {
             let Some(submission) = self.submissions.held.get_mut(place) else { break };
-            let planned = self.window.planned().max(self.applied);
+            let planned = self.window.planned().max(self.standing.applied);
             let in_line = submission.last().is_some_and(|last| last <= planned);
             let Ending::Proven(links) = &mut submission.ending else { continue };
             if !in_line {
@@ -407,7 +402,7 @@ impl Machine {
         let (id, timestamp) = (segment.parent_id(), UnixMillis::default());
         let facts = TipFacts { height, id, epoch, timestamp, state_root: None };
         let proof = segment.finalized(None, height);
-        self.claims_changed = true;
+        self.claims.changed = true;
         self.raise_target(facts, proof);
     }
 
@@ -426,8 +421,8 @@ impl Machine {
                 Ending::Waiting(_) | Ending::Checking(_) | Ending::Proven(_) => false,
                 Ending::Trusted(epoch) => self.durable_epoch() >= epoch,
             };
-            if range.last() <= self.applied && ended {
-                self.end_submission(place, Ok(self.applied));
+            if range.last() <= self.standing.applied && ended {
+                self.end_submission(place, Ok(self.standing.applied));
             } else if !placed && range.contains(planned) && planned < range.last() {
                 self.end_submission(place, Err(DecidedError::Overlap { next: planned.next() }));
             } else {

@@ -314,7 +314,7 @@ impl Machine {
 
     /// Whether the head of line holds everything up: the budget is mostly full, or there is nothing else to ask for.
     fn is_pressing(&self) -> bool {
-        let limit = self.goal.until().into_iter().chain(self.target()).min().unwrap_or(self.applied);
+        let limit = self.goal.until().into_iter().chain(self.target()).min().unwrap_or(self.standing.applied);
         let full = self.budget.room(false) < self.budget.limit() / PRESSING_SHARE;
         full || (self.window.planned() >= limit && self.window.next_want(Height::ZERO).is_none())
     }

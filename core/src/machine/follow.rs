@@ -40,7 +40,7 @@ impl Machine {
             return;
         }
         if self.epochs.of_height(after.next()).is_none() {
-            self.claims_changed |= self.epochs.newest().range().last() == after && self.claimed.is_some();
+            self.claims.changed |= self.epochs.newest().range().last() == after && self.claims.highest.is_some();
             return;
         }
         if self.goal.until().is_some_and(|until| after >= until) || self.window.next_want(Height::ZERO).is_some() {
@@ -65,7 +65,7 @@ impl Machine {
             let holds = peer.status.is_some_and(|status| status.earliest <= after.next() && status.tip >= after);
             holds && !busy.contains(&id) && (behind(peer) || !anyone_ahead)
         };
-        let told_last = self.told_last.filter(|&id| {
+        let told_last = self.claims.told_last.filter(|&id| {
             let known = self.peers.get(id).filter(|peer| peer.is_active() && peer.ready(Kind::Follow, self.now));
             known.is_some_and(|peer| usable(id, peer))
         });

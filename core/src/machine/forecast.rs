@@ -36,7 +36,7 @@ impl Machine {
     /// Notes how far it is now.
     pub(super) fn note_pace(&mut self) {
         let now = self.working_time();
-        self.forecast.blocks.note(now, self.applied.get());
+        self.forecast.blocks.note(now, self.standing.applied.get());
         if let Some(walk) = &self.state_sync.walk {
             self.forecast.state.note(now, walk.done_ppm());
         }
@@ -62,8 +62,8 @@ impl Machine {
             .collect();
         claims.sort_unstable();
         let lower_half = claims.len().saturating_sub(1) / 2;
-        let claimed = claims.get(lower_half).copied().unwrap_or(self.applied);
-        self.target().unwrap_or(self.applied).max(claimed).max(self.applied)
+        let claimed = claims.get(lower_half).copied().unwrap_or(self.standing.applied);
+        self.target().unwrap_or(self.standing.applied).max(claimed).max(self.standing.applied)
     }
 
     /// Time that is left. `None` while the host refuses a call, and while a complete state is hashed: nobody says how far
@@ -74,11 +74,11 @@ impl Machine {
             return None;
         }
         let now = self.working_time();
-        let destination = self.goal.until().map_or(self.destination(), |until| until.max(self.applied));
+        let destination = self.goal.until().map_or(self.destination(), |until| until.max(self.standing.applied));
         let growth = if self.goal.until().is_some() { 0 } else { self.forecast.goal.growth(self.now) };
         let Some(walk) = &self.state_sync.walk else {
-            let left = destination.above(self.applied);
-            return match self.forecast.blocks.rates(now, self.applied.get()) {
+            let left = destination.above(self.standing.applied);
+            return match self.forecast.blocks.rates(now, self.standing.applied.get()) {
                 Some(rates) => rates.eta(left, growth),
                 None => (left == 0).then_some(Eta::DONE),
             };

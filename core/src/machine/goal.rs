@@ -3,7 +3,6 @@
 //! `Reached` is said when every proven block is applied, and every active peer that advertises a higher tip was asked to
 //! prove it and did not. It is said once, and again when there was more to do.
 
-use crate::calls::BlockPoint;
 use crate::config::SyncStrategyType;
 use crate::ids::{Height, PeerId};
 use crate::machine::event::Event;
@@ -68,24 +67,25 @@ impl Machine {
     /// Says so once when everything that can be proven is applied.
     pub(super) fn check_reached(&mut self) {
         let walking = self.strategy == SyncStrategyType::Fast;
-        if self.goal.is_said(self.applied) || walking || !self.window.is_idle() || !self.calls.is_empty() {
+        if self.goal.is_said(self.standing.applied) || walking || !self.window.is_idle() || !self.calls.is_empty() {
             return;
         }
-        let known = self.target().unwrap_or(self.applied);
-        let enough = self.goal.until.is_some_and(|until| self.applied >= until);
+        let known = self.target().unwrap_or(self.standing.applied);
+        let enough = self.goal.until.is_some_and(|until| self.standing.applied >= until);
         // Proofs are missing, and not blocks, where all claim more than they prove.
-        let tip_is_heard = |peer: &Peer| peer.status.is_some_and(|status| status.tip <= self.applied);
+        let tip_is_heard = |peer: &Peer| peer.status.is_some_and(|status| status.tip <= self.standing.applied);
         // A node that decides hears of the tip from its own engine.
         let decided = self.submissions.is_used() && self.submissions.highest() >= known;
-        let heard = self.applied >= known && (decided || self.peers.active().any(|(_, peer)| tip_is_heard(peer)));
-        let since = self.goal.settle(heard, self.applied, self.now);
+        let heard =
+            self.standing.applied >= known && (decided || self.peers.active().any(|(_, peer)| tip_is_heard(peer)));
+        let since = self.goal.settle(heard, self.standing.applied, self.now);
         // Only peers that were active within this time of the last applied block are waited for: a stream of new ones
         // could otherwise put off the word for ever.
         let in_time = |peer: &Peer| peer.slot_since() <= since.after(GIVE_UP);
         // Peers that were asked in vain before are asked again now and then; that holds nothing up, and no more does
         // the proof of what is here already.
         let hopeful = |id: PeerId| {
-            let claims_more = |peer: &Peer| peer.status.is_some_and(|status| status.tip > self.applied);
+            let claims_more = |peer: &Peer| peer.status.is_some_and(|status| status.tip > self.standing.applied);
             self.peers.get(id).is_some_and(|peer| peer.may_prove() && claims_more(peer) && in_time(peer))
         };
         // One that says nothing holds up nothing for long, where most have said that there is no more.
@@ -102,16 +102,16 @@ impl Machine {
             || self.peers.active().filter(|&(_, peer)| in_time(peer)).all(|(id, peer)| {
                 let said = match peer.status {
                     // A peer that failed to prove a claim gains nothing by another one until it proves something.
-                    Some(claim) => claim.tip <= self.applied || peer.unproven.is_some(),
+                    Some(claim) => claim.tip <= self.standing.applied || peer.unproven.is_some(),
                     None => peer.mute,
                 };
                 said || (gives_up && self.is_given_up_on(id))
             });
         if enough || (heard && settled && !waits && !checks) {
-            let Some(id) = self.applied_id else { return };
-            self.goal.reached = Some(self.applied);
+            let Some(point) = self.standing.point() else { return };
+            self.goal.reached = Some(self.standing.applied);
             self.moved();
-            self.emit(Event::Reached(BlockPoint { height: self.applied, id }));
+            self.emit(Event::Reached(point));
         }
     }
 }

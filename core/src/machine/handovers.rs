@@ -112,7 +112,7 @@ impl Machine {
         if let (Some((peer, _)), Some(fault)) = (giver, fault) {
             self.on_fault(peer, Kind::Handovers, fault);
         }
-        self.claims_changed = true;
+        self.claims.changed = true;
         self.found_more();
         self.check_handovers();
     }

@@ -10,7 +10,6 @@ use crate::machine::output::Output;
 use crate::machine::patience::pause_after;
 use crate::machine::state::{Machine, Phase, Timer};
 use crate::ranges::HeightRange;
-use crate::time::UnixMillis;
 use crate::verify::HandoverLink;
 
 /// A call that is out, or waits to be given out again.
@@ -180,26 +179,19 @@ impl Machine {
                 let last_block = ends.map(|segment| (segment.last_id(), segment.last_timestamp()));
                 (apply.range(), last_block, apply.payload_bytes())
             }
-            HostWork::Replay(range) => {
-                let ends = range.last() == self.stored.height;
-                (Some(*range), ends.then_some((self.stored.id, self.stored_time)), 0)
-            }
+            HostWork::Replay(range) => (Some(*range), self.standing.stored_at(range.last()), 0),
             _ => (None, None, 0),
         };
         let Some(range) = range else { return };
         let through = through.min(range.last());
-        if through > self.applied {
-            self.applied = through;
-            let last_block = last_block.filter(|_| through == range.last());
-            self.applied_id = last_block.map(|(id, _)| id);
-            self.applied_time = last_block.map_or(UnixMillis::default(), |(_, time)| time);
+        if self.standing.execute(through, last_block.filter(|_| through == range.last())) {
             self.progressed();
         }
         match stopped {
             None if through == range.last() => {
                 self.end_call(id);
                 self.counters.payload_bytes = self.counters.payload_bytes.saturating_add(bytes);
-                self.epochs.forget_below(self.applied);
+                self.epochs.forget_below(self.standing.applied);
             }
             None => self.rest_call(id, false),
             Some(error) => self.call_failed(id, error),
@@ -215,7 +207,9 @@ impl Machine {
         let work = self.end_call(id);
         if self.phase != Phase::Halted {
             self.halt(match work {
-                Some(HostWork::Apply(_) | HostWork::Replay(_)) => HaltReason::Apply { through: self.applied, error },
+                Some(HostWork::Apply(_) | HostWork::Replay(_)) => {
+                    HaltReason::Apply { through: self.standing.applied, error }
+                }
                 _ => HaltReason::Store(error),
             });
         }

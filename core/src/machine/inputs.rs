@@ -28,7 +28,7 @@ impl Machine {
                 self.peers.disconnected(self.now, peer);
                 self.bandwidth.set_weight(peer, 0);
                 self.timers.cancel(Timer::Status(peer));
-                self.unasked.cancel(peer);
+                self.claims.newcomers.cancel(peer);
                 self.abandon_requests(peer);
             }
             PeerEvent::Excluded { peer, reason } => self.exclude(peer, reason),
@@ -42,7 +42,7 @@ impl Machine {
                 }
             }
         }
-        self.claims_changed = true;
+        self.claims.changed = true;
         self.unplanned = true;
     }
 
@@ -54,7 +54,7 @@ impl Machine {
         self.phase = Phase::Running;
         self.submissions.restart();
         self.goal.begin(until);
-        self.claims_changed = true;
+        self.claims.changed = true;
         self.progressed();
         let connected: alloc::vec::Vec<PeerId> =
             self.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id).collect();
@@ -115,7 +115,7 @@ impl Machine {
         }
         self.end_submissions();
         self.drop_jobs();
-        self.dispute = None;
+        self.conflicts.dispute = None;
         self.epochs.check = None;
         for waiting in self.epochs.take_waiting_of(&|_| true) {
             self.forget_handovers(&waiting);
@@ -184,7 +184,7 @@ impl Machine {
 
     /// Something that a peer was asked for was judged, or will not be: it may be asked for more.
     pub(super) fn end_probation(&mut self, peer: PeerId, capability: impl Into<Capability>) {
-        self.claims_changed |= self.peers.end_probation(peer, capability);
+        self.claims.changed |= self.peers.end_probation(peer, capability);
     }
 
     /// A job is over, with a verdict or without one.
@@ -225,7 +225,7 @@ impl Machine {
                 .slot_of(range.first())
                 .map_or(0, |slot| if slot.fetch.remove(source) { slot.bytes } else { 0 }),
             Purpose::Dispute(_) => {
-                self.dispute = None;
+                self.conflicts.dispute = None;
                 0
             }
             Purpose::State(batch) => {
@@ -249,7 +249,7 @@ impl Machine {
                 Timer::Status(peer) => self.ask_status(peer),
                 Timer::Peer(peer) => self.rested(peer),
                 Timer::Hedge | Timer::StateSync | Timer::Tokens | Timer::Unasked | Timer::Look | Timer::Trust => {}
-                Timer::Decides => self.claims_changed = true,
+                Timer::Decides => self.claims.changed = true,
                 Timer::Rotate => self.rotate(),
                 Timer::Stall => self.check_stall(),
             }
@@ -266,14 +266,14 @@ impl Machine {
         if lifted && peer.connected {
             self.timers.set(Timer::Status(id), self.now);
         }
-        self.claims_changed = true;
+        self.claims.changed = true;
     }
 
     /// Those that deliver least change places with those that stand by.
     fn rotate(&mut self) {
         self.peers.rotate_sync_peers(self.now);
         self.timers.set(Timer::Rotate, self.now.after(self.peers.rotation_interval()));
-        self.claims_changed = true;
+        self.claims.changed = true;
     }
 
     fn request_timed_out(&mut self, id: RequestId) {
@@ -334,7 +334,7 @@ impl Machine {
     /// Bans a peer for a provably false answer, or sets it aside where this node suspects itself.
     pub(super) fn on_fault(&mut self, peer: PeerId, kind: Kind, fault: Fault) {
         let Some(consequence) = self.peers.on_fault(peer, kind, fault, self.now) else { return };
-        self.claims_changed = true;
+        self.claims.changed = true;
         match consequence {
             Consequence::Ban => self.ban(peer, fault),
             Consequence::SetAside { peers, banned, until, raised } => {
@@ -370,7 +370,7 @@ impl Machine {
         let until = self.peers.blacklist_unreliable_peer(self.now, &peer, reason);
         self.abandon_requests(peer);
         self.timers.cancel(Timer::Status(peer));
-        self.unasked.cancel(peer);
+        self.claims.newcomers.cancel(peer);
         self.timers.set(Timer::Peer(peer), until);
         self.penalize(peer, reason, until);
     }

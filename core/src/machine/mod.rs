@@ -36,6 +36,7 @@ mod patience;
 mod plan;
 mod reason;
 mod stall;
+mod standing;
 mod state;
 mod state_sync;
 mod state_walk;

@@ -126,7 +126,7 @@ impl Machine {
     /// A small question may be late: others are asked, and later on nothing waits for it.
     pub(super) fn look_at_late(&mut self, id: RequestId) {
         let Some(&InFlight { sent, .. }) = self.requests.get(id) else { return };
-        self.claims_changed = true;
+        self.claims.changed = true;
         let end = sent.after(GIVE_UP);
         if end > self.now {
             self.timers.set(Timer::Late(id), end);
@@ -148,7 +148,7 @@ impl Machine {
     /// Whether at least half of those that are asked claim no more than is here. Where fewer do, nothing is given up for
     /// the question of whether this is all: those that are quick may be the ones that are behind, or our own line is slow.
     pub(super) fn most_have_no_more(&self) -> bool {
-        let no_more = |peer: &Peer| peer.status.is_some_and(|status| status.tip <= self.applied);
+        let no_more = |peer: &Peer| peer.status.is_some_and(|status| status.tip <= self.standing.applied);
         let (agree, all) = self.peers.active().fold((0u32, 0u32), |(agree, all), (_, peer)| {
             (agree.saturating_add(u32::from(no_more(peer))), all.saturating_add(1))
         });
@@ -173,7 +173,7 @@ impl Machine {
         {
             self.timers.set_sooner(Timer::Status(id), rested);
         }
-        self.claims_changed = true;
+        self.claims.changed = true;
     }
 
     /// Takes back questions that an answer of another peer has made needless.

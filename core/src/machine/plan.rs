@@ -48,8 +48,8 @@ impl Machine {
             self.keep_watch();
             return;
         }
-        if self.claims_changed {
-            self.claims_changed = false;
+        if self.claims.changed {
+            self.claims.changed = false;
             self.review_claims();
             self.ask_handovers();
             self.ask_tips();
@@ -75,7 +75,7 @@ impl Machine {
         for &peer in &activated {
             self.timers.set_sooner(Timer::Status(peer), self.now);
         }
-        self.claims_changed |= !activated.is_empty();
+        self.claims.changed |= !activated.is_empty();
         if self.peers.standing_by() > 0 {
             self.timers.set_sooner(Timer::Rotate, self.now.after(self.peers.rotation_interval()));
         } else {
@@ -88,12 +88,12 @@ impl Machine {
 
     /// Replays stored blocks that the application has not executed. True while that is going on.
     fn replay(&mut self) -> bool {
-        if self.applied >= self.stored.height {
+        if self.standing.has_replayed() {
             return false;
         }
         let out = self.calls.count(|work| matches!(work, HostWork::Replay(_)));
-        let last = self.applied.plus(REPLAY_BLOCKS).min(self.stored.height);
-        if let Some(range) = HeightRange::new(self.applied.next(), last)
+        let last = self.standing.applied.plus(REPLAY_BLOCKS).min(self.standing.stored.height);
+        if let Some(range) = HeightRange::new(self.standing.applied.next(), last)
             && out < REPLAYS
         {
             self.call(HostWork::Replay(range), 0);
@@ -102,15 +102,15 @@ impl Machine {
     }
 
     fn ask_handovers(&mut self) {
-        let claimed = self.claimed.map_or(Epoch::ZERO, |(_, epoch)| epoch);
+        let claimed = self.claims.highest.map_or(Epoch::ZERO, |(_, epoch)| epoch);
         let newest = self.epochs.newest();
         // At the end of the newest epoch the next block can't be proven without the next set: ask anyone who is there.
         let at_boundary = self.window.planned() == newest.range().last();
         let claimed = if at_boundary { claimed.max(newest.epoch().next()) } else { claimed };
         // A state may lie any number of epochs ahead; without one, memory for them is bounded.
         let by_state = matches!(self.config.default_strategy, SyncStrategyType::Auto | SyncStrategyType::Fast)
-            && self.state_is_offered_above(self.target().unwrap_or(self.applied));
-        let applied = self.epochs.of_height(self.applied).filter(|_| !by_state);
+            && self.state_is_offered_above(self.target().unwrap_or(self.standing.applied));
+        let applied = self.epochs.of_height(self.standing.applied).filter(|_| !by_state);
         let applied = applied.map_or(newest.epoch(), crate::chain::EpochRef::epoch);
         let checking: Vec<Epoch> = self
             .jobs
@@ -178,7 +178,7 @@ impl Machine {
             return;
         }
         let newest = self.epochs.newest().epoch();
-        let known = self.target().unwrap_or(self.stored.height).max(self.applied);
+        let known = self.target().unwrap_or(self.standing.stored.height).max(self.standing.applied);
         let unanchored = self.lacks_anchor();
         let asked: Vec<(RequestId, PeerId)> = self
             .requests
@@ -218,7 +218,7 @@ impl Machine {
     }
 
     fn choose_strategy(&mut self) {
-        let known = self.target().or(self.claimed.map(|(tip, _)| tip)).unwrap_or(self.applied);
+        let known = self.target().or(self.claims.highest.map(|(tip, _)| tip)).unwrap_or(self.standing.applied);
         let gap = known.above(self.window.planned());
         if self.choose_state(gap) {
             return;
@@ -236,7 +236,7 @@ impl Machine {
         };
         // With a fixed parallel strategy the last blocks are followed all the same, once there is nothing to download.
         let chosen = match chosen {
-            SyncStrategyType::Parallel if gap == 0 && self.window.is_idle() && self.applied >= known => {
+            SyncStrategyType::Parallel if gap == 0 && self.window.is_idle() && self.standing.applied >= known => {
                 SyncStrategyType::Incremental
             }
             chosen => chosen,
@@ -276,7 +276,7 @@ impl Machine {
             match self.window.hand_on(most, self.durable_epoch()) {
                 Ok(handed) if handed.parts.is_empty() => return,
                 Ok(handed) => {
-                    let target = self.target().unwrap_or(self.applied);
+                    let target = self.target().unwrap_or(self.standing.applied);
                     let apply = Apply { parts: handed.parts, tip: handed.tip, target };
                     self.call(HostWork::Apply(apply), handed.held);
                 }

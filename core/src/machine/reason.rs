@@ -108,8 +108,8 @@ pub enum StallReason {
     /// The host said that it can't take blocks now.
     #[error("the store or the application can't take blocks now; tried again after a pause")]
     HostBusy,
-    /// The host said that its disk is full.
-    #[error("the disk is full; free space: nothing is lost, and writing goes on by itself")]
+    /// The host said that its disk is full, or that less is free than it is to leave.
+    #[error("the disk is full, or nearly so; free space: nothing is lost, and writing goes on by itself")]
     DiskFull,
 }
 

@@ -129,14 +129,14 @@ impl Machine {
                 samples.remove(0);
             }
             // There is room now.
-            let _ = samples.push((now, self.applied));
+            let _ = samples.push((now, self.standing.applied));
         }
     }
 
     /// Blocks a second over the last samples.
     pub(super) fn blocks_per_second(&self) -> u64 {
         let Some(&(since, from)) = self.watch.samples.first() else { return 0 };
-        let blocks = self.applied.above(from).saturating_mul(1_000_000);
+        let blocks = self.standing.applied.above(from).saturating_mul(1_000_000);
         blocks.checked_div(micros(self.working_time().since(since))).unwrap_or(0)
     }
 
@@ -267,7 +267,7 @@ impl Machine {
         if self.strategy == SyncStrategyType::Fast && self.target.is_some() {
             return self.state_stall();
         }
-        if self.claimed.is_some_and(|(_, epoch)| epoch > self.epochs.newest().epoch()) {
+        if self.claims.highest.is_some_and(|(_, epoch)| epoch > self.epochs.newest().epoch()) {
             return StallReason::HandoverMissing(self.epochs.newest().epoch());
         }
         match self.window.head_of_line() {
@@ -275,7 +275,7 @@ impl Machine {
             None => {
                 let next = self.window.planned().next();
                 let missing = self.target().is_some_and(|target| target >= next).then(|| self.history_missing(next));
-                missing.flatten().unwrap_or(StallReason::NoTarget(self.applied))
+                missing.flatten().unwrap_or(StallReason::NoTarget(self.standing.applied))
             }
         }
     }

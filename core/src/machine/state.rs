@@ -4,21 +4,24 @@ use alloc::collections::VecDeque;
 
 use crate::bandwidth::BandwidthAllocator;
 use crate::budget::Budget;
-use crate::calls::{BlockPoint, HistoryGap, Start, TrustingPeriod};
+use crate::calls::{HistoryGap, Start, TrustingPeriod};
 use crate::chain::native::AnchorError;
-use crate::chain::{Audits, ChainProfile, Fault, Finalized, ProfileError, TipFacts};
+use crate::chain::{Audits, ChainProfile, Finalized, ProfileError, TipFacts};
 use crate::config::{ConfigError, SyncConfig, SyncHistory, SyncStrategyType};
 use crate::downloads::DownloadCoordinator;
 use crate::hash::Hash;
-use crate::ids::{CallId, Epoch, Height, JobId, PeerId, RequestId};
+use crate::ids::{CallId, Height, JobId, PeerId, RequestId};
 use crate::limits::MAX_AUDIT_BYTES;
+use crate::machine::conflict::Conflicts;
 use crate::machine::forecast::Forecast;
 use crate::machine::goal::Goal;
 use crate::machine::host_calls::HostCalls;
 use crate::machine::jobs::Jobs;
 use crate::machine::output::{Output, PeerReport, Position, Progress, StateProgress};
 use crate::machine::stall::Watch;
+use crate::machine::standing::Standing;
 use crate::machine::state_sync::StateSync;
+use crate::machine::status::Claims;
 use crate::machine::submissions::Submissions;
 use crate::peers::{PeerInfo, PeerSettings, SyncPeerManager};
 use crate::rng::Rng;
@@ -82,20 +85,6 @@ pub(super) struct Target {
     pub(super) proof: Finalized,
 }
 
-/// A peer's headers contradict a proven block; the peer is asked for its own proof.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Dispute {
-    pub(super) peer: PeerId,
-    /// The height of the two blocks.
-    pub(super) height: Height,
-    /// Proof of the block that the headers contradict.
-    pub(super) ours: Finalized,
-    /// Whether the peer's proof is to be a handover; headers otherwise.
-    pub(super) by_handover: bool,
-    /// Fault of the peer's headers, if its proof doesn't hold.
-    pub(super) fault: Fault,
-}
-
 /// Counters for [`Progress`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Counters {
@@ -117,16 +106,7 @@ pub struct Machine {
     pub(super) rng: Rng,
     pub(super) now: Instant,
     pub(super) phase: Phase,
-    pub(super) start: Height,
-    pub(super) stored: BlockPoint,
-    /// Proof of the block at `stored`, as the host kept it: needed only if a conflict shows there.
-    pub(super) stored_proof: Option<Finalized>,
-    pub(super) applied: Height,
-    pub(super) applied_id: Option<Hash>,
-    /// The time in the header of the block at `stored` when the machine was made; zero where it is not known.
-    pub(super) stored_time: UnixMillis,
-    /// The same of the block at `applied`.
-    pub(super) applied_time: UnixMillis,
+    pub(super) standing: Standing,
     pub(super) trust: Trust,
     pub(super) target: Option<Target>,
     pub(super) strategy: SyncStrategyType,
@@ -142,8 +122,6 @@ pub struct Machine {
     pub(super) history_gap: Option<HistoryGap>,
     pub(super) budget: Budget,
     pub(super) timers: Timers<Timer>,
-    /// Peers that stand by and were not asked for their status yet, by when they came.
-    pub(super) unasked: Timers<PeerId>,
     pub(super) jobs: Jobs,
     pub(super) calls: HostCalls,
     /// Blocks of this node's own engine.
@@ -151,15 +129,8 @@ pub struct Machine {
     pub(super) outputs: VecDeque<Output>,
     /// Something came in since the last plan.
     pub(super) unplanned: bool,
-    /// Claims or what is known of epochs changed: look whom to ask for tips and handovers.
-    pub(super) claims_changed: bool,
-    pub(super) claimed: Option<(Height, Epoch)>,
-    /// A peer that contradicts what was proven and is asked for its own proof.
-    pub(super) dispute: Option<Dispute>,
-    /// The height of the conflict that is being checked.
-    pub(super) conflict_height: Option<Height>,
-    /// Peer that told last what follows the tip.
-    pub(super) told_last: Option<PeerId>,
+    pub(super) claims: Claims,
+    pub(super) conflicts: Conflicts,
     pub(super) goal: Goal,
     pub(super) watch: Watch,
     pub(super) forecast: Forecast,
@@ -263,13 +234,7 @@ impl Machine {
             rng: Rng::new(seed),
             now,
             phase: Phase::Stopped,
-            start: applied,
-            stored,
-            stored_proof,
-            applied,
-            applied_id: (applied == stored.height).then_some(stored.id),
-            stored_time,
-            applied_time: stored_time,
+            standing: Standing::new(stored, stored_time, stored_proof, applied),
             trust,
             target: None,
             requests: DownloadCoordinator::default(),
@@ -279,17 +244,13 @@ impl Machine {
             history_gap,
             budget,
             timers: Timers::new(),
-            unasked: Timers::new(),
             jobs: Jobs::new(now),
             calls: HostCalls::new(),
             submissions: Submissions::default(),
             outputs: VecDeque::new(),
             unplanned: false,
-            claims_changed: true,
-            claimed: None,
-            dispute: None,
-            conflict_height: None,
-            told_last: None,
+            claims: Claims::default(),
+            conflicts: Conflicts::default(),
             goal: Goal::default(),
             watch: Watch::new(now),
             forecast: Forecast::default(),
@@ -304,7 +265,7 @@ impl Machine {
 
     /// Height that is stored and executed.
     pub fn applied(&self) -> Height {
-        self.applied
+        self.standing.applied
     }
 
     /// The highest proven height, if one was proven since the machine was made.
@@ -329,9 +290,9 @@ impl Machine {
 
     /// Position of the node: what is executed, what is proven, and who decides over the next block.
     pub fn position(&self) -> Position {
-        let next = self.epochs.of_height(self.applied.next());
+        let next = self.epochs.of_height(self.standing.applied.next());
         Position {
-            applied: self.applied_id.map(|id| BlockPoint { height: self.applied, id }),
+            applied: self.standing.point(),
             proven: self.target.as_ref().map(|target| (target.facts, target.proof.clone())),
             decided: self.submissions.highest(),
             epoch: next.unwrap_or_else(|| self.epochs.newest()).clone(),
@@ -341,15 +302,15 @@ impl Machine {
     /// Progress of the sync.
     pub fn progress(&self) -> Progress {
         let rate = self.blocks_per_second();
-        let target = self.target().unwrap_or(self.applied).max(self.applied);
+        let target = self.target().unwrap_or(self.standing.applied).max(self.standing.applied);
         let stall = self.stall();
         let eta = if stall.is_some() { None } else { self.eta() };
         Progress {
-            start: self.start,
-            current: self.applied,
+            start: self.standing.start,
+            current: self.standing.applied,
             target,
             tip_time: self.tip_time(),
-            claimed: self.claimed.map(|(height, _)| height),
+            claimed: self.claims.highest.map(|(height, _)| height),
             strategy: self.strategy,
             state: self
                 .state_progress()
@@ -396,9 +357,11 @@ impl Machine {
     /// The time in the header of the highest proven block, where that is known.
     fn tip_time(&self) -> Option<UnixMillis> {
         let time = match &self.target {
-            Some(Target { facts, .. }) if facts.height > self.applied => facts.timestamp,
-            Some(Target { facts, .. }) if facts.height == self.applied => facts.timestamp.max(self.applied_time),
-            _ => self.applied_time,
+            Some(Target { facts, .. }) if facts.height > self.standing.applied => facts.timestamp,
+            Some(Target { facts, .. }) if facts.height == self.standing.applied => {
+                facts.timestamp.max(self.standing.time())
+            }
+            _ => self.standing.time(),
         };
         Some(time).filter(|&time| time != UnixMillis::default())
     }

@@ -94,7 +94,8 @@ impl Machine {
             // Blocks are the way where all states that are served lie below; where none is served at all, one is waited
             // for.
             SyncStrategyType::Fast if gap > self.config.strategy_switch_threshold => {
-                self.state_is_offered_above(self.applied) || !self.peers.active().any(|(_, peer)| serves_state(peer))
+                self.state_is_offered_above(self.standing.applied)
+                    || !self.peers.active().any(|(_, peer)| serves_state(peer))
             }
             SyncStrategyType::Fast => fetching,
             SyncStrategyType::Auto => self.auto_prefers_state(gap, fetching),
@@ -134,10 +135,10 @@ impl Machine {
         let offered = self.offered_base();
         let walk = self.state_sync.walk.as_ref();
         let height = walk.map(|walk| walk.base().point.height).or(offered.map(|(height, _)| height));
-        let target = self.target().unwrap_or(self.applied);
+        let target = self.target().unwrap_or(self.standing.applied);
         let claims = self.peers.active().filter_map(|(_, peer)| peer.status?.snapshots);
         let keys = claims.filter(|claim| Some(claim.newest) == height).map(|claim| claim.keys).min();
-        let blocks = self.applied.above(self.start);
+        let blocks = self.standing.applied.above(self.standing.start);
         let bytes_per_second = self.peers.active().map(|(_, peer)| peer.estimator.bytes_per_second());
         let costs = Costs {
             gap,
@@ -182,7 +183,7 @@ impl Machine {
         let heights = claims().flat_map(|(_, _, claim)| [(claim.newest, claim.bytes), (claim.oldest, claim.bytes)]);
         // The smaller size is taken where claims differ: a state that is larger than thought shows itself.
         heights
-            .filter(|&(height, _)| height > self.applied && height <= target)
+            .filter(|&(height, _)| height > self.standing.applied && height <= target)
             .max_by_key(|&(height, bytes)| (height, core::cmp::Reverse(bytes)))
     }
 
@@ -384,7 +385,7 @@ impl Machine {
             _ => {
                 let claims = || self.peers.active().filter_map(|(_, peer)| peer.status);
                 let newest = claims().filter_map(|claim| claim.snapshots).map(|states| states.newest).max();
-                StallReason::NoSnapshot { above: self.applied, newest, peers: counted(claims()) }
+                StallReason::NoSnapshot { above: self.standing.applied, newest, peers: counted(claims()) }
             }
         }
     }

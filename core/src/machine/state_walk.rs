@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::calls::{BlockPoint, HistoryGap, Holding, HostWork, STAGES, SURVEYS, SnapshotBase};
+use crate::calls::{HistoryGap, Holding, HostWork, STAGES, SURVEYS, SnapshotBase};
 use crate::chain::Finalized;
 use crate::hash::Hash;
 use crate::ids::PeerId;
@@ -17,7 +17,7 @@ use crate::peers::{Ask, Peer};
 use crate::requests::{BatchId, Kind, Purpose};
 use crate::state::{StateAnswer, StateItem, StateLeaves};
 use crate::strategy::{DownloadWindow, Source, StateWant, Walk};
-use crate::time::{Instant, UnixMillis};
+use crate::time::Instant;
 use crate::wire::Request;
 
 /// Bytes of verified leaves that are worth a batch of the store …
@@ -226,25 +226,22 @@ impl Machine {
         if let Some(walk) = self.state_sync.walk.take() {
             self.state_sync.finished = Some(self.state_progress_of(&walk));
         }
-        let BlockPoint { height, id } = base.point;
+        let height = base.point.height;
         self.reset_blocks();
         self.drop_history();
         self.history_gap = history_gap;
         self.window = DownloadWindow::new(base.point, self.profile);
-        self.stored = base.point;
-        self.stored_proof = Some(match base.tip {
-            Some(tip) => Finalized::Anchored { segment: base.segment.bytes().clone(), tip, height },
-            None => Finalized::Segment(base.segment.bytes().clone(), height),
-        });
-        self.applied = height;
-        self.applied_id = Some(id);
-        // A tip at this very block has its own; blocks above it bring theirs.
-        (self.stored_time, self.applied_time) = (UnixMillis::default(), UnixMillis::default());
+        let segment = base.segment.bytes().clone();
+        let proof = match base.tip {
+            Some(tip) => Finalized::Anchored { segment, tip, height },
+            None => Finalized::Segment(segment, height),
+        };
+        self.standing.rebase(base.point, proof);
         self.goal.reopen();
         self.watch.restart_rate();
         self.forecast.restart();
         self.epochs.forget_below(height);
-        self.claims_changed = true;
+        self.claims.changed = true;
         self.emit(Event::StateActive(base.point));
         self.progressed();
     }

@@ -14,11 +14,12 @@ use bytes::Bytes;
 
 use crate::chain::Fault;
 use crate::config::SyncStrategyType;
-use crate::ids::PeerId;
+use crate::ids::{Epoch, Height, PeerId};
 use crate::machine::state::{Machine, Phase, Timer};
 use crate::machine::state_sync::serves_state;
 use crate::peers::Peer;
 use crate::requests::{Kind, Purpose};
+use crate::timers::Timers;
 use crate::wire::{PeerStatus, Request};
 
 /// Time between two looks at newcomers that stand by.
@@ -31,11 +32,30 @@ const AT_A_TIME_WHEN_MISSED: usize = 64;
 /// Intervals after which a peer that stands by is asked for its status again.
 const STANDBY_INTERVALS: u32 = 10;
 
+/// What peers say of themselves, and which of them have not said it yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Claims {
+    /// They, or what is known of epochs, have changed: look whom to ask for tips and handovers.
+    pub(super) changed: bool,
+    /// The highest tip that is claimed, with its epoch.
+    pub(super) highest: Option<(Height, Epoch)>,
+    /// Peer that told last of a block that follows the tip.
+    pub(super) told_last: Option<PeerId>,
+    /// Peers that stand by and were not asked yet, by when they came.
+    pub(super) newcomers: Timers<PeerId>,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self { changed: true, highest: None, told_last: None, newcomers: Timers::new() }
+    }
+}
+
 impl Machine {
     /// Has a peer asked for its claims that was not asked since it came, or since downloads were started.
     pub(super) fn greet(&mut self, peer: PeerId) {
         if self.peers.get(peer).is_some_and(|peer| peer.usable() && !peer.is_active()) {
-            self.unasked.set(peer, self.now);
+            self.claims.newcomers.set(peer, self.now);
         } else {
             self.timers.set(Timer::Status(peer), self.now);
         }
@@ -47,7 +67,7 @@ impl Machine {
         if self.phase != Phase::Running {
             return;
         }
-        self.unasked.cancel(peer);
+        self.claims.newcomers.cancel(peer);
         let rested = known.rests_until(Kind::Status);
         if rested > self.now {
             self.timers.set(Timer::Status(peer), rested);
@@ -66,12 +86,12 @@ impl Machine {
     /// Asks newcomers that stand by for their claims, as many as it is time for.
     pub(super) fn ask_newcomers(&mut self) {
         let waits = self.timers.at(Timer::Unasked).is_some();
-        if waits || self.phase != Phase::Running || self.unasked.next().is_none() {
+        if waits || self.phase != Phase::Running || self.claims.newcomers.next().is_none() {
             return;
         }
         let most = if self.misses_something() { AT_A_TIME_WHEN_MISSED } else { AT_A_TIME };
         for _ in 0..most {
-            let Some(peer) = self.unasked.pop_due(self.now) else { return };
+            let Some(peer) = self.claims.newcomers.pop_due(self.now) else { return };
             self.ask_status(peer);
         }
         self.timers.set(Timer::Unasked, self.now.after(INTERVAL));
@@ -80,7 +100,7 @@ impl Machine {
     /// Whether a newcomer may have what nobody has who is asked: more blocks, or a state that is looked for.
     fn misses_something(&self) -> bool {
         let may_have_more = |peer: &Peer| match peer.status {
-            Some(claim) => claim.tip > self.applied && peer.unproven.is_none(),
+            Some(claim) => claim.tip > self.standing.applied && peer.unproven.is_none(),
             None => !peer.mute,
         };
         let takes_state = matches!(self.config.default_strategy, SyncStrategyType::Auto | SyncStrategyType::Fast)
@@ -100,7 +120,7 @@ impl Machine {
         if status.chain_id != self.chain_id {
             let until = self.peers.unsupported(id, self.now);
             self.timers.set_sooner(Timer::Peer(id), until);
-            self.claims_changed = true;
+            self.claims.changed = true;
             return;
         }
         if let Some(peer) = self.peers.get_mut(id) {
@@ -117,12 +137,12 @@ impl Machine {
         self.counters.useful_bytes =
             self.counters.useful_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         // The word of a peer that stands by decides nothing, unless it has just made it active.
-        self.claims_changed |= self.peers.get(id).is_some_and(Peer::is_active);
+        self.claims.changed |= self.peers.get(id).is_some_and(Peer::is_active);
     }
 
     /// A peer that stands by takes a place where it claims what nobody does who is asked.
     fn review_place(&mut self, id: PeerId, status: &PeerStatus) {
-        let known = self.target().unwrap_or(self.applied).max(self.applied);
+        let known = self.target().unwrap_or(self.standing.applied).max(self.standing.applied);
         let above = status.tip > known && self.peers.highest_claim().is_none_or(|claim| claim <= known);
         let may_prove = self.peers.get(id).is_some_and(Peer::may_prove);
         let offers = status.snapshots.is_some() && !self.peers.active().any(|(_, peer)| serves_state(peer));
@@ -130,8 +150,17 @@ impl Machine {
             self.peers.promote(id, self.now);
         }
         // A peer that lacks the next blocks gives way to one that may have them.
-        if status.earliest > self.applied.next() || status.tip < self.applied {
+        if status.earliest > self.standing.applied.next() || status.tip < self.standing.applied {
             self.peers.step_aside(id, self.now);
         }
+    }
+
+    /// The highest height that any peer claims that is asked, with the newest epoch that any claims.
+    pub(super) fn review_claims(&mut self) {
+        let claims = self.peers.active().filter_map(|(_, peer)| peer.status);
+        self.claims.highest = claims.fold(None, |best: Option<(Height, _)>, claim| {
+            let (tip, epoch) = best.unwrap_or((claim.tip, claim.epoch));
+            Some((tip.max(claim.tip), epoch.max(claim.epoch)))
+        });
     }
 }

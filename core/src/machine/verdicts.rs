@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::chain::{CheckError, Finalized, SegmentRef, TipCheck, TipFacts};
-use crate::ids::{Height, PeerId};
+use crate::ids::PeerId;
 use crate::machine::decided::proven_by;
 use crate::machine::event::Event;
 use crate::machine::jobs::PendingJob;
@@ -91,7 +91,7 @@ impl Machine {
     }
 
     pub(super) fn take_tip(&mut self, id: PeerId, check: TipCheck, proof: Bytes, bytes: u64) {
-        self.claims_changed = true;
+        self.claims.changed = true;
         let newest = self.epochs.newest().epoch();
         let Some(peer) = self.peers.get_mut(id) else { return };
         let claimed = peer.status.map(|status| status.tip);
@@ -137,7 +137,7 @@ impl Machine {
             // The last block that was proven and handed on, be it the one that the node began with.
             let target = self.target.as_ref().filter(|target| target.facts.id == link.id);
             let ours = target.map(|target| target.proof.clone());
-            let ours = ours.or_else(|| self.stored_proof.clone().filter(|_| self.stored == link));
+            let ours = ours.or_else(|| self.standing.proof_at(link.height).filter(|_| self.standing.stored == link));
             self.check_conflict(facts.height, ours, proof);
             return;
         }
@@ -152,10 +152,10 @@ impl Machine {
                 }
             }
             Some(target) if facts.height <= target.facts.height => {}
-            _ if facts.height < self.applied => {}
+            _ if facts.height < self.standing.applied => {}
             _ => {
-                if facts.height > self.applied {
-                    let goes_on = self.target().is_none_or(|target| target <= self.applied);
+                if facts.height > self.standing.applied {
+                    let goes_on = self.target().is_none_or(|target| target <= self.standing.applied);
                     self.goal.reopen();
                     self.emit(Event::Target { height: facts.height, epoch: facts.epoch });
                     self.note_target(&facts, &proof);
@@ -252,7 +252,7 @@ impl Machine {
         // The answer is here already; the head of line may take more than its share for one answer.
         self.budget.reserve_forced(held);
         self.on_valid(peer, Kind::Follow, bytes);
-        self.told_last = Some(peer);
+        self.claims.told_last = Some(peer);
         self.raise_target(facts, proof);
         if let Some(known) = self.peers.get_mut(peer) {
             known.blocks = known.blocks.saturating_add(delivered.above(range.first()).saturating_add(1));
@@ -287,14 +287,5 @@ impl Machine {
             }
             self.record(&request, request.size, PeerOutcome::NoAnswer);
         }
-    }
-
-    /// The highest height that any peer claims that is asked, with the newest epoch that any claims.
-    pub(super) fn review_claims(&mut self) {
-        let claims = self.peers.active().filter_map(|(_, peer)| peer.status);
-        self.claimed = claims.fold(None, |best: Option<(Height, _)>, claim| {
-            let (tip, epoch) = best.unwrap_or((claim.tip, claim.epoch));
-            Some((tip.max(claim.tip), epoch.max(claim.epoch)))
-        });
     }
 }

@@ -37,14 +37,31 @@ fn a_quorum_restores_the_views_and_the_lock() {
     gate.handle_advert(wall(0), backed(3, 4, 41, 40));
     assert_eq!(permit(&mut gate), None, "two of four");
     gate.handle_advert(wall(0), backed(4, 4, 41, 35));
-    assert_eq!(permit(&mut gate), None, "in view 41 somebody may still vote for what this one has voted for");
+    assert_eq!(permit(&mut gate), None, "in view 42 somebody may still vote for what this one has voted for");
     for validator in 2..=4 {
         gate.handle_advert(wall(1), AdvertFacts { timestamp: wall(1), ..backed(validator, 4, 43, 40) });
     }
     let permit = permit(&mut gate).unwrap();
-    assert_eq!(permit.vote_above, View::new(41), "the first answers say how far it can have been");
+    assert_eq!(permit.vote_above, View::new(42), "the first answers say how far it can have been");
     let lock = permit.lock.unwrap();
     assert_eq!((lock.view, &lock.bytes[..]), (View::new(40), &b"certificate of view 40"[..]));
+}
+
+#[test]
+fn a_view_that_the_others_have_finished_and_not_left_is_counted() {
+    // All others gave up view 40, and the certificate of that reached the first alone, which voted in view 41. They say that
+    // they are in view 40, as they are.
+    let mut gate = lost();
+    for (at, view) in [(0, 40), (1, 41)] {
+        for validator in 2..=4 {
+            gate.handle_advert(wall(at), AdvertFacts { timestamp: wall(at), ..backed(validator, 4, view, 0) });
+        }
+        assert_eq!(permit(&mut gate), None, "once all are in view 41, a vote there would be its second");
+    }
+    for validator in 2..=4 {
+        gate.handle_advert(wall(2), AdvertFacts { timestamp: wall(2), ..backed(validator, 4, 42, 0) });
+    }
+    assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(41));
 }
 
 #[test]
@@ -61,7 +78,7 @@ fn one_liar_mutes_nobody() {
                 gate.handle_advert(timestamp, AdvertFacts { timestamp, ..said });
             }
         }
-        assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(1000), "{order:?}");
+        assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(1001), "{order:?}");
     }
     let mut gate = lost();
     gate.handle_advert(wall(0), liar(100, 1000));
@@ -69,9 +86,9 @@ fn one_liar_mutes_nobody() {
         gate.handle_advert(wall(0), backed(validator, 100, 1000, 999));
     }
     for validator in 3..=100 {
-        gate.handle_advert(wall(1), AdvertFacts { timestamp: wall(1), ..backed(validator, 100, 1001, 999) });
+        gate.handle_advert(wall(1), AdvertFacts { timestamp: wall(1), ..backed(validator, 100, 1002, 999) });
     }
-    assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(1000));
+    assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(1001));
 }
 
 #[test]
@@ -116,7 +133,7 @@ fn a_challenge_is_used_once() {
         }
     };
     hear(&mut gate, first());
-    assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(40));
+    assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(41));
     // The validator votes in higher views, falls behind, and its host has lost the record again. The old words don't
     // know of those votes.
     assert!(gate.fall_behind(Height::new(300)));
@@ -143,7 +160,7 @@ fn words_do_not_displace_words() {
             gate.handle_advert(wall(at), AdvertFacts { backed: None, certificate: None, ..later });
         }
     }
-    assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(40));
+    assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(41));
 }
 
 #[test]
@@ -181,6 +198,10 @@ fn a_clone_is_noticed() {
         // Its record is an old one while it takes part.
         gate.handle_advert(wall(0), own(500, Hash::ZERO));
         assert!(gate.is_permitted());
+        assert!(gate.fall_behind(Height::new(300)));
+        gate.handle_vote_record(VoteRecord::Last(View::new(500)));
+        gate.handle_sync(wall(0), facts(300, 300, 0));
+        assert_eq!(permit(&mut gate).unwrap().vote_above, View::new(500));
     }
     // A validator that has lost its record says nothing, so nobody but another instance can have answered this
     // start's question.

@@ -118,10 +118,14 @@ impl RollCall {
 
     /// Bounds of voting where all that is known of earlier votes is this, by promise 7 of the native chain's voters.
     ///
-    /// Before this validator was in view x, a quorum finished view x - 1. Some honest validator is in that quorum and in every
-    /// other, so the lowest views that a quorum backs reach up to x. That alone is not enough: a block that this validator once
-    /// voted for may get the rest of its votes only now, from those who have not left x. So a quorum must have left all those
-    /// views behind. Then of each certificate in them some honest signer has shown a lock at least as high.
+    /// Before this validator was in view x, a quorum finished view x - 1: voted in it for a block, or gave it up. Some honest
+    /// validator is in that quorum and in every other. Whoever finished x - 1 has been in it, but need not have left it: the
+    /// certificate that ends it may have reached this validator alone. So the lowest views that a quorum backs reach up to
+    /// x - 1, and x is at most the one above.
+    ///
+    /// That alone is not enough: a block that this validator once voted for may get the rest of its votes only now, from those
+    /// who have not left x. So a quorum must have left all those views behind. Then of each certificate in them some honest
+    /// signer has shown a lock at least as high.
     pub fn restored(&self) -> Option<Restored> {
         let words = self.words.values().filter_map(|word| Some((word.backed?, u128::from(word.power))));
         let mut reached: Vec<(View, u128)> = words.clone().map(|(backed, power)| (backed.lowest, power)).collect();
@@ -131,7 +135,7 @@ impl RollCall {
             sum = sum.saturating_add(*power);
             self.is_quorum(sum)
         });
-        let (vote_above, _) = floor?;
+        let vote_above = floor?.0.next();
         let beyond = words.filter(|(backed, _)| backed.highest > vote_above);
         let beyond = beyond.fold(0u128, |sum, (_, power)| sum.saturating_add(power));
         self.is_quorum(beyond).then(|| Restored { vote_above, lock: self.high.clone() })

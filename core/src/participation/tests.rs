@@ -384,3 +384,31 @@ fn words_are_bounded_whatever_comes() {
     assert!(!roll.nothing_above(Height::new(100), own_power, wall(0)), "whose is known is still heard");
     assert!(roll.nothing_above(Height::new(101), own_power, wall(0)));
 }
+
+#[test]
+fn a_validator_counts_in_the_set_that_is_in_force() {
+    let mut gate = ParticipationGate::new(GateSettings::default(), None, SEED);
+    gate.handle_vote_record(VoteRecord::Never);
+    gate.handle_sync(wall(0), facts(100, 100, HOUR));
+    for validator in [2, 3] {
+        gate.handle_advert(wall(0), word(validator, 100, 40));
+    }
+    assert_eq!(permit(&mut gate), None, "two of four, and this one is none of them");
+    gate.handle_validator(Some((Hash::from_bytes([1; 32]), 1)));
+    assert!(permit(&mut gate).is_some());
+}
+
+#[test]
+fn only_what_a_new_start_ends_is_final() {
+    let view = View::ZERO;
+    let last =
+        [WaitReason::VoteRecordLost, WaitReason::OwnKeyElsewhere { view }, WaitReason::Forked { height: Height::ZERO }];
+    assert!(last.iter().all(|reason| reason.is_final()));
+    let passing = [
+        WaitReason::Applying { proven: Height::ZERO },
+        WaitReason::NotKnownToBeCaughtUp,
+        WaitReason::RestoringVotes,
+        WaitReason::NoVoteRecord,
+    ];
+    assert!(passing.iter().all(|reason| !reason.is_final()));
+}

@@ -36,10 +36,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const MAX_DOUBLINGS: u32 = 7;
 /// Time for which a peer's offers of states are not believed after one that nobody gave; doubles with each further one.
 const FIRST_DOUBT: Duration = Duration::from_secs(4);
-/// Pause for a kind of data that a peer said it doesn't have; doubles each time in a row.
-const NOT_AVAILABLE_PAUSE: Duration = Duration::from_secs(1);
-/// Doublings of [`NOT_AVAILABLE_PAUSE`] at most: what a peer doesn't have, it may have soon.
-const NOT_AVAILABLE_DOUBLINGS: u32 = 4;
+/// Pause for a kind of data that a peer said it doesn't have; doubles each time in a row. What it doesn't have, it may have
+/// the next moment: where nobody else can be asked, everything stands still for so long.
+const NOT_AVAILABLE_PAUSE: Duration = Duration::from_millis(125);
+/// Doublings of [`NOT_AVAILABLE_PAUSE`] at most: 16 seconds.
+const NOT_AVAILABLE_DOUBLINGS: u32 = 7;
 /// Pause before a peer is asked again for the proof of what it claims, after it gave proof of less.
 const UNPROVEN_PAUSE: Duration = Duration::from_secs(5);
 /// Minimum pause after a peer said that it is busy, doubled for each such word in a row: 1 ms to 1 s. It starts low,

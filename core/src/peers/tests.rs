@@ -93,15 +93,16 @@ fn nobody_is_to_blame_where_nobody_is_on_time() {
 #[test]
 fn who_goes_on_not_having_it_rests_for_longer() {
     let mut manager = manager(4, 3);
-    let rests =
-        |manager: &mut SyncPeerManager| manager.not_available(id(1), RequestKind::Bodies, at(0)).since(at(0)).as_secs();
-    let secs: Vec<u64> = (0..7).map(|_| rests(&mut manager)).collect();
-    assert_eq!(secs, [1, 2, 4, 8, 16, 16, 16]);
+    let rests = |manager: &mut SyncPeerManager| {
+        manager.not_available(id(1), RequestKind::Bodies, at(0)).since(at(0)).as_millis()
+    };
+    let pauses: Vec<u128> = (0..9).map(|_| rests(&mut manager)).collect();
+    assert_eq!(pauses, [125, 250, 500, 1000, 2000, 4000, 8000, 16_000, 16_000]);
     // Another kind is another matter, and what is true ends it.
-    assert_eq!(manager.not_available(id(1), RequestKind::Segment, at(0)), at(1000));
+    assert_eq!(manager.not_available(id(1), RequestKind::Segment, at(0)), at(125));
     let verified = performance(0, 100, PeerOutcome::Verified { took: Duration::from_millis(1) });
     manager.record_peer_performance(at(20_000), &id(1), &verified);
-    assert_eq!(rests(&mut manager), 1);
+    assert_eq!(rests(&mut manager), 125);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod bucket;
 mod cache;
 mod cost;
 mod limits;
+mod parts;
 mod respond;
 mod state;
 
@@ -19,4 +20,5 @@ pub use admission::{Admission, Busy, Handshake, ServeStats, Ticket, Turn};
 pub use cache::{AnswerCache, CacheStats};
 pub use cost::estimate;
 pub use limits::{Cost, ServeLimits, ServeLimitsError, ServeRates};
+pub use parts::{PartReader, PartStore, StoredPart};
 pub use respond::{ChainReader, ServeError, ServeErrorOf, StoredSegment, respond};

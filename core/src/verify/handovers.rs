@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::verdict::{HandoverLink, Outcome};
+use crate::chain::native::{EpochInfo, Handover};
 use crate::chain::{Chain, CheckError, EpochRef, Fault};
 use crate::limits::MAX_HANDOVERS;
 use crate::wire::Sections;
@@ -135,4 +136,24 @@ fn prove<C: Chain>(
 /// Number of certificates that were checked: one for each that holds, and the one that doesn't.
 fn checks(proven: usize, unproven: Option<CheckError>) -> u32 {
     u32::try_from(proven).unwrap_or(u32::MAX).saturating_add(u32::from(unproven.is_some()))
+}
+
+impl HandoverLink {
+    /// A stored handover of a native chain as it was proven before, to go on from. Nothing is proven here: for bytes of the host's own
+    /// store.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] and its like, where the bytes are no handover.
+    pub fn from_native(bytes: Bytes) -> Result<Self, Fault> {
+        let handover = Handover::decode(&bytes)?;
+        let next = EpochInfo::decode(&handover.next)?;
+        Ok(Self {
+            ended: handover.header.epoch,
+            boundary: handover.header.height,
+            boundary_id: handover.header.id(),
+            boundary_time: handover.header.timestamp,
+            epoch: next.to_ref(),
+            bytes,
+        })
+    }
 }

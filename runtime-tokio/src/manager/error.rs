@@ -68,7 +68,7 @@ pub enum SyncError {
         through: Height,
     },
     /// No connected peer gave the block, though it is proven that there is one.
-    #[error("none of {asked} connected peers gave block {height}; add peers that keep old blocks, or call again")]
+    #[error("{} block {height}; add peers that keep old blocks, or call again", givers(*asked))]
     NotGiven {
         /// The block.
         height: Height,
@@ -117,6 +117,14 @@ pub enum SyncError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFailure),
+}
+
+/// Words for how many peers had nothing to give.
+fn givers(asked: usize) -> String {
+    match asked {
+        0 => "no peer is connected that could give".to_owned(),
+        _ => format!("none of {asked} connected peers gave"),
+    }
 }
 
 impl From<SubmitError> for SyncError {

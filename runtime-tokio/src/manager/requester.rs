@@ -43,6 +43,10 @@ impl BlockRequester {
     /// The final block at `height`, proven. An answer that is false bans the peer that gave it. Where every peer says no,
     /// or there is none, that is [`SyncError::NotGiven`].
     pub async fn request_block(&self, height: Height) -> SyncResult<Block> {
+        let peers = self.peers.connected();
+        if peers.is_empty() {
+            return Err(SyncError::NotGiven { height, asked: 0 });
+        }
         let blocks = self.blocks.clone();
         let profile = self.blocks.chain.stated();
         let epoch = blocking(move || blocks.store.epoch_of(height)).await?;
@@ -51,7 +55,6 @@ impl BlockRequester {
         let (Some(range), Some(after)) = (cell, height.prev()) else { return Err(SyncError::UnknownEpoch(height)) };
         let claim = SegmentClaim { range, parent: None, end: SegmentEnd::CertifiedUpTo, audit: false };
         let request = Request::Follow { after, max_bytes: 1, audit: false };
-        let peers = self.peers.connected();
         let mut waiting = peers.clone();
         for _ in 0..self.config.retry_attempts.max(1) {
             let mut busy = Vec::new();

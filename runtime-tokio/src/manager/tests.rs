@@ -214,6 +214,12 @@ async fn a_single_block_below_a_fetched_state_comes_from_a_peer_and_is_proven() 
     sync.remove_sync_peer(&server.id()).await.unwrap();
     let none = soon(sync.sync_single_block(Height::new(77))).await;
     assert!(matches!(none, Err(SyncError::NotGiven { asked: 0, .. })), "{none:?}");
+    // That there is no later one can't be said either, within the last epoch that is known and above.
+    for height in [TIP.next(), TIP.plus(1_000_000)] {
+        let nobody = soon(sync.sync_single_block(height)).await.unwrap_err();
+        assert!(matches!(nobody, SyncError::NotGiven { asked: 0, .. }), "{nobody:?}");
+        assert!(nobody.to_string().starts_with("no peer is connected that could give block"), "{nobody}");
+    }
     soon(sync.shutdown()).await;
 }
 

@@ -398,8 +398,8 @@ impl SyncManager for TokioSyncManager {
         };
         match self.0.requester.request_block(height).await {
             Ok(block) => Ok(Some(block)),
-            // Nobody says that there is one.
-            Err(SyncError::NotGiven { .. } | SyncError::UnknownEpoch(_)) if height > known => Ok(None),
+            // Nobody says that there is one; where nobody was asked, that says nothing.
+            Err(SyncError::NotGiven { asked: 1.., .. } | SyncError::UnknownEpoch(_)) if height > known => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -141,11 +141,11 @@ pub enum ExportError {
     NoStateRoots,
     /// The store keeps no snapshot of the state at all.
     #[error(
-        "the store keeps no snapshot of a state: sync or generate it with an application that has one, past height {interval}"
+        "the store keeps no snapshot of a state: sync or generate it with an application that has one, past height {first}"
     )]
     NoSnapshots {
         /// The first height that could have one.
-        interval: u64,
+        first: u64,
     },
     /// The store keeps snapshots, but none at the asked height.
     #[error("the store keeps no snapshot at height {height}, only at {kept}; name one of these, or `newest`")]

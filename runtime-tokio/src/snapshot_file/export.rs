@@ -3,6 +3,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -128,10 +129,15 @@ fn missing<C: Chain>(store: &DiskStore<C>, height: Height) -> ExportError {
     let kept = store.snapshots().into_iter().map(|snapshot| snapshot.height).filter(|kept| *kept > anchor);
     let kept: Vec<String> = kept.map(|height| height.to_string()).collect();
     if kept.is_empty() {
-        ExportError::NoSnapshots { interval: store.snapshot_interval().get() }
+        ExportError::NoSnapshots { first: first_above(anchor, store.snapshot_interval()) }
     } else {
         ExportError::NoSnapshotAt { height, kept: kept.join(", ") }
     }
+}
+
+/// The first height above `anchor` at which nodes keep their state.
+pub(super) fn first_above(anchor: Height, interval: NonZeroU64) -> u64 {
+    (anchor.get() / interval).saturating_add(1).saturating_mul(interval.get())
 }
 
 fn write<C: Chain>(

@@ -108,13 +108,20 @@ fn a_store_that_is_behind_takes_a_file() {
 }
 
 #[test]
+fn a_store_above_a_checkpoint_is_told_of_a_height_above_that() {
+    let at = |anchor| super::export::first_above(Height::new(anchor), std::num::NonZeroU64::new(80).unwrap());
+    assert_eq!([0, 79, 80, 239].map(at), [80, 80, 160, 240]);
+    assert_eq!(at(u64::MAX), u64::MAX);
+}
+
+#[test]
 fn what_a_store_does_not_have_is_not_exported() {
     let world = World::new();
     let out = world.path("none.snap");
     let empty = world.create("empty");
     assert!(matches!(
         export(&empty, None, &out, Existing::Keep, &mut |_, _| {}),
-        Err(ExportError::NoSnapshots { interval: 80 })
+        Err(ExportError::NoSnapshots { first: 80 })
     ));
     let full = world.full();
     let wrong = export(&full, Some(Height::new(80)), &out, Existing::Keep, &mut |_, _| {});

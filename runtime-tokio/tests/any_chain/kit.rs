@@ -89,3 +89,19 @@ async fn the_native_chain_passes_the_network_play() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(play(&case, folder.path()).await, Ok(()));
 }
+
+#[tokio::test]
+async fn a_play_of_a_chain_that_is_too_short_says_so() {
+    let source = TestChain::new(ChainSpec { blocks: 20, ..ChainSpec::default() }).unwrap();
+    let case = NetworkCase {
+        chain: Arc::new(source.chain()),
+        anchor: StoreAnchor::from(source.genesis()),
+        parts: source.parts().get(..1).unwrap_or_default().to_vec(),
+        handovers: Vec::new(),
+        lies: Vec::new(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let failed = play(&case, folder.path()).await.unwrap_err();
+    assert_eq!(failed.step, "parts");
+    assert!(failed.what.starts_with("1, where two are needed"), "{failed}");
+}

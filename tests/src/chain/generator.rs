@@ -27,7 +27,7 @@ use super::roster::{Roster, SigningEpoch};
 use super::spec::{ChainSpec, SpecError};
 
 /// Time between two blocks in milliseconds, if no view fails.
-const BLOCK_MS: u64 = 500;
+pub const BLOCK_MS: u64 = 500;
 
 /// One block in so many comes after failed views.
 const BLOCKS_PER_GAP: u64 = 20;

@@ -17,7 +17,7 @@ mod test_chain;
 pub use agreed::AgreedChain;
 pub use chain_view::ChainView;
 pub use entry_payload::{Entries, EntryPayloads};
-pub use generator::{Blocks, ChainGenerator, GenerateError, HeaderHook, Piece};
+pub use generator::{BLOCK_MS, Blocks, ChainGenerator, GenerateError, HeaderHook, Piece};
 pub use ledger_payload::LedgerPayloads;
 pub use payload::{FilePayloads, Payloads, RandomPayloads, constant_root};
 pub use roster::{Roster, SigningEpoch};

@@ -5,6 +5,7 @@
 //! time: what breaks here may only show later, as an honest peer that is banned. What a whole node makes of the chain is
 //! played by `hotstuff2_sync_tokio::conformance`.
 
+mod epochs;
 mod native;
 mod part;
 mod rules;
@@ -47,6 +48,7 @@ pub fn check<S: Specimen>(specimen: &S) -> Result<(), Broken> {
     serving::tips(specimen)?;
     serving::assembled(specimen)?;
     serving::evidence(specimen)?;
-    rules::epochs(specimen)?;
+    epochs::epochs(specimen)?;
+    epochs::ends(specimen)?;
     rules::flips(specimen)
 }

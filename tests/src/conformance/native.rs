@@ -1,7 +1,7 @@
 //! [`NativeSpecimen`]: the native chain in the kit.
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::native::{NativeChain, Segment};
+use hotstuff2_sync::chain::native::{FinalityProof, Handover, NativeChain, Segment};
 use hotstuff2_sync::chain::{EpochRef, SegmentEnd};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height};
@@ -9,7 +9,7 @@ use hotstuff2_sync::ranges::HeightRange;
 
 use super::specimen::{Bend, Specimen};
 use crate::chain::{ChainSpec, TestChain, TestChainError};
-use crate::forgery::{forge_header, forge_signature};
+use crate::forgery::{forge_header, forge_proof, forge_signature, usurp};
 
 /// Blocks of each of the three epochs.
 const EPOCH_BLOCKS: u64 = 50;
@@ -81,8 +81,10 @@ impl Specimen for NativeSpecimen {
             let proof = self.fork.segment(segment.range(), SegmentEnd::Certified)?.proof().clone();
             Segment::new(segment.parent().clone(), segment.headers().to_vec(), proof).ok()
         };
+        let unsigned = |segment: Segment| forge_signature(self.fork.segment(segment.range(), SegmentEnd::Certified)?);
         [
             bend("a signature is false", &forge_signature),
+            bend("another history, a signature is false", &unsigned),
             bend("another header", &forge_header),
             bend("the certificate of another block", &stolen),
         ]
@@ -101,5 +103,21 @@ impl Specimen for NativeSpecimen {
 
     fn handovers(&self) -> Vec<Bytes> {
         self.source.handovers().iter().map(|link| link.bytes.clone()).collect()
+    }
+    fn false_handovers(&self) -> Vec<(&'static str, Bytes)> {
+        let Some(honest) = self.source.handovers().first().and_then(|link| Handover::decode(&link.bytes).ok()) else {
+            return Vec::new();
+        };
+        let id = honest.header.id();
+        let bare = Handover { proof: FinalityProof::Anchored { id }, ..honest.clone() };
+        let false_signature = forge_proof(honest.proof.clone()).map(|proof| Handover { proof, ..honest.clone() });
+        [
+            ("a handover without a proof", Some(bare)),
+            ("a handover with a false signature", false_signature),
+            ("a handover to another set", usurp(honest)),
+        ]
+        .into_iter()
+        .filter_map(|(name, bent)| Some((name, bent?.encode().into())))
+        .collect()
     }
 }

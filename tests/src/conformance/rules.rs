@@ -1,7 +1,7 @@
 //! Rules of verification.
 
 use bytes::Bytes;
-use hotstuff2_sync::chain::{Audits, Chain as _, CheckError, SegmentClaim, SegmentEnd, SegmentFacts, TipCheck};
+use hotstuff2_sync::chain::{Audits, Chain as _, CheckError, SegmentClaim, SegmentEnd, SegmentFacts};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
@@ -9,7 +9,7 @@ use hotstuff2_sync::ranges::HeightRange;
 use super::{Broken, Kept, Specimen, demand};
 
 /// Places of an honest segment at which a bit is turned, and at which it is cut.
-const FLIPS: usize = 24;
+pub(super) const FLIPS: usize = 24;
 
 /// Where proofs are: so many blocks above the first.
 pub(super) const ENDS: [u64; 2] = [15, 35];
@@ -257,45 +257,8 @@ pub(super) fn payloads<S: Specimen>(specimen: &S) -> Kept {
     demand("payload", beyond.is_err(), || "a payload is taken for a height that the segment doesn't have".into())
 }
 
-/// Epochs follow each other by proof, and a set is read in one way.
-pub(super) fn epochs<S: Specimen>(specimen: &S) -> Kept {
-    let (chain, epoch) = (specimen.chain(), specimen.epoch());
-    let longer = [&epoch.bytes()[..], &[0]].concat();
-    demand("epochs", chain.decode_epoch(&longer, None).is_err(), || "a byte lies behind a set".into())?;
-    demand("epochs", chain.decode_epoch(&[], None).is_err(), || "nothing is a set".into())?;
-    let Ok(set) = epoch.decoded(chain) else { return demand("epochs", false, || "the set is not read".into()) };
-    let handovers = specimen.handovers();
-    let ends = handovers.first().map(|handover| chain.verify_handover(set, handover));
-    let Some(first) = ends else {
-        let found = chain.verify_handover(set, b"made up");
-        return demand("epochs", found.is_err(), || "a made-up handover is believed".into());
-    };
-    let (next, facts) = match first {
-        Ok(proven) => proven,
-        Err(error) => return demand("epochs", false, || format!("an honest handover is refused: {error}")),
-    };
-    let follows = facts.epoch.is_next_of(epoch.epoch()) && facts.range.first().is_next_of(epoch.range().last());
-    demand("epochs", follows, || format!("the next epoch is {facts:?}"))?;
-    let linked = handovers.first().map(|handover| chain.link_handover(epoch.bytes(), handover));
-    let same = matches!(&linked, Some(Ok(linked)) if *linked == facts);
-    demand("epochs", same, || format!("a handover is linked as {linked:?} and proven as {facts:?}"))?;
-    for (at, bent) in handovers.first().into_iter().flat_map(|handover| turned(handover)) {
-        let refused = matches!(chain.verify_handover(set, &bent), Err(CheckError::False(_)));
-        demand("epochs", refused, || format!("a handover with a bit turned in byte {at} is believed"))?;
-    }
-    if let Some(second) = handovers.get(1) {
-        let proven = chain.verify_handover(&next, second);
-        demand("epochs", proven.is_ok(), || "the next handover is refused".into())?;
-        let skipped = chain.verify_handover(set, second).is_ok() || chain.link_handover(epoch.bytes(), second).is_ok();
-        demand("epochs", !skipped, || "an epoch is left out".into())?;
-    }
-    let foreign = specimen.foreign_tip().map(|tip| chain.verify_tip(set, &tip));
-    let no_fault = foreign.as_ref().is_none_or(|found| matches!(found, Ok(TipCheck::OtherEpoch(_))));
-    demand("epochs", no_fault, || format!("a tip of an epoch that is not known yet is a fault: {foreign:?}"))
-}
-
 /// The bytes with a bit turned, at places all over them.
-fn turned(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
+pub(super) fn turned(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     let step = bytes.len().div_ceil(FLIPS).max(1);
     (0..bytes.len()).step_by(step).map(move |at| {
         let mut bent = bytes.to_vec();

@@ -99,6 +99,14 @@ pub(super) fn evidence<S: Specimen>(specimen: &S) -> Kept {
     let bare = Finalized::Segment(segment(specimen, asked, false)?, asked.last());
     let unproven = chain.evidence(set, &ours, &bare);
     demand("evidence", unproven.is_err(), || "a segment without a proof is evidence".into())?;
+    for bend in specimen.bends() {
+        let Some(honest) = specimen.segment(bend.range, true) else { continue };
+        let last = bend.range.last();
+        let (ours, theirs) = (Finalized::Segment(honest, last), Finalized::Segment(bend.segment.clone(), last));
+        let made = [chain.evidence(set, &ours, &theirs), chain.evidence(set, &theirs, &ours)];
+        let refused = made.iter().all(Result::is_err);
+        demand("evidence", refused, || format!("{}: what proves nothing is evidence: {made:?}", bend.name))?;
+    }
     let Some(fork) = specimen.fork(asked) else { return Ok(()) };
     let theirs = Finalized::Segment(fork.clone(), asked.last());
     let made = chain.evidence(set, &ours, &theirs);

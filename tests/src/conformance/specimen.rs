@@ -20,7 +20,7 @@ pub struct Bend {
 /// An honest chain of some 40 blocks or more, and ways to bend what it says.
 ///
 /// The heights from [`first`](Self::first) on are all of one epoch, 40 at least, and the chain can prove the blocks that lie
-/// 15 and 35 above the first. Played is that epoch alone: what your rules say of its last blocks is yours to test.
+/// 15 and 35 above the first; where epochs end, its last block as well.
 pub trait Specimen {
     /// The chain.
     type Chain: Chain;
@@ -47,7 +47,8 @@ pub trait Specimen {
     /// segment; else `None`.
     fn audit(&self, range: HeightRange) -> Option<Bytes>;
 
-    /// Segments that break one of the chain's own rules each: signers, signatures, certificates, views.
+    /// Segments that break one of the chain's own rules each: signers, signatures, certificates, views. Evidence is made with
+    /// each too, so let one be a block of the [`fork`](Self::fork) that too few signed.
     fn bends(&self) -> Vec<Bend>;
 
     /// A proven segment of `range` of another history by the same signers, all of whose blocks are others. Asked for with the
@@ -59,4 +60,8 @@ pub trait Specimen {
 
     /// The handovers that end this epoch and the next one, in order, where epochs end.
     fn handovers(&self) -> Vec<Bytes>;
+
+    /// Handovers that would end this epoch and break one rule each, with the name of the fault: without a proof, signed by too
+    /// few, with another set. Empty where epochs never end.
+    fn false_handovers(&self) -> Vec<(&'static str, Bytes)>;
 }

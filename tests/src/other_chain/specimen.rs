@@ -87,10 +87,16 @@ impl Specimen for OtherSpecimen {
             let range = range(5, 15)?;
             Some(Bend { name: "not decided", range, segment: self.maker.hastily_proven(range)? })
         };
+        let unsigned_fork = || {
+            let (range, signers) = (range(5, 16)?, Signers { places: vec![0, 1], ..Signers::default() });
+            let bent = self.maker.bent(BENT, |view| view + 1, &signers);
+            Some(Bend { name: "another history by too few signers", range, segment: bent.segment(range, true)? })
+        };
         let honest = Signers::default;
         [
             signed("too few signers", Signers { places: vec![0, 1], ..honest() }),
             signed("a signer twice", Signers { places: vec![0, 1, 1], ..honest() }),
+            unsigned_fork(),
             signed("strangers", Signers { own_keys: false, ..honest() }),
             signed("the certificate of another block", Signers { own_block: false, ..honest() }),
             views_fall(),
@@ -110,6 +116,10 @@ impl Specimen for OtherSpecimen {
     }
 
     fn handovers(&self) -> Vec<Bytes> {
+        Vec::new()
+    }
+
+    fn false_handovers(&self) -> Vec<(&'static str, Bytes)> {
         Vec::new()
     }
 }

@@ -140,13 +140,13 @@ fn a_restored_validator_keeps_its_lock() {
     (two.voted, three.voted) = (9, 9);
 
     let mut gate = lost(&net, &f);
-    for (at, view) in [(0, 10), (1, 11)] {
+    for (at, view) in [(0, 10), (1, 12)] {
         for (validator, high) in [(0, &qc_e), (2, &qc_a1), (3, &qc_e)] {
             gate.handle_advert(NOW, net.backed_word(validator, &f, view, high, at, gate.challenge()));
         }
     }
     let mut one = restored(&permit(&mut gate).expect("a quorum has shown all that it must remember"));
-    assert_eq!((one.lock, one.voted), (3, 10));
+    assert_eq!((one.lock, one.voted), (3, 11));
     let b1 = net.propose(&e, 12, 30);
     assert!(!one.votes(&b1) && !two.votes(&b1) && three.votes(&b1), "no quorum, whatever 0 does");
     // The voter is no mute one: blocks that extend its lock get its vote.
@@ -172,11 +172,15 @@ fn a_vote_that_comes_after_the_answer_is_covered() {
     assert!(net.is_final(&a1, &a2, net.certify(&a2, [0, 1, 2])));
     let b1 = net.propose(&e, 5, 30);
     assert!(Voter { lock: 2, voted: 4 }.votes(&b1) && three.votes(&b1));
-    // As it is, 2 has left view 4 first, and says what it has seen there.
-    for (validator, high) in [(0, &qc_e), (2, &qc_a1), (3, &qc_e)] {
-        gate.handle_advert(NOW, net.backed_word(validator, &f, 5, high, 1, gate.challenge()));
+    // As it is, 2 has left view 4 first, and the view above it, in which 1 may have been; it says what it has seen there.
+    for (at, view) in [(1, 5), (2, 6)] {
+        assert_eq!(permit(&mut gate), None);
+        for (validator, high) in [(0, &qc_e), (2, &qc_a1), (3, &qc_e)] {
+            gate.handle_advert(NOW, net.backed_word(validator, &f, view, high, at, gate.challenge()));
+        }
     }
     let mut one = restored(&permit(&mut gate).unwrap());
-    assert_eq!((one.lock, one.voted), (3, 4));
-    assert!(!one.votes(&b1) && !two.votes(&b1));
+    assert_eq!((one.lock, one.voted), (3, 5));
+    let b1 = net.propose(&e, 6, 40);
+    assert!(!one.votes(&b1) && !two.votes(&b1) && three.votes(&b1));
 }

@@ -13,9 +13,10 @@ use super::codec;
 use super::rules::EpochContext;
 use super::signature::{Signature, ValidatorKey};
 use super::validators::{ValidatorSet, sum};
+use crate::chain::Fault;
 use crate::hash::Hash;
 use crate::ids::{Epoch, View};
-use crate::limits::MAX_VALIDATORS;
+use crate::limits::{MAX_TIP_BYTES, MAX_VALIDATORS};
 
 /// Begins the signed bytes of every given-up view.
 pub const GIVE_UP_TAG: [u8; 16] = *b"hs2-sync/1 skip\n";
@@ -45,6 +46,16 @@ impl TimeoutCertificate {
     ) -> Self {
         let (signers, signatures) = bitmap(set, signatures);
         Self { epoch, view, signers, signatures }
+    }
+
+    /// The canonical encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Decodes a certificate; nothing is checked.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        codec::decode(bytes, MAX_TIP_BYTES as usize)
     }
 
     /// Checks that a quorum of `epoch` gave up on the view. All cheap checks come before the signatures.

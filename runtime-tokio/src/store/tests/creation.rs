@@ -6,9 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
 use super::crash::copy;
 use super::toy::ToyChain;
 use super::{Store, append_all, bulk, check_served, create, following, open, toy};
+use crate::store::create::DB_DIR;
+use crate::store::db::{Db, Space, Write};
+use crate::store::records::{FORMAT, encode, key};
 use crate::store::steps::{Step, Steps};
 use crate::store::{BlockStore as _, OpenError, StoreFound, read_genesis};
 
@@ -222,5 +227,29 @@ fn a_lost_marker_file_is_not_an_empty_store() {
         let error = open_or_create(copied.path(), &toy.anchor()).map(drop).unwrap_err();
         assert!(matches!(error, OpenError::Store(_)) && error.to_string().contains(name), "{name}: {error}");
         assert_eq!(everything(copied.path()), before, "{name}");
+    }
+}
+
+#[test]
+fn a_store_of_another_format_is_refused_with_both_numbers_and_left_alone() {
+    let (root, toy) = (tempfile::tempdir().unwrap(), toy());
+    let dir = root.path().join("store");
+    drop(create(&dir, &toy));
+    let whole = everything(&dir.join("segments"));
+    for other in [FORMAT - 1, FORMAT + 1] {
+        let db = Db::open(dir.join(DB_DIR)).unwrap();
+        // All that versions have in common is that the number comes first.
+        let record = [&encode(&other)[..], b"of another time"].concat();
+        let write: Write = (Space::Index, Bytes::from_static(key::STORE), Some(record.into()));
+        db.commit(std::iter::once(write), true).unwrap();
+        drop(db);
+        let refused = [open(&dir).map(drop), open_or_create(&dir, &toy.anchor()).map(drop)];
+        for refused in refused {
+            let Err(error) = refused else { panic!("a store of format {other} was opened") };
+            let said = error.to_string();
+            assert!(matches!(error, OpenError::OtherFormat { found, known: FORMAT, .. } if found == other), "{said}");
+            assert!(said.contains("the program that wrote it") && said.contains("a new directory"), "{said}");
+        }
+        assert_eq!(everything(&dir.join("segments")), whole);
     }
 }

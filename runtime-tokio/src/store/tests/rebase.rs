@@ -297,6 +297,16 @@ fn a_base_that_does_not_fit_is_refused() {
     check_served_above(&store, &toy, 1300, 2600);
 }
 
+/// A checkpoint's block is trusted, and its state is still to be fetched.
+#[test]
+fn the_state_of_the_anchor_itself_can_be_activated() {
+    let (dir, toy) = (tempfile::tempdir().unwrap(), toy());
+    let store = DiskStore::create(dir.path(), Arc::new(super::toy::ToyChain), &toy.anchor_at(600)).unwrap();
+    let peer = Peer::new(0..30);
+    activate(&store, &peer, &peer.base(&toy, 600, 600));
+    check_live(&store, &peer);
+}
+
 /// Answers from the old blocks are forgotten: they must not be served from a cache.
 #[test]
 fn nothing_old_is_served_from_a_cache() {
