@@ -275,6 +275,11 @@
 #define HS2_VOTE_BYTES 105
 
 /**
+ * Bytes that a validator signs to give up on a view.
+ */
+#define HS2_TIMEOUT_BYTES 64
+
+/**
  * Make the answer of this ticket now.
  */
 #define HS2_TURN_SERVE 1
@@ -413,6 +418,51 @@
  * The record of votes is gone, damaged or from a backup.
  */
 #define HS2_VOTES_LOST 3
+
+/**
+ * The answer is a key's value.
+ */
+#define HS2_LIGHT_VALUE 1
+
+/**
+ * The answer is a block.
+ */
+#define HS2_LIGHT_HEADER 2
+
+/**
+ * The answer is payloads of consecutive blocks.
+ */
+#define HS2_LIGHT_BODIES 3
+
+/**
+ * The tip is younger than the setting `freshness_ms`.
+ */
+#define HS2_LIGHT_FRESH 1
+
+/**
+ * The tip is older than that.
+ */
+#define HS2_LIGHT_OLD 2
+
+/**
+ * There is no tip yet, or it is from the future by more than clocks differ.
+ */
+#define HS2_LIGHT_UNKNOWN_AGE 3
+
+/**
+ * Read the newest state that peers have.
+ */
+#define HS2_LIGHT_NOW 1
+
+/**
+ * Read the newest snapshot that a peer says it serves.
+ */
+#define HS2_LIGHT_SNAPSHOT 2
+
+/**
+ * Read the state after the block at a height, one of the chain's snapshot heights.
+ */
+#define HS2_LIGHT_AT 3
 
 /**
  * The status that every function returns: 0 where it did what it says, else why it did nothing.
@@ -576,16 +626,19 @@ typedef hs2_handle hs2_machine;
 typedef hs2_handle hs2_verdict;
 
 /**
- * The next thing to do. Which fields mean something depends on `kind`; the others are 0.
+ * The next thing to do, of a machine or a light client. Which fields mean something depends on `kind`; the others are 0. What
+ * is said of `HS2_OUTPUT_…` holds for the `HS2_LIGHT_OUTPUT_…` of the same name.
  */
 typedef struct hs2_output {
   /**
-   * `HS2_OUTPUT_…`.
+   * `HS2_OUTPUT_…`, of a light client `HS2_LIGHT_OUTPUT_…`.
    */
   uint32_t kind;
   /**
    * `HS2_OUTPUT_CALL`: `HS2_HOST_WORK_…`. `HS2_OUTPUT_PENALIZE`: `HS2_PENALTY_…`. `HS2_OUTPUT_EVENT`: `HS2_EVENT_…`.
    * `HS2_OUTPUT_DECIDED`: 0 where the blocks are stored and executed, else `HS2_DECIDED_ERROR_…`.
+   * `HS2_LIGHT_OUTPUT_EVENT`: `HS2_LIGHT_EVENT_…`. `HS2_LIGHT_OUTPUT_ANSWER`: 0 where there is an answer, else
+   * `HS2_LIGHT_ERROR_…`.
    */
   uint32_t code;
   /**
@@ -598,13 +651,16 @@ typedef struct hs2_output {
    */
   uint32_t reserved;
   /**
-   * Of a request, a job or a call, as the answer must name it; of decided blocks, as they were handed in.
+   * Of a request, a job or a call, as the answer must name it; of decided blocks, as they were handed in; of the question
+   * that `HS2_LIGHT_OUTPUT_ANSWER` closes.
    */
   uint64_t id;
   /**
    * One reference to what there is to do: `HS2_OUTPUT_REQUEST`, an `hs2_buffer` with the bytes to send;
    * `HS2_OUTPUT_VERIFY`, an `hs2_job`; `HS2_OUTPUT_CALL`, an `hs2_call`; `HS2_OUTPUT_EVENT`, an `hs2_buffer` with
-   * words for people, and so `HS2_OUTPUT_DECIDED` where the blocks were not taken in. Else 0.
+   * words for people, and so `HS2_OUTPUT_DECIDED` where the blocks were not taken in; `HS2_LIGHT_OUTPUT_ANSWER`, an
+   * `hs2_light_answer`, or an `hs2_buffer` with words where there is none; `HS2_LIGHT_OUTPUT_KEEP`, an `hs2_buffer` with
+   * the checkpoint. Else 0.
    */
   hs2_handle object;
   /**
@@ -624,6 +680,7 @@ typedef struct hs2_output {
    * The height that an event is about; of a job, from which on blocks wait for it: the lowest are to be run first.
    * `HS2_OUTPUT_DECIDED`: up to which all blocks are stored and executed; with `HS2_DECIDED_ERROR_OVERLAP` the first that
    * is missing, with `HS2_DECIDED_ERROR_UNKNOWN_EPOCH` and `HS2_DECIDED_ERROR_CONTRADICTED` the block concerned.
+   * `HS2_LIGHT_OUTPUT_KEEP`: the checkpoint's block.
    */
   uint64_t height;
 } hs2_output;
@@ -893,7 +950,7 @@ typedef struct hs2_chain_table {
 } hs2_chain_table;
 
 /**
- * A call of the machine into the host: blocks or handovers to store. Immutable: a host may hold it as long as it likes.
+ * A call of the machine into the host: blocks, handovers or parts of a state to store. Immutable: a host may hold it as long as it likes.
  */
 typedef hs2_handle hs2_call;
 
@@ -1087,6 +1144,126 @@ typedef struct hs2_reader {
 } hs2_reader;
 
 /**
+ * An entry of a host's ordered store.
+ */
+typedef struct hs2_entry {
+  /**
+   * The key.
+   */
+  struct hs2_slice key;
+  /**
+   * Its value.
+   */
+  struct hs2_slice value;
+} hs2_entry;
+
+/**
+ * A change of one key.
+ */
+typedef struct hs2_change {
+  /**
+   * The key.
+   */
+  struct hs2_slice key;
+  /**
+   * The new value. Of no meaning where the key is deleted.
+   */
+  struct hs2_slice value;
+  /**
+   * 1 where the key is deleted, else 0.
+   */
+  uint64_t deleted;
+} hs2_change;
+
+/**
+ * An ordered store of the host's, in which the library keeps a state: its keys and values, the tree over them, snapshots for
+ * others, and a state that is being fetched. Keys are at most 64 bytes, ordered as `memcmp` orders them, a shorter one before
+ * those that it begins. They belong to the library: the host keeps them apart from its own. Functions are called while a
+ * function that got the table runs, on its thread, and are not kept. Each returns `HS2_HOST_OK` and has written its result;
+ * `HS2_HOST_NONE` where there is no such thing; or any other number, a failure of the host's own. Bytes that a function points
+ * to must stay until the next function of the table is called or the library's function returns. A function must not throw,
+ * nor jump out.
+ *
+ * Two functions of the library that write must not run at a time with one store; the host sees to that. While one that reads
+ * runs (`hs2_respond_with_state`), its table shows one moment: a snapshot of the database, or nobody writes meanwhile.
+ */
+typedef struct hs2_state_store {
+  /**
+   * Handed to each function.
+   */
+  void *context;
+  /**
+   * The value of a key.
+   */
+  int32_t (*get)(void *context, struct hs2_slice key, struct hs2_slice *value);
+  /**
+   * The entry with the lowest key that is not below `from` and not above `to`.
+   */
+  int32_t (*next)(void *context, struct hs2_slice from, struct hs2_slice to, struct hs2_entry *entry);
+  /**
+   * Makes changes, each of another key: all of them or none, also where the process or the machine dies. A write that
+   * survives has all those before it. Every write of a call survives once the call is answered to the machine.
+   */
+  int32_t (*write)(void *context, const struct hs2_change *changes, size_t count);
+} hs2_state_store;
+
+/**
+ * The block whose state was fetched: stored blocks begin above it.
+ */
+typedef struct hs2_base {
+  /**
+   * Its height.
+   */
+  uint64_t height;
+  /**
+   * Its id.
+   */
+  struct hs2_id id;
+  /**
+   * Root of the state after it.
+   */
+  struct hs2_id state_root;
+  /**
+   * Verified headers that begin with the block's own, to be stored and served: they prove it to others.
+   */
+  struct hs2_stored_segment segment;
+  /**
+   * The tip message that proves the last of them, where the segment doesn't; else empty.
+   */
+  struct hs2_slice tip;
+} hs2_base;
+
+/**
+ * Where a stored state stands.
+ */
+typedef struct hs2_state_info {
+  /**
+   * The height of the block that left it.
+   */
+  uint64_t height;
+  /**
+   * Its root.
+   */
+  struct hs2_id root;
+  /**
+   * How many keys have a value.
+   */
+  uint64_t keys;
+  /**
+   * Bytes of keys and values.
+   */
+  uint64_t bytes;
+  /**
+   * The lowest snapshot that others are served; 0 for none.
+   */
+  uint64_t oldest_snapshot;
+  /**
+   * The highest.
+   */
+  uint64_t newest_snapshot;
+} hs2_state_info;
+
+/**
  * The decision who is served when.
  */
 typedef hs2_handle hs2_admission;
@@ -1134,9 +1311,10 @@ typedef struct hs2_gate_output {
   uint32_t kind;
   /**
    * `HS2_GATE_PAUSE`: 1 too far behind, 2 the host asked, 3 the record of votes is lost, 4 another block is proven at the
-   * head's height. `HS2_GATE_WAIT`: 0 there is a permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip
-   * is the network's, 3 the record of votes is lost, 4 the host has not brought it, 6 this validator's key signs elsewhere,
-   * 7 another block is proven at the head's height.
+   * head's height, 5 the epoch is over for which the others knew of this validator's votes. `HS2_GATE_WAIT`: 0 there is a permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip
+   * is the network's, 3 the record of votes is lost, 4 the host has not brought it, 5 the others restore it, 6 this
+   * validator's key signs elsewhere, 7 another block is proven at the head's height. `HS2_GATE_ASK`: 1 where words must come
+   * with the certificates that back them (`hs2_advert_sign_backed`), else 0.
    */
   uint32_t reason;
   /**
@@ -1161,6 +1339,149 @@ typedef struct hs2_gate_output {
  * Leave to take part in consensus. Immutable.
  */
 typedef hs2_handle hs2_permit;
+
+/**
+ * Settings of a light client. `hs2_light_defaults` fills them in, so that a program changes what it means to.
+ */
+typedef struct hs2_light_settings {
+  /**
+   * 1: each epoch is proven by the one before. 0: epochs are skipped, which assumes that less than a third of a set turns
+   * false within the trusting period.
+   */
+  uint32_t one_by_one;
+  /**
+   * Peers of other groups that must prove the same block before it is told: 0 to 16.
+   */
+  uint32_t witnesses;
+  /**
+   * Most peers that are asked at a time: 1 to 1,000, and more than `witnesses`.
+   */
+  uint32_t max_peers;
+  /**
+   * Groups that must give the same false kind of answer before the client suspects itself: 2 to 1,000.
+   */
+  uint32_t suspect_self_groups;
+  /**
+   * Longest time of a request, in milliseconds: 100 ms to 1 h.
+   */
+  uint64_t peer_timeout_ms;
+  /**
+   * Longest time of a question, in milliseconds: 1 s to 1 h.
+   */
+  uint64_t query_timeout_ms;
+  /**
+   * Longest time of a job, in milliseconds: 100 ms to 1 h.
+   */
+  uint64_t job_timeout_ms;
+  /**
+   * Age from which on a tip is old, in milliseconds: 1 s to 10 years.
+   */
+  uint64_t freshness_ms;
+  /**
+   * How often each peer is asked for its status, in milliseconds: 100 ms to 1 h.
+   */
+  uint64_t status_interval_ms;
+  /**
+   * Time without progress after which an event says why, in milliseconds: 100 ms to 1 h.
+   */
+  uint64_t stall_after_ms;
+  /**
+   * How long a peer that gave a false answer is left out, in milliseconds: at least 1 s.
+   */
+  uint64_t ban_duration_ms;
+} hs2_light_settings;
+
+/**
+ * A light client.
+ */
+typedef hs2_handle hs2_light;
+
+/**
+ * A proven block, as far as a light client knows it.
+ */
+typedef struct hs2_light_block {
+  /**
+   * Its height.
+   */
+  uint64_t height;
+  /**
+   * When it was proposed, in milliseconds since 1970.
+   */
+  uint64_t timestamp_ms;
+  /**
+   * Its id.
+   */
+  struct hs2_id id;
+  /**
+   * Root of the state after it.
+   */
+  struct hs2_id state_root;
+} hs2_light_block;
+
+/**
+ * Where a light client stands.
+ */
+typedef struct hs2_light_position {
+  /**
+   * The newest trusted epoch.
+   */
+  uint64_t epoch;
+  /**
+   * The highest height that anyone proved, confirmed or not; 0 for none.
+   */
+  uint64_t proven;
+  /**
+   * The highest block that was proven and confirmed; all zero before there is one.
+   */
+  struct hs2_light_block tip;
+  /**
+   * Groups that confirmed it, beside the one that showed it.
+   */
+  uint32_t witnesses;
+  /**
+   * `HS2_LIGHT_FRESH`, `HS2_LIGHT_OLD` or `HS2_LIGHT_UNKNOWN_AGE`.
+   */
+  uint32_t freshness;
+  /**
+   * Its age in milliseconds, with `HS2_LIGHT_OLD`.
+   */
+  uint64_t age_ms;
+} hs2_light_position;
+
+/**
+ * A proven answer of a light client. Immutable.
+ */
+typedef hs2_handle hs2_light_answer;
+
+/**
+ * The content of an answer.
+ */
+typedef struct hs2_light_found {
+  /**
+   * `HS2_LIGHT_VALUE`, `HS2_LIGHT_HEADER` or `HS2_LIGHT_BODIES`.
+   */
+  uint32_t kind;
+  /**
+   * `HS2_LIGHT_VALUE`: 1 where the key has a value, 0 where it has none, which is proven too.
+   */
+  uint32_t has_value;
+  /**
+   * `HS2_LIGHT_VALUE`: the block after which the key has the value. `HS2_LIGHT_HEADER`: the block.
+   */
+  struct hs2_light_block block;
+  /**
+   * `HS2_LIGHT_VALUE`: the value.
+   */
+  struct hs2_slice value;
+  /**
+   * `HS2_LIGHT_BODIES`: height of the first payload.
+   */
+  uint64_t first;
+  /**
+   * `HS2_LIGHT_BODIES`: how many payloads there are, for `hs2_light_answer_payload`.
+   */
+  size_t payload_count;
+} hs2_light_found;
 
 /**
  * The part of a header that its proposer chooses.
@@ -1523,6 +1844,17 @@ hs2_status hs2_start_applied(hs2_start start,
                              uint64_t height);
 
 /**
+ * The chain's trusting period, in milliseconds (`hs2_genesis_info`), and the time of day, in milliseconds since 1970: a machine
+ * whose trust rests on blocks that are all older is not made, and one whose trust grows that old while it runs halts with
+ * `HS2_HALT_REASON_TRUST_EXPIRED`. Without this call any age will do, which accepts long-range attacks. A chain of the host's
+ * own has no time at its anchor, and counts from the stored blocks. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT` for a period of 0.
+ */
+hs2_status hs2_start_trust(hs2_start start,
+                           uint64_t trusting_period_ms,
+                           uint64_t wall_ms);
+
+/**
  * The next stored handover of a native chain, in order from the trusted epoch on, as `hs2_call_handover` gave it. The
  * host is believed. Threads: one at a time.
  * Errors: `HS2_MALFORMED`, `HS2_REFUSED` where it does not continue the one before, `HS2_TOO_MANY`, `HS2_STALE_HANDLE`,
@@ -1580,6 +1912,15 @@ hs2_status hs2_machine_strategy(hs2_machine machine, uint64_t now_us, uint32_t s
  * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
  */
 hs2_status hs2_machine_handle_timeout(hs2_machine machine, uint64_t now_us);
+
+/**
+ * The time of day, in milliseconds since 1970, on a chain with a trusting period (`hs2_start_trust`): a host whose `now_us`
+ * stands still while the machine sleeps says it now and then. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_machine_handle_wall(hs2_machine machine,
+                                   uint64_t now_us,
+                                   uint64_t wall_ms);
 
 /**
  * A connection to a peer stands. `group` is what it shares with peers that may be one operator, an address prefix for
@@ -1960,7 +2301,20 @@ hs2_status hs2_respond(hs2_chain chain,
                        hs2_buffer *answer);
 
 /**
- * The same for a chain of the host's own, whose id is `chain_id`. Ownership: one reference to `answer`. Threads: any; the
+ * The same, with the states that a store holds: pieces of its snapshots for nodes that fetch a state, and proven values for
+ * light clients. `reader` and `states` show one moment, in which the tip is the highest stored block. Ownership: one reference
+ * to `answer`. Threads: any; the functions of both tables are called on this one, and only while this runs.
+ * Errors: as for `hs2_respond`: `HS2_HOST_FAILED`, `HS2_MALFORMED`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_respond_with_state(hs2_chain chain,
+                                  const struct hs2_reader *reader,
+                                  const struct hs2_state_store *states,
+                                  struct hs2_slice request,
+                                  hs2_buffer *answer);
+
+/**
+ * The same without states for a chain of the host's own, whose id is `chain_id`. Ownership: one reference to `answer`. Threads: any; the
  * functions of `chain` and `reader` are called on this one, and only while this runs.
  * Errors: as for `hs2_respond`: `HS2_HOST_FAILED`, `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
  */
@@ -1969,6 +2323,94 @@ hs2_status hs2_respond_own(const struct hs2_chain_table *chain,
                            const struct hs2_reader *reader,
                            struct hs2_slice request,
                            hs2_buffer *answer);
+
+/* ==== States: kept, fetched and served from an ordered store of the host's (`hs2_state_store`). A block's changes go in with `hs2_state_apply`; calls of a machine that fetches a state are carried out by `hs2_state_carry_out`. ==== */
+
+/**
+ * The host keeps states with `hs2_state_carry_out`, so that the machine may fetch one: the strategies `fast` and `auto` do.
+ * Where `lacks_state` is not 0, nothing can be executed before, as on a node that begins at a checkpoint, and a state is
+ * fetched first, whatever the strategy. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_start_states(hs2_start start,
+                            int32_t lacks_state);
+
+/**
+ * Carries out a call of the work `HS2_HOST_WORK_SURVEY`, `HS2_HOST_WORK_STAGE` or `HS2_HOST_WORK_ACTIVATE` with a store, and
+ * writes the answer, for `hs2_machine_handle_done`. A state is made live all at once: the host keeps the base
+ * (`hs2_call_base`) before, and lets its stored blocks begin above it once `hs2_state_read` says that the state stands there.
+ * Ownership: one reference to `done`. Threads: any; the functions of `store` are called on this one, and only while this runs.
+ * Errors: `HS2_HOST_FAILED` where a function of the table failed (`hs2_machine_handle_stored` with an error),
+ * `HS2_WRONG_STATE` for a call of other work, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`, also where a
+ * function of the table is null.
+ */
+hs2_status hs2_state_carry_out(hs2_call call,
+                               const struct hs2_state_store *store,
+                               hs2_buffer *done);
+
+/**
+ * A call is done: the bytes that `hs2_state_carry_out` made, here or in another process of the host's. Threads: one at a time.
+ * Errors: `HS2_MALFORMED`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_machine_handle_done(hs2_machine machine,
+                                   uint64_t now_us,
+                                   struct hs2_slice done);
+
+/**
+ * Reads the block of a call of the work `HS2_HOST_WORK_ACTIVATE`. Ownership: bytes are borrowed from the call. Threads: any.
+ * Errors: `HS2_NOT_FOUND` for a call of other work, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_call_base(hs2_call call,
+                         struct hs2_base *base);
+
+/**
+ * The call's canonical encoding, for a process or an instance of the library that shares no memory with this one and has the
+ * same version. Ownership: one reference to `encoded`. Threads: any.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_call_encode(hs2_call call,
+                           hs2_buffer *encoded);
+
+/**
+ * Reads what `hs2_call_encode` wrote elsewhere. It is believed. Ownership: one reference to `call`. Threads: any.
+ * Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_call_decode(struct hs2_slice encoded,
+                           hs2_call *call);
+
+/**
+ * Applies the changes of the block at `height` to the state, and writes the root after it. Heights rise; the first may be 0,
+ * for what the state begins with. `expected` is the root in the block's header, or null: where it is another, nothing is
+ * written, and the status is `HS2_REFUSED`. Keys have at most 1,024 bytes, values 65,536; of a key that is changed twice the
+ * last change counts. The state after a block at a multiple of `interval`, which is the chain's snapshot interval or 0 for
+ * none, is kept for others, and so is the one before it. Threads: any; the functions of `store` are called on this one, and
+ * only while this runs. Errors: `HS2_REFUSED`, also for a key or value that is too long, `HS2_WRONG_STATE` where the state
+ * stands at this height or above, `HS2_TOO_MANY` for more than a million changes, `HS2_HOST_FAILED`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_state_apply(const struct hs2_state_store *store,
+                           uint64_t height,
+                           uint64_t interval,
+                           const struct hs2_change *changes,
+                           size_t change_count,
+                           const struct hs2_id *expected,
+                           struct hs2_id *root);
+
+/**
+ * The value of a key in the newest state. Ownership: one reference to `value`. Threads: any; the functions of `store` are
+ * called on this one, and only while this runs.
+ * Errors: `HS2_NOT_FOUND` where it has none, `HS2_TOO_MANY` for a key that none can be, `HS2_HOST_FAILED`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_state_get(const struct hs2_state_store *store,
+                         struct hs2_slice key,
+                         hs2_buffer *value);
+
+/**
+ * Where the state stands. Threads: any; the functions of `store` are called on this one, and only while this runs.
+ * Errors: `HS2_NOT_FOUND` before the first block, `HS2_HOST_FAILED`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_state_read(const struct hs2_state_store *store,
+                          struct hs2_state_info *position);
 
 /* ==== Admission: who is answered now, who waits, who is told to come back later. ==== */
 
@@ -2075,9 +2517,23 @@ hs2_status hs2_gate_new(const struct hs2_id *own,
                         hs2_gate *gate);
 
 /**
+ * The same for a chain of which all hosts enter a view by a certificate of the one before alone: promise 7 of the native
+ * chain's voters. Only there may `HS2_VOTES_LOST` lead to a permit: the other validators show their certificates, and with them
+ * the views in which this one can have voted, and its lock (`hs2_permit_lock`). On a chain whose views go by a clock it would let
+ * a validator vote against a lock that it has forgotten. Ownership: one reference to `gate`. Threads: any.
+ * Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_gate_new_certified(const struct hs2_id *own,
+                                  uint64_t power,
+                                  const struct hs2_id *seed,
+                                  uint64_t max_behind,
+                                  uint64_t fresh_tip_ms,
+                                  hs2_gate *gate);
+
+/**
  * Takes the host's record of its own votes, read back from its disk; again before every return to consensus. `record` is
  * `HS2_VOTES_NEVER`, `HS2_VOTES_LAST` with the highest view that it voted in or gave up on, or `HS2_VOTES_LOST`, after
- * which there is no permit. Threads: one at a time.
+ * which there is no permit but with `hs2_gate_new_certified`. Threads: one at a time.
  * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
  */
 hs2_status hs2_gate_votes(hs2_gate gate,
@@ -2139,6 +2595,17 @@ hs2_status hs2_permit_certificate(hs2_permit permit,
                                   struct hs2_slice *certificate);
 
 /**
+ * The lock of a validator whose votes were restored: the view and the certificate that it is locked on, whether or not the block
+ * is there. It votes for nothing with a lower justification, and writes both down with `vote_above` as its record before it signs
+ * anything. Ownership: the certificate is borrowed from the permit. Threads: any.
+ * Errors: `HS2_NOT_FOUND` where the votes were not restored, or nobody has seen a certificate, `HS2_STALE_HANDLE`,
+ * `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_permit_lock(hs2_permit permit,
+                           uint64_t *view,
+                           struct hs2_slice *certificate);
+
+/**
  * This validator's signed word on where it stands, for a peer's gate: the epoch that it is in, its highest final block, the
  * view that it is in by a record that survives a crash, the time now, and the challenge of whoever asked. Ownership: one
  * reference to `advert`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
@@ -2152,6 +2619,212 @@ hs2_status hs2_advert_sign(const struct hs2_id *secret,
                            uint64_t wall_ms,
                            const struct hs2_id *challenge,
                            hs2_buffer *advert);
+
+/**
+ * The same with what backs it, for an `HS2_GATE_ASK` that wants certificates (`reason` is 1): `high` is the highest phase-one
+ * certificate of the epoch that this validator has seen, which its lock is on, and `entered_by` that by which it entered its
+ * view where `high` is not the one (`hs2_timeout_new`). Either may be empty. Ownership: one reference to `advert`. Threads: any.
+ * Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_advert_sign_backed(const struct hs2_id *secret,
+                                  const struct hs2_id *chain_id,
+                                  uint64_t epoch,
+                                  uint64_t height,
+                                  const struct hs2_id *block,
+                                  uint64_t view,
+                                  uint64_t wall_ms,
+                                  const struct hs2_id *challenge,
+                                  struct hs2_slice high,
+                                  struct hs2_slice entered_by,
+                                  hs2_buffer *advert);
+
+/* ==== The light client: the chain's proven tip, and values of its state, without blocks and states of one's own. Facts in, work out, as with a machine: after every input call `hs2_light_poll` until it says `HS2_LIGHT_OUTPUT_WAIT`. ==== */
+
+/**
+ * The default settings, to be changed and handed to `hs2_light_new`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_defaults(struct hs2_light_settings *settings);
+
+/**
+ * A light client of the native chain of a genesis, not started yet. `checkpoint` is empty, and the genesis block trusted, or
+ * what an `HS2_LIGHT_OUTPUT_KEEP` brought at an earlier visit, whose source is believed. `settings` is null for the defaults.
+ * `seed` feeds its choices: random bytes. `wall_ms` is the time of day, in milliseconds since 1970, by which the start's age
+ * is held against the chain's trusting period, unless `accept_long_range` is not 0. Ownership: one reference to `light`.
+ * Threads: any. Errors: `HS2_REFUSED` where the start is too old or of another chain, `HS2_MALFORMED`, `HS2_OUT_OF_RANGE`
+ * for a setting (`hs2_last_error` says which), `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_new(hs2_genesis genesis,
+                         struct hs2_slice checkpoint,
+                         const struct hs2_light_settings *settings,
+                         uint64_t seed,
+                         uint64_t now_us,
+                         uint64_t wall_ms,
+                         int32_t accept_long_range,
+                         hs2_light *light);
+
+/**
+ * The chain that jobs of a light client are run with (`hs2_job_run`): that of the genesis, trusted from the client's
+ * checkpoint on, or from the genesis block where that is empty. Ownership: one reference to `chain`. Threads: any.
+ * Errors: `HS2_REFUSED` for a checkpoint of another chain, `HS2_MALFORMED`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_chain(hs2_genesis genesis,
+                           struct hs2_slice checkpoint,
+                           hs2_chain *chain);
+
+/**
+ * Start, or go on after `hs2_light_stop`. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_light_start(hs2_light light, uint64_t now_us);
+
+/**
+ * Stop: requests and jobs are cancelled, questions are closed with `HS2_LIGHT_ERROR_STOPPED`; what is proven stays.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_light_stop(hs2_light light,
+                          uint64_t now_us);
+
+/**
+ * Time has passed: to be called at the deadline of `HS2_LIGHT_OUTPUT_WAIT`. Early or for nothing it does no harm.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_light_handle_timeout(hs2_light light,
+                                    uint64_t now_us);
+
+/**
+ * The time of day, in milliseconds since 1970, where it was set or the machine has slept: the client counts on from it by
+ * `now_us`. Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_light_handle_wall(hs2_light light,
+                                 uint64_t now_us,
+                                 uint64_t wall_ms);
+
+/**
+ * A connection to a peer stands. Witnesses are counted by `group`: peers with the same number may be one operator.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_handle_connected(hs2_light light,
+                                      uint64_t now_us,
+                                      const struct hs2_id *peer,
+                                      uint64_t group);
+
+/**
+ * The connection to a peer is gone. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_handle_disconnected(hs2_light light, uint64_t now_us, const struct hs2_id *peer);
+
+/**
+ * A request was answered, with the bytes of a frozen buffer, which the client shares and does not copy. Threads: one at a
+ * time. Errors: `HS2_WRONG_STATE` for a buffer that is not frozen, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_handle_response(hs2_light light,
+                                     uint64_t now_us,
+                                     uint64_t request,
+                                     hs2_buffer answer);
+
+/**
+ * A request won't be answered: `failure` is `HS2_REQUEST_FAILURE_OVERSIZE` or `HS2_REQUEST_FAILURE_BROKEN`, as for
+ * `hs2_machine_handle_failure`. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_handle_failure(hs2_light light,
+                                    uint64_t now_us,
+                                    uint64_t request,
+                                    uint32_t failure);
+
+/**
+ * A job is done, or was read with `hs2_verdict_decode`. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_handle_verdict(hs2_light light, uint64_t now_us, hs2_verdict verdict);
+
+/**
+ * The next thing to do; `HS2_LIGHT_OUTPUT_WAIT` comes last. Ownership: one reference to `output->object`, where it is not 0.
+ * Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_poll(hs2_light light,
+                          struct hs2_output *output);
+
+/**
+ * Where the client stands. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_read(hs2_light light, struct hs2_light_position *position);
+
+/**
+ * The checkpoint to start the next visit from, as `HS2_LIGHT_OUTPUT_KEEP` brings it too. Ownership: one reference to
+ * `checkpoint`. Threads: one at a time. Errors: `HS2_NOT_FOUND` before a tip was proven and confirmed, `HS2_STALE_HANDLE`,
+ * `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_checkpoint(hs2_light light,
+                                hs2_buffer *checkpoint);
+
+/**
+ * The evidence of `HS2_LIGHT_HALT_CONFLICTING_FINALITY`: both proofs, which anyone can check. Ownership: one reference to
+ * `evidence`. Threads: one at a time. Errors: `HS2_NOT_FOUND` where there is none, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_evidence(hs2_light light,
+                              hs2_buffer *evidence);
+
+/* ==== Questions to a light client, and their proven answers. An `HS2_LIGHT_OUTPUT_ANSWER` with the question's number closes each. ==== */
+
+/**
+ * Asks for the value of a key, at most 1,024 bytes: of the newest state that peers have (`HS2_LIGHT_NOW`), of the newest
+ * snapshot (`HS2_LIGHT_SNAPSHOT`), or of the state after the block at `height` (`HS2_LIGHT_AT`), which no other `at` looks
+ * at. Up to 64 questions may be open. The question's number goes to `question`. Threads: one at a time.
+ * Errors: `HS2_TOO_MANY` for a longer key, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_get(hs2_light light,
+                         uint64_t now_us,
+                         struct hs2_slice key,
+                         uint32_t at,
+                         uint64_t height,
+                         uint64_t *question);
+
+/**
+ * Asks for the block at a height, above the client's anchor and of an epoch that it knows. The question's number goes to
+ * `question`. Threads: one at a time. Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_header(hs2_light light,
+                            uint64_t now_us,
+                            uint64_t height,
+                            uint64_t *question);
+
+/**
+ * Asks for the payloads of the blocks from `first` to `last`, within one cell of 1,024 heights and one epoch. The question's
+ * number goes to `question`. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_bodies(hs2_light light,
+                            uint64_t now_us,
+                            uint64_t first,
+                            uint64_t last,
+                            uint64_t *question);
+
+/**
+ * Nobody waits for this question any more: it is not answered. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_light_drop(hs2_light light, uint64_t now_us, uint64_t question);
+
+/**
+ * Reads an answer. Ownership: the value is borrowed from the answer. Threads: any.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_answer_read(hs2_light_answer answer, struct hs2_light_found *content);
+
+/**
+ * Reads a payload of an answer of the kind `HS2_LIGHT_BODIES`: the one at `index`, from 0 on. Ownership: borrowed from the
+ * answer. Threads: any. Errors: `HS2_NOT_FOUND` behind the last, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_light_answer_payload(hs2_light_answer answer,
+                                    size_t index,
+                                    struct hs2_slice *body);
 
 /* ==== Epochs of a native chain: a validator set and the heights at which it decides. ==== */
 
@@ -2364,6 +3037,36 @@ hs2_status hs2_certificate_check(struct hs2_slice certificate,
                                  struct hs2_slice header,
                                  uint32_t phase,
                                  hs2_epoch epoch);
+
+/**
+ * The bytes that a validator signs to give up on a view: it votes for nothing in that any more. `message` has room for
+ * `HS2_TIMEOUT_BYTES`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_timeout_bytes(const struct hs2_id *chain_id,
+                             uint64_t epoch,
+                             uint64_t view,
+                             uint8_t *message);
+
+/**
+ * Puts signatures of `hs2_timeout_bytes` together to the certificate by which validators leave a view without a block, encoded.
+ * Those of keys outside of the epoch's set are left out. Neither signatures nor power are checked; `hs2_timeout_check` does.
+ * Ownership: one reference to `certificate`. Threads: any.
+ * Errors: `HS2_TOO_MANY`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_timeout_new(hs2_epoch epoch,
+                           uint64_t view,
+                           const struct hs2_signature *votes,
+                           size_t vote_count,
+                           hs2_buffer *certificate);
+
+/**
+ * Checks that validators with more than two thirds of the epoch's power gave up on a view, which goes to `view`. Threads: any.
+ * Errors: `HS2_FALSE` (`hs2_last_error` says why), `HS2_MALFORMED`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+ * `HS2_INVALID_ARGUMENT`.
+ */
+hs2_status hs2_timeout_check(struct hs2_slice certificate,
+                             hs2_epoch epoch,
+                             uint64_t *view);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -176,6 +176,10 @@ public:
     }
     Status applied(std::uint64_t height) const { return Status(hs2_start_applied(get(), height)); }
     Status handover(hs2_slice bytes) const { return Status(hs2_start_handover(get(), bytes)); }
+    Status states(bool lacks_state = false) const { return Status(hs2_start_states(get(), lacks_state)); }
+    Status trust(std::uint64_t trusting_period_ms, std::uint64_t wall_ms) const {
+        return Status(hs2_start_trust(get(), trusting_period_ms, wall_ms));
+    }
 };
 
 class Verdict : public Object {
@@ -209,6 +213,13 @@ public:
     }
     Result<hs2_link> handover(std::size_t index) const {
         return read<hs2_link>([=](hs2_link *out) { return hs2_call_handover(get(), index, out); });
+    }
+    Result<hs2_base> base() const {
+        return read<hs2_base>([=](hs2_base *out) { return hs2_call_base(get(), out); });
+    }
+    // Carries out work on a state with a store; the bytes are for Machine::done.
+    Result<Buffer> carry_out(const hs2_state_store &store) const {
+        return made<Buffer>([&](hs2_buffer *out) { return hs2_state_carry_out(get(), &store, out); });
     }
 };
 
@@ -261,6 +272,12 @@ public:
     Status stored(std::uint64_t now_us, std::uint64_t call, std::uint32_t error = 0) const {
         return Status(hs2_machine_handle_stored(get(), now_us, call, error));
     }
+    Status done(std::uint64_t now_us, hs2_slice done) const {
+        return Status(hs2_machine_handle_done(get(), now_us, done));
+    }
+    Status wall(std::uint64_t now_us, std::uint64_t wall_ms) const {
+        return Status(hs2_machine_handle_wall(get(), now_us, wall_ms));
+    }
     // Answered by an HS2_OUTPUT_DECIDED with this id.
     Status decided(std::uint64_t now_us, std::uint64_t id, std::uint64_t first, const Buffer &blocks,
                    hs2_slice handover = {nullptr, 0}) const {
@@ -288,6 +305,10 @@ public:
     Result<hs2_slice> certificate() const {
         return read<hs2_slice>([=](hs2_slice *out) { return hs2_permit_certificate(get(), out); });
     }
+    // The certificate that a validator without its record is locked on; its view goes to `view`.
+    Result<hs2_slice> lock(std::uint64_t &view) const {
+        return read<hs2_slice>([&](hs2_slice *out) { return hs2_permit_lock(get(), &view, out); });
+    }
 };
 
 // A gate's order with its reference.
@@ -306,6 +327,13 @@ public:
             return hs2_gate_new(own, power, &seed, max_behind, fresh_tip_ms, out);
         });
     }
+    // For a chain of which all hosts keep promise 7: lost votes can be restored.
+    static Result<Gate> certified(const hs2_id *own, std::uint64_t power, const hs2_id &seed,
+                                  std::uint64_t max_behind = 0, std::uint64_t fresh_tip_ms = 0) {
+        return made<Gate>([&](hs2_gate *out) {
+            return hs2_gate_new_certified(own, power, &seed, max_behind, fresh_tip_ms, out);
+        });
+    }
     Status votes(std::uint32_t record, std::uint64_t view = 0) const {
         return Status(hs2_gate_votes(get(), record, view));
     }
@@ -322,6 +350,61 @@ public:
         if (Status status(hs2_gate_poll(get(), &order.plain)); !status) return status;
         order.permit = Permit(order.plain.object);
         return order;
+    }
+};
+
+// A light client. Its outputs are those of HS2_LIGHT_OUTPUT_..., and its jobs are run with its own chain.
+class Light : public Object {
+public:
+    using Object::Object;
+    // Without settings (null) they are the defaults; an empty checkpoint is the genesis block.
+    static Result<Light> create(const Genesis &genesis, hs2_slice checkpoint, const hs2_light_settings *settings,
+                                std::uint64_t seed, std::uint64_t now_us, std::uint64_t wall_ms) {
+        return made<Light>([&](hs2_light *out) {
+            return hs2_light_new(genesis.get(), checkpoint, settings, seed, now_us, wall_ms, 0, out);
+        });
+    }
+    static Result<Chain> chain(const Genesis &genesis, hs2_slice checkpoint) {
+        return made<Chain>([&](hs2_chain *out) { return hs2_light_chain(genesis.get(), checkpoint, out); });
+    }
+    Status start(std::uint64_t now_us) const { return Status(hs2_light_start(get(), now_us)); }
+    Status stop(std::uint64_t now_us) const { return Status(hs2_light_stop(get(), now_us)); }
+    Status timeout(std::uint64_t now_us) const { return Status(hs2_light_handle_timeout(get(), now_us)); }
+    Status wall(std::uint64_t now_us, std::uint64_t wall_ms) const {
+        return Status(hs2_light_handle_wall(get(), now_us, wall_ms));
+    }
+    Status connected(std::uint64_t now_us, const hs2_id &peer, std::uint64_t group) const {
+        return Status(hs2_light_handle_connected(get(), now_us, &peer, group));
+    }
+    Status disconnected(std::uint64_t now_us, const hs2_id &peer) const {
+        return Status(hs2_light_handle_disconnected(get(), now_us, &peer));
+    }
+    Status response(std::uint64_t now_us, std::uint64_t request, const Buffer &answer) const {
+        return Status(hs2_light_handle_response(get(), now_us, request, answer.get()));
+    }
+    Status failure(std::uint64_t now_us, std::uint64_t request, std::uint32_t failure) const {
+        return Status(hs2_light_handle_failure(get(), now_us, request, failure));
+    }
+    Status verdict(std::uint64_t now_us, const Verdict &verdict) const {
+        return Status(hs2_light_handle_verdict(get(), now_us, verdict.get()));
+    }
+    Result<Output> poll() const {
+        Output output;
+        if (Status status(hs2_light_poll(get(), &output.plain)); !status) return status;
+        output.object = Object(output.plain.object);
+        return output;
+    }
+    // The number of the question, which an HS2_LIGHT_OUTPUT_ANSWER closes.
+    Result<std::uint64_t> value(std::uint64_t now_us, hs2_slice key, std::uint32_t at = HS2_LIGHT_NOW,
+                                std::uint64_t height = 0) const {
+        return read<std::uint64_t>(
+            [=](std::uint64_t *out) { return hs2_light_get(get(), now_us, key, at, height, out); });
+    }
+    Result<hs2_light_position> position() const {
+        return read<hs2_light_position>([=](hs2_light_position *out) { return hs2_light_read(get(), out); });
+    }
+    Result<Buffer> checkpoint() const {
+        return made<Buffer>([=](hs2_buffer *out) { return hs2_light_checkpoint(get(), out); });
     }
 };
 

@@ -1,11 +1,15 @@
 #include "network.h"
+#include "store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define VALIDATORS 4
 #define CELL 1024
 #define PAYLOAD 1024
+#define INTERVAL 1000
+#define CHANGES 7
 
 struct network {
     uint64_t blocks;
@@ -20,6 +24,10 @@ struct network {
     hs2_buffer *segments;
     size_t segment_count;
     hs2_buffer tip;
+    /* Null on a chain without a state. */
+    store *states;
+    /* Up to which height the state is executed: the block above the last final one is not. */
+    hs2_id root;
 };
 
 static hs2_slice bytes_of(hs2_buffer buffer) {
@@ -41,16 +49,37 @@ static hs2_status make_genesis(network *net) {
     hs2_slice nothing = { NULL, 0 };
     hs2_id root = { { 0 } };
     hs2_status status;
+    if (net->states) {
+        /* The state before the first block has no keys. */
+        hs2_state_store states = store_table(net->states);
+        if ((status = hs2_state_apply(&states, 0, INTERVAL, NULL, 0, NULL, &root)) != HS2_OK) return status;
+    }
     for (size_t i = 0; i < VALIDATORS; i++) {
         memset(&net->secrets[i], (int)(i + 1), sizeof net->secrets[i]);
         members[i].power = 1;
         if ((status = hs2_sign(&net->secrets[i], nothing, &members[i].key, NULL)) != HS2_OK) return status;
     }
-    status = hs2_genesis_new("example", 1700000000000, members, VALIDATORS, 1000000, &root, 0, 1000, &net->genesis);
+    status = hs2_genesis_new("example", 1700000000000, members, VALIDATORS, 1000000, &root, 0, INTERVAL, &net->genesis);
     if (status == HS2_OK) status = hs2_epoch_first(net->genesis, &net->epoch);
     if (status == HS2_OK) status = hs2_chain_new(net->genesis, &net->chain);
     if (status == HS2_OK) status = hs2_genesis_header(net->genesis, &net->headers[0]);
     return status;
+}
+
+hs2_status network_execute(const hs2_state_store *states, uint64_t height, hs2_slice payload, const hs2_id *expected,
+                           hs2_id *root) {
+    char keys[CHANGES][32];
+    hs2_change changes[CHANGES];
+    for (uint64_t i = 0; i < CHANGES; i++) {
+        uint64_t number = i + 1 < CHANGES ? height * (CHANGES - 1) + i : height % 977 + CHANGES;
+        int len = snprintf(keys[i], sizeof keys[i], "key %llu", (unsigned long long)number);
+        changes[i].key.data = (const uint8_t *)keys[i];
+        changes[i].key.len = (size_t)len;
+        changes[i].value.data = payload.data + i * 16;
+        changes[i].value.len = 16 + (size_t)(height % 48);
+        changes[i].deleted = 0;
+    }
+    return hs2_state_apply(states, height, INTERVAL, changes, CHANGES, expected, root);
 }
 
 static hs2_status make_header(network *net, uint64_t height) {
@@ -63,6 +92,12 @@ static hs2_status make_header(network *net, uint64_t height) {
     proposal.payload.data = payload;
     proposal.payload.len = PAYLOAD;
     proposal.proposer = (uint16_t)(height % VALIDATORS);
+    if (net->states && height <= net->blocks) {
+        hs2_state_store states = store_table(net->states);
+        hs2_status status = network_execute(&states, height, proposal.payload, NULL, &net->root);
+        if (status != HS2_OK) return status;
+    }
+    proposal.state_root = net->root;
     return hs2_header_new(bytes_of(net->headers[height - 1]), net->epoch, &proposal, &net->headers[height]);
 }
 
@@ -96,22 +131,27 @@ static hs2_status prove(network *net, size_t cell) {
     return status;
 }
 
-network *network_new(uint64_t blocks) {
+static network *network_make(uint64_t blocks, int with_state) {
     network *net = calloc(1, sizeof *net);
     if (!net) return NULL;
+    net->states = with_state ? store_new() : NULL;
     net->blocks = blocks;
     net->segment_count = (size_t)(blocks / CELL + 1);
     net->headers = calloc((size_t)blocks + 2, sizeof *net->headers);
     net->payloads = calloc((size_t)blocks + 2, sizeof *net->payloads);
     net->segments = calloc(net->segment_count, sizeof *net->segments);
     hs2_status status = HS2_TOO_MANY;
-    if (net->headers && net->payloads && net->segments) status = make_genesis(net);
+    if (net->headers && net->payloads && net->segments && (net->states || !with_state)) status = make_genesis(net);
     for (uint64_t height = 1; height <= blocks + 1 && status == HS2_OK; height++) status = make_header(net, height);
     for (size_t cell = 0; cell < net->segment_count && status == HS2_OK; cell++) status = prove(net, cell);
     if (status == HS2_OK) return net;
     network_free(net);
     return NULL;
 }
+
+network *network_new(uint64_t blocks) { return network_make(blocks, 0); }
+
+network *network_with_state(uint64_t blocks) { return network_make(blocks, 1); }
 
 void network_free(network *net) {
     if (!net) return;
@@ -124,12 +164,15 @@ void network_free(network *net) {
     free(net->headers);
     free(net->payloads);
     free(net->segments);
+    store_free(net->states);
     free(net);
 }
 
 hs2_genesis network_genesis(const network *net) { return net->genesis; }
 
 hs2_chain network_chain(const network *net) { return net->chain; }
+
+hs2_id network_root(const network *net) { return net->root; }
 
 hs2_id network_head(const network *net) {
     hs2_header_info info;
@@ -181,6 +224,13 @@ static int32_t read_payload(void *context, uint64_t height, hs2_slice *payload) 
 hs2_buffer network_answer(network *net, hs2_slice request) {
     hs2_reader reader = { net, read_status, read_handover, read_tip, read_segment, read_payload };
     hs2_buffer answer = 0;
-    if (hs2_respond(net->chain, &reader, request, &answer) != HS2_OK) (void)hs2_refusal_not_available(&answer);
+    hs2_status status;
+    if (net->states) {
+        hs2_state_store states = store_table(net->states);
+        status = hs2_respond_with_state(net->chain, &reader, &states, request, &answer);
+    } else {
+        status = hs2_respond(net->chain, &reader, request, &answer);
+    }
+    if (status != HS2_OK) (void)hs2_refusal_not_available(&answer);
     return answer;
 }

@@ -2,7 +2,7 @@
  * A node in C: catches up with 2,000 blocks from two peers, verifies, applies, and ends at the right block.
  *
  *   cc -std=c99 -D_POSIX_C_SOURCE=200809L -Iinclude bindings-c/examples/node.c bindings-c/examples/network.c
- *      target/release/libhs2sync.a -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc -o node
+ *      bindings-c/examples/store.c target/release/libhs2sync.a -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc -o node
  *
  * Peers are reached over sessions, as over TCP: what one end gives to be written the other end reads. Here both ends are in
  * this process, so that nothing has to be set up; with sockets, `carry` is a `write` on one machine and a `read` on another.

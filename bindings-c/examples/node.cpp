@@ -1,9 +1,9 @@
 // A node in C++17, with objects that release themselves: catches up with 2,000 blocks from a peer in memory.
 //
-//   c++ -std=c++17 -Iinclude bindings-c/examples/node.cpp network.o target/release/libhs2sync.a
+//   c++ -std=c++17 -Iinclude bindings-c/examples/node.cpp network.o store.o target/release/libhs2sync.a
 //       -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc -o node
 //
-// where network.o comes from `cc -std=c99 -Iinclude -c bindings-c/examples/network.c`.
+// where the objects come from `cc -std=c99 -Iinclude -c bindings-c/examples/network.c bindings-c/examples/store.c`.
 #include "hs2sync.hpp"
 #include "network.h"
 

@@ -25,7 +25,11 @@ func (m *Machine) call(f *frame, handle uint64) (*Call, error) {
 		}
 		call.Handovers = append(call.Handovers, link)
 	}
-	if call.Work != WorkApply {
+	switch call.Work {
+	case WorkSurvey, WorkStage, WorkActivate:
+		return call, f.stateCall(handle, call)
+	case WorkApply:
+	default:
 		return call, nil
 	}
 	used, held := f.used, len(f.held)

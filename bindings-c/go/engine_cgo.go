@@ -108,6 +108,46 @@ package hs2sync
 //	case 83: return hs2_permit_header(w[0], w[1], at(w[2]));
 //	case 84: return hs2_permit_certificate(w[0], at(w[1]));
 //	case 85: return hs2_advert_sign(at(w[0]), at(w[1]), w[2], w[3], at(w[4]), w[5], w[6], at(w[7]), at(w[8]));
+//	case 86: return hs2_gate_new_certified(at(w[0]), w[1], at(w[2]), w[3], w[4], at(w[5]));
+//	case 87: return hs2_permit_lock(w[0], at(w[1]), at(w[2]));
+//	case 88: return hs2_advert_sign_backed(at(w[0]), at(w[1]), w[2], w[3], at(w[4]), w[5], w[6], at(w[7]), *(const hs2_slice *)at(w[8]), *(const hs2_slice *)at(w[9]), at(w[10]));
+//	case 89: return hs2_timeout_bytes(at(w[0]), w[1], w[2], at(w[3]));
+//	case 90: return hs2_timeout_new(w[0], w[1], at(w[2]), w[3], at(w[4]));
+//	case 91: return hs2_timeout_check(*(const hs2_slice *)at(w[0]), w[1], at(w[2]));
+//	case 92: return hs2_start_states(w[0], w[1]);
+//	case 93: return hs2_start_trust(w[0], w[1], w[2]);
+//	case 94: return hs2_machine_handle_wall(w[0], w[1], w[2]);
+//	case 95: return hs2_machine_handle_done(w[0], w[1], *(const hs2_slice *)at(w[2]));
+//	case 96: return hs2_call_encode(w[0], at(w[1]));
+//	case 97: return hs2_call_decode(*(const hs2_slice *)at(w[0]), at(w[1]));
+//	case 98: return hs2_call_base(w[0], at(w[1]));
+//	case 99: return hs2_state_carry_out(w[0], at(w[1]), at(w[2]));
+//	case 100: return hs2_state_apply(at(w[0]), w[1], w[2], at(w[3]), w[4], at(w[5]), at(w[6]));
+//	case 101: return hs2_state_get(at(w[0]), *(const hs2_slice *)at(w[1]), at(w[2]));
+//	case 102: return hs2_state_read(at(w[0]), at(w[1]));
+//	case 103: return hs2_respond_with_state(w[0], at(w[1]), at(w[2]), *(const hs2_slice *)at(w[3]), at(w[4]));
+//	case 104: return hs2_light_defaults(at(w[0]));
+//	case 105: return hs2_light_new(w[0], *(const hs2_slice *)at(w[1]), at(w[2]), w[3], w[4], w[5], w[6], at(w[7]));
+//	case 106: return hs2_light_chain(w[0], *(const hs2_slice *)at(w[1]), at(w[2]));
+//	case 107: return hs2_light_start(w[0], w[1]);
+//	case 108: return hs2_light_stop(w[0], w[1]);
+//	case 109: return hs2_light_handle_timeout(w[0], w[1]);
+//	case 110: return hs2_light_handle_wall(w[0], w[1], w[2]);
+//	case 111: return hs2_light_handle_connected(w[0], w[1], at(w[2]), w[3]);
+//	case 112: return hs2_light_handle_disconnected(w[0], w[1], at(w[2]));
+//	case 113: return hs2_light_handle_response(w[0], w[1], w[2], w[3]);
+//	case 114: return hs2_light_handle_failure(w[0], w[1], w[2], w[3]);
+//	case 115: return hs2_light_handle_verdict(w[0], w[1], w[2]);
+//	case 116: return hs2_light_poll(w[0], at(w[1]));
+//	case 117: return hs2_light_read(w[0], at(w[1]));
+//	case 118: return hs2_light_checkpoint(w[0], at(w[1]));
+//	case 119: return hs2_light_evidence(w[0], at(w[1]));
+//	case 120: return hs2_light_get(w[0], w[1], *(const hs2_slice *)at(w[2]), w[3], w[4], at(w[5]));
+//	case 121: return hs2_light_header(w[0], w[1], w[2], at(w[3]));
+//	case 122: return hs2_light_bodies(w[0], w[1], w[2], w[3], at(w[4]));
+//	case 123: return hs2_light_drop(w[0], w[1], w[2]);
+//	case 124: return hs2_light_answer_read(w[0], at(w[1]));
+//	case 125: return hs2_light_answer_payload(w[0], w[1], at(w[2]));
 //	default: return HS2_INVALID_ARGUMENT;
 //	}
 // }
@@ -161,9 +201,19 @@ package hs2sync
 //	return ask(c, 14, w);
 // }
 //
+// static int32_t s_get(void *c, hs2_slice k, hs2_slice *o) { uint64_t w[] = { of(&k), of(o) }; return ask(c, 15, w); }
+// static int32_t s_next(void *c, hs2_slice f, hs2_slice t, hs2_entry *o) {
+//	uint64_t w[] = { of(&f), of(&t), of(o) };
+//	return ask(c, 16, w);
+// }
+// static int32_t s_write(void *c, const hs2_change *k, size_t n) { uint64_t w[] = { of(k), n }; return ask(c, 17, w); }
+//
 // static void hs2go_table(uint32_t kind, uint64_t context, uint64_t out) {
 //	if (kind == 0) {
 //		hs2_reader table = { at(context), r_status, r_handover, r_tip, r_segment, r_payload };
+//		memcpy(at(out), &table, sizeof table);
+//	} else if (kind == 2) {
+//		hs2_state_store table = { at(context), s_get, s_next, s_write };
 //		memcpy(at(out), &table, sizeof table);
 //	} else {
 //		hs2_chain_table table = { at(context), c_epoch, c_link, c_handover, c_tip, c_segment, c_stored, c_payload,

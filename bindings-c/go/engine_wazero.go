@@ -132,10 +132,7 @@ func (i *instance) lastError() string {
 }
 
 func (i *instance) table(kind tableKind, out uint64) {
-	name := "hs2_wasm_reader"
-	if kind == chainTable {
-		name = "hs2_wasm_chain"
-	}
+	name := [...]string{"hs2_wasm_reader", "hs2_wasm_chain", "hs2_wasm_states"}[kind]
 	// It writes where it is told, and has no way to fail.
 	if _, err := i.module.ExportedFunction(name).Call(i.ctx, 0, out); err != nil {
 		i.broken = err

@@ -66,3 +66,82 @@ func ExampleMachine() {
 	}
 	// Output: ask peer 0100 for 17408 bytes at most
 }
+
+// A state in a store of the host's has a root after each block; the library fetches it from others and serves it.
+func ExampleState() {
+	state := hs2sync.NewState(newStore(), 10_000)
+	root, err := state.Apply(1, []hs2sync.Change{{Key: []byte("alice"), Value: []byte("7")}}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	value, err := state.Get([]byte("alice"))
+	fmt.Printf("%s %s %v\n", root.String()[:8], value, err)
+	// Output: 74076aa0 7 <nil>
+}
+
+// A light client is driven as a machine is; LightNode does all of this over a network.
+func ExampleLight() {
+	genesis, err := hs2sync.NewGenesis(document())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	light, err := hs2sync.NewLight(hs2sync.LightStart{Genesis: genesis}, 7, 0, time.UnixMilli(1_700_000_000_000))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer light.Close()
+	if err := light.Start(time.Second); err != nil {
+		fmt.Println(err)
+	}
+	if err := light.Connected(time.Second, hs2sync.ID{1}, 1); err != nil {
+		fmt.Println(err)
+	}
+	for {
+		output, err := light.Poll()
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		switch output := output.(type) {
+		case hs2sync.Request:
+			fmt.Printf("ask peer %s\n", output.Peer.String()[:4])
+		case hs2sync.Wait:
+			return
+		}
+	}
+	// Output: ask peer 0100
+}
+
+// store is an ordered store in memory.
+type store map[string][]byte
+
+func newStore() store { return store{} }
+
+func (s store) Get(key []byte) ([]byte, error) { return s[string(key)], nil }
+
+func (s store) Next(from, to []byte) (key, value []byte, err error) {
+	found := ""
+	for key := range s {
+		if key >= string(from) && key <= string(to) && (found == "" || key < found) {
+			found = key
+		}
+	}
+	if found == "" {
+		return nil, nil, nil
+	}
+	return []byte(found), s[found], nil
+}
+
+func (s store) Write(changes []hs2sync.Change) error {
+	for _, change := range changes {
+		if change.Deleted {
+			delete(s, string(change.Key))
+		} else {
+			s[string(change.Key)] = change.Value
+		}
+	}
+	return nil
+}

@@ -176,6 +176,15 @@ func (f *frame) handle(fn function, words ...uint64) (uint64, error) {
 	return f.u64(out), nil
 }
 
+// decoded is a handle of what a function reads from these bytes.
+func (f *frame) decoded(fn function, encoded []byte) (uint64, error) {
+	slice, err := f.slice(encoded)
+	if err != nil {
+		return 0, err
+	}
+	return f.handle(fn, slice)
+}
+
 // bytes calls a function whose last result is a buffer, and copies it.
 func (f *frame) bytes(fn function, words ...uint64) ([]byte, error) {
 	handle, err := f.handle(fn, words...)

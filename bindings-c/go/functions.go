@@ -90,6 +90,46 @@ const (
 	fnPermitHeader
 	fnPermitCertificate
 	fnAdvertSign
+	fnGateNewCertified
+	fnPermitLock
+	fnAdvertSignBacked
+	fnTimeoutBytes
+	fnTimeoutNew
+	fnTimeoutCheck
+	fnStartStates
+	fnStartTrust
+	fnMachineWall
+	fnMachineDone
+	fnCallEncode
+	fnCallDecode
+	fnCallBase
+	fnStateCarryOut
+	fnStateApply
+	fnStateGet
+	fnStateRead
+	fnRespondWithState
+	fnLightDefaults
+	fnLightNew
+	fnLightChain
+	fnLightStart
+	fnLightStop
+	fnLightTimeout
+	fnLightWall
+	fnLightConnected
+	fnLightDisconnected
+	fnLightResponse
+	fnLightFailure
+	fnLightVerdict
+	fnLightPoll
+	fnLightRead
+	fnLightCheckpoint
+	fnLightEvidence
+	fnLightGet
+	fnLightHeader
+	fnLightBodies
+	fnLightDrop
+	fnLightAnswerRead
+	fnLightAnswerPayload
 	functions
 )
 
@@ -116,4 +156,13 @@ var functionNames = [functions]string{
 	"hs2_header_closing", "hs2_header_check", "hs2_certificate_check", "hs2_handover_new",
 	"hs2_gate_new", "hs2_gate_votes", "hs2_gate_sync", "hs2_gate_advert", "hs2_gate_time", "hs2_gate_behind", "hs2_gate_poll",
 	"hs2_permit_header", "hs2_permit_certificate", "hs2_advert_sign",
+	"hs2_gate_new_certified", "hs2_permit_lock", "hs2_advert_sign_backed", "hs2_timeout_bytes", "hs2_timeout_new",
+	"hs2_timeout_check", "hs2_start_states", "hs2_start_trust", "hs2_machine_handle_wall",
+	"hs2_machine_handle_done", "hs2_call_encode", "hs2_call_decode", "hs2_call_base", "hs2_state_carry_out",
+	"hs2_state_apply", "hs2_state_get", "hs2_state_read", "hs2_respond_with_state", "hs2_light_defaults",
+	"hs2_light_new", "hs2_light_chain", "hs2_light_start", "hs2_light_stop", "hs2_light_handle_timeout",
+	"hs2_light_handle_wall", "hs2_light_handle_connected", "hs2_light_handle_disconnected",
+	"hs2_light_handle_response", "hs2_light_handle_failure", "hs2_light_handle_verdict", "hs2_light_poll",
+	"hs2_light_read", "hs2_light_checkpoint", "hs2_light_evidence", "hs2_light_get", "hs2_light_header",
+	"hs2_light_bodies", "hs2_light_drop", "hs2_light_answer_read", "hs2_light_answer_payload",
 }

@@ -16,6 +16,9 @@ type GateSettings struct {
 	MaxBehind uint64
 	// FreshTip is up to which age a proven tip shows by itself that nothing newer is withheld; 0 is ten seconds.
 	FreshTip time.Duration
+	// CertifiedViews says that the engines of all validators enter a view by a certificate of the one before alone, which is
+	// promise 7 of the native chain's voters. Only then may [VotesLost] lead to a permit: the others show their certificates.
+	CertifiedViews bool
 }
 
 // VoteRecord says what the host's record of its own votes has.
@@ -27,7 +30,8 @@ const (
 	VotesNever VoteRecord = 1
 	// VotesLast: the highest view that it voted in or gave up on is known.
 	VotesLast VoteRecord = 2
-	// VotesLost: the record is gone, damaged or from a backup. There is no permit after that.
+	// VotesLost: the record is gone, damaged or from a backup. There is no permit after that but with
+	// [GateSettings.CertifiedViews].
 	VotesLost VoteRecord = 3
 )
 
@@ -40,8 +44,12 @@ type GatePause struct{ Reason PauseReason }
 // GateResume says to take part.
 type GateResume struct{ Permit Permit }
 
-// GateAsk says to ask every validator that can be reached for its word on this challenge, which it makes with [SignAdvert].
-type GateAsk struct{ Challenge ID }
+// GateAsk says to ask every validator that can be reached for its word on this challenge, which it makes with [SignAdvert]:
+// with the certificates that back it ([Word.High], [Word.EnteredBy]) where Certificates is set.
+type GateAsk struct {
+	Challenge    ID
+	Certificates bool
+}
 
 // GateWait says that there is nothing to do now, and why there is no permit.
 type GateWait struct{ Reason WaitReason }
@@ -64,6 +72,8 @@ const (
 	PauseVotesLost PauseReason = 3
 	// PauseForked: another block is proven at the head's height.
 	PauseForked PauseReason = 4
+	// PauseEpochEnded: the epoch is over for which the others knew of this validator's votes.
+	PauseEpochEnded PauseReason = 5
 )
 
 // WaitReason is why there is no permit; 0 where there is one.
@@ -79,6 +89,8 @@ const (
 	WaitVotesLost WaitReason = 3
 	// WaitNoVotes: the host has not brought the record of votes: [Gate.Votes].
 	WaitNoVotes WaitReason = 4
+	// WaitRestoring: the others have not shown yet how far this validator can have voted.
+	WaitRestoring WaitReason = 5
 	// WaitKeyElsewhere: this validator's key signs elsewhere.
 	WaitKeyElsewhere WaitReason = 6
 	// WaitForked: another block is proven at the head's height.
@@ -96,6 +108,10 @@ type Permit struct {
 	// there are none: the high certificate and the lock that consensus begins with. Nil where nothing was shown.
 	Headers     [][]byte
 	Certificate []byte
+	// Lock is the certificate that a validator without its record is locked on, and LockView its view, whether or not the block
+	// is there: it is written down with VoteAbove before anything is signed. Nil where votes were not restored.
+	Lock     []byte
+	LockView uint64
 }
 
 // Gate says when a validator of the native chain may take part in consensus, and with what. After each call [Gate.Poll] is to
@@ -121,7 +137,11 @@ func (m *Machine) NewGate(settings GateSettings) (*Gate, error) {
 		if settings.Own != nil {
 			own, power = f.id(settings.Own.Key), settings.Own.Power
 		}
-		gate.handle, err = f.handle(fnGateNew, own, power, f.id(seed), settings.MaxBehind, millis(settings.FreshTip))
+		fn := fnGateNew
+		if settings.CertifiedViews {
+			fn = fnGateNewCertified
+		}
+		gate.handle, err = f.handle(fn, own, power, f.id(seed), settings.MaxBehind, millis(settings.FreshTip))
 		return err
 	})
 	if err != nil {
@@ -196,7 +216,7 @@ func (g *Gate) Poll() (order Order, err error) {
 			order, err = f.permit(object, permit)
 			return err
 		case 3:
-			order = GateAsk{Challenge: id}
+			order = GateAsk{Challenge: id, Certificates: reason != 0}
 		default:
 			order = GateWait{Reason: WaitReason(reason)}
 		}
@@ -224,6 +244,13 @@ func (f *frame) permit(handle uint64, permit Permit) (Order, error) {
 	case !errors.Is(err, StatusNotFound):
 		return nil, err
 	}
+	view := f.room(8)
+	switch err := f.do(fnPermitLock, handle, view, out); {
+	case err == nil:
+		permit.Lock, permit.LockView = f.copied(out), f.u64(view)
+	case !errors.Is(err, StatusNotFound):
+		return nil, err
+	}
 	return GateResume{Permit: permit}, nil
 }
 
@@ -244,6 +271,9 @@ type Word struct {
 	View uint64
 	// Challenge is that of whoever asked.
 	Challenge ID
+	// High is the highest certificate of phase one that it has seen in the epoch, which its lock is on, and EnteredBy that by
+	// which it entered its view where High is not the one ([Epoch.NewTimeout]): for a [GateAsk] that wants certificates.
+	High, EnteredBy []byte
 }
 
 // SignAdvert signs this validator's word on where it stands, for a peer's gate.
@@ -255,8 +285,21 @@ func SignAdvert(key ed25519.PrivateKey, chainID ID, word Word, wall time.Time) (
 		secret := f.id(ID(key.Seed()))
 		// The place of the arguments is used again: the secret is not left there.
 		defer func() { clear(f.view(secret, 32)) }()
-		advert, err = f.bytes(fnAdvertSign, secret, f.id(chainID), word.Epoch, word.Height, f.id(word.Block), word.View,
-			wallMs(wall), f.id(word.Challenge))
+		words := []uint64{secret, f.id(chainID), word.Epoch, word.Height, f.id(word.Block), word.View, wallMs(wall),
+			f.id(word.Challenge)}
+		if len(word.High) == 0 && len(word.EnteredBy) == 0 {
+			advert, err = f.bytes(fnAdvertSign, words...)
+			return err
+		}
+		high, err := f.slice(word.High)
+		if err != nil {
+			return err
+		}
+		enteredBy, err := f.slice(word.EnteredBy)
+		if err != nil {
+			return err
+		}
+		advert, err = f.bytes(fnAdvertSignBacked, append(words, high, enteredBy)...)
 		return err
 	})
 	return advert, err

@@ -164,6 +164,70 @@ func TestALostRecordOfVotesGivesNoPermit(t *testing.T) {
 	}
 }
 
+func TestALostRecordIsRestoredWhereViewsAreCertified(t *testing.T) {
+	chain := newTestChain(t, 5)
+	wall := time.UnixMilli(1_700_000_000_100)
+	machine, _ := caughtUp(t, chain, wall)
+	own := Validator{Key: ID(chain.keys[0].Public().(ed25519.PublicKey)), Power: 1}
+	gate, err := machine.NewGate(GateSettings{Own: &own, CertifiedViews: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Close()
+	if err := errors.Join(gate.Votes(VotesLost, 0), gate.Sync(wall)); err != nil {
+		t.Fatal(err)
+	}
+	said, waits := orders(t, gate)
+	ask, ok := one[GateAsk](said)
+	if !ok || !ask.Certificates || waits != WaitRestoring {
+		t.Fatalf("%+v, waits for %d", said, waits)
+	}
+	// The others have left view 39 without a block; one has seen the certificate of the block above the final one.
+	timeout := func(view uint64) []byte {
+		message, err := TimeoutBytes(chain.genesis.ChainID, 0, view)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var votes []Vote
+		for _, key := range chain.keys[1:] {
+			vote := Vote{Key: ID(key.Public().(ed25519.PublicKey))}
+			copy(vote.Signature[:], ed25519.Sign(key, message))
+			votes = append(votes, vote)
+		}
+		certificate, err := chain.epoch.NewTimeout(view, votes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := chain.epoch.CheckTimeout(certificate); found != view || err != nil {
+			t.Errorf("%d %v", found, err)
+		}
+		return certificate
+	}
+	proof, err := chain.proof(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, view := range []uint64{40, 42} {
+		wall = wall.Add(time.Millisecond)
+		for _, key := range chain.keys[1:] {
+			word := Word{Height: 5, Block: chain.ids[5], View: view, Challenge: ask.Challenge, High: proof.Certificate,
+				EnteredBy: timeout(view - 1)}
+			advert, err := SignAdvert(key, chain.genesis.ChainID, word, wall)
+			if err == nil {
+				err = gate.Advert(wall, chain.epoch, advert)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	said, waits = orders(t, gate)
+	resume, ok := one[GateResume](said)
+	if !ok || waits != 0 || resume.Permit.VoteAbove != 41 || resume.Permit.LockView != 6 || string(resume.Permit.Lock) != string(proof.Certificate) {
+		t.Errorf("%+v, waits for %d", said, waits)
+	}
+}
+
 func TestANodesEngineIsResumedWhenTheNodeHasCaughtUp(t *testing.T) {
 	chain := newTestChain(t, 30)
 	node, store := idle(chain, map[ID]func([]byte) ([]byte, error){{1}: chain.honest()})

@@ -20,6 +20,10 @@ type Genesis struct {
 	TimestampMs uint64
 	// LastHeight is the last height of epoch 0.
 	LastHeight uint64
+	// TrustingPeriodMs is for how long a validator set stays trustworthy, in milliseconds; 0 for ever.
+	TrustingPeriodMs uint64
+	// SnapshotInterval: states are offered at heights that are multiples of it.
+	SnapshotInterval uint64
 }
 
 // DecodeGenesis reads an encoded genesis document and checks it.
@@ -45,6 +49,7 @@ func DecodeGenesis(encoded []byte) (*Genesis, error) {
 		r := f.read(out, 128)
 		genesis.ChainID, genesis.BlockID, genesis.StateRoot = r.id(), r.id(), r.id()
 		genesis.TimestampMs, genesis.LastHeight = r.u64(), r.u64()
+		genesis.TrustingPeriodMs, genesis.SnapshotInterval = r.u64(), r.u64()
 		return nil
 	})
 	if err != nil {

@@ -22,6 +22,9 @@ func (n *Node) carryOut(ctx context.Context, work <-chan *Call) {
 }
 
 func (n *Node) answerCall(ctx context.Context, call *Call) func(now time.Duration) error {
+	if call.Work == WorkSurvey || call.Work == WorkStage || call.Work == WorkActivate {
+		return n.fetch(call)
+	}
 	if call.Work != WorkApply && call.Work != WorkReplay {
 		err := error(nil)
 		failed := Permanent
@@ -77,12 +80,16 @@ func (n *Node) execute(ctx context.Context, blocks []Block, through uint64) (uin
 	if len(blocks) == 0 {
 		return through, nil
 	}
-	if n.Execute != nil {
+	last := blocks[len(blocks)-1].Height
+	blocks, err := n.unexecuted(blocks)
+	if err != nil {
+		return through, err
+	}
+	if n.Execute != nil && len(blocks) > 0 {
 		if err := n.Execute(ctx, blocks); err != nil {
 			return through, err
 		}
 	}
-	last := blocks[len(blocks)-1].Height
 	if err := n.Store.SetApplied(last); err != nil {
 		return through, err
 	}

@@ -12,6 +12,9 @@ type Job struct {
 	// Height is from which height on blocks wait for it: of the jobs that are out, the lowest is to be run first.
 	Height  uint64
 	encoded []byte
+	// light says that a light client has made it, with this checkpoint.
+	light      bool
+	checkpoint []byte
 }
 
 // Verdict is what a job found. It is plain data.
@@ -22,16 +25,17 @@ type Verdict struct{ encoded []byte }
 func (j *Job) Run(rules Rules) (*Verdict, error) {
 	verdict := &Verdict{}
 	err := with(func(f *frame) error {
-		slice, err := f.slice(j.encoded)
-		if err != nil {
-			return err
-		}
-		job, err := f.handle(fnJobDecode, slice)
+		job, err := f.decoded(fnJobDecode, j.encoded)
 		if err != nil {
 			return err
 		}
 		defer f.release(job)
 		fn, chain, err := f.pick(rules, fnJobRun, fnJobRunOwn)
+		if err == nil && j.light {
+			if chain, err = f.lightChain(rules.Genesis, j.checkpoint); err == nil {
+				defer f.release(chain)
+			}
+		}
 		if err != nil {
 			return err
 		}

@@ -41,6 +41,18 @@ type Start struct {
 	Applied *uint64
 	// Links are the stored handovers, in order.
 	Links []Link
+	// States says that the host keeps states ([State]), so that the machine may fetch one; LacksState, that it has none to
+	// execute blocks on, as on a node that begins at a checkpoint: then one is fetched first, whatever the strategy.
+	States, LacksState bool
+	// Trust holds the chain's trusting period: no machine is made of what is older, and one whose trust grows that old while
+	// it runs halts. Nil takes any age, which accepts long-range attacks.
+	Trust *Trust
+}
+
+// Trust is for how long what a validator set has signed proves anything, and the time of day, by which that is judged.
+type Trust struct {
+	Period time.Duration
+	Wall   time.Time
 }
 
 // Machine is the synchronization of one node, without a network, a clock or a disk: facts go in, work comes out. Times are
@@ -154,7 +166,17 @@ func (f *frame) fill(draft uint64, start Start) error {
 		}
 	}
 	if start.Applied != nil {
-		return f.do(fnStartApplied, draft, *start.Applied)
+		if err := f.do(fnStartApplied, draft, *start.Applied); err != nil {
+			return err
+		}
+	}
+	if start.States || start.LacksState {
+		if err := f.do(fnStartStates, draft, flag(start.LacksState)); err != nil {
+			return err
+		}
+	}
+	if trust := start.Trust; trust != nil {
+		return f.do(fnStartTrust, draft, millis(trust.Period), wallMs(trust.Wall))
 	}
 	return nil
 }
@@ -223,6 +245,11 @@ func (m *Machine) Stop(now time.Duration) error { return m.tell(fnMachineStop, m
 // Timeout says that time has passed.
 func (m *Machine) Timeout(now time.Duration) error { return m.tell(fnMachineTimeout, micros(now)) }
 
+// Wall says the time of day, on a chain with a trusting period, where it was set or this computer has slept.
+func (m *Machine) Wall(now time.Duration, wall time.Time) error {
+	return m.tell(fnMachineWall, micros(now), wallMs(wall))
+}
+
 // Connected says that a connection to a peer stands. Peers with the same group number count as one where independence
 // matters: an address prefix, for example.
 func (m *Machine) Connected(now time.Duration, peer ID, group uint64) error {
@@ -264,11 +291,7 @@ func (m *Machine) Begun(now time.Duration, job uint64) error {
 // Verdict brings what a job found.
 func (m *Machine) Verdict(now time.Duration, verdict *Verdict) error {
 	return m.use(func(f *frame) error {
-		slice, err := f.slice(verdict.encoded)
-		if err != nil {
-			return err
-		}
-		handle, err := f.handle(fnVerdictDecode, slice)
+		handle, err := f.decoded(fnVerdictDecode, verdict.encoded)
 		if err != nil {
 			return err
 		}
@@ -306,41 +329,75 @@ func (m *Machine) Stored(now time.Duration, call uint64, failed HostError) error
 	return m.tell(fnMachineStored, micros(now), call, uint64(failed))
 }
 
+// Done answers a call about a state, with what [State.CarryOut] gave.
+func (m *Machine) Done(now time.Duration, done []byte) error {
+	return m.use(func(f *frame) error {
+		slice, err := f.slice(done)
+		if err != nil {
+			return err
+		}
+		return f.do(fnMachineDone, m.handle, micros(now), slice)
+	})
+}
+
 // Poll takes out the next output. After each fact it is to be called until it gives a [Wait].
 func (m *Machine) Poll() (output Output, err error) {
 	err = m.use(func(f *frame) error {
-		const size = 104
-		out := f.room(size)
-		if err := f.do(fnMachinePoll, m.handle, out); err != nil {
+		words, err := f.output(fnMachinePoll, m.handle)
+		if err != nil {
 			return err
 		}
-		r := f.read(out, size)
-		kind, code, detail, _ := r.u32(), r.u32(), r.u32(), r.u32()
-		id, object, peer := r.u64(), r.u64(), r.id()
-		most, deadline, height := r.u64(), r.u64(), r.u64()
-		output, err = m.read(f, kind, object, func() Output {
-			switch kind {
-			case 0x0102:
-				return CancelRequest{ID: id}
-			case 0x0104:
-				return CancelJob{ID: id}
-			case 0x0106:
-				return Penalize{Peer: peer, Kind: PenaltyKind(code), Code: detail, Until: duration(deadline)}
-			case 0x0108:
-				return Wait{Deadline: duration(deadline), Ever: deadline != Never}
-			case 0x0101:
-				return Request{ID: id, Peer: peer, MaxResponseBytes: most}
-			case 0x0103:
-				return Verify{Job: &Job{ID: id, Height: height}}
-			case 0x0109:
-				return answer(id, code, detail, height)
-			default:
-				return Event{Code: code, Detail: detail, Height: height, Peer: peer}
+		output, err = m.read(f, words.kind, words.object, func() Output {
+			if words.kind == 0x0109 {
+				return answer(words.id, words.code, words.detail, words.height)
 			}
+			return words.plain(words.kind - 0x0100)
 		})
 		return err
 	})
 	return output, err
+}
+
+// outputWords are what the library says is to be done next, of a machine or a light client.
+type outputWords struct {
+	kind, code, detail     uint32
+	id, object             uint64
+	peer                   ID
+	most, deadline, height uint64
+}
+
+func (f *frame) output(poll function, handle uint64) (outputWords, error) {
+	const size = 104
+	out := f.room(size)
+	if err := f.do(poll, handle, out); err != nil {
+		return outputWords{}, err
+	}
+	r := f.read(out, size)
+	words := outputWords{kind: r.u32(), code: r.u32(), detail: r.u32()}
+	r.u32()
+	words.id, words.object, words.peer = r.u64(), r.u64(), r.id()
+	words.most, words.deadline, words.height = r.u64(), r.u64(), r.u64()
+	return words, nil
+}
+
+// plain is an output without what its object holds, by its number among those of a machine.
+func (w outputWords) plain(kind uint32) Output {
+	switch kind {
+	case 1:
+		return Request{ID: w.id, Peer: w.peer, MaxResponseBytes: w.most}
+	case 2:
+		return CancelRequest{ID: w.id}
+	case 3:
+		return Verify{Job: &Job{ID: w.id, Height: w.height}}
+	case 4:
+		return CancelJob{ID: w.id}
+	case 6:
+		return Penalize{Peer: w.peer, Kind: PenaltyKind(w.code), Code: w.detail, Until: duration(w.deadline)}
+	case 8:
+		return Wait{Deadline: duration(w.deadline), Ever: w.deadline != Never}
+	default:
+		return Event{Code: w.code, Detail: w.detail, Height: w.height, Peer: w.peer}
+	}
 }
 
 // read completes an output with what its object holds, and gives that back.
@@ -350,6 +407,21 @@ func (m *Machine) read(f *frame, kind uint32, object uint64, plain func() Output
 		return m.call(f, object)
 	}
 	switch output := plain().(type) {
+	case Decided:
+		if refused := output.Err; refused != nil {
+			words, err := f.take(object)
+			refused.(*DecidedError).Text = string(words)
+			return output, err
+		}
+		return output, nil
+	default:
+		return f.complete(output, object)
+	}
+}
+
+// complete reads what the object of an output holds, and gives that back.
+func (f *frame) complete(output Output, object uint64) (Output, error) {
+	switch output := output.(type) {
 	case Request:
 		bytes, err := f.take(object)
 		output.Bytes = bytes
@@ -358,13 +430,6 @@ func (m *Machine) read(f *frame, kind uint32, object uint64, plain func() Output
 		words, err := f.take(object)
 		output.Text = string(words)
 		return output, err
-	case Decided:
-		if refused := output.Err; refused != nil {
-			words, err := f.take(object)
-			refused.(*DecidedError).Text = string(words)
-			return output, err
-		}
-		return output, nil
 	case Verify:
 		defer f.release(object)
 		encoded, err := f.bytes(fnJobEncode, object)

@@ -159,6 +159,66 @@ func ReadHeader(header []byte) (info HeaderInfo, err error) {
 	return info, err
 }
 
+// signatures are votes as the library reads them.
+func signatures(votes []Vote) []byte {
+	all := make([]byte, 0, 96*len(votes))
+	for _, vote := range votes {
+		all = append(append(all, vote.Key[:]...), vote.Signature[:]...)
+	}
+	return all
+}
+
+// TimeoutBytes are the bytes that a validator signs to give up on a view of an epoch: it votes for nothing in that any more.
+func TimeoutBytes(chainID ID, epoch, view uint64) (message []byte, err error) {
+	err = with(func(f *frame) error {
+		const size = 64
+		out := f.room(size)
+		if err := f.do(fnTimeoutBytes, f.id(chainID), epoch, view, out); err != nil {
+			return err
+		}
+		message = append([]byte(nil), f.view(out, size)...)
+		return nil
+	})
+	return message, err
+}
+
+// NewTimeout puts signatures of [TimeoutBytes] together to the certificate by which validators leave a view without a block.
+// Neither signatures nor power are checked: [Epoch.CheckTimeout] does.
+func (e *Epoch) NewTimeout(view uint64, votes []Vote) (certificate []byte, err error) {
+	err = with(func(f *frame) error {
+		epoch, err := f.epoch(e)
+		if err != nil {
+			return err
+		}
+		at, err := f.put(signatures(votes))
+		if err != nil {
+			return err
+		}
+		certificate, err = f.bytes(fnTimeoutNew, epoch, view, at, uint64(len(votes)))
+		return err
+	})
+	return certificate, err
+}
+
+// CheckTimeout checks that validators with more than two thirds of the epoch's power gave up on a view, and says which.
+func (e *Epoch) CheckTimeout(certificate []byte) (view uint64, err error) {
+	err = with(func(f *frame) error {
+		epoch, err := f.epoch(e)
+		if err != nil {
+			return err
+		}
+		slice, err := f.slice(certificate)
+		if err != nil {
+			return err
+		}
+		out := f.room(8)
+		err = f.do(fnTimeoutCheck, slice, epoch, out)
+		view = f.u64(out)
+		return err
+	})
+	return view, err
+}
+
 // VoteBytes are the bytes that a validator signs with Ed25519 to vote for a header in a phase. What must be checked before,
 // and written down so that it survives a crash, is in the chain's rules.
 func VoteBytes(header []byte, phase Phase) (vote []byte, err error) {
@@ -181,10 +241,7 @@ func VoteBytes(header []byte, phase Phase) (vote []byte, err error) {
 // NewCertificate puts votes for a header together, encoded. Votes of keys outside of the set are left out; of two by one key
 // the later counts. Neither signatures nor power are checked: [Epoch.CheckCertificate] does.
 func (e *Epoch) NewCertificate(header []byte, phase Phase, votes []Vote) (certificate []byte, err error) {
-	all := make([]byte, 0, 96*len(votes))
-	for _, vote := range votes {
-		all = append(append(all, vote.Key[:]...), vote.Signature[:]...)
-	}
+	all := signatures(votes)
 	err = with(func(f *frame) error {
 		epoch, err := f.epoch(e)
 		if err != nil {

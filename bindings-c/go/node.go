@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +26,11 @@ type Node struct {
 	// Execute executes blocks in order, durably: what it returned nil for is not given again. It must also bear blocks that
 	// it has executed before, after a crash. Nil executes nothing.
 	Execute func(ctx context.Context, blocks []Block) error
+	// State is set where the application executes on a [State] in the node's store, which is a [StateKeeper]: then states are
+	// fetched where that is faster (the setting "default_strategy"), and served to others.
+	State *State
+	// AcceptLongRange takes trust of any age, on a chain with a trusting period.
+	AcceptLongRange bool
 	// Until ends the run at this height; 0 follows the network until the context is done.
 	Until uint64
 	// OnEvent is told what happens; nil is told nothing.
@@ -40,12 +44,8 @@ type Node struct {
 	Gate    *GateSettings
 	OnOrder func(Order)
 
+	errands
 	machine *Machine
-	begun   time.Time
-	facts   chan func(now time.Duration) error
-	cancels map[uint64]context.CancelFunc
-	jobs    *jobQueue
-	group   sync.WaitGroup
 	halted  error
 
 	ran    atomic.Bool
@@ -60,6 +60,12 @@ type Node struct {
 // ErrHalted is returned by [Node.Run] where the machine has stopped for good: the network contradicts itself, or the
 // application the network. The log says which.
 var ErrHalted = errors.New("hs2sync: halted")
+
+// maxPeriod is the longest trusting period that a Go duration holds.
+const maxPeriod = time.Duration(1<<63 - 1)
+
+// wallEvery is after how long a machine with a trusting period is told the time of day again: clocks are set, and computers sleep.
+const wallEvery = 10 * time.Second
 
 // errReached ends a run that has an end.
 var errReached = errors.New("reached")
@@ -76,6 +82,15 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.Log == nil {
 		n.Log = slog.Default()
 	}
+	keeper, err := n.keeper()
+	if err != nil {
+		return err
+	}
+	if keeper != nil {
+		if err := n.mend(keeper); err != nil {
+			return fmt.Errorf("a fetched state: %w", err)
+		}
+	}
 	position, err := n.Store.Position()
 	if err != nil {
 		return fmt.Errorf("the store's position: %w", err)
@@ -85,7 +100,14 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
-	start := Start{Rules: n.Rules, Anchor: n.Anchor, Stored: position.Stored, Links: position.Links}
+	if keeper != nil {
+		server.views = keeper.View
+	}
+	start := Start{Rules: n.Rules, Anchor: n.Anchor, Stored: position.Stored, Links: position.Links, States: keeper != nil}
+	if genesis := n.Rules.Genesis; genesis != nil && genesis.TrustingPeriodMs != 0 && !n.AcceptLongRange {
+		period := time.Duration(min(genesis.TrustingPeriodMs, uint64(maxPeriod/time.Millisecond))) * time.Millisecond
+		start.Trust = &Trust{Period: period, Wall: time.Now()}
+	}
 	if position.Stored != nil {
 		start.Applied = &position.Applied
 	}
@@ -99,23 +121,18 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	defer n.door.close()
-	n.facts = make(chan func(time.Duration) error, 256)
-	n.cancels = map[uint64]context.CancelFunc{}
+	n.prepare(n.machine, n.Network, n.Log)
 	n.unanswered = map[uint64]chan<- Decided{}
-	n.jobs = newJobQueue()
 	ctx, cancel := context.WithCancel(ctx)
 	work := make(chan *Call, calls)
 	changes := make(chan PeerChange, 256)
-	for range runtime.GOMAXPROCS(0) {
-		n.group.Go(func() { n.verify(ctx) })
-	}
+	n.verifiers(ctx, n.Rules, n.machine.Begun)
 	n.group.Go(func() { n.carryOut(ctx, work) })
 	served := make(chan error, 1)
 	n.group.Go(func() { served <- n.Network.Serve(ctx, server.Answer, changes) })
 	defer func() {
 		cancel()
-		n.jobs.close()
-		n.group.Wait()
+		n.end()
 	}()
 	until := n.Until
 	if until == 0 {
@@ -131,12 +148,12 @@ func (n *Node) Run(ctx context.Context) error {
 	return err
 }
 
-func (n *Node) now() time.Duration { return time.Since(n.begun) }
-
 // loop brings facts to the machine and carries out what it says.
 func (n *Node) loop(ctx context.Context, work chan<- *Call, changes <-chan PeerChange, served <-chan error) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	walls := time.NewTicker(wallEvery)
+	defer walls.Stop()
 	for {
 		wait, err := n.drain(ctx, work)
 		if err != nil {
@@ -167,30 +184,20 @@ func (n *Node) loop(ctx context.Context, work chan<- *Call, changes <-chan PeerC
 				}
 			}
 		case change := <-changes:
-			if change.Connected {
-				err = n.machine.Connected(n.now(), change.Peer, change.Group)
-			} else {
-				err = n.machine.Disconnected(n.now(), change.Peer)
-			}
+			err = n.change(change)
 		case handed := <-n.desk().handed:
 			n.take(n.now(), handed)
 		case word := <-n.desk().words:
 			word()
 		case <-n.door.ticks():
+		case <-walls.C:
+			err = n.machine.Wall(n.now(), time.Now())
 		case <-timer.C:
 			err = n.machine.Timeout(n.now())
 		}
 		if err != nil {
 			return err
 		}
-	}
-}
-
-// tell brings a fact to the loop, unless the node ends.
-func (n *Node) tell(ctx context.Context, fact func(now time.Duration) error) {
-	select {
-	case n.facts <- fact:
-	case <-ctx.Done():
 	}
 }
 
@@ -202,17 +209,6 @@ func (n *Node) drain(ctx context.Context, work chan<- *Call) (Wait, error) {
 			return Wait{}, err
 		}
 		switch output := output.(type) {
-		case Request:
-			n.ask(ctx, output)
-		case CancelRequest:
-			if cancel, ok := n.cancels[output.ID]; ok {
-				cancel()
-				delete(n.cancels, output.ID)
-			}
-		case Verify:
-			n.jobs.put(output.Job)
-		case CancelJob:
-			n.jobs.remove(output.ID)
 		case *Call:
 			if n.door != nil && len(output.Handovers) > 0 {
 				if err := n.door.enter(n.Rules.Genesis, output.Handovers); err != nil {
@@ -224,17 +220,14 @@ func (n *Node) drain(ctx context.Context, work chan<- *Call) (Wait, error) {
 			case <-ctx.Done():
 				return Wait{}, ctx.Err()
 			}
-		case Penalize:
-			n.penalize(output)
 		case Event:
 			n.event(output)
 		case Decided:
 			n.decided(output)
 		case Wait:
-			if n.halted != nil {
-				return output, n.halted
-			}
-			return output, nil
+			return output, n.halted
+		default:
+			n.run(ctx, output)
 		}
 	}
 }
@@ -249,53 +242,5 @@ func (n *Node) event(event Event) {
 		n.halted = fmt.Errorf("%w: %s", ErrHalted, event.Text)
 	case event.Code == EventReached && n.Until != 0 && event.Height >= n.Until:
 		n.halted = errReached
-	}
-}
-
-func (n *Node) penalize(penalty Penalize) {
-	if penalty.Kind == Lift {
-		n.Network.Lift(penalty.Peer)
-		return
-	}
-	reason := CodeName(penalty.Code)
-	n.Log.Warn("a peer is kept out", "peer", penalty.Peer.String(), "reason", reason)
-	n.Network.Ban(penalty.Peer, penalty.Until-n.now(), reason)
-}
-
-func (n *Node) ask(ctx context.Context, request Request) {
-	ctx, cancel := context.WithCancel(ctx)
-	n.cancels[request.ID] = cancel
-	n.group.Go(func() {
-		answer, err := n.Network.Ask(ctx, request.Peer, request.Bytes, request.MaxResponseBytes)
-		n.tell(ctx, func(now time.Duration) error {
-			cancel()
-			delete(n.cancels, request.ID)
-			switch {
-			case err == nil:
-				return n.machine.Response(now, request.ID, answer)
-			case errors.Is(err, ErrOversize):
-				return n.machine.Failed(now, request.ID, Oversize)
-			default:
-				return n.machine.Failed(now, request.ID, Broken)
-			}
-		})
-	})
-}
-
-// verify runs jobs, the lowest heights first.
-func (n *Node) verify(ctx context.Context) {
-	for {
-		job, ok := n.jobs.take()
-		if !ok {
-			return
-		}
-		n.tell(ctx, func(now time.Duration) error { return n.machine.Begun(now, job.ID) })
-		verdict, err := job.Run(n.Rules)
-		if err != nil {
-			// The machine gives it out again after its time.
-			n.Log.Error("a job could not be run", "error", err)
-			continue
-		}
-		n.tell(ctx, func(now time.Duration) error { return n.machine.Verdict(now, verdict) })
 	}
 }

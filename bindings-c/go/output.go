@@ -39,6 +39,11 @@ const (
 	WorkReplay Work = 0x0202
 	// WorkStoreHandovers: store handovers. Answered with [Machine.Stored].
 	WorkStoreHandovers Work = 0x0203
+	// WorkSurvey, WorkStage and WorkActivate: find, keep and make live what a fetched state is put together from. Carried out by
+	// [State.CarryOut], and answered with [Machine.Done].
+	WorkSurvey   Work = 0x0204
+	WorkStage    Work = 0x0205
+	WorkActivate Work = 0x0206
 )
 
 // Block is a block to store and execute: final and verified.
@@ -66,6 +71,11 @@ type Call struct {
 	Tip      []byte
 	// Handovers are those of a WorkStoreHandovers.
 	Handovers []Link
+	// Base is the block of a WorkActivate.
+	Base *Base
+
+	// encoded is the whole call, where it is about a state.
+	encoded []byte
 }
 
 // PenaltyKind is what is done to a peer.

@@ -2,6 +2,8 @@ package hs2sync
 
 import (
 	"context"
+	"errors"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -11,7 +13,11 @@ import (
 type Server struct {
 	rules  Rules
 	reader Reader
-	begun  time.Time
+	// views are set where the store keeps states.
+	views func() (StateView, error)
+	// slots are taken by requests that are being answered.
+	slots chan struct{}
+	begun time.Time
 
 	mutex     sync.Mutex
 	f         *frame
@@ -40,6 +46,7 @@ func NewServer(rules Rules, reader Reader, work time.Duration) (*Server, error) 
 		return nil, err
 	}
 	s := &Server{rules: rules, reader: reader, begun: time.Now(), f: f, waiting: map[uint64]chan verdict{}}
+	s.slots = make(chan struct{}, runtime.GOMAXPROCS(0))
 	if s.admission, err = f.handle(fnAdmissionNew, micros(work)); err != nil {
 		f.shut()
 		return nil, err
@@ -69,8 +76,12 @@ func (s *Server) Answer(ctx context.Context, peer ID, group uint64, request []by
 		answer, err = refusal(fnRefusalBusy, uint64(word.retryAfterMs))
 		return answer, func() {}, err
 	}
+	// As many at a time as there are processors: so the time that passes is about the work that is done.
+	s.slots <- struct{}{}
 	begun := time.Now()
-	answer, err = Respond(s.rules, s.reader, request)
+	answer, err = s.respond(request)
+	work := time.Since(begun)
+	<-s.slots
 	if err != nil {
 		var text error
 		if answer, text = refusal(fnRefusalNotAvailable); text != nil {
@@ -78,8 +89,20 @@ func (s *Server) Answer(ctx context.Context, peer ID, group uint64, request []by
 			return nil, nil, text
 		}
 	}
-	s.made(ticket, uint64(len(answer)), time.Since(begun))
+	s.made(ticket, uint64(len(answer)), work)
 	return answer, func() { s.end(ticket) }, nil
+}
+
+func (s *Server) respond(request []byte) ([]byte, error) {
+	if s.views == nil {
+		return Respond(s.rules, s.reader, request)
+	}
+	view, err := s.views()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := RespondWithState(s.rules, view, view, request)
+	return answer, errors.Join(err, view.Close())
 }
 
 func refusal(fn function, words ...uint64) (answer []byte, err error) {

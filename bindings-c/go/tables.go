@@ -11,6 +11,7 @@ type tableKind int
 const (
 	readerTable tableKind = iota
 	chainTable
+	stateTable
 )
 
 // Results of a host's function.
@@ -25,6 +26,7 @@ const (
 type tables struct {
 	reader Reader
 	chain  Chain
+	states StateStore
 	// used and held are what the call itself has put into memory: what lies behind is the last function's result.
 	used uint64
 	held int
@@ -43,6 +45,19 @@ func (f *frame) host(kind tableKind, reader Reader, chain Chain) uint64 {
 	if chain != nil {
 		f.tables.chain = chain
 	}
+	return f.tableOf(kind)
+}
+
+// hostStates is the same for a store of states.
+func (f *frame) hostStates(states StateStore) uint64 {
+	if f.tables == nil {
+		f.tables = &tables{}
+	}
+	f.tables.states = states
+	return f.tableOf(stateTable)
+}
+
+func (f *frame) tableOf(kind tableKind) uint64 {
 	at := f.room(16 * f.word())
 	f.table(kind, at)
 	f.tables.used, f.tables.held = f.used, len(f.held)
@@ -66,8 +81,8 @@ func (f *frame) asked(number uint32, arguments uint64) (result int32) {
 	}()
 	f.rewind(f.tables.used, f.tables.held)
 	var words [5]uint64
-	r := f.read(arguments, 8*uint64(argumentCount[min(number, 14)]))
-	for i := range argumentCount[min(number, 14)] {
+	r := f.read(arguments, 8*uint64(argumentCount[min(number, 17)]))
+	for i := range argumentCount[min(number, 17)] {
 		words[i] = r.u64()
 	}
 	err := f.answer(number, words)
@@ -89,11 +104,11 @@ func (f *frame) asked(number uint32, arguments uint64) (result int32) {
 // errNone says that there is no such thing.
 var errNone = errors.New("hs2sync: none")
 
-var argumentCount = [15]int{0, 1, 2, 1, 2, 2, 1, 3, 3, 3, 5, 2, 3, 4, 2}
+var argumentCount = [18]int{0, 1, 2, 1, 2, 2, 1, 3, 3, 3, 5, 2, 3, 4, 2, 2, 3, 2}
 
 func (f *frame) answer(number uint32, w [5]uint64) error {
-	reader, chain := f.tables.reader, f.tables.chain
-	if number <= 5 && reader == nil || number > 5 && chain == nil {
+	reader, chain, states := f.tables.reader, f.tables.chain, f.tables.states
+	if number <= 5 && reader == nil || number > 5 && number <= 14 && chain == nil || number > 14 && states == nil {
 		return errNone
 	}
 	switch number {
@@ -137,6 +152,12 @@ func (f *frame) answer(number uint32, w [5]uint64) error {
 		return f.reply(w[3])(chain.Assemble(parts, f.claim(w[2])))
 	case 14:
 		return f.reply(w[1])(chain.TipOf(f.copied(w[0])))
+	case 15:
+		return f.reply(w[1])(states.Get(f.copied(w[0])))
+	case 16:
+		return f.replyEntry(w[2])(states.Next(f.copied(w[0]), f.copied(w[1])))
+	case 17:
+		return states.Write(f.written(w[0], w[1]))
 	}
 	return errNone
 }
@@ -157,6 +178,39 @@ func (f *frame) reply(out uint64) func([]byte, error) error {
 		f.setSlice(out, at, uint64(len(bytes)))
 		return nil
 	}
+}
+
+// replyEntry writes an entry of a store; a nil key is none.
+func (f *frame) replyEntry(out uint64) func(key, value []byte, err error) error {
+	return func(key, value []byte, err error) error {
+		if err != nil {
+			return err
+		}
+		if key == nil {
+			return errNone
+		}
+		at, err := f.put(key)
+		if err != nil {
+			return err
+		}
+		f.setSlice(out, at, uint64(len(key)))
+		if at, err = f.put(value); err != nil {
+			return err
+		}
+		f.setSlice(out+2*f.word(), at, uint64(len(value)))
+		return nil
+	}
+}
+
+// written reads the changes that the library writes to a store.
+func (f *frame) written(at, count uint64) []Change {
+	changes := make([]Change, count)
+	size := 4*f.word() + 8
+	for i := range changes {
+		from := at + uint64(i)*size
+		changes[i] = Change{Key: f.copied(from), Value: f.copied(from + 2*f.word()), Deleted: f.u64(from+4*f.word()) != 0}
+	}
+	return changes
 }
 
 func (f *frame) replySegment(out, height uint64) error {

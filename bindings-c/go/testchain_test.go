@@ -28,6 +28,9 @@ type testChain struct {
 	blocks   uint64
 
 	payloadBytes int
+	// executed is the state root after the block at a height; nil where the chain has no state.
+	executed func(height uint64) (ID, error)
+	roots    map[uint64]ID
 }
 
 func newTestChain(t testing.TB, blocks uint64) *testChain {
@@ -36,6 +39,11 @@ func newTestChain(t testing.TB, blocks uint64) *testChain {
 }
 
 func newTestChainOf(t testing.TB, blocks uint64, validators, payloadBytes int) *testChain {
+	t.Helper()
+	return newTestChainWith(t, blocks, validators, payloadBytes, nil)
+}
+
+func newTestChainWith(t testing.TB, blocks uint64, validators, payloadBytes int, executed func(uint64) (ID, error)) *testChain {
 	t.Helper()
 	keys := make([]ed25519.PrivateKey, validators)
 	document := Document{Version: 1, Name: "test", TimestampMs: 1_700_000_000_000, LastHeight: 1 << 40, SnapshotInterval: 1000}
@@ -51,7 +59,8 @@ func newTestChainOf(t testing.TB, blocks uint64, validators, payloadBytes int) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := &testChain{genesis: genesis, epoch: epoch, keys: keys, blocks: blocks, payloadBytes: payloadBytes}
+	chain := &testChain{genesis: genesis, epoch: epoch, keys: keys, blocks: blocks, payloadBytes: payloadBytes,
+		executed: executed, roots: map[uint64]ID{}}
 	if err := chain.make(); err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +75,16 @@ func (c *testChain) make() error {
 	c.headers, c.payloads, c.ids = [][]byte{first}, [][]byte{nil}, []ID{c.genesis.BlockID}
 	for height := uint64(1); height <= c.blocks+1; height++ {
 		payload := bytes.Repeat([]byte{byte(height), byte(height >> 8)}, c.payloadBytes/2)
+		root := ID{}
+		if c.executed != nil {
+			var err error
+			if root, err = c.executed(height); err != nil {
+				return err
+			}
+			c.roots[height] = root
+		}
 		header, err := c.epoch.NewHeader(c.headers[height-1], Proposal{
-			View: height, TimestampMs: 1_700_000_000_000 + height, Payload: payload, Proposer: uint16(height % 4),
+			View: height, TimestampMs: 1_700_000_000_000 + height, Payload: payload, Proposer: uint16(height % 4), StateRoot: root,
 		})
 		if err != nil {
 			return err

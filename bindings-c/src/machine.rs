@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hotstuff2_sync::calls::HostCall;
-use hotstuff2_sync::ids::Height;
+use hotstuff2_sync::ids::{Height, PeerId};
 use hotstuff2_sync::machine::{DecidedError, Event, HaltReason, Machine, Output, Penalty};
 use hotstuff2_sync::time::{Instant, UnixMillis, micros};
 use hotstuff2_sync::verify::{Job, Verdict};
@@ -48,7 +48,8 @@ impl Object for HostCall {
     const KIND: Kind = Kind::Call;
 }
 
-const NOTHING: hs2_output = hs2_output {
+/// An output without meaning.
+pub(crate) const NOTHING: hs2_output = hs2_output {
     kind: 0,
     code: 0,
     detail: 0,
@@ -60,6 +61,17 @@ const NOTHING: hs2_output = hs2_output {
     deadline_us: 0,
     height: 0,
 };
+
+/// Writes what is done to a peer.
+pub(crate) fn penalty(peer: PeerId, penalty: Penalty, plain: &mut hs2_output) {
+    plain.peer.bytes = *peer.as_bytes();
+    plain.code = penalty.code().into();
+    (plain.detail, plain.deadline_us) = match penalty {
+        Penalty::Ban { fault, until } => (fault.code().into(), until.as_micros()),
+        Penalty::Exclude { reason, until } => (reason.code().into(), until.as_micros()),
+        _ => (0, 0),
+    };
+}
 
 impl Seat {
     pub(crate) const fn new(machine: Machine) -> Self {
@@ -89,15 +101,7 @@ impl Seat {
                 plain.code = call.work.code().into();
                 plain.object = table::insert(call)?;
             }
-            Output::Penalize { peer, penalty } => {
-                plain.peer.bytes = *peer.as_bytes();
-                plain.code = penalty.code().into();
-                (plain.detail, plain.deadline_us) = match penalty {
-                    Penalty::Ban { fault, until } => (fault.code().into(), until.as_micros()),
-                    Penalty::Exclude { reason, until } => (reason.code().into(), until.as_micros()),
-                    _ => (0, 0),
-                };
-            }
+            Output::Penalize { peer, penalty: of } => penalty(peer, of, &mut plain),
             Output::Event(event) => {
                 self.describe(&event, &mut plain);
                 plain.object = give(event.to_string())?;

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Call,
     Gate,
     Permit,
+    Light,
+    LightAnswer,
 }
 
 impl Kind {
@@ -50,6 +52,8 @@ impl Kind {
             Self::Call => "call",
             Self::Gate => "gate",
             Self::Permit => "permit",
+            Self::Light => "light client",
+            Self::LightAnswer => "light client's answer",
         }
     }
 }

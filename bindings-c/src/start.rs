@@ -1,8 +1,9 @@
 //! [`Draft`]: where a host stands, put together call by call from what it stored. The host is believed; what doesn't fit
 //! together is refused when the machine is made.
 
-use hotstuff2_sync::calls::{BlockPoint, Start};
-use hotstuff2_sync::chain::native::{self, EpochInfo, Genesis, Handover};
+use bytes::Bytes;
+use hotstuff2_sync::calls::{BlockPoint, Start, TrustingPeriod};
+use hotstuff2_sync::chain::native::{self, Genesis};
 use hotstuff2_sync::chain::{EpochRef, Finalized};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
@@ -25,6 +26,12 @@ pub(crate) struct Draft {
     stored_time: UnixMillis,
     stored_proof: Option<Finalized>,
     applied: Height,
+    /// Whether the host keeps states, and whether it has none to execute blocks on.
+    states: Option<bool>,
+    /// Time of the block that trust begins with.
+    anchor_time: UnixMillis,
+    /// The trusting period in milliseconds, and the host's time of day.
+    trust: Option<(u64, UnixMillis)>,
     /// The epoch that is trusted from the beginning.
     epoch: EpochRef,
     handovers: Vec<HandoverLink>,
@@ -41,7 +48,18 @@ impl Draft {
     /// A host that trusts the block `point` of `epoch` and has stored nothing above it.
     pub(crate) fn new(chain_id: Hash, point: BlockPoint, time: UnixMillis, epoch: EpochRef) -> Self {
         let applied = point.height;
-        Self { chain_id, stored: point, stored_time: time, stored_proof: None, applied, epoch, handovers: Vec::new() }
+        Self {
+            chain_id,
+            stored: point,
+            stored_time: time,
+            stored_proof: None,
+            applied,
+            states: None,
+            anchor_time: time,
+            trust: None,
+            epoch,
+            handovers: Vec::new(),
+        }
     }
 
     pub(crate) fn at_genesis(genesis: &Genesis) -> Self {
@@ -57,6 +75,14 @@ impl Draft {
 
     pub(crate) fn set_applied(&mut self, height: Height) {
         self.applied = height;
+    }
+
+    pub(crate) fn set_states(&mut self, lacks_state: bool) {
+        self.states = Some(lacks_state);
+    }
+
+    pub(crate) fn set_trust(&mut self, period_ms: u64, wall: UnixMillis) {
+        self.trust = Some((period_ms, wall));
     }
 
     /// The next stored handover. Those that the trusted epoch is past of may be left out.
@@ -97,26 +123,22 @@ impl Draft {
             stored_time: self.stored_time,
             stored_proof: self.stored_proof.clone(),
             applied: self.applied,
-            stages_state: false,
+            stages_state: self.states.is_some(),
             epoch: epoch.clone(),
             handovers: self.handovers.iter().skip(past).cloned().collect(),
             history_gap: None,
-            lacks_state: false,
-            trust: None,
+            lacks_state: self.states == Some(true),
+            trust: self.trust.map(|(period_ms, wall)| TrustingPeriod {
+                period_ms,
+                anchor_time: self.anchor_time,
+                wall,
+            }),
         })
     }
 }
 
 /// A native handover that was proven before, as a link.
 pub(crate) fn native_link(bytes: &[u8]) -> Result<HandoverLink, Failure> {
-    let handover = Handover::decode(bytes).map_err(|why| Failure::malformed("handover", why))?;
-    let next = EpochInfo::decode(&handover.next).map_err(|why| Failure::malformed("epoch of a handover", why))?;
-    Ok(HandoverLink {
-        ended: handover.header.epoch,
-        boundary: handover.header.height,
-        boundary_id: handover.header.id(),
-        boundary_time: handover.header.timestamp,
-        epoch: next.to_ref(),
-        bytes: bytes.to_vec().into(),
-    })
+    let read = HandoverLink::from_native(Bytes::copy_from_slice(bytes));
+    read.map_err(|why| Failure::malformed("handover", why))
 }

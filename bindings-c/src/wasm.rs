@@ -9,8 +9,8 @@ use crate::fence::fence;
 use crate::pointer::Out;
 use crate::status::hs2_status;
 use crate::types::{
-    hs2_chain_table, hs2_claim, hs2_link, hs2_peer_status, hs2_reader, hs2_segment_facts, hs2_slice,
-    hs2_stored_segment, hs2_tip,
+    hs2_chain_table, hs2_change, hs2_claim, hs2_entry, hs2_link, hs2_peer_status, hs2_reader, hs2_segment_facts,
+    hs2_slice, hs2_state_store, hs2_stored_segment, hs2_tip,
 };
 
 #[link(wasm_import_module = "hs2")]
@@ -81,6 +81,9 @@ functions! {
     12 payload(segment: hs2_slice, height: u64, payload: hs2_slice);
     13 assemble(parts: *const hs2_slice, part_count: usize, claim: *const hs2_claim, segment: *mut hs2_slice);
     14 tip_of(segment: hs2_slice, tip: *mut hs2_slice);
+    15 get(key: hs2_slice, value: *mut hs2_slice);
+    16 next(from: hs2_slice, to: hs2_slice, entry: *mut hs2_entry);
+    17 write(changes: *const hs2_change, count: usize);
 }
 
 /// Memory for arguments and results, which stays for as long as the module does.
@@ -102,6 +105,22 @@ pub unsafe extern "C" fn hs2_wasm_reader(context: usize, reader: *mut hs2_reader
             tip: Some(newest),
             segment: Some(part),
             payload: Some(body),
+        });
+        Ok(())
+    })
+}
+
+/// Writes a state store whose functions ask the host under `context`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_wasm_states(context: usize, store: *mut hs2_state_store) -> hs2_status {
+    fence(0, || {
+        // SAFETY: writable, as the host promises.
+        let store = unsafe { Out::new(store, "store") }?;
+        store.set(hs2_state_store {
+            context: context as *mut c_void,
+            get: Some(get),
+            next: Some(next),
+            write: Some(write),
         });
         Ok(())
     })

@@ -35,9 +35,13 @@ struct Example {
     ends_with: &'static str,
 }
 
-const EXAMPLES: [Example; 3] = [
-    Example { sources: &["node.c", "network.c"], ends_with: "2000 blocks applied, head as expected" },
-    Example { sources: &["node.cpp", "network.c"], ends_with: "2000 blocks applied, head as expected" },
+const EXAMPLES: [Example; 4] = [
+    Example { sources: &["node.c", "network.c", "store.c"], ends_with: "2000 blocks applied, head as expected" },
+    Example { sources: &["node.cpp", "network.c", "store.c"], ends_with: "2000 blocks applied, head as expected" },
+    Example {
+        sources: &["states.c", "network.c", "store.c"],
+        ends_with: "two nodes at block 2050, root and head as expected, 0 objects left",
+    },
     Example { sources: &["validator.c"], ends_with: "60 blocks decided and applied, as expected, 0 objects left" },
 ];
 

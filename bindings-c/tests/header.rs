@@ -10,7 +10,7 @@ use hotstuff2_sync::codes::TABLE;
 use hs2sync::Status;
 
 /// The files with functions, in the order of the manual.
-const EXPORTS: [&str; 15] = [
+const EXPORTS: [&str; 18] = [
     "basics",
     "buffers",
     "configs",
@@ -21,15 +21,18 @@ const EXPORTS: [&str; 15] = [
     "calls",
     "sessions",
     "respond",
+    "states",
     "admission",
     "gates",
+    "lights",
+    "light_questions",
     "epochs",
     "headers",
     "certificates",
 ];
 
 /// The files with plain values, in the order of the manual.
-const TYPES: [&str; 7] = ["plain", "native", "serving", "session", "machine", "own_chain", "gate"];
+const TYPES: [&str; 9] = ["plain", "native", "serving", "session", "machine", "own_chain", "gate", "light", "state"];
 
 const INTRODUCTION: &str = "\
 /*

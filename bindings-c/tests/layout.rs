@@ -52,6 +52,18 @@ layouts! {
     hs2_segment_facts { headers capacity count first parent_id quorum_checks reserved }
     hs2_chain_table { context epoch link handover tip segment stored payload assemble tip_of }
     hs2_gate_output { kind reason object height vote_above id }
+    hs2_light_settings {
+        one_by_one witnesses max_peers suspect_self_groups peer_timeout_ms query_timeout_ms job_timeout_ms freshness_ms
+        status_interval_ms stall_after_ms ban_duration_ms
+    }
+    hs2_light_block { height timestamp_ms id state_root }
+    hs2_light_found { kind has_value block value first payload_count }
+    hs2_light_position { epoch proven tip witnesses freshness age_ms }
+    hs2_entry { key value }
+    hs2_change { key value deleted }
+    hs2_state_store { context get next write }
+    hs2_state_info { height root keys bytes oldest_snapshot newest_snapshot }
+    hs2_base { height id state_root segment tip }
     hs2_session_event { kind id code role object peer chain_id }
 }
 

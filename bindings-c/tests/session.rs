@@ -1,29 +1,13 @@
 //! Two ends of a session speak through the C interface, and a bent byte ends it without blaming the peer.
 #![allow(unsafe_code)]
 
+#[macro_use]
+#[path = "common/host.rs"]
+mod host;
+
 use hs2sync::*;
 
-const NONE: hs2_slice = hs2_slice { data: std::ptr::null(), len: 0 };
-
-fn id(byte: u8) -> hs2_id {
-    hs2_id { bytes: [byte; 32] }
-}
-
-/// The content of a frozen buffer, which is released.
-fn taken(buffer: hs2_buffer) -> Vec<u8> {
-    let mut bytes = NONE;
-    // SAFETY: the place is real, and the bytes are there until the buffer is released.
-    let content = unsafe {
-        assert_eq!(hs2_buffer_bytes(buffer, &raw mut bytes), 0);
-        std::slice::from_raw_parts(bytes.data, bytes.len).to_vec()
-    };
-    assert_eq!(hs2_release(buffer), 0);
-    content
-}
-
-fn slice(bytes: &[u8]) -> hs2_slice {
-    hs2_slice { data: bytes.as_ptr(), len: bytes.len() }
-}
+use host::{id, slice, taken};
 
 /// What one end has to write.
 fn written(session: hs2_session) -> Option<Vec<u8>> {
@@ -39,10 +23,7 @@ fn read(session: hs2_session, bytes: &[u8]) -> hs2_status {
 }
 
 fn event(session: hs2_session) -> hs2_session_event {
-    let mut event = hs2_session_event { kind: 99, id: 0, code: 0, role: 0, object: 0, peer: id(0), chain_id: id(0) };
-    // SAFETY: the place is real.
-    assert_eq!(unsafe { hs2_session_poll(session, &raw mut event) }, 0);
-    event
+    filled!(hs2_session_poll(session))
 }
 
 /// Carries bytes between both ends until neither has any.

@@ -24,6 +24,8 @@ fn argument(header: &str, index: usize, kind: &str, name: &str) -> (String, Opti
         "const char *" => ("any_text()".into(), None),
         "const hs2_slice *" => ("any_slices()".into(), None),
         "const hs2_chain_table *" => ("any_chain()".into(), None),
+        "const hs2_state_store *" => ("any_states()".into(), None),
+        "const hs2_change *" => ("any_changes()".into(), None),
         "hs2_block *" => ("any_blocks()".into(), None),
         "const hs2_proposal *" => ("any_proposal()".into(), None),
         "const hs2_link *" => ("any_link()".into(), None),

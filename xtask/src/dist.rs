@@ -77,7 +77,7 @@ fn archive(workspace: &Workspace, round: &str) -> Result<Archive, String> {
     for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
         files.copy(&workspace.root.join(licence), licence)?;
     }
-    let others = others(workspace)?;
+    let others = others(workspace, PACKAGE, "libhs2sync")?;
     let place = below.join("THIRD-PARTY.txt");
     fs::write(&place, others).map_err(|error| format!("{}: {error}", place.display()))?;
     let module =
@@ -115,12 +115,12 @@ fn differing(one: &Path, other: &Path) -> Result<Vec<String>, String> {
     Ok(all.into_iter().filter(differs).collect())
 }
 
-/// The licences of the packages that the library is linked from.
-fn others(workspace: &Workspace) -> Result<String, String> {
+/// The licences of the packages that `package` is linked from, which is called `name` in the text.
+pub(crate) fn others(workspace: &Workspace, package: &str, name: &str) -> Result<String, String> {
     let tree = command::output(workspace.cargo().args([
         "tree",
         "--package",
-        PACKAGE,
+        package,
         "--edges",
         "normal",
         "--prefix",
@@ -131,7 +131,7 @@ fn others(workspace: &Workspace) -> Result<String, String> {
         &workspace.host,
     ]))?;
     let metadata = command::output(workspace.cargo().args(["metadata", "--format-version", "1"]))?;
-    let mut text = String::from("libhs2sync is linked from these packages. Their licences:\n");
+    let mut text = format!("{name} is linked from these packages. Their licences:\n");
     // Packages that were listed before end with ` (*)`.
     let lines = tree.lines().map(|line| line.trim_end_matches(" (*)"));
     let packages: BTreeSet<(&str, &str)> = lines.filter_map(|line| line.split_once('\t')).collect();
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn every_package_in_the_library_has_its_licence() {
-        let text = others(&Workspace::find().unwrap()).unwrap();
+        let text = others(&Workspace::find().unwrap(), PACKAGE, "libhs2sync").unwrap();
         let parts: Vec<&str> = text.split("\n==== ").skip(1).collect();
         assert!(parts.len() > 10, "{text}");
         for part in parts {

@@ -10,19 +10,28 @@ use crate::workspace::Workspace;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Builds the module of a `package` with a `profile` and `flags` for rustc, in the folder `target`, and says where it is:
-/// `library` is the name of its library.
+/// A package that is built as a module.
+pub(crate) struct Package<'a> {
+    pub(crate) name: &'a str,
+    /// The name of its library.
+    pub(crate) library: &'a str,
+    pub(crate) profile: &'a str,
+    /// Its features in the place of the default ones.
+    pub(crate) features: Option<&'a str>,
+}
+
+/// Builds a package's module with `flags` for rustc, in the folder `target`, and says where it is.
 pub(crate) fn build(
     workspace: &Workspace,
-    package: &str,
-    library: &str,
-    profile: &str,
+    package: &Package<'_>,
     target: &Path,
     flags: &[String],
 ) -> Result<PathBuf, String> {
+    let Package { name, library, profile, features } = *package;
     // Optimizations across crates are for one crate type alone, which is why it is named here.
-    let build =
-        ["rustc", "--lib", "--crate-type", "cdylib", "--profile", profile, "--target", TARGET, "--package", package];
+    let mut build =
+        vec!["rustc", "--lib", "--crate-type", "cdylib", "--profile", profile, "--target", TARGET, "--package", name];
+    build.extend(features.into_iter().flat_map(|features| ["--no-default-features", "--features", features]));
     let built = target.join(TARGET).join(profile).join(library).with_extension("wasm");
     // The form that wins over every other source of flags. With `--target` it does not reach build scripts.
     let with_flags = |mut cargo: Command| {
@@ -33,7 +42,7 @@ pub(crate) fn build(
     };
     let rustup_failure = match rustup_target(workspace, TARGET) {
         Ok(()) => {
-            command::run(with_flags(workspace.cargo()).args(build).arg("--target-dir").arg(target))?;
+            command::run(with_flags(workspace.cargo()).args(&build).arg("--target-dir").arg(target))?;
             return Ok(built);
         }
         Err(reason) => reason,
@@ -47,7 +56,7 @@ pub(crate) fn build(
         with_flags(debian_cargo())
             .current_dir(&workspace.root)
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
-            .args(build)
+            .args(&build)
             .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
             .arg("--target-dir")
             .arg(target),

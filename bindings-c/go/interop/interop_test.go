@@ -36,6 +36,7 @@ func command(t *testing.T) string {
 // report is what the Rust node says of a store or a synchronization.
 type report struct {
 	Address string     `json:"address"`
+	TCP     string     `json:"tcp"`
 	PeerID  hs2sync.ID `json:"peer_id"`
 	OK      bool       `json:"ok"`
 	Peers   []struct {
@@ -76,7 +77,13 @@ func generate(t *testing.T, folder string) report {
 // serve starts a Rust node that serves the generated chain.
 func serve(t *testing.T, folder string) report {
 	t.Helper()
-	serving := exec.Command(command(t), "serve", "--dir", filepath.Join(folder, "rust"), "--json", "-")
+	return serveFrom(t, filepath.Join(folder, "rust"))
+}
+
+// serveFrom starts a Rust node that serves a store.
+func serveFrom(t *testing.T, store string, more ...string) report {
+	t.Helper()
+	serving := exec.Command(command(t), append([]string{"serve", "--dir", store, "--json", "-"}, more...)...)
 	pipe, err := serving.StdoutPipe()
 	if err == nil {
 		err = serving.Start()

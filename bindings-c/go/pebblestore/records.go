@@ -108,3 +108,42 @@ func decodeLink(value []byte) (hs2sync.Link, error) {
 		Last: r.u64(), BoundaryTimeMs: r.u64(), EncodedEpoch: r.part(), Handover: r.part()}
 	return link, r.end(fmt.Sprintf("the handover at the end of epoch %d", link.Ended))
 }
+
+func encodeStored(stored hs2sync.Stored, epoch uint64) []byte {
+	var w writer
+	w.u64(stored.Height)
+	w = append(w, stored.ID[:]...)
+	w.u64(stored.TimestampMs, epoch)
+	return w
+}
+
+func decodeStored(value []byte) (stored hs2sync.Stored, epoch uint64, err error) {
+	r := reader{bytes: value}
+	stored = hs2sync.Stored{Height: r.u64(), ID: r.id(), TimestampMs: r.u64()}
+	epoch = r.u64()
+	return stored, epoch, r.end("the position")
+}
+
+func encodeBase(base hs2sync.Base) []byte {
+	var w writer
+	w.u64(base.Height)
+	w = append(append(w, base.ID[:]...), base.StateRoot[:]...)
+	w.part(encodeSegment(base.Segment))
+	w.part(base.Tip)
+	return w
+}
+
+func decodeBase(value []byte) (hs2sync.Base, error) {
+	r := reader{bytes: value}
+	base := hs2sync.Base{Height: r.u64(), ID: r.id(), StateRoot: r.id()}
+	segment, tip := r.part(), r.part()
+	if err := r.end("the base"); err != nil {
+		return base, err
+	}
+	if len(tip) > 0 {
+		base.Tip = tip
+	}
+	var err error
+	base.Segment, err = decodeSegment(segment)
+	return base, err
+}

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -26,19 +25,23 @@ const (
 	kindLink = 'l'
 	// kindFact: one of a kind.
 	kindFact = 'f'
+	// kindState and a key of the library: states.
+	kindState = 'z'
 )
 
 var (
-	// keyChain is the chain's id, keyStored the highest stored block, keyTip the newest proof, keyApplied a height, and
-	// keyFirst the lowest stored height.
-	keyChain   = []byte{kindFact, 'c'}
-	keyStored  = []byte{kindFact, 's'}
-	keyTip     = []byte{kindFact, 't'}
-	keyApplied = []byte{kindFact, 'a'}
-	keyFirst   = []byte{kindFact, 'f'}
+	// keyChain is the chain's id, keyStored the highest stored block, keyTip the newest proof, keyApplied a height, keyFirst
+	// the lowest stored height, keyBase the block whose state was fetched last, and keyPrepared one whose state may be live.
+	keyChain    = []byte{kindFact, 'c'}
+	keyStored   = []byte{kindFact, 's'}
+	keyTip      = []byte{kindFact, 't'}
+	keyApplied  = []byte{kindFact, 'a'}
+	keyFirst    = []byte{kindFact, 'f'}
+	keyBase     = []byte{kindFact, 'b'}
+	keyPrepared = []byte{kindFact, 'p'}
 )
 
-// Store is a durable store. It is an [hs2sync.Store]; methods may be called from any goroutine.
+// Store is a durable store of blocks and states. It is an [hs2sync.StateKeeper]; methods may be called from any goroutine.
 type Store struct {
 	db    *pebble.DB
 	rules hs2sync.Rules
@@ -96,19 +99,17 @@ func (s *Store) load() error {
 		return err
 	}
 	if stored != nil {
-		r := reader{bytes: stored}
-		at := &hs2sync.Stored{Height: r.u64(), ID: r.id(), TimestampMs: r.u64()}
-		s.epoch = r.u64()
-		if err := r.end("the position"); err != nil {
+		at, epoch, err := decodeStored(stored)
+		if err != nil {
 			return err
 		}
-		s.position.Stored = at
-		height, tip, err := s.tip()
+		s.position.Stored, s.epoch = &at, epoch
+		height, tip, err := rows{s.db}.tip()
 		if err != nil {
 			return err
 		}
 		if height == at.Height {
-			at.Tip = tip
+			s.position.Stored.Tip = tip
 		}
 	}
 	for fact, to := range map[string]*uint64{string(keyApplied): &s.position.Applied, string(keyFirst): &s.first} {
@@ -143,15 +144,7 @@ func (s *Store) get(key []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer s.life.RUnlock()
-	value, closer, err := s.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	copied := append([]byte{}, value...)
-	return copied, closer.Close()
+	return rows{s.db}.get(key)
 }
 
 // each gives the records of a kind from first to last, in order.
@@ -160,25 +153,7 @@ func (s *Store) each(kind byte, first, last uint64, do func(number uint64, value
 		return err
 	}
 	defer s.life.RUnlock()
-	upper := []byte{kind + 1}
-	if last != ^uint64(0) {
-		upper = key(kind, last+1)
-	}
-	iterator, err := s.db.NewIter(&pebble.IterOptions{LowerBound: key(kind, first), UpperBound: upper})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, iterator.Close()) }()
-	for ok := iterator.First(); ok; ok = iterator.Next() {
-		value, err := iterator.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		if err := do(binary.BigEndian.Uint64(iterator.Key()[1:]), value); err != nil {
-			return err
-		}
-	}
-	return iterator.Error()
+	return rows{s.db}.each(kind, first, last, do)
 }
 
 // Position is where the store stands.
@@ -224,11 +199,7 @@ func (s *Store) StoreBlocks(call *hs2sync.Call) error {
 		return err
 	}
 	stored := &hs2sync.Stored{Height: last.Height, ID: last.ID, TimestampMs: last.TimestampMs, Tip: tip}
-	position := binary.BigEndian.AppendUint64(nil, last.Height)
-	position = append(position, last.ID[:]...)
-	position = binary.BigEndian.AppendUint64(position, last.TimestampMs)
-	position = binary.BigEndian.AppendUint64(position, end.Epoch)
-	err = set(keyStored, position)
+	err = set(keyStored, encodeStored(*stored, end.Epoch))
 	if tip != nil {
 		err = errors.Join(err, set(keyTip, append(binary.BigEndian.AppendUint64(nil, last.Height), tip...)))
 	}
@@ -326,55 +297,30 @@ func (s *Store) Status() (hs2sync.PeerStatus, error) {
 }
 
 // Handover is the handover that ends an epoch.
-func (s *Store) Handover(epoch uint64) ([]byte, error) {
-	value, err := s.get(key(kindLink, epoch))
-	if value == nil || err != nil {
-		return nil, err
-	}
-	link, err := decodeLink(value)
-	return link.Handover, err
+func (s *Store) Handover(epoch uint64) (handover []byte, err error) {
+	return read(s, func(rows rows) ([]byte, error) { return rows.Handover(epoch) })
 }
 
 // Tip is the newest proof of finality.
-func (s *Store) Tip() ([]byte, error) {
-	_, tip, err := s.tip()
-	return tip, err
-}
-
-func (s *Store) tip() (height uint64, tip []byte, err error) {
-	value, err := s.get(keyTip)
-	if len(value) < 8 || err != nil {
-		return 0, nil, err
-	}
-	return binary.BigEndian.Uint64(value), value[8:], nil
-}
+func (s *Store) Tip() ([]byte, error) { return read(s, rows.Tip) }
 
 // Segment is the stored segment that holds the header at a height.
-func (s *Store) Segment(height uint64) (found *hs2sync.StoredSegment, err error) {
-	err = s.each(kindSegment, height, ^uint64(0), func(last uint64, value []byte) error {
-		segment, err := decodeSegment(value)
-		if err == nil && segment.First <= height {
-			found = &segment
-		}
-		if err == nil {
-			err = io.EOF
-		}
-		return err
-	})
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return found, err
+func (s *Store) Segment(height uint64) (*hs2sync.StoredSegment, error) {
+	return read(s, func(rows rows) (*hs2sync.StoredSegment, error) { return rows.Segment(height) })
 }
 
 // Payload is the payload of the block at a height.
 func (s *Store) Payload(height uint64) ([]byte, error) {
-	value, err := s.get(key(kindBlock, height))
-	if value == nil || err != nil {
-		return nil, err
+	return read(s, func(rows rows) ([]byte, error) { return rows.Payload(height) })
+}
+
+// read reads while the database is open.
+func read[T any](s *Store, do func(rows) (T, error)) (found T, err error) {
+	if err := s.use(); err != nil {
+		return found, err
 	}
-	block, err := decodeBlock(height, value)
-	return block.Payload, err
+	defer s.life.RUnlock()
+	return do(rows{s.db})
 }
 
 // Close closes the database. Later calls that need it return [hs2sync.ErrClosed].
@@ -388,4 +334,4 @@ func (s *Store) Close() error {
 	return s.db.Close()
 }
 
-var _ hs2sync.Store = (*Store)(nil)
+var _ hs2sync.StateKeeper = (*Store)(nil)

@@ -136,3 +136,92 @@ func TestADamagedRecordIsAnErrorThatNamesIt(t *testing.T) {
 		t.Error("a byte too many")
 	}
 }
+
+func TestStatesAreOrderedAndAViewStaysAsItIs(t *testing.T) {
+	folder := t.TempDir()
+	store := open(t, folder)
+	set := func(key, value string) hs2sync.Change { return hs2sync.Change{Key: []byte(key), Value: []byte(value)} }
+	if err := store.Write([]hs2sync.Change{set("b", "1"), set("a", ""), set("bb", "2")}); err != nil {
+		t.Fatal(err)
+	}
+	view, err := store.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(store.Write([]hs2sync.Change{{Key: []byte("b"), Deleted: true}, set("c", "3")}), store.Sync()); err != nil {
+		t.Fatal(err)
+	}
+	for _, look := range []struct {
+		in       hs2sync.StateStore
+		from, to string
+		key      string
+	}{{store, "a", "c", "a"}, {store, "aa", "c", "bb"}, {store, "b", "ba", ""}, {store, "c", "c", "c"}, {view, "aa", "c", "b"}, {view, "c", "z", ""}} {
+		key, value, err := look.in.Next([]byte(look.from), []byte(look.to))
+		if err != nil || string(key) != look.key || (look.key == "") != (key == nil) || value == nil && key != nil {
+			t.Errorf("%+v: %q %q %v", look, key, value, err)
+		}
+	}
+	if value, err := view.Get([]byte("b")); string(value) != "1" || err != nil {
+		t.Errorf("%q %v", value, err)
+	}
+	if value, err := store.Get([]byte("a")); value == nil || len(value) != 0 || err != nil {
+		t.Errorf("%q %v", value, err)
+	}
+	if view.Write(nil) == nil {
+		t.Error("a view is written to")
+	}
+	if err := view.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBlocksBeginAboveABase(t *testing.T) {
+	folder := t.TempDir()
+	store := open(t, folder)
+	segment := hs2sync.StoredSegment{First: 40, Last: 50, Epoch: 5, Segment: []byte("base"), Audit: []byte{}}
+	base := hs2sync.Base{Height: 40, ID: hs2sync.ID{40}, StateRoot: hs2sync.ID{7}, Segment: segment, Tip: []byte("tip of 50")}
+	err := errors.Join(store.StoreBlocks(call(10, 20)), store.SetApplied(20), store.Prepare(base), store.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store = open(t, folder)
+	prepared, err := store.Prepared()
+	if err != nil || prepared == nil || prepared.ID != base.ID || string(prepared.Segment.Segment) != "base" {
+		t.Fatalf("%+v %v", prepared, err)
+	}
+	if err := errors.Join(store.Rebase(*prepared), store.StoreBlocks(call(41, 45)), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	store = open(t, folder)
+	position, err := store.Position()
+	if err != nil || position.Applied != 40 || position.Stored.Height != 45 {
+		t.Errorf("%+v %v", position, err)
+	}
+	if prepared, err := store.Prepared(); prepared != nil || err != nil {
+		t.Errorf("%+v %v", prepared, err)
+	}
+	view, err := store.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	for _, reader := range []hs2sync.Reader{store, view} {
+		if status, err := reader.Status(); err != nil || status != (hs2sync.PeerStatus{Earliest: 41, Tip: 45, Epoch: 4}) {
+			t.Errorf("%+v %v", status, err)
+		}
+		for height, first := range map[uint64]byte{40: 'b', 41: 41, 45: 41} {
+			segment, err := reader.Segment(height)
+			if err != nil || segment == nil || segment.Segment[0] != first {
+				t.Errorf("%d: %+v %v", height, segment, err)
+			}
+		}
+		for _, height := range []uint64{15, 39, 46} {
+			if segment, err := reader.Segment(height); segment != nil && height != 39 || err != nil {
+				t.Errorf("%d: %+v %v", height, segment, err)
+			}
+		}
+		if payload, err := reader.Payload(15); payload != nil || err != nil {
+			t.Errorf("%q %v", payload, err)
+		}
+	}
+}

@@ -2,7 +2,10 @@
 #![allow(unsafe_code)]
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use hotstuff2_sync::chain::native::{EpochContext, Phase, QuorumCertificate, Signature, ValidatorKey, Vote};
+use hotstuff2_sync::chain::native::{
+    EpochContext, Phase, QuorumCertificate, Signature, TimeoutCertificate, ValidatorKey, Vote, give_up_bytes,
+};
+use hotstuff2_sync::ids::{Epoch, View};
 use hotstuff2_sync::limits::MAX_VALIDATORS;
 
 use super::headers::header_of;
@@ -12,13 +15,24 @@ use crate::fence::fence;
 use crate::pointer::{Out, array, bytes, read};
 use crate::status::{Status, hs2_status};
 use crate::table;
-use crate::types::{HS2_VOTE_BYTES, hs2_buffer, hs2_epoch, hs2_id, hs2_signature, hs2_slice};
+use crate::types::{HS2_TIMEOUT_BYTES, HS2_VOTE_BYTES, hs2_buffer, hs2_epoch, hs2_id, hs2_signature, hs2_slice};
 
 fn phase_of(phase: u32) -> Result<Phase, Failure> {
     [Phase::One, Phase::Two]
         .into_iter()
         .find(|one| u32::from(one.byte()) == phase)
         .ok_or_else(|| Failure::argument("phase", "is neither HS2_PHASE_ONE nor HS2_PHASE_TWO"))
+}
+
+/// Signatures with their keys.
+fn signatures(votes: &[hs2_signature]) -> Result<impl Iterator<Item = (ValidatorKey, Signature)>, Failure> {
+    if votes.len() > MAX_VALIDATORS {
+        return Err(Failure::new(Status::TooMany, format!("a certificate has at most {MAX_VALIDATORS} votes")));
+    }
+    Ok(votes.iter().map(|vote| {
+        let signature = ed25519_dalek::Signature::from_bytes(&vote.bytes);
+        (ValidatorKey::from_bytes(vote.key.bytes), Signature::from(signature))
+    }))
 }
 
 /// The bytes that a validator signs to vote for a header in a phase. `vote` has room for `HS2_VOTE_BYTES`. What must be
@@ -85,14 +99,8 @@ pub unsafe extern "C" fn hs2_certificate_new(
         let (header, votes, certificate) = unsafe {
             (bytes(header, "header")?, array(votes, vote_count, "votes")?, Out::new(certificate, "certificate")?)
         };
-        if votes.len() > MAX_VALIDATORS {
-            return Err(Failure::new(Status::TooMany, format!("a certificate has at most {MAX_VALIDATORS} votes")));
-        }
+        let votes = signatures(votes)?;
         let epoch = table::get::<EpochContext>(epoch)?;
-        let votes = votes.iter().map(|vote| {
-            let signature = ed25519_dalek::Signature::from_bytes(&vote.bytes);
-            (ValidatorKey::from_bytes(vote.key.bytes), Signature::from(signature))
-        });
         let made = QuorumCertificate::collect(phase_of(phase)?, &header_of(header)?, epoch.validators(), votes);
         certificate.set(give(made.encode())?);
         Ok(())
@@ -116,5 +124,67 @@ pub unsafe extern "C" fn hs2_certificate_check(
         let decoded = QuorumCertificate::decode(certificate).map_err(|why| Failure::malformed("certificate", why))?;
         let checked = decoded.verify(phase_of(phase)?, &header_of(header)?, &epoch);
         checked.map_err(|error| Failure::new(Status::False, error.to_string()))
+    })
+}
+
+/// The bytes that a validator signs to give up on a view: it votes for nothing in that any more. `message` has room for
+/// `HS2_TIMEOUT_BYTES`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_timeout_bytes(
+    chain_id: *const hs2_id,
+    epoch: u64,
+    view: u64,
+    message: *mut u8,
+) -> hs2_status {
+    fence(0, || {
+        // SAFETY: readable, and writable for so many bytes, as the header asks for.
+        let (chain_id, message) = unsafe {
+            let message = Out::new(message.cast::<[u8; HS2_TIMEOUT_BYTES]>(), "message")?;
+            (read(chain_id, "chain_id")?, message)
+        };
+        let bytes = give_up_bytes(chain_id.into(), Epoch::new(epoch), View::new(view));
+        let bytes = <[u8; HS2_TIMEOUT_BYTES]>::try_from(bytes);
+        message.set(bytes.map_err(|_| Failure::argument("message", "is of another length in this library"))?);
+        Ok(())
+    })
+}
+
+/// Puts signatures of `hs2_timeout_bytes` together to the certificate by which validators leave a view without a block, encoded.
+/// Those of keys outside of the epoch's set are left out. Neither signatures nor power are checked; `hs2_timeout_check` does.
+/// Ownership: one reference to `certificate`. Threads: any.
+/// Errors: `HS2_TOO_MANY`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_timeout_new(
+    epoch: hs2_epoch,
+    view: u64,
+    votes: *const hs2_signature,
+    vote_count: usize,
+    certificate: *mut hs2_buffer,
+) -> hs2_status {
+    fence(epoch, || {
+        // SAFETY: readable and writable, as the header asks for.
+        let (votes, certificate) =
+            unsafe { (array(votes, vote_count, "votes")?, Out::new(certificate, "certificate")?) };
+        let votes = signatures(votes)?;
+        let epoch = table::get::<EpochContext>(epoch)?;
+        let made = TimeoutCertificate::collect(epoch.epoch(), View::new(view), epoch.validators(), votes);
+        certificate.set(give(made.encode())?);
+        Ok(())
+    })
+}
+
+/// Checks that validators with more than two thirds of the epoch's power gave up on a view, which goes to `view`. Threads: any.
+/// Errors: `HS2_FALSE` (`hs2_last_error` says why), `HS2_MALFORMED`, `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`,
+/// `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_timeout_check(certificate: hs2_slice, epoch: hs2_epoch, view: *mut u64) -> hs2_status {
+    fence(epoch, || {
+        // SAFETY: readable and writable, as the header asks for.
+        let (certificate, view) = unsafe { (bytes(certificate, "certificate")?, Out::new(view, "view")?) };
+        let epoch = table::get::<EpochContext>(epoch)?;
+        let decoded = TimeoutCertificate::decode(certificate).map_err(|why| Failure::malformed("certificate", why))?;
+        decoded.verify(&epoch).map_err(|error| Failure::new(Status::False, error.to_string()))?;
+        view.set(decoded.view.get());
+        Ok(())
     })
 }

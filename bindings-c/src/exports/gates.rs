@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use hotstuff2_sync::chain::Chain as _;
-use hotstuff2_sync::chain::native::{Advert, AdvertClaim, EpochContext};
+use hotstuff2_sync::chain::native::{Advert, AdvertClaim, EpochContext, QuorumCertificate, TimeoutCertificate};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
 use hotstuff2_sync::participation::{
@@ -37,13 +37,48 @@ pub unsafe extern "C" fn hs2_gate_new(
     fresh_tip_ms: u64,
     gate: *mut hs2_gate,
 ) -> hs2_status {
+    // SAFETY: passed on.
+    unsafe { gate_of(own, power, seed, max_behind, fresh_tip_ms, false, gate) }
+}
+
+/// The same for a chain of which all hosts enter a view by a certificate of the one before alone: promise 7 of the native
+/// chain's voters. Only there may `HS2_VOTES_LOST` lead to a permit: the other validators show their certificates, and with them
+/// the views in which this one can have voted, and its lock (`hs2_permit_lock`). On a chain whose views go by a clock it would let
+/// a validator vote against a lock that it has forgotten. Ownership: one reference to `gate`. Threads: any.
+/// Errors: `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_gate_new_certified(
+    own: *const hs2_id,
+    power: u64,
+    seed: *const hs2_id,
+    max_behind: u64,
+    fresh_tip_ms: u64,
+    gate: *mut hs2_gate,
+) -> hs2_status {
+    // SAFETY: passed on.
+    unsafe { gate_of(own, power, seed, max_behind, fresh_tip_ms, true, gate) }
+}
+
+/// Makes a gate.
+///
+/// # Safety
+/// As for `hs2_gate_new`.
+unsafe fn gate_of(
+    own: *const hs2_id,
+    power: u64,
+    seed: *const hs2_id,
+    max_behind: u64,
+    fresh_tip_ms: u64,
+    views_are_certified: bool,
+    gate: *mut hs2_gate,
+) -> hs2_status {
     fence(0, || {
-        // SAFETY: readable and writable, as the header asks for.
+        // SAFETY: readable and writable, as the caller promises.
         let (own, seed, gate) = unsafe {
             let own = if own.is_null() { None } else { Some(read(own, "own")?) };
             (own, read(seed, "seed")?, Out::new(gate, "gate")?)
         };
-        let mut settings = GateSettings::default();
+        let mut settings = GateSettings { views_are_certified, ..GateSettings::default() };
         if max_behind > 0 {
             settings.max_behind_blocks = max_behind;
         }
@@ -58,7 +93,7 @@ pub unsafe extern "C" fn hs2_gate_new(
 
 /// Takes the host's record of its own votes, read back from its disk; again before every return to consensus. `record` is
 /// `HS2_VOTES_NEVER`, `HS2_VOTES_LAST` with the highest view that it voted in or gave up on, or `HS2_VOTES_LOST`, after
-/// which there is no permit. Threads: one at a time.
+/// which there is no permit but with `hs2_gate_new_certified`. Threads: one at a time.
 /// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn hs2_gate_votes(gate: hs2_gate, record: u32, view: u64) -> hs2_status {
@@ -165,9 +200,9 @@ pub unsafe extern "C" fn hs2_gate_poll(gate: hs2_gate, output: *mut hs2_gate_out
                 plain.vote_above = permit.vote_above.get();
                 plain.object = table::insert(permit)?;
             }
-            // Votes are restored by no gate of C: nothing declares promise 7 here.
-            GateOutput::Ask { challenge, .. } => {
+            GateOutput::Ask { challenge, certificates } => {
                 plain.kind = HS2_GATE_ASK;
+                plain.reason = certificates.into();
                 plain.id = challenge.into();
             }
             GateOutput::Wait(reason) => {
@@ -222,6 +257,29 @@ pub unsafe extern "C" fn hs2_permit_certificate(permit: hs2_permit, certificate:
     })
 }
 
+/// The lock of a validator whose votes were restored: the view and the certificate that it is locked on, whether or not the block
+/// is there. It votes for nothing with a lower justification, and writes both down with `vote_above` as its record before it signs
+/// anything. Ownership: the certificate is borrowed from the permit. Threads: any.
+/// Errors: `HS2_NOT_FOUND` where the votes were not restored, or nobody has seen a certificate, `HS2_STALE_HANDLE`,
+/// `HS2_WRONG_KIND`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_permit_lock(
+    permit: hs2_permit,
+    view: *mut u64,
+    certificate: *mut hs2_slice,
+) -> hs2_status {
+    fence(permit, || {
+        // SAFETY: writable, as the header asks for.
+        let (view, certificate) = unsafe { (Out::new(view, "view")?, Out::new(certificate, "certificate")?) };
+        let permit = table::get::<Permit>(permit)?;
+        let lock = permit.lock.as_ref();
+        let lock = lock.ok_or_else(|| Failure::new(Status::NotFound, "the permit restores no lock"))?;
+        view.set(lock.view.get());
+        certificate.set(hs2_slice::of(&lock.bytes));
+        Ok(())
+    })
+}
+
 /// This validator's signed word on where it stands, for a peer's gate: the epoch that it is in, its highest final block, the
 /// view that it is in by a record that survives a crash, the time now, and the challenge of whoever asked. Ownership: one
 /// reference to `advert`. Threads: any. Errors: `HS2_INVALID_ARGUMENT`.
@@ -237,6 +295,32 @@ pub unsafe extern "C" fn hs2_advert_sign(
     challenge: *const hs2_id,
     advert: *mut hs2_buffer,
 ) -> hs2_status {
+    // No certificate goes with it, so nobody takes a lock for what it has seen.
+    let none = hs2_slice::of(&[]);
+    // SAFETY: readable and writable, as the header asks for of both.
+    unsafe {
+        hs2_advert_sign_backed(secret, chain_id, epoch, height, block, view, wall_ms, challenge, none, none, advert)
+    }
+}
+
+/// The same with what backs it, for an `HS2_GATE_ASK` that wants certificates (`reason` is 1): `high` is the highest phase-one
+/// certificate of the epoch that this validator has seen, which its lock is on, and `entered_by` that by which it entered its
+/// view where `high` is not the one (`hs2_timeout_new`). Either may be empty. Ownership: one reference to `advert`. Threads: any.
+/// Errors: `HS2_MALFORMED`, `HS2_INVALID_ARGUMENT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_advert_sign_backed(
+    secret: *const hs2_id,
+    chain_id: *const hs2_id,
+    epoch: u64,
+    height: u64,
+    block: *const hs2_id,
+    view: u64,
+    wall_ms: u64,
+    challenge: *const hs2_id,
+    high: hs2_slice,
+    entered_by: hs2_slice,
+    advert: *mut hs2_buffer,
+) -> hs2_status {
     fence(0, || {
         // SAFETY: readable and writable, as the header asks for.
         let (secret, chain_id, block, challenge, advert) = unsafe {
@@ -244,10 +328,17 @@ pub unsafe extern "C" fn hs2_advert_sign(
             let (block, challenge) = (read(block, "block")?, read(challenge, "challenge")?);
             (secret, chain_id, block, challenge, Out::new(advert, "advert")?)
         };
+        // SAFETY: readable, as the header asks for.
+        let (high, entered_by) = unsafe { (bytes(high, "high")?, bytes(entered_by, "entered_by")?) };
+        let malformed = |why| Failure::malformed("certificate", why);
+        let shown = |bytes: &[u8]| !bytes.is_empty();
+        let high = shown(high).then(|| QuorumCertificate::decode(high)).transpose().map_err(malformed)?;
+        let entered_by =
+            shown(entered_by).then(|| TimeoutCertificate::decode(entered_by)).transpose().map_err(malformed)?;
+        let lock = high.as_ref().map_or(View::ZERO, |high| high.view);
         let claim = AdvertClaim {
             epoch: Epoch::new(epoch),
-            // No certificate goes with it, so nobody takes this for what it has seen.
-            lock: View::ZERO,
+            lock,
             height: Height::new(height),
             block: block.into(),
             view: View::new(view),
@@ -255,7 +346,7 @@ pub unsafe extern "C" fn hs2_advert_sign(
             challenge: challenge.into(),
         };
         let key = ed25519_dalek::SigningKey::from_bytes(&secret.bytes);
-        advert.set(give(Advert::sign(&key, chain_id.into(), claim).encode())?);
+        advert.set(give(Advert::sign(&key, chain_id.into(), claim).backed(high, entered_by).encode())?);
         Ok(())
     })
 }

@@ -8,7 +8,7 @@ use hotstuff2_sync::ids::{CallId, DecidedId, Height, JobId, RequestId};
 use hotstuff2_sync::limits::MAX_HANDOVER_BYTES;
 use hotstuff2_sync::machine::{Decided, Input, Machine, PeerEvent, RequestFailure};
 use hotstuff2_sync::peers::BlacklistReason;
-use hotstuff2_sync::time::Instant;
+use hotstuff2_sync::time::{Instant, UnixMillis};
 use hotstuff2_sync::verify::Verdict;
 
 use crate::buffer::{Buffer, give};
@@ -109,6 +109,14 @@ pub extern "C" fn hs2_machine_strategy(machine: hs2_machine, now_us: u64, strate
 #[unsafe(no_mangle)]
 pub extern "C" fn hs2_machine_handle_timeout(machine: hs2_machine, now_us: u64) -> hs2_status {
     handle(machine, now_us, || Ok(Input::Timeout))
+}
+
+/// The time of day, in milliseconds since 1970, on a chain with a trusting period (`hs2_start_trust`): a host whose `now_us`
+/// stands still while the machine sleeps says it now and then. Threads: one at a time.
+/// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+#[unsafe(no_mangle)]
+pub extern "C" fn hs2_machine_handle_wall(machine: hs2_machine, now_us: u64, wall_ms: u64) -> hs2_status {
+    handle(machine, now_us, || Ok(Input::Wall(UnixMillis::new(wall_ms))))
 }
 
 /// A connection to a peer stands. `group` is what it shares with peers that may be one operator, an address prefix for

@@ -12,10 +12,13 @@ mod gates;
 mod genesis;
 mod headers;
 mod jobs;
+mod light_questions;
+mod lights;
 mod machines;
 mod respond;
 mod sessions;
 mod starts;
+mod states;
 
 pub use admission::*;
 pub use basics::*;
@@ -28,10 +31,13 @@ pub use gates::*;
 pub use genesis::*;
 pub use headers::*;
 pub use jobs::*;
+pub use light_questions::*;
+pub use lights::*;
 pub use machines::*;
 pub use respond::*;
 pub use sessions::*;
 pub use starts::*;
+pub use states::*;
 
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::PeerId;

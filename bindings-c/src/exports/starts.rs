@@ -131,6 +131,22 @@ pub unsafe extern "C" fn hs2_start_applied(start: hs2_start, height: u64) -> hs2
     })
 }
 
+/// The chain's trusting period, in milliseconds (`hs2_genesis_info`), and the time of day, in milliseconds since 1970: a machine
+/// whose trust rests on blocks that are all older is not made, and one whose trust grows that old while it runs halts with
+/// `HS2_HALT_REASON_TRUST_EXPIRED`. Without this call any age will do, which accepts long-range attacks. A chain of the host's
+/// own has no time at its anchor, and counts from the stored blocks. Threads: one at a time.
+/// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`, `HS2_INVALID_ARGUMENT` for a period of 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn hs2_start_trust(start: hs2_start, trusting_period_ms: u64, wall_ms: u64) -> hs2_status {
+    fence(start, || {
+        if trusting_period_ms == 0 {
+            return Err(Failure::argument("trusting_period_ms", "is 0: leave the call out where any age will do"));
+        }
+        table::get::<Drafts>(start)?.lock()?.set_trust(trusting_period_ms, UnixMillis::new(wall_ms));
+        Ok(())
+    })
+}
+
 /// The next stored handover of a native chain, in order from the trusted epoch on, as `hs2_call_handover` gave it. The
 /// host is believed. Threads: one at a time.
 /// Errors: `HS2_MALFORMED`, `HS2_REFUSED` where it does not continue the one before, `HS2_TOO_MANY`, `HS2_STALE_HANDLE`,

@@ -14,28 +14,34 @@ pub type hs2_job = hs2_handle;
 /// The result of a verification. Immutable.
 pub type hs2_verdict = hs2_handle;
 
-/// A call of the machine into the host: blocks or handovers to store. Immutable: a host may hold it as long as it likes.
+/// A call of the machine into the host: blocks, handovers or parts of a state to store. Immutable: a host may hold it as long as it likes.
 pub type hs2_call = hs2_handle;
 
-/// The next thing to do. Which fields mean something depends on `kind`; the others are 0.
+/// The next thing to do, of a machine or a light client. Which fields mean something depends on `kind`; the others are 0. What
+/// is said of `HS2_OUTPUT_…` holds for the `HS2_LIGHT_OUTPUT_…` of the same name.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct hs2_output {
-    /// `HS2_OUTPUT_…`.
+    /// `HS2_OUTPUT_…`, of a light client `HS2_LIGHT_OUTPUT_…`.
     pub kind: u32,
     /// `HS2_OUTPUT_CALL`: `HS2_HOST_WORK_…`. `HS2_OUTPUT_PENALIZE`: `HS2_PENALTY_…`. `HS2_OUTPUT_EVENT`: `HS2_EVENT_…`.
     /// `HS2_OUTPUT_DECIDED`: 0 where the blocks are stored and executed, else `HS2_DECIDED_ERROR_…`.
+    /// `HS2_LIGHT_OUTPUT_EVENT`: `HS2_LIGHT_EVENT_…`. `HS2_LIGHT_OUTPUT_ANSWER`: 0 where there is an answer, else
+    /// `HS2_LIGHT_ERROR_…`.
     pub code: u32,
     /// Why: the fault of a ban (`HS2_FAULT_…`) or the reason of an exclusion (`HS2_BLACKLIST_REASON_…`); of an event its
     /// fault, its strategy, its stall's reason or its halt's reason; the fault of decided blocks that don't hold.
     pub detail: u32,
     /// Of no meaning.
     pub reserved: u32,
-    /// Of a request, a job or a call, as the answer must name it; of decided blocks, as they were handed in.
+    /// Of a request, a job or a call, as the answer must name it; of decided blocks, as they were handed in; of the question
+    /// that `HS2_LIGHT_OUTPUT_ANSWER` closes.
     pub id: u64,
     /// One reference to what there is to do: `HS2_OUTPUT_REQUEST`, an `hs2_buffer` with the bytes to send;
     /// `HS2_OUTPUT_VERIFY`, an `hs2_job`; `HS2_OUTPUT_CALL`, an `hs2_call`; `HS2_OUTPUT_EVENT`, an `hs2_buffer` with
-    /// words for people, and so `HS2_OUTPUT_DECIDED` where the blocks were not taken in. Else 0.
+    /// words for people, and so `HS2_OUTPUT_DECIDED` where the blocks were not taken in; `HS2_LIGHT_OUTPUT_ANSWER`, an
+    /// `hs2_light_answer`, or an `hs2_buffer` with words where there is none; `HS2_LIGHT_OUTPUT_KEEP`, an `hs2_buffer` with
+    /// the checkpoint. Else 0.
     pub object: hs2_handle,
     /// Whom to ask, or who is penalized, or whom an event is about.
     pub peer: hs2_id,
@@ -47,6 +53,7 @@ pub struct hs2_output {
     /// The height that an event is about; of a job, from which on blocks wait for it: the lowest are to be run first.
     /// `HS2_OUTPUT_DECIDED`: up to which all blocks are stored and executed; with `HS2_DECIDED_ERROR_OVERLAP` the first that
     /// is missing, with `HS2_DECIDED_ERROR_UNKNOWN_EPOCH` and `HS2_DECIDED_ERROR_CONTRADICTED` the block concerned.
+    /// `HS2_LIGHT_OUTPUT_KEEP`: the checkpoint's block.
     pub height: u64,
 }
 

@@ -124,3 +124,6 @@ pub const HS2_PHASE_TWO: u32 = 2;
 
 /// Bytes that a validator signs for a vote.
 pub const HS2_VOTE_BYTES: usize = 105;
+
+/// Bytes that a validator signs to give up on a view.
+pub const HS2_TIMEOUT_BYTES: usize = 64;

@@ -250,6 +250,61 @@ static const hs2_link *any_link(void) {
     return next() % 8 ? &link : NULL;
 }
 
+static const hs2_change *any_changes(void) {
+    static hs2_change changes[ARRAY];
+    if (array_is_null) return NULL;
+    for (size_t i = 0; i < ARRAY; i++) {
+        changes[i].key = any_slice();
+        if (changes[i].key.len > 40) changes[i].key.len = (size_t)(next() % 40);
+        changes[i].value = any_slice();
+        changes[i].deleted = next() % 2;
+    }
+    return changes;
+}
+
+/* A store that says anything, and keeps one thing: where the state stands. */
+static int32_t some_entry(void *context, hs2_slice from, hs2_slice to, hs2_entry *entry) {
+    (void)context;
+    entry->key = next() % 2 ? from : next() % 2 ? to : any_slice();
+    entry->value = any_slice();
+    return next() % 4 ? HS2_HOST_NONE : (int32_t)(next() % 3);
+}
+static uint8_t kept[4096];
+static size_t kept_len;
+static int32_t some_value(void *context, hs2_slice key, hs2_slice *value) {
+    (void)context;
+    if (key.len == 1 && kept_len && next() % 8) {
+        value->data = kept;
+        value->len = kept_len;
+        return HS2_HOST_OK;
+    }
+    *value = any_slice();
+    return next() % 4 ? HS2_HOST_NONE : (int32_t)(next() % 3);
+}
+static int32_t some_writes(void *context, const hs2_change *changes, size_t count) {
+    (void)context;
+    if (next() % 4 == 0) return (int32_t)(next() % 3);
+    for (size_t i = 0; i < count; i++)
+        if (changes[i].key.len == 1 && changes[i].value.len <= sizeof kept) {
+            memcpy(kept, changes[i].value.data, changes[i].value.len);
+            kept_len = next() % 16 ? changes[i].value.len : 0;
+        }
+    return HS2_HOST_OK;
+}
+
+static const hs2_state_store *any_states(void) {
+    static hs2_state_store store;
+    hs2_state_store whole = { NULL, some_value, some_entry, some_writes };
+    store = whole;
+    switch (next() % 8) {
+    case 0: return NULL;
+    case 1: store.next = NULL; break;
+    case 2: store.write = NULL; break;
+    default: break;
+    }
+    return &store;
+}
+
 static hs2_block *any_blocks(void) {
     static hs2_block blocks[ARRAY];
     return array_is_null ? NULL : blocks;

@@ -30,7 +30,10 @@ static void plant(void) {
     if (hs2_machine_new(config, start, next(), 0, &machine) != HS2_OK) abort();
     if (hs2_machine_handle_connected(machine, 0, &member.key, 1) != HS2_OK) abort();
     if (hs2_machine_start(machine, 0, HS2_NEVER) != HS2_OK) abort();
-    keep(config), keep(start), keep(machine);
+    hs2_light light;
+    if (hs2_light_new(genesis, nothing, NULL, next(), 0, 1000, 0, &light) != HS2_OK) abort();
+    if (hs2_light_handle_connected(light, 0, &member.key, 1) != HS2_OK || hs2_light_start(light, 0) != HS2_OK) abort();
+    keep(config), keep(start), keep(machine), keep(light);
     keep(genesis), keep(epoch), keep(chain), keep(header);
 }
 
