@@ -57,6 +57,8 @@ pub enum StartError {
     Settings(String),
     /// The trusted starting point is too old, or from the future.
     Anchor(AnchorError),
+    /// The host's stored blocks or handovers don't fit the chain, or the settings don't fit them.
+    Stored(String),
 }
 
 impl StartError {
@@ -69,6 +71,7 @@ impl StartError {
             Self::OtherChain => "other_chain",
             Self::Settings(_) => "settings",
             Self::Anchor(_) => "anchor",
+            Self::Stored(_) => "stored",
         }
     }
 }
@@ -87,6 +90,7 @@ impl std::fmt::Display for StartError {
             Self::OtherChain => f.write_str("the checkpoint is of another chain than the genesis file"),
             Self::Settings(why) => write!(f, "the settings are not valid: {why}"),
             Self::Anchor(error) => error.fmt(f),
+            Self::Stored(why) => f.write_str(why),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The light client for JavaScript, from the compiler to a page: the module is built for WebAssembly, bound and made small,
-//! the npm package is packed and held to its budget, and what was packed is tried in Node and in headless Chromium against
-//! real processes of the command.
+//! The modules for JavaScript, from the compiler to a page: each is built for WebAssembly, bound and made small, the npm
+//! package is packed and held to its budget, and what was packed is tried in Node and in headless Chromium against real
+//! processes of the command.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,17 @@ use crate::{c, command, web_assembly};
 pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     node()?;
     let target = workspace.target.join("wasm");
-    let module =
-        web_assembly::build(workspace, "hotstuff2-sync-wasm", "hotstuff2_sync_wasm", "wasm", &target, &flags())?;
     let packed = target.join("packed");
-    bind(workspace, &module, &packed)?;
+    for kind in ["light", "full"] {
+        let package = web_assembly::Package {
+            name: "hotstuff2-sync-wasm",
+            library: "hotstuff2_sync_wasm",
+            profile: "wasm",
+            features: Some(kind),
+        };
+        let module = web_assembly::build(workspace, &package, &target, &flags())?;
+        bind(workspace, &module, &packed, &format!("hs2_{kind}"))?;
+    }
     let js = workspace.root.join("bindings-wasm/js");
     command::run(npm(&js).args(["ci", "--no-audit", "--no-fund"]))?;
     audit(&js)?;
@@ -30,6 +37,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
         command::run(&mut node)
     };
     test("node.mjs", &["--experimental-websocket", "--no-warnings"])?;
+    test("full.mjs", &[])?;
     c::ensure(&["chromium"])?;
     test("chromium.mjs", &[])
 }
@@ -63,7 +71,7 @@ fn npm(folder: &Path) -> Command {
 }
 
 /// Makes the JavaScript side of the module.
-fn bind(workspace: &Workspace, module: &Path, packed: &Path) -> Result<(), String> {
+fn bind(workspace: &Workspace, module: &Path, packed: &Path, name: &str) -> Result<(), String> {
     let folder = workspace.root.join("bindings-wasm/pack");
     let tools = workspace.target.join("wasm-pack");
     command::run(
@@ -75,7 +83,7 @@ fn bind(workspace: &Workspace, module: &Path, packed: &Path) -> Result<(), Strin
             .arg(&tools),
     )?;
     let program = tools.join("release/hotstuff2-sync-wasm-pack");
-    command::run(Command::new(program).arg(module).arg(packed).arg("hs2_light"))
+    command::run(Command::new(program).arg(module).arg(packed).arg(name))
 }
 
 /// Known faults of what the package is built with. It depends on nothing once it is built.
@@ -99,7 +107,7 @@ fn lint(js: &Path, tarball: &Path) -> Result<(), String> {
         command::run(npm(js).args(["exec", "--no", "--", name]).args(arguments).arg(tarball))
     };
     tool("publint", &["run", "--strict"])?;
-    tool("attw", &["--profile", "esm-only", "--exclude-entrypoints", "hs2_light.wasm", "--"])
+    tool("attw", &["--profile", "esm-only", "--exclude-entrypoints", "hs2_light.wasm", "hs2_full.wasm", "--"])
 }
 
 /// Installs what `npm pack` makes into `folder`, as a user would, with the tests beside it.

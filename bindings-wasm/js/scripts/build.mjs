@@ -34,23 +34,29 @@ for (const folder of ["dist", join("src", "wasm"), join("page", "lib")]) {
   rmSync(at(folder), { recursive: true, force: true });
 }
 mkdirSync(at("src", "wasm"), { recursive: true });
-for (const name of ["hs2_light.js", "hs2_light.d.ts"]) {
+const modules = ["hs2_light", "hs2_full"];
+for (const name of modules.flatMap((module) => [`${module}.js`, `${module}.d.ts`])) {
   copyFileSync(join(packed, name), at("src", "wasm", name));
 }
 node(tool("typescript", "bin", "tsc"), "--project", "tsconfig.json");
 mkdirSync(at("dist", "wasm"), { recursive: true });
-copyFileSync(at("src", "wasm", "hs2_light.d.ts"), at("dist", "wasm", "hs2_light.d.ts"));
-copyFileSync(at("src", "wasm", "hs2_light.js"), at("dist", "wasm", "hs2_light.js"));
+for (const module of modules) {
+  copyFileSync(at("src", "wasm", `${module}.d.ts`), at("dist", "wasm", `${module}.d.ts`));
+  copyFileSync(at("src", "wasm", `${module}.js`), at("dist", "wasm", `${module}.js`));
+}
 // What the compiler uses, and engines have had for years. With all features on, some are made that no engine has yet.
 const features = ["bulk-memory", "bulk-memory-opt", "call-indirect-overlong", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"].map((name) => `--enable-${name}`);
-node(tool("binaryen", "bin", "wasm-opt"), "-Oz", "--converge", ...features, join(packed, "hs2_light_bg.wasm"), "-o", at("dist", "wasm", "hs2_light.wasm"));
+for (const module of modules) {
+  node(tool("binaryen", "bin", "wasm-opt"), "-Oz", "--converge", ...features, join(packed, `${module}_bg.wasm`), "-o", at("dist", "wasm", `${module}.wasm`));
+}
 for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) {
   copyFileSync(join(repository, name), at(name));
 }
 
 // The page has the library beside it, all of it compressed once.
 const types = (path) => path.endsWith(".d.ts");
-cpSync(at("dist"), at("page", "lib"), { recursive: true, filter: (path) => !path.endsWith("node.js") });
+const full = (path) => path === at("dist", "full") || path.includes("hs2_full");
+cpSync(at("dist"), at("page", "lib"), { recursive: true, filter: (path) => !path.endsWith("node.js") && !full(path) });
 node(tool("typescript", "bin", "tsc"), "--project", join("page", "tsconfig.json"));
 for (const entry of readdirSync(at("page", "lib"), { withFileTypes: true, recursive: true })) {
   if (entry.isFile() && types(entry.name)) {
@@ -76,7 +82,8 @@ const scripts = (folder) => readdirSync(folder, { withFileTypes: true }).reduce(
   const path = join(folder, entry.name);
   return sum + (entry.isDirectory() ? scripts(path) : entry.name.endsWith(".js") ? size(path) : 0);
 }, 0);
-const found = { "light.wasm": size(at("page", "lib", "wasm", "hs2_light.wasm")), "javascript": scripts(at("page", "lib")) };
+const fullSize = brotliCompressSync(readFileSync(at("dist", "wasm", "hs2_full.wasm"))).length;
+const found = { "full.wasm": fullSize, "light.wasm": size(at("page", "lib", "wasm", "hs2_light.wasm")), "javascript": scripts(at("page", "lib")) };
 for (const [name, bytes] of Object.entries(found)) {
   console.log(`${name}: ${bytes} bytes by Brotli, of ${budget[name]}`);
   if (!(bytes <= budget[name])) {

@@ -8,5 +8,5 @@ export type { NodeAddress } from "./nodes.js";
 export { indexedDbStore, memoryStore } from "./store.js";
 export type { CheckpointStore } from "./store.js";
 export { keyHash, panic, version } from "./wasm.js";
-export type { ModuleSource } from "./wasm.js";
+export type { ModuleSource } from "./guard.js";
 export { CODES } from "./codes.js";

@@ -1,7 +1,10 @@
 import type { RawError } from "./raw.js";
 
-/** What kind of thing failed: the start, a question, an argument, the module, a closed client, or a defect that ended it. */
-export type ErrorKind = "start" | "light" | "argument" | "module" | "closed" | "dead";
+/**
+ * What kind of thing failed: the start, a question, an argument, a peer's request, the host's own store, its memory, the module, a
+ * closed client, or a defect that ended it.
+ */
+export type ErrorKind = "start" | "light" | "argument" | "request" | "store" | "host" | "module" | "closed" | "dead";
 
 /** Every error of this package, but for those of an `AbortSignal`, which are the signal's own reason. */
 export class Hs2Error extends Error {
@@ -27,14 +30,29 @@ export class Hs2Error extends Error {
         return new StartError("start", raw.code, raw.name, raw.message);
       case "light":
         return new QueryError("light", raw.code, raw.name, raw.message);
+      case "request":
+        return new RequestError("request", raw.code, raw.name, raw.message);
+      case "store":
+        return new StoreError("store", raw.code, raw.name, raw.message);
+      case "host":
+        return new Hs2Error("host", raw.code, raw.name, raw.message);
       default:
         return new Hs2Error("argument", raw.code, raw.name, raw.message);
     }
   }
 }
 
-/** A client that can't start: `genesis`, `genesis_changed`, `checkpoint`, `other_chain`, `settings`, or `anchor`, which is too old. */
+/**
+ * A client or machine that can't start: `genesis`, `genesis_changed`, `checkpoint`, `other_chain`, `settings`, `anchor`, which is too
+ * old, or `stored`, which does not fit the chain.
+ */
 export class StartError extends Hs2Error {}
 
 /** A question that can't be answered: see `CODES.LightError`. */
 export class QueryError extends Hs2Error {}
+
+/** A peer's request that can't be read: the peer is at fault. */
+export class RequestError extends Hs2Error {}
+
+/** A function of the host's store that failed, or gave back what can't be: `cause` is what it threw. */
+export class StoreError extends Hs2Error {}

@@ -1,5 +1,6 @@
 // For browsers and bundlers: the module is fetched from beside this file.
-import { initFrom, type ModuleSource } from "./wasm.js";
+import type { ModuleSource } from "./guard.js";
+import { initFrom } from "./wasm.js";
 
 export * from "./api.js";
 

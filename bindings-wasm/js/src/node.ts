@@ -1,7 +1,8 @@
 // For Node: the module is read from beside this file.
 import { readFile } from "node:fs/promises";
 
-import { initFrom, type ModuleSource } from "./wasm.js";
+import type { ModuleSource } from "./guard.js";
+import { initFrom } from "./wasm.js";
 
 export * from "./api.js";
 

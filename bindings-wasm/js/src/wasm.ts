@@ -1,60 +1,19 @@
-// The module's border, as wasm-bindgen made it, and how it is loaded: once.
-import type { RawError, RawOutput, RawPosition } from "./raw.js";
+// The module's border, as wasm-bindgen made it, with every call guarded.
+import type { RawOutput, RawPosition } from "./raw.js";
 import { Hs2Error } from "./errors.js";
+import { Guard, type ModuleSource } from "./guard.js";
 import load, { Light as WasmLight, keyHash as wasmKeyHash, lastPanic, panicForTest, version as wasmVersion } from "./wasm/hs2_light.js";
 
-/** What `init` takes: bytes, a compiled module, a response, or where to fetch it. */
-export type ModuleSource = BufferSource | WebAssembly.Module | Response | URL | string | Promise<Response>;
-
-let loaded: Promise<void> | undefined;
-let ready = false;
-let dead: Error | undefined;
+const guard = new Guard(load, lastPanic);
 
 /** Loads the module. Called again it does nothing more. */
 export function initFrom(source: () => ModuleSource | Promise<ModuleSource>): Promise<void> {
-  loaded ??= (async () => {
-    try {
-      await load({ module_or_path: await source() as never });
-      ready = true;
-    } catch (cause) {
-      loaded = undefined;
-      throw new Hs2Error("module", 0, "not_loaded", "the WebAssembly module could not be loaded: see the cause", { cause });
-    }
-  })();
-  return loaded;
+  return guard.init(source);
 }
 
-/** Calls into the module. A trap ends it for good, and says so from then on. */
+/** Calls into the module. */
 export function call<T>(work: () => T): T {
-  if (!ready) {
-    throw new Hs2Error("module", 0, "not_initialized", "call `await init()` first");
-  }
-  if (dead !== undefined) {
-    throw new Hs2Error("dead", 0, "dead", "the module has ended by a defect: load the page anew", { cause: dead });
-  }
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) {
-      dead = error;
-      let words = "";
-      try {
-        words = lastPanic();
-      } catch {
-        // Then the trap says what there is to say.
-      }
-      throw new Hs2Error("dead", 0, "dead", `the module has ended by a defect: ${words || error.message}`, { cause: error });
-    }
-    if (isRaw(error)) {
-      throw Hs2Error.of(error);
-    }
-    // The border could not take a value: of a wrong type, or of a buffer that was given away.
-    throw new Hs2Error("argument", 0, "argument", `a value can't be taken: ${String(error)}`, { cause: error });
-  }
-}
-
-function isRaw(error: unknown): error is RawError {
-  return typeof error === "object" && error !== null && "kind" in error && "message" in error && !(error instanceof Error);
+  return guard.call(work);
 }
 
 /** The version of the library. */
@@ -134,7 +93,7 @@ export class Light {
   free(): void {
     if (!this.#free) {
       this.#free = true;
-      if (dead === undefined) {
+      if (!guard.isDead) {
         this.#light.free();
       }
     }

@@ -1,58 +1,16 @@
-//! The border: the class that JavaScript sees. It checks what comes in, and throws plain objects with a `kind`, a `code`, a
-//! `name` and a `message`, which the package's TypeScript makes errors of.
-#![allow(unsafe_code, reason = "what wasm-bindgen writes for the functions and classes of this file")]
-
-use std::sync::Mutex;
+//! The light client's class.
 
 use hotstuff2_sync::ids::{Height, PeerId, QueryId};
 use hotstuff2_sync::light::{At, Query};
 use hotstuff2_sync::ranges::HeightRange;
-use hotstuff2_sync::state::key_hash;
 use hotstuff2_sync::time::{Instant, UnixMillis};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
+use super::{argument, fixed, instant, number_of, start_failed, whole};
 use crate::host::Host;
-use crate::settings::{Settings, StartError};
-use crate::values;
-
-/// Where and why the last panic was.
-static PANIC: Mutex<String> = Mutex::new(String::new());
-
-/// Called once when the module is loaded.
-#[wasm_bindgen(start)]
-pub fn on_load() {
-    std::panic::set_hook(Box::new(|panic| {
-        if let Ok(mut words) = PANIC.lock() {
-            *words = panic.to_string();
-        }
-    }));
-}
-
-/// Where and why the module panicked, which it never should; empty where it did not.
-#[wasm_bindgen(js_name = lastPanic)]
-pub fn last_panic() -> String {
-    PANIC.lock().map(|words| words.clone()).unwrap_or_default()
-}
-
-/// Panics, so that tests see what becomes of it.
-#[wasm_bindgen(js_name = panicForTest)]
-#[allow(clippy::panic, reason = "it is what this is for")]
-pub fn panic_for_test() {
-    panic!("a test asked for it");
-}
-
-/// The version of the library.
-#[wasm_bindgen]
-pub fn version() -> String {
-    env!("CARGO_PKG_VERSION").to_owned()
-}
-
-/// The hash under which a key stands in the state.
-#[wasm_bindgen(js_name = keyHash)]
-pub fn hash_of_key(key: &[u8]) -> Vec<u8> {
-    key_hash(key).as_bytes().to_vec()
-}
+use crate::light_values;
+use crate::settings::Settings;
 
 /// A light client: the machine, its sessions and its jobs. JavaScript has the sockets and the clocks.
 #[wasm_bindgen]
@@ -76,12 +34,12 @@ impl Light {
         now: f64,
         wall: f64,
     ) -> Result<Self, JsValue> {
-        let failed = |error: StartError| values::error("start", 0, error.name(), &error.to_string());
-        let settings = Settings::parse(settings).map_err(failed)?;
+        let settings = Settings::parse(settings).map_err(|error| start_failed(&error))?;
         let random = [fixed(secret, "secret")?, fixed(seed, "seed")?];
         let now = instant(now);
         let wall = UnixMillis::new(whole(wall));
-        let host = Host::new(genesis, checkpoint.as_deref(), &settings, random, now, wall).map_err(failed)?;
+        let host = Host::new(genesis, checkpoint.as_deref(), &settings, random, now, wall)
+            .map_err(|error| start_failed(&error))?;
         Ok(Self { host, now })
     }
 
@@ -170,7 +128,7 @@ impl Light {
 
     /// The next output; `undefined` where there is none.
     pub fn poll(&mut self) -> JsValue {
-        self.host.poll().map_or(JsValue::UNDEFINED, |output| values::output(&output))
+        self.host.poll().map_or(JsValue::UNDEFINED, |output| light_values::output(&output))
     }
 
     /// When to tick at the latest, in milliseconds of the same clock.
@@ -180,7 +138,7 @@ impl Light {
 
     /// Where the client stands.
     pub fn position(&self) -> JsValue {
-        values::position(&self.host.position())
+        light_values::position(&self.host.position())
     }
 
     /// A clock that goes back stands still instead.
@@ -188,26 +146,4 @@ impl Light {
         self.now = self.now.max(instant(now));
         self.now
     }
-}
-
-fn argument(message: &str) -> JsValue {
-    values::error("argument", 0, "argument", message)
-}
-
-fn fixed(bytes: &[u8], name: &str) -> Result<[u8; 32], JsValue> {
-    bytes.try_into().map_err(|_| argument(&format!("{name} must have 32 bytes, it has {}", bytes.len())))
-}
-
-/// A number of JavaScript as a whole one: what is no number, or below zero, is zero.
-fn whole(number: f64) -> u64 {
-    number as u64
-}
-
-fn instant(millis: f64) -> Instant {
-    Instant::from_micros(whole(millis * 1000.0))
-}
-
-/// The number of a group: FNV-1a of its name. Names come from whoever runs the page, not from peers.
-fn number_of(group: &str) -> u64 {
-    group.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,0 +1,10 @@
+export { Machine } from "./machine.js";
+export type { CallError, Decided, MachineOptions, Stored, Trust } from "./machine.js";
+export { Rules } from "./rules.js";
+export type { BlockStore, StoreStatus } from "./rules.js";
+export type { AppBlock, HostCall, MachineEvent, Output, Progress, StoredHandover, StoredSegment } from "./raw.js";
+export { Hs2Error, RequestError, StartError, StoreError } from "../errors.js";
+export type { ErrorKind } from "../errors.js";
+export type { ModuleSource } from "../guard.js";
+export { keyHash, notAvailable, panic, version } from "./wasm.js";
+export { CODES } from "../codes.js";

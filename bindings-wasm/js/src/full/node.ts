@@ -1,0 +1,12 @@
+// For Node: the module is read from beside this file.
+import { readFile } from "node:fs/promises";
+
+import type { ModuleSource } from "../guard.js";
+import { guard } from "./wasm.js";
+
+export * from "./api.js";
+
+/** Loads the WebAssembly module: from beside this file, or from what is given. Called again it does nothing more. */
+export function init(source?: ModuleSource): Promise<void> {
+  return guard.init(async () => source ?? await readFile(new URL("../wasm/hs2_full.wasm", import.meta.url)));
+}
