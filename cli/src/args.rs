@@ -9,7 +9,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::limits::MAX_PAYLOAD_BYTES;
 use hotstuff2_sync::state::MAX_VALUE_BYTES;
 use hotstuff2_sync_testkit::chain::{Entries, SNAPSHOT_INTERVAL};
@@ -18,6 +17,8 @@ use hotstuff2_sync_tokio::BootstrapPeer;
 use hotstuff2_sync_tokio::net::{QuicLimits, TcpName};
 use hotstuff2_sync_tokio::store::SnapshotRetention;
 use serde::{Deserialize, Serialize};
+
+use crate::demo_args::{GrowArgs, PeerName, Until};
 
 /// Where results go for scripts.
 #[derive(Debug, Clone, Args)]
@@ -153,6 +154,8 @@ pub(crate) struct ServeArgs {
     pub(crate) snapshots: u32,
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
+    #[command(flatten)]
+    pub(crate) grow: GrowArgs,
     /// CPU time that may be spent on serving, in percent of one core [default: 50 for each core]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) serve_cpu: Option<u64>,
@@ -325,6 +328,9 @@ pub(crate) struct SyncArgs {
     /// Name of a peer on the screen, beside its id (repeatable): for the demo, which knows its peers
     #[arg(long = "name", value_name = "PEERID=NAME", hide = true)]
     pub(crate) names: Vec<PeerName>,
+    /// Follow until then, for the demo
+    #[arg(long, value_name = "HEIGHT/BANS/LATEST", hide = true, requires = "follow")]
+    pub(crate) until: Option<Until>,
     /// What executes the blocks
     #[arg(long, value_enum, default_value_t = App::None)]
     pub(crate) app: App,
@@ -363,24 +369,7 @@ pub(crate) struct SyncArgs {
 impl SyncArgs {
     /// How long nothing may move before it ends by itself; zero is for ever, as where it follows the network.
     pub(crate) fn patience(&self) -> Duration {
-        Duration::from_secs(if self.follow { 0 } else { self.patience })
-    }
-}
-
-/// Name of a peer.
-#[derive(Debug, Clone)]
-pub(crate) struct PeerName {
-    pub(crate) peer: PeerId,
-    pub(crate) words: String,
-}
-
-impl FromStr for PeerName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (peer, words) = text.split_once('=').ok_or("a name is PEERID=NAME")?;
-        let peer = peer.parse().map_err(|error| format!("{peer}: {error}"))?;
-        Ok(Self { peer, words: words.to_owned() })
+        Duration::from_secs(if self.follow && self.until.is_none() { 0 } else { self.patience })
     }
 }
 
@@ -418,28 +407,6 @@ pub(crate) struct RepairArgs {
     /// Give up after so many seconds in which nothing could be mended
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub(crate) patience: u64,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    #[command(flatten)]
-    pub(crate) chain: ChainArgs,
-    /// How many processes serve the chain
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    pub(crate) peers: usize,
-    /// How many of them lie
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) liars: usize,
-    /// How many of them are slow
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) slow: usize,
-    /// How to catch up
-    #[arg(long, value_enum, default_value_t = Strategy::Auto)]
-    pub(crate) strategy: Strategy,
-    #[command(flatten)]
-    pub(crate) kept: Kept,
     #[command(flatten)]
     pub(crate) json: Json,
 }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::args::{ConfigArgs, DemoArgs, GenArgs, InspectArgs, PeersArgs, RepairArgs, ReplayArgs, ServeArgs, SyncArgs};
+use crate::args::{ConfigArgs, GenArgs, InspectArgs, PeersArgs, RepairArgs, ReplayArgs, ServeArgs, SyncArgs};
 use crate::attack::args::{BesiegeArgs, PartArgs};
 use crate::backup::{BackupArgs, RestoreArgs};
 use crate::bench::args::{BenchArgs, CrowdArgs};
+use crate::demo::DemoArgs;
 use crate::error::CliError;
 use crate::light::LightArgs;
 use crate::logs::LogArgs;

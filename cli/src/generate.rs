@@ -11,6 +11,7 @@ use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::serve::ChainReader as _;
 use hotstuff2_sync::time::UnixMillis;
+use hotstuff2_sync::verify::HandoverLink;
 use hotstuff2_sync::wire::split_payloads;
 use hotstuff2_sync_testkit::chain::{
     Blocks, ChainGenerator, EntryPayloads, FilePayloads, GenerateError, LedgerPayloads, Payloads, Piece, RandomPayloads,
@@ -122,7 +123,7 @@ impl Drop for Unfinished {
     }
 }
 
-fn generate_in<'a>(dir: &Path, plan: &GenPlan<'_>, stop: &'a Stop) -> Result<GenReport, CliError> {
+fn generate_in(dir: &Path, plan: &GenPlan<'_>, stop: &Stop) -> Result<GenReport, CliError> {
     let GenPlan { chain, certify_every, last_timestamp, early } = *plan;
     let begin = Instant::now();
     let (payloads, blocks) = payloads(chain)?;
@@ -138,7 +139,7 @@ fn generate_in<'a>(dir: &Path, plan: &GenPlan<'_>, stop: &'a Stop) -> Result<Gen
     let store = DiskStore::create(dir, Arc::new(NativeChain::new(&genesis)), &StoreAnchor::from(&genesis))?;
     let mut sink = Sink::new(chain.app(), Arc::new(store), &genesis, &genesis_file, stop)?;
     let mut run = Run { begin, from: 0, to: blocks, handovers: 0, head: first_head(&genesis), progress: bar(0) };
-    let reopen = |mut sink: Sink<'a>, handovers| -> Result<Sink<'a>, CliError> {
+    let reopen = |mut sink: Sink, handovers| -> Result<Sink, CliError> {
         let Some(early) = early.filter(|_| handovers == 1) else { return Ok(sink) };
         sink.finish()?;
         let payload_bytes = sink.payload_bytes;
@@ -158,6 +159,25 @@ fn extend(dir: &Path, blocks: u64, last_timestamp: UnixMillis, stop: &Stop) -> R
     let begin = Instant::now();
     let recipe = Recipe::read(&dir.join(RECIPE))?;
     let (genesis, store) = open_store(dir)?;
+    let mut generator = resumed(&recipe, &genesis, &store, blocks, last_timestamp)?;
+    let genesis_file = dir.join(GENESIS_FILE);
+    let head = head_of(&store, &genesis)?;
+    let from = store.stored().height.get();
+    let sink = Sink::new(recipe.chain.app(), Arc::new(store), &genesis, &genesis_file, stop)?;
+    let to = from.saturating_add(blocks);
+    let mut run = Run { begin, from, to, handovers: 0, head, progress: bar(from) };
+    let sink = run.fill(sink, &mut generator, &recipe.chain, |sink, _| Ok(sink))?;
+    Ok(run.report(&genesis, genesis_file, sink.payload_bytes))
+}
+
+/// A generator of the `blocks` that follow on the chain in `store`, up to the time `last_timestamp`.
+pub(crate) fn resumed(
+    recipe: &Recipe,
+    genesis: &Genesis,
+    store: &DiskStore<NativeChain>,
+    blocks: u64,
+    last_timestamp: UnixMillis,
+) -> Result<ChainGenerator, CliError> {
     let (payloads, _) = payloads(&recipe.chain)?;
     let height = store.stored().height;
     let newest = store.segment(HeightRange::single(height), false, false)?;
@@ -166,16 +186,9 @@ fn extend(dir: &Path, blocks: u64, last_timestamp: UnixMillis, stop: &Stop) -> R
     let newest = newest.ok_or(CliError::NoHeader(height))?;
     // The time of the chain's first blocks doesn't matter any more.
     let mut generator = ChainGenerator::new(recipe.spec(last_timestamp), payloads)?;
-    let tip = height.plus(blocks);
-    let resumed = generator.resume(genesis.clone(), newest, tip, last_timestamp);
+    let resumed = generator.resume(genesis.clone(), newest, height.plus(blocks), last_timestamp);
     resumed.map_err(CliError::from_generator(&recipe.chain))?;
-    let genesis_file = dir.join(GENESIS_FILE);
-    let head = head_of(&store, &genesis)?;
-    let sink = Sink::new(recipe.chain.app(), Arc::new(store), &genesis, &genesis_file, stop)?;
-    let from = height.get();
-    let mut run = Run { begin, from, to: tip.get(), handovers: 0, head, progress: bar(from) };
-    let sink = run.fill(sink, &mut generator, &recipe.chain, |sink, _| Ok(sink))?;
-    Ok(run.report(&genesis, genesis_file, sink.payload_bytes))
+    Ok(generator)
 }
 
 fn first_head(genesis: &Genesis) -> Head {
@@ -198,13 +211,13 @@ struct Run {
 
 impl Run {
     /// Puts everything that `generator` makes into `sink`. After each handover `at_seam` is asked for the sink to go on with.
-    fn fill<'a>(
+    fn fill(
         &mut self,
-        mut sink: Sink<'a>,
+        mut sink: Sink,
         generator: &mut ChainGenerator,
         chain: &ChainArgs,
-        at_seam: impl Fn(Sink<'a>, u64) -> Result<Sink<'a>, CliError>,
-    ) -> Result<Sink<'a>, CliError> {
+        at_seam: impl Fn(Sink, u64) -> Result<Sink, CliError>,
+    ) -> Result<Sink, CliError> {
         while let Some(piece) = generator.next_piece().map_err(CliError::from_generator(chain))? {
             match piece {
                 Piece::Blocks(blocks) => {
@@ -217,8 +230,7 @@ impl Run {
                     sink.push(blocks)?;
                 }
                 Piece::Handover(link) => {
-                    sink.flush()?;
-                    sink.store.put_handovers(&[link])?;
+                    sink.cross(link)?;
                     self.handovers += 1;
                     sink = at_seam(sink, self.handovers)?;
                 }
@@ -292,8 +304,8 @@ fn payloads(chain: &ChainArgs) -> Result<(Box<dyn Payloads + Send>, u64), CliErr
 }
 
 /// Hands blocks to the store, several segments at a time, and to the ledger, whose state nodes that join can fetch.
-struct Sink<'a> {
-    stop: &'a Stop,
+pub(crate) struct Sink {
+    stop: Stop,
     store: Arc<DiskStore<NativeChain>>,
     ledger: Option<Executor>,
     batch: Vec<Blocks>,
@@ -301,13 +313,14 @@ struct Sink<'a> {
     payload_bytes: u64,
 }
 
-impl<'a> Sink<'a> {
-    fn new(
+impl Sink {
+    /// A sink that gives up where `stop` says so.
+    pub(crate) fn new(
         app: App,
         store: Arc<DiskStore<NativeChain>>,
         genesis: &Genesis,
         genesis_file: &Path,
-        stop: &'a Stop,
+        stop: &Stop,
     ) -> Result<Self, CliError> {
         let ledger = match app {
             App::None => None,
@@ -316,10 +329,10 @@ impl<'a> Sink<'a> {
                 Some(Executor::new(Box::new(ledger), store.snapshot_interval()))
             }
         };
-        Ok(Self { stop, store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0 })
+        Ok(Self { stop: stop.clone(), store, ledger, batch: Vec::new(), batch_bytes: 0, payload_bytes: 0 })
     }
 
-    fn push(&mut self, blocks: Blocks) -> Result<(), CliError> {
+    pub(crate) fn push(&mut self, blocks: Blocks) -> Result<(), CliError> {
         self.stop.check()?;
         let bytes: u64 = blocks.part.frames.iter().map(|frame| frame.raw.len() as u64).sum();
         self.batch.push(blocks);
@@ -328,7 +341,14 @@ impl<'a> Sink<'a> {
         if self.batch_bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> Result<(), CliError> {
+    /// Ends the epoch of all blocks so far.
+    pub(crate) fn cross(&mut self, link: HandoverLink) -> Result<(), CliError> {
+        self.flush()?;
+        Ok(self.store.put_handovers(&[link])?)
+    }
+
+    /// Has the store take all blocks so far, and the ledger execute them.
+    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -346,7 +366,8 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), CliError> {
+    /// Makes all of it durable.
+    pub(crate) fn finish(&mut self) -> Result<(), CliError> {
         self.flush()?;
         match &mut self.ledger {
             Some(ledger) => ledger.persist().map_err(CliError::Execute),

@@ -14,12 +14,13 @@ use hotstuff2_sync_tokio::store::{BlockStore as _, DiskStore, SnapshotRetention}
 
 use crate::args::ServeArgs;
 use crate::error::CliError;
+use crate::live::grow;
 use crate::node::{
     IDENTITY_FILE, Stop, answering, beside_peers, counted, discovery, keep_tcp, open_store, say_families, serve_pages,
     show_metrics, show_served, take_orders, threads,
 };
 use crate::report::{ServeReport, ServedReport, say, write_json};
-use crate::screen::tell;
+use crate::screen::{complain, tell};
 
 /// Most connections that a serving node makes by itself: enough to hear of others and to tell of them.
 const OWN_CONNECTIONS: usize = 8;
@@ -103,9 +104,17 @@ async fn serve(args: ServeArgs, play: impl FnOnce(Arc<dyn Handler>, &Store) -> P
     let network: Arc<dyn Network> = Arc::clone(&quic) as _;
     let config = SyncConfig { max_sync_peers: OWN_CONNECTIONS, ..SyncConfig::default() };
     let healer = Healer::new(Arc::clone(&store), Arc::new(NativeChain::new(&genesis)), Arc::clone(&network));
+    let asked = stop.clone();
     let work = async {
         let orders = take_orders(args.dir.clone(), Arc::clone(&store));
-        tokio::join!(healer.run(tell), show_served(metrics.as_ref(), &store, &genesis, &*network), orders);
+        let growth = async {
+            match grow(args.grow, &args.dir, &store, &genesis, &asked).await {
+                Ok(()) | Err(CliError::Stopped) => {}
+                Err(failure) => complain(format_args!("the chain grows no further: {failure}")),
+            }
+        };
+        let shown = show_served(metrics.as_ref(), &store, &genesis, &*network);
+        tokio::join!(healer.run(tell), shown, orders, growth);
     };
     beside_peers(&mut stop, work, &discovery, &network, events, &config).await;
     let served = ServedReport {

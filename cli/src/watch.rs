@@ -14,6 +14,7 @@ use hotstuff2_sync_tokio::net::Network;
 use hotstuff2_sync_tokio::{SyncEvent, SyncHandle, wall_clock};
 
 use crate::args::SyncArgs;
+use crate::demo_args::Until;
 use crate::node::{Stop, StopCause};
 use crate::report::{Lanes, ProgressLine, Snapshot, StateShare, WHOLE_PPM, ratio, short};
 use crate::screen::tell;
@@ -64,6 +65,8 @@ pub(crate) struct Watch {
     peers: Vec<String>,
     /// Whether being caught up is no end.
     follow: bool,
+    /// Where following ends by itself.
+    until: Option<Until>,
     /// Whether it was caught up once.
     arrived: bool,
     /// Last word of a disk or an address: what to tell if nothing moves.
@@ -91,6 +94,7 @@ impl Watch {
             dir: args.dir.clone(),
             peers: args.peers.named.iter().map(ToString::to_string).collect(),
             follow: args.follow,
+            until: args.until,
             arrived: false,
             host: None,
             said: None,
@@ -217,10 +221,13 @@ impl Watch {
             self.line.show(&shown);
         }
         // At the tip a peer is worth a line where it lies, and that is said.
-        if at_tip {
+        if at_tip && !self.lanes.are_named() {
             self.lanes.clear();
         } else {
             self.lanes.show(progress);
+        }
+        if at_tip && self.until.is_some_and(|until| until.is_over(progress)) {
+            return Some(End::Reached);
         }
         if at_tip {
             let old = OldTip::of(tip_age, self.max_tip_age);
@@ -256,7 +263,7 @@ impl Watch {
         // What it waited for is over.
         let last = Progress { stall: None, ..progress.clone() };
         self.line.finish(&snapshot(&last, self.base, MachineTime::ZERO));
-        if self.arrived {
+        if self.arrived && !self.lanes.are_named() {
             self.lanes.clear();
         } else {
             self.lanes.finish(&last);
@@ -384,6 +391,7 @@ mod tests {
             dir: dir.to_owned(),
             peers: Vec::new(),
             follow: true,
+            until: None,
             arrived: false,
             host: None,
             said: None,

@@ -7,6 +7,7 @@
 mod bare_metal;
 mod c;
 mod command;
+mod deb;
 mod dist;
 mod fuzz;
 mod go;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Ok(Request::Fuzz(plan)) => finish(Workspace::find().and_then(|workspace| fuzz::run(&workspace, &plan))),
         Ok(Request::Go) => finish(Workspace::find().and_then(|workspace| go::build(&workspace))),
         Ok(Request::Dist(twice)) => finish(Workspace::find().and_then(|workspace| dist::run(&workspace, twice))),
+        Ok(Request::Deb(program)) => finish(Workspace::find().and_then(|workspace| deb::run(&workspace, program))),
         Ok(Request::Install(prefix)) => {
             finish(Workspace::find().and_then(|workspace| install::run(&workspace, &prefix)))
         }
@@ -81,6 +83,8 @@ enum Request {
     Go,
     /// Make the archive of a release, and again to compare where this is true.
     Dist(bool),
+    /// Make a Debian package, of this program where one is named.
+    Deb(Option<std::path::PathBuf>),
     /// Below which folder.
     Install(std::path::PathBuf),
     /// With what goes on to the program.
@@ -96,6 +100,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         Some("mutants") => return mutants::parse(&workspace::root()?, words).map(Request::Mutants),
         Some("go") if words.clone().next().is_none() => return Ok(Request::Go),
         Some("dist") => return dist::parse(words).map(Request::Dist),
+        Some("deb") => return deb::parse(words).map(Request::Deb),
         Some("install") => return install::parse(words).map(Request::Install),
         Some("wan") => return Ok(Request::Wan(words.map(str::to_owned).collect())),
         Some(other) => {
@@ -153,7 +158,9 @@ fn help() -> String {
          Builds libhs2sync for C and installs it: headers, libraries, pkg-config, CMake.\n\n\
          \x20      cargo xtask dist [--twice]\n\n\
          Makes the archive of a release for C, C++ and Go below target/dist; with --twice from two builds, which must\n\
-         have equal bytes.\n",
+         have equal bytes.\n\n\
+         \x20      cargo xtask deb [--program FILE]\n\n\
+         Makes a Debian package of hs2-sync below target/deb, of a release build or of the program FILE.\n",
     );
     text
 }

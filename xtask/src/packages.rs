@@ -14,9 +14,12 @@ const PUBLISHED: [&str; 4] = ["hotstuff2-sync", "hotstuff2-sync-testkit", "hotst
 /// comes from where cargo has it already, so that this works without a network once the workspace was built.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), String> {
     forget_earlier(&workspace::cargo_home()?)?;
+    // One folder for all of them: dependencies are built once.
+    let folder = workspace.target.join("packaged");
+    forget_built(&folder)?;
     let mut cargo = workspace.cargo();
-    // Archives are made of what is there, committed or not. One folder for all of them: dependencies are built once.
-    cargo.args(["package", "--allow-dirty", "--target-dir"]).arg(workspace.target.join("packaged"));
+    // Archives are made of what is there, committed or not.
+    cargo.args(["package", "--allow-dirty", "--target-dir"]).arg(folder);
     command::run(cargo.args(PUBLISHED.iter().flat_map(|name| ["--package", *name])))
 }
 
@@ -42,6 +45,21 @@ fn forget_earlier(cargo_home: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Has cargo build these packages anew in the build folder `folder`: what comes from a registry counts as built for as long as
+/// its version is the same, whatever is in it.
+fn forget_built(folder: &Path) -> Result<(), String> {
+    let Ok(entries) = fs::read_dir(folder.join("debug/.fingerprint")) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if PUBLISHED.iter().any(|package| name.strip_prefix(package).is_some_and(|rest| rest.starts_with('-'))) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).map_err(|reason| format!("{}: {reason}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether `name` is that of an archive of ours, or of what was unpacked from one: `NAME-VERSION` or `NAME-VERSION.crate`.
 fn is_ours(name: &str) -> bool {
     PUBLISHED.iter().any(|package| {
@@ -53,6 +71,20 @@ fn is_ours(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_built_of_an_earlier_archive_is_built_anew() {
+        let folder = std::env::temp_dir().join(format!("hs2-xtask-packaged-{}", std::process::id()));
+        let of = |name: &str| folder.join("debug/.fingerprint").join(name);
+        for name in ["hotstuff2-sync-testkit-0123456789abcdef", "hs2-sync-fedcba9876543210", "bytes-0123456789abcdef"] {
+            fs::create_dir_all(of(name)).unwrap();
+        }
+        forget_built(&folder).unwrap();
+        assert!(!of("hotstuff2-sync-testkit-0123456789abcdef").exists() && !of("hs2-sync-fedcba9876543210").exists());
+        assert!(of("bytes-0123456789abcdef").exists());
+        fs::remove_dir_all(&folder).unwrap();
+        forget_built(&folder).unwrap();
+    }
 
     #[test]
     fn packages_of_an_earlier_run_are_forgotten_and_nothing_else() {

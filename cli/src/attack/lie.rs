@@ -43,9 +43,12 @@ pub(crate) enum Lie {
 impl Lie {
     /// The lie of the liar number `index` under `seed`.
     pub(crate) fn pick(seed: u64, index: usize) -> Self {
-        let lies = Self::value_variants();
-        let pick = seed.wrapping_add(index as u64) % lies.len().max(1) as u64;
-        usize::try_from(pick).ok().and_then(|pick| lies.get(pick)).copied().unwrap_or(Self::Payload)
+        pick_of(Self::value_variants(), seed, index)
+    }
+
+    /// The same of the lies about blocks that are new.
+    pub(crate) fn pick_live(seed: u64, index: usize) -> Self {
+        pick_of(&[Self::Payload, Self::Header, Self::Signature, Self::Garbage], seed, index)
     }
 
     /// The request that an honest node is asked instead, so that its answer is a lie.
@@ -89,6 +92,11 @@ impl Lie {
             _ => None,
         }
     }
+}
+
+fn pick_of(lies: &[Lie], seed: u64, index: usize) -> Lie {
+    let pick = seed.wrapping_add(index as u64) % lies.len().max(1) as u64;
+    usize::try_from(pick).ok().and_then(|pick| lies.get(pick)).copied().unwrap_or(Lie::Payload)
 }
 
 fn flip_last(data: &Bytes) -> Option<Vec<u8>> {

@@ -177,6 +177,7 @@ impl Servers {
             state_after: Some(STATE_AFTER_SECONDS),
             core: None,
             names: Vec::new(),
+            follows: None,
         };
         job.run(self.processes.iter().map(|(_, report)| report), stop).await
     }

@@ -234,6 +234,7 @@ impl Siege<'_> {
             state_after: None,
             core: Some(CORES[0]),
             names: Vec::new(),
+            follows: None,
         };
         let report = job.run(std::iter::once(at), stop).await?;
         // The next chain may be large too.

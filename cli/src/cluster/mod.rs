@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::args::{App, Strategy, name_of};
+use crate::demo_args::Until;
 use crate::error::CliError;
 use crate::node::{Stop, copy_store, require_empty};
 use crate::report::{ServeReport, SyncReport};
@@ -58,6 +60,8 @@ pub(crate) struct SyncJob<'a> {
     pub(crate) core: Option<usize>,
     /// Names of the servers with these ids on the screen.
     pub(crate) names: Vec<(&'a str, &'static str)>,
+    /// Where it follows and is met by others: until when, and its address.
+    pub(crate) follows: Option<(Until, SocketAddr)>,
 }
 
 impl SyncJob<'_> {
@@ -104,6 +108,10 @@ impl SyncJob<'_> {
         }
         if let Some(seconds) = self.state_after {
             arguments.extend(["--state-after".to_owned(), seconds.to_string()]);
+        }
+        if let Some((until, address)) = self.follows {
+            arguments.extend(["--follow", "--until"].map(str::to_owned));
+            arguments.extend([until.to_string(), "--listen".to_owned(), address.to_string()]);
         }
         for (peer_id, name) in &self.names {
             arguments.extend(["--name".to_owned(), format!("{peer_id}={name}")]);

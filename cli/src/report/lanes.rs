@@ -8,7 +8,7 @@ use hotstuff2_sync::ids::PeerId;
 use hotstuff2_sync::machine::{PeerReport, Progress};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-use crate::args::PeerName;
+use crate::demo_args::PeerName;
 use crate::screen;
 
 /// Most peers that have a lane: those that come first.
@@ -36,6 +36,11 @@ impl Lanes {
     pub(crate) fn new(names: &[PeerName]) -> Self {
         let names = names.iter().map(|name| (name.peer, name.words.clone())).collect();
         Self { names, lanes: BTreeMap::new() }
+    }
+
+    /// Whether peers have names, as in a demo, which shows their lanes at the tip too.
+    pub(crate) fn are_named(&self) -> bool {
+        !self.names.is_empty()
     }
 
     /// Shows how the peers are now.

@@ -166,6 +166,13 @@ impl World {
         world
     }
 
+    /// A world whose chain is a copy of the store in the folder `dir`.
+    pub(crate) fn of(dir: &Path) -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        copy(dir, &world.path("chain"));
+        world
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -66,6 +66,26 @@ fn a_demo_bans_the_liar_and_ends_with_equal_heads() {
 }
 
 #[test]
+fn a_live_demo_follows_a_chain_and_bans_who_comes_later_and_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    // Each of these seeds picks another lie about new blocks.
+    for seed in ["0", "1", "2", "3"] {
+        let (demo, text) = demo(&folder, &["--live", "4", "--blocks", "300", "--epochs", "2", "--seed", seed]);
+        let height = demo["head"]["height"].as_u64().unwrap();
+        assert!(height >= 308 && demo["ok"] == true, "{demo}");
+        assert!(text.contains("caught up at height"), "{text}");
+        let liars = with_role(&demo, "liar");
+        assert!(liars.len() == 1 && liars[0]["banned"].is_string(), "{demo} {text}");
+        assert!(text.contains(&format!("banned {}", &liars[0]["id"].as_str().unwrap()[..12])), "{text}");
+        let rest: Vec<_> = [with_role(&demo, "honest"), with_role(&demo, "slow")].concat();
+        assert!(rest.len() == 3 && rest.iter().all(|peer| peer["banned"].is_null()), "{demo}");
+        let proven = format!("blocks were made meanwhile;\nproven: block {height} is final");
+        let root = demo["head"]["header_state_root"].as_str().unwrap();
+        assert!(text.contains(&proven) && text.contains(&format!("the state root in its header:\n{root}")), "{text}");
+    }
+}
+
+#[test]
 fn a_fast_demo_fetches_a_state_and_bans_who_lies_about_it() {
     let folder = tempfile::tempdir().unwrap();
     // These seeds pick the lies about states: a value, a key too few, one too many, and an older state.

@@ -6,6 +6,7 @@ mod demo;
 mod folders;
 mod full_disk;
 mod keep;
+mod kept_store;
 mod kill_nine;
 mod light;
 mod logs;

@@ -154,3 +154,40 @@ fn the_service_is_one_that_systemd_takes() {
     let said = String::from_utf8_lossy(&verified.stderr);
     assert!(verified.status.success() && !said.contains("hs2-sync.service"), "{said}");
 }
+
+#[test]
+fn the_container_runs_the_command_as_it_is() {
+    let file = read("deploy/Containerfile");
+    let line = |word: &str| file.lines().rfind(|line| line.starts_with(word)).unwrap_or_else(|| panic!("no {word}"));
+    let list = |word: &str| -> Vec<String> {
+        let line = line(word);
+        serde_json::from_str(&line[line.find('[').unwrap()..]).unwrap()
+    };
+    // All its options are known: what fails is the first file.
+    let run = list("ENTRYPOINT");
+    let output = hs2_sync(&strs(&run[1..])).arg("--peer=peer.example.org:7000").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("/etc/hs2-sync/node.toml"), "{said}");
+    // The volume is the node's folder, the ports are those that it listens at, and its health is asked where it is shown.
+    let after = |option: &str| run[run.iter().position(|word| word == option).unwrap() + 1].as_str();
+    let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
+    let (listen, metrics) = (port(after("--listen")), port(after("--metrics")));
+    assert_eq!(list("VOLUME"), [after("--dir")]);
+    assert_eq!(line("EXPOSE"), format!("EXPOSE {listen}/udp {metrics}/tcp"));
+    let health = list("HEALTHCHECK");
+    assert_eq!(health, [run[0].clone(), "status".to_owned(), format!("127.0.0.1:{metrics}")]);
+    let asked = hs2_sync(&["status", "127.0.0.1:1"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("--metrics"));
+    // The program is there, belongs to somebody else than runs it, and is built by the oldest compiler that may.
+    assert!(file.contains(&format!("COPY --from=build /out/bin/hs2-sync {}\n", run[0])));
+    let user = line("USER").trim_start_matches("USER ");
+    assert!(user != "root" && !user.starts_with('0'), "{user}");
+    assert!(file.contains(&format!("--chown={user} /out/data {}\n", after("--dir"))));
+    let manifest = read("Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+    assert!(file.contains(&format!("library/rust:{version}-slim")), "{version}");
+    // The page says how it is built and run, in the file's own words.
+    let page = read("docs/running.md");
+    assert!(page.contains("podman build -f deploy/Containerfile -t hs2-sync ."), "{page}");
+}

@@ -21,13 +21,13 @@ const CORE: Layers = &[
 
 /// The layers of the command. Tools stand above the commands, so that no command can take from them.
 const COMMAND: Layers = &[
-    &["args", "logs", "screen", "snapshot_args", "tip", "usage"],
+    &["args", "demo_args", "logs", "screen", "snapshot_args", "tip", "usage"],
     &["settings", "error"],
     &["recipe", "report"],
     &["node"],
     &[
-        "backup", "config", "generate", "inspect", "light", "manual", "peers", "repair", "replay", "serve", "snapshot",
-        "status", "sync", "watch",
+        "backup", "config", "generate", "inspect", "light", "live", "manual", "peers", "repair", "replay", "serve",
+        "snapshot", "status", "sync", "watch",
     ],
     &["attack", "cluster"],
     &["bench", "demo"],

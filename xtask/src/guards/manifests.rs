@@ -10,12 +10,13 @@ const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
 const UNSAFE_MEMBERS: [&str; 2] = ["bindings-c/Cargo.toml", "bindings-wasm/Cargo.toml"];
 
 /// Where in those members' source `unsafe` may stand: pointers, the host's tables of functions, and exported functions.
-const UNSAFE_FILES: [&str; 5] = [
+const UNSAFE_FILES: [&str; 6] = [
     "bindings-c/src/pointer.rs",
     "bindings-c/src/reader.rs",
     "bindings-c/src/own_chain.rs",
+    "bindings-c/src/state_store.rs",
     "bindings-c/src/exports/",
-    "bindings-wasm/src/exports.rs",
+    "bindings-wasm/src/exports/",
 ];
 
 /// The `key = value` lines of one section of a manifest.
