@@ -9,10 +9,11 @@ use std::sync::Arc;
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::state::{
-    KeyValueState, KeyValueView, PageKey, RecordError, StateError, StateReader as _, TreeError,
+    KeyValueState, KeyValueView, PageKey, RecordError, StateError, StateReader as _, TreeError, Undo,
 };
 
 use crate::application::{AppBlock, Application, ExecuteError};
+use crate::speculation::BranchBlock;
 use crate::store::{LiveState, StateStore, StateWrite, StoreFailure, state_rows};
 
 /// Memory that the state may keep after a commit, by default: 48 MiB.
@@ -117,6 +118,37 @@ where
         self.state.root()
     }
 
+    /// Executes a block that is not final. Says the root after it, and what takes it back.
+    pub(crate) fn execute_for_now(&mut self, block: &BranchBlock<'_>) -> Result<(Hash, Undo), ExecuteError> {
+        self.refuse_mismatch()?;
+        let BranchBlock { height, timestamp, payload } = *block;
+        let block = AppBlock { height, id: Hash::ZERO, timestamp, state_root: Hash::ZERO, payload };
+        let execute = &mut self.execute;
+        self.state.change_for_now(|state| execute(&block, state))
+    }
+
+    /// Takes back the last block that was executed for now.
+    pub(crate) fn take_back(&mut self, undo: &Undo) -> Result<(), ExecuteError> {
+        self.state.undo(undo)?;
+        Ok(())
+    }
+
+    /// Counts a block as executed that was executed for now and is final; `found` is the root after it.
+    pub(crate) fn make_final(&mut self, block: &AppBlock<'_>, found: Hash) -> Result<(), ExecuteError> {
+        self.refuse_mismatch()?;
+        self.executed(block, found)
+    }
+
+    /// The root after `block` is `found`.
+    fn executed(&mut self, block: &AppBlock<'_>, found: Hash) -> Result<(), ExecuteError> {
+        if self.compares_roots && found != block.state_root {
+            self.mismatch = Some((block.height, block.state_root, found));
+            return self.refuse_mismatch();
+        }
+        self.applied = block.height;
+        Ok(())
+    }
+
     /// Writes the state after the last executed block. After a failure the next call goes on with it.
     fn write(&mut self) -> Result<(), ExecuteError> {
         self.refuse_mismatch()?;
@@ -158,11 +190,7 @@ where
         for block in blocks {
             let execute = &mut self.execute;
             let found = self.state.change(|state| execute(block, state))?;
-            if self.compares_roots && found != block.state_root {
-                self.mismatch = Some((block.height, block.state_root, found));
-                return self.refuse_mismatch();
-            }
-            self.applied = block.height;
+            self.executed(block, found)?;
         }
         Ok(())
     }

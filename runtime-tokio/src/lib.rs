@@ -29,6 +29,7 @@ mod penalty;
 mod progress;
 pub mod serve;
 pub mod snapshot_file;
+pub mod speculation;
 pub mod state_validator;
 pub mod store;
 mod wall_clock;
@@ -55,6 +56,7 @@ pub use manager::{SyncError, SyncManager, SyncManagerBuilder, SyncResult, SyncSt
 pub use monitor::{MetricsCollector, PeerFailureType, SyncErrorType, SyncPerformanceMonitor};
 pub use progress::{ProgressTrend, SyncProgress, SyncProgressTracker};
 pub use serve::StoreHandler;
+pub use speculation::{BranchBlock, SpeculativeApplication};
 pub use state_validator::{StateManager, SyncStateValidator, ValidationResult};
 pub use wall_clock::wall_clock;
 

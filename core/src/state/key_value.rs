@@ -117,18 +117,21 @@ impl<R: StateReader> KeyValueState<R> {
 
     /// The value of `key`, whose hash is `key_hash`.
     pub(super) fn get_at(&mut self, key_hash: Hash, key: &[u8]) -> Result<Option<&[u8]>, StateError<R::Error>> {
+        match self.record_at(key_hash)? {
+            Some(record) if record.key() != key => Err(StateError::WrongKey { key_hash }),
+            record => Ok(record.map(Record::value)),
+        }
+    }
+
+    /// The record of the key whose hash is `key_hash`.
+    pub(super) fn record_at(&mut self, key_hash: Hash) -> Result<Option<&Record>, StateError<R::Error>> {
         let cached = match self.cache.entry(key_hash) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let record = match self.store.record(&key_hash).map_err(StateError::Store)? {
                     None => None,
                     Some(bytes) => {
-                        let record =
-                            Record::decode(bytes).map_err(|reason| StateError::Corrupt { key_hash, reason })?;
-                        if record.key() != key {
-                            return Err(StateError::WrongKey { key_hash });
-                        }
-                        Some(record)
+                        Some(Record::decode(bytes).map_err(|reason| StateError::Corrupt { key_hash, reason })?)
                     }
                 };
                 let cached = Cached { record, dirty: false, touched: true };
@@ -137,7 +140,7 @@ impl<R: StateReader> KeyValueState<R> {
             }
         };
         cached.touched = true;
-        Ok(cached.record.as_ref().map(Record::value))
+        Ok(cached.record.as_ref())
     }
 
     /// Applies a block's changes (`None` deletes) and returns the new root. On an error nothing has changed.

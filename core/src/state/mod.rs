@@ -56,7 +56,7 @@ pub use store::{MemoryStateStore, StateReader, StateWrites};
 pub use subtree::{encode_state, subtree};
 pub use tree::{EMPTY_ROOT, Tree, TreeError};
 pub use validation::{SnapshotId, StateSnapshot, ValidationError, validate_state_root, validate_state_transition};
-pub use view::KeyValueView;
+pub use view::{KeyValueView, Undo};
 
 /// Longest key, in bytes. Keys are names; a longer one belongs into a value. The bound keeps a proof request small.
 pub const MAX_KEY_BYTES: usize = 1 << 10;

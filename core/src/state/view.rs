@@ -59,4 +59,37 @@ impl<R: StateReader> KeyValueState<R> {
         let KeyValueView { state, changes } = view;
         Ok(state.apply_records(changes)?)
     }
+
+    /// Changes the state as [`change`](Self::change) does, and says as well what takes the block back: for one that is not
+    /// final.
+    ///
+    /// # Errors
+    /// As for [`change`](Self::change).
+    pub fn change_for_now<E: From<StateError<R::Error>>>(
+        &mut self,
+        block: impl FnOnce(&mut KeyValueView<'_, R>) -> Result<(), E>,
+    ) -> Result<(Hash, Undo), E> {
+        let mut view = KeyValueView { state: self, changes: BTreeMap::new() };
+        block(&mut view)?;
+        let KeyValueView { state, changes } = view;
+        let mut undo = Undo(BTreeMap::new());
+        for key_hash in changes.keys() {
+            let before = state.record_at(*key_hash)?.cloned();
+            undo.0.insert(*key_hash, before);
+        }
+        Ok((state.apply_records(changes)?, undo))
+    }
+
+    /// Takes back the last block that was changed [for now](Self::change_for_now) and has not been taken back, and returns the
+    /// root of before it. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// Where the state can't be read.
+    pub fn undo(&mut self, undo: &Undo) -> Result<Hash, StateError<R::Error>> {
+        self.apply_records(undo.0.clone())
+    }
 }
+
+/// Records that a block changed, as they were before it, by the hashes of their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo(BTreeMap<Hash, Option<Record>>);

@@ -54,3 +54,31 @@ fn a_block_that_fails_changes_nothing() {
     });
     assert_eq!(over, Ok(root), "what is over its limit is not put");
 }
+
+#[test]
+fn blocks_are_taken_back_one_by_one() {
+    let mut changed = state(&[(b"a", b"1"), (b"b", b"2")]);
+    let roots = [changed.root()];
+    let (first, undo_first) = changed
+        .change_for_now(|view| {
+            view.put(b"a", b"3").unwrap();
+            view.put(b"new", b"4").unwrap();
+            Ok::<_, Refused>(())
+        })
+        .unwrap();
+    let (_, undo_second) = changed
+        .change_for_now(|view| {
+            view.delete(b"a");
+            view.delete(b"new");
+            view.delete(b"b");
+            Ok::<_, Refused>(())
+        })
+        .unwrap();
+    assert_eq!((changed.root(), changed.keys()), (EMPTY_ROOT, 0));
+    assert_eq!(changed.undo(&undo_second).unwrap(), first);
+    assert_eq!(changed.get(b"new").unwrap(), Some(&b"4"[..]));
+    assert_eq!(changed.undo(&undo_first).unwrap(), roots[0]);
+    assert_eq!(changed.keys(), 2);
+    assert_eq!(changed.get(b"a").unwrap(), Some(&b"1"[..]));
+    assert_eq!(changed.get(b"new").unwrap(), None);
+}

@@ -34,6 +34,18 @@ impl Identity {
         Self::from_pair(&pair)
     }
 
+    /// The identity with this secret key: of a validator whose key names it among its peers as well.
+    ///
+    /// # Errors
+    /// Where no certificate can be made of it.
+    pub fn from_secret(secret: &[u8; 32]) -> Result<Self, IdentityError> {
+        // PKCS#8, version 1, for Ed25519 (RFC 8410, section 7): the rest is the same for every key.
+        let mut der = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        der.extend_from_slice(secret);
+        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(der), &PKCS_ED25519);
+        Self::from_pair(&pair.map_err(IdentityError::Generate)?)
+    }
+
     /// The identity in the file at `path`, which [`save`](Self::save) wrote (an unencrypted PKCS#8 key in DER).
     ///
     /// # Errors

@@ -36,7 +36,7 @@ impl Phase {
 }
 
 /// Statement that a validator signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Vote {
     /// The chain.
     pub chain_id: Hash,
