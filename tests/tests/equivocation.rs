@@ -24,6 +24,7 @@ const BLOCKS: u64 = 40;
 const SETTINGS: Settings = Settings {
     delta: Duration::from_millis(50),
     patience: Duration::from_millis(400),
+    pace: Duration::ZERO,
     phase_two: false,
     noise: 5,
     payload_bytes: 200,

@@ -73,14 +73,13 @@ impl World {
         // Members of the second epoch differ from those of the first; that some are in both gives the adversary nothing.
         let spec = ChainSpec { blocks: boundary, epochs: 1, validators: 4, ends_epoch: true, ..ChainSpec::default() };
         let committee = Committee::new(spec).unwrap();
-        let contexts =
-            committee.epochs().iter().map(|epoch| EpochContext::new(committee.genesis(), epoch.info().clone()));
+        let contexts = committee.epochs().map(|epoch| EpochContext::new(committee.genesis(), epoch.info().clone()));
         Self {
             rules,
             views,
             boundary: usize::try_from(boundary).unwrap(),
             genesis: committee.genesis().clone(),
-            epochs: committee.epochs().to_vec(),
+            epochs: committee.epochs().cloned().collect(),
             contexts: contexts.collect(),
             headers: Mutex::default(),
             accepted: Mutex::default(),

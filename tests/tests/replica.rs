@@ -15,6 +15,7 @@ fn settings(phase_two: bool) -> Settings {
     Settings {
         delta: Duration::from_millis(50),
         patience: Duration::from_millis(400),
+        pace: Duration::ZERO,
         phase_two,
         noise: 5,
         payload_bytes: 200,

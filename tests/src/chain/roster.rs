@@ -38,8 +38,9 @@ impl Roster {
     /// many are new then, and those that stayed have other powers.
     pub fn epoch(&self, epoch: Epoch, range: HeightRange) -> Result<SigningEpoch, ValidatorSetError> {
         let first = self.turnover.before(epoch, self.validators);
-        let mut keys: Vec<SigningKey> =
-            (first..first.saturating_add(self.validators)).map(|member| self.secret(member)).collect();
+        let mut keys: Vec<SigningKey> = (first..first.saturating_add(self.validators))
+            .map(|place| self.secret(self.turnover.member(place, self.validators)))
+            .collect();
         keys.sort_by_cached_key(|key| ValidatorKey::from(key));
         let validators = keys
             .iter()
@@ -52,7 +53,8 @@ impl Roster {
         Ok(SigningEpoch { hash: info.hash(), info, keys })
     }
 
-    fn secret(&self, member: u64) -> SigningKey {
+    /// The key of a member.
+    pub fn secret(&self, member: u64) -> SigningKey {
         let name = [self.seed.to_le_bytes(), member.to_le_bytes()].concat();
         SigningKey::from_bytes(SECRET.hash(&name).as_bytes())
     }

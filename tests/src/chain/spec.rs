@@ -47,6 +47,14 @@ pub enum Turnover {
         /// Epochs; 0 counts as 1.
         epochs: u64,
     },
+    /// The validators of an epoch are some of a round of members. So many of those leave with each epoch, and as many that
+    /// come after the others in the round take their places.
+    Rotating {
+        /// Members of the round; with fewer than there are validators, it has as many.
+        members: u64,
+        /// How many are replaced at once.
+        replaced: u64,
+    },
 }
 
 impl Turnover {
@@ -55,6 +63,15 @@ impl Turnover {
         match self {
             Self::Seventh => epoch.get().saturating_mul(validators.div_ceil(7)),
             Self::Some { replaced, epochs } => (epoch.get() / epochs.max(1)).saturating_mul(replaced),
+            Self::Rotating { replaced, .. } => epoch.get().saturating_mul(replaced),
+        }
+    }
+
+    /// The member that comes in the place `place` of all that ever come.
+    pub(crate) fn member(self, place: u64, validators: u64) -> u64 {
+        match self {
+            Self::Rotating { members, .. } => place % members.max(validators).max(1),
+            Self::Seventh | Self::Some { .. } => place,
         }
     }
 }

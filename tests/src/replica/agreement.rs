@@ -102,7 +102,7 @@ impl Agreement {
     pub fn new(committee: Committee, settings: Settings, faults: Faults) -> Self {
         let committee = Arc::new(committee);
         let mut members: BTreeMap<ValidatorKey, SigningKey> = BTreeMap::new();
-        for key in committee.epochs().iter().flat_map(SigningEpoch::keys) {
+        for key in committee.epochs().flat_map(SigningEpoch::keys) {
             members.insert(key.into(), key.clone());
         }
         let mut rng = Rng::new(faults.seed);
@@ -248,12 +248,8 @@ impl Agreement {
         let tree = furthest.tree();
         let blocks: Vec<_> =
             furthest.committed().iter().filter(|block| block.header.height <= tip).map(Arc::clone).collect();
-        let endings: Vec<_> = furthest
-            .endings()
-            .iter()
-            .filter(|ending| ending.header.height <= tip)
-            .map(|e| e.as_ref().clone())
-            .collect();
+        let endings: Vec<_> =
+            furthest.endings().filter(|ending| ending.header.height <= tip).map(|e| e.as_ref().clone()).collect();
         // Whatever stands above the tip proves it: the replica's own final blocks first.
         let top = furthest.high().map(|high| high.block);
         let above = top.and_then(|top| tree.path(top, tip)).unwrap_or_default();
@@ -266,7 +262,7 @@ impl Agreement {
         let certificates = made(ids.iter().map(|id| tree.certificate(*id)).collect(), Phase::One);
         let double_certificates = made(ids.iter().map(|id| tree.double_certificate(*id)).collect(), Phase::Two);
         TestChain::agreed(AgreedChain {
-            epochs: self.committee.epochs().get(..=endings.len()).unwrap_or_default().to_vec(),
+            epochs: self.committee.epochs().take(endings.len() + 1).cloned().collect(),
             genesis: self.committee.genesis().clone(),
             blocks: blocks.iter().map(|block| (block.header.clone(), block.payload.clone())).collect(),
             above: above.iter().map(|block| block.header.clone()).collect(),
@@ -336,7 +332,9 @@ impl Agreement {
                     }
                     return;
                 }
-                Output::Commit(block) if honest => self.monitor.on_commit(key, &block),
+                Output::Commit(decided) if honest => {
+                    decided.blocks.iter().try_for_each(|block| self.monitor.on_commit(key, block))
+                }
                 Output::Commit(_) => Ok(()),
                 Output::Broadcast(message) => self.send(index, None, &message),
                 Output::Send(to, message) => self.send(index, Some(to), &message),

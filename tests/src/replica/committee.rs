@@ -1,21 +1,30 @@
 //! [`Committee`]: who decides which heights, known to everybody from the start.
 
-use hotstuff2_sync::chain::native::{
-    EpochContext, Genesis, GenesisDocument, ValidatorKey, ValidatorSet, ValidatorSetError, Version,
-};
-use hotstuff2_sync::ids::{Epoch, Height, View};
+use std::sync::OnceLock;
+
+use hotstuff2_sync::chain::native::{EpochContext, Genesis, GenesisDocument, ValidatorKey, ValidatorSet, Version};
+use hotstuff2_sync::ids::{Epoch, View};
 use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::time::UnixMillis;
 
 use crate::chain::{ChainSpec, Roster, SigningEpoch, SpecError, constant_root};
+use hotstuff2_sync::hash::Hash;
 
-/// A chain's genesis and the validators of its epochs, one more than the chain needs: its last block may name it.
+/// A chain's genesis and the validators of its epochs, one more than the chain needs: its last block may name it. Epochs are
+/// worked out when they are asked for.
 #[derive(Clone, Debug)]
 pub struct Committee {
     spec: ChainSpec,
     genesis: Genesis,
-    epochs: Vec<SigningEpoch>,
-    contexts: Vec<EpochContext>,
+    roster: Roster,
+    epochs: Vec<OnceLock<Option<Sitting>>>,
+}
+
+/// An epoch with its keys, and as headers are checked against.
+#[derive(Clone, Debug)]
+struct Sitting {
+    signing: SigningEpoch,
+    context: EpochContext,
 }
 
 impl Committee {
@@ -24,29 +33,49 @@ impl Committee {
     /// # Errors
     /// Where there is no such chain.
     pub fn new(spec: ChainSpec) -> Result<Self, SpecError> {
+        Self::beginning_with(spec, constant_root())
+    }
+
+    /// The same for a chain that begins with the state that has this root.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn beginning_with(spec: ChainSpec, state_root: Hash) -> Result<Self, SpecError> {
         spec.check()?;
         let roster = Roster::of(&spec);
-        let mut epochs = (0..spec.epochs)
-            .map(|number| roster.epoch(Epoch::new(number), spec.epoch_range(Epoch::new(number))))
-            .collect::<Result<Vec<_>, ValidatorSetError>>()?;
-        let last = epochs.last().map_or(Height::ZERO, |epoch| epoch.info().range().last());
-        // Longer than whatever replicas do beyond the tip while others come after.
-        let above = HeightRange::new(last.next(), last.plus(spec.blocks).plus(1000)).ok_or(SpecError::NoBlocks)?;
-        epochs.push(roster.epoch(Epoch::new(spec.epochs), above)?);
-        let first = epochs.first().map(SigningEpoch::info).ok_or(SpecError::NoBlocks)?;
+        let first = roster.epoch(Epoch::ZERO, spec.epoch_range(Epoch::ZERO))?;
         let genesis = GenesisDocument {
             version: Version,
             name: spec.name.clone(),
             timestamp: UnixMillis::new(spec.last_timestamp.get()),
-            validators: first.validators().validators().to_vec(),
-            last_height: first.range().last(),
-            state_root: constant_root(),
+            validators: first.info().validators().validators().to_vec(),
+            last_height: first.info().range().last(),
+            state_root,
             trusting_period_ms: None,
             snapshot_interval: spec.snapshot_interval,
         }
         .check()?;
-        let contexts = epochs.iter().map(|epoch| EpochContext::new(&genesis, epoch.info().clone())).collect();
-        Ok(Self { spec, genesis, epochs, contexts })
+        let many = usize::try_from(spec.epochs.saturating_add(1)).unwrap_or(usize::MAX);
+        Ok(Self { epochs: vec![OnceLock::new(); many], spec, genesis, roster })
+    }
+
+    fn sitting(&self, epoch: Epoch) -> Option<&Sitting> {
+        let place = self.epochs.get(usize::try_from(epoch.get()).ok()?)?;
+        let work_out = || {
+            let signing = self.roster.epoch(epoch, self.range(epoch)?).ok()?;
+            let context = EpochContext::new(&self.genesis, signing.info().clone());
+            Some(Sitting { signing, context })
+        };
+        place.get_or_init(work_out).as_ref()
+    }
+
+    fn range(&self, epoch: Epoch) -> Option<HeightRange> {
+        if epoch.get() < self.spec.epochs {
+            return Some(self.spec.epoch_range(epoch));
+        }
+        let last = self.spec.epoch_range(Epoch::new(self.spec.epochs.saturating_sub(1))).last();
+        // Longer than whatever replicas do beyond the tip while others come after.
+        HeightRange::new(last.next(), last.plus(self.spec.blocks).plus(1000))
     }
 
     /// The chain's shape.
@@ -60,13 +89,13 @@ impl Committee {
     }
 
     /// All epochs with their keys.
-    pub fn epochs(&self) -> &[SigningEpoch] {
-        &self.epochs
+    pub fn epochs(&self) -> impl Iterator<Item = &SigningEpoch> {
+        (0..self.epochs.len() as u64).filter_map(|epoch| Some(&self.sitting(Epoch::new(epoch))?.signing))
     }
 
     /// The epoch as headers are checked against; `None` behind the last.
     pub fn context(&self, epoch: Epoch) -> Option<&EpochContext> {
-        self.contexts.get(usize::try_from(epoch.get()).ok()?)
+        Some(&self.sitting(epoch)?.context)
     }
 
     /// Proposer in `view` of `epoch`: the members take turns. The index in the set, and the key.
@@ -79,7 +108,7 @@ impl Committee {
 
     /// Whether `keys` hold less than a third of every epoch's power.
     pub fn tolerates(&self, keys: &[ValidatorKey]) -> bool {
-        self.contexts.iter().all(|epoch| power(epoch.validators(), keys) * 3 < epoch.validators().total_power())
+        self.epochs().map(|epoch| epoch.info().validators()).all(|set| power(set, keys) * 3 < set.total_power())
     }
 }
 

@@ -9,9 +9,10 @@ use hotstuff2_sync::chain::native::{
 };
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
+use serde::{Deserialize, Serialize};
 
 /// A block as it is proposed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// The header.
     pub header: Header,
@@ -26,7 +27,7 @@ pub struct Block {
 }
 
 /// A validator's vote for a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedVote {
     /// The vote.
     pub vote: Vote,
@@ -49,7 +50,7 @@ impl SignedVote {
 }
 
 /// A validator's word that it waits no longer for a view, and votes for nothing in it any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GiveUp {
     /// The epoch.
     pub epoch: Epoch,
@@ -74,7 +75,7 @@ impl GiveUp {
 }
 
 /// A message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Message {
     /// A leader's block, and why its view began where the justification doesn't say it.
     Propose(Arc<Block>, Option<Arc<TimeoutCertificate>>),
@@ -88,6 +89,8 @@ pub enum Message {
     Timeout(Arc<TimeoutCertificate>),
     /// How far the sender is, when a view began by a time-out: its highest certificate, for the view's leader.
     NewView(View, Option<Arc<QuorumCertificate>>),
+    /// The epoch and view that the sender is in, who wants to hear of later ones.
+    Where(Epoch, View),
     /// The sender's epoch; it was told of a later one.
     Behind(Epoch),
     /// How an epoch ended.

@@ -6,6 +6,7 @@
 mod deciding;
 mod giving_up;
 mod proposing;
+mod resuming;
 mod voting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,13 +15,15 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use hotstuff2_sync::chain::native::{
-    EpochContext, Handover, Phase, QuorumCertificate, Signature, TimeoutCertificate, ValidatorKey,
+    EpochContext, FinalityProof, Handover, Header, Phase, QuorumCertificate, Signature, TimeoutCertificate,
+    ValidatorKey,
 };
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, View};
 use hotstuff2_sync::time::Instant;
 
 use super::committee::Committee;
+use super::execution::{Execution, Noise};
 use super::message::{Block, Message};
 use super::tree::Tree;
 
@@ -30,6 +33,15 @@ const CLOCK_LEAD_MS: u64 = 10_000;
 /// Most doublings of the time that a view gets.
 const LONGEST_BACKOFF: u32 = 5;
 
+/// Most messages that wait for a block.
+const MOST_ORPHANS: usize = 512;
+
+/// Views ahead of its own for which a replica keeps words of others: by those further ahead it learns that it is behind.
+const VIEWS_AHEAD: u64 = 128;
+
+/// Most blocks that are sent to somebody who lacks them. Who lacks more gets them from the sync.
+const MOST_FETCHED: usize = 64;
+
 /// Timing, and what is in the blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -37,6 +49,8 @@ pub struct Settings {
     pub delta: Duration,
     /// How long the first view gets before it is given up; twice as long with each that fails.
     pub patience: Duration,
+    /// Time between two blocks at least.
+    pub pace: Duration,
     /// Whether certificates of phase two are made as well.
     pub phase_two: bool,
     /// Seed of the payloads.
@@ -70,31 +84,49 @@ pub enum Output {
     Broadcast(Message),
     /// A message to one, who may be the sender.
     Send(ValidatorKey, Message),
-    /// A final block; they come in order.
-    Commit(Arc<Block>),
+    /// Final blocks.
+    Commit(Final),
     /// Nothing more until then, unless something happens. Always last.
     Wait(Instant),
 }
 
+/// Consecutive final blocks above those of before.
+#[derive(Clone, Debug)]
+pub struct Final {
+    /// Header of the block below.
+    pub parent: Header,
+    /// The blocks, lowest first.
+    pub blocks: Vec<Arc<Block>>,
+    /// Proof of the last.
+    pub proof: FinalityProof,
+    /// The handover to the next epoch, where the last ends one.
+    pub handover: Option<Arc<Handover>>,
+}
+
 /// A replica.
 #[derive(Clone, Debug)]
-pub struct Replica {
+pub struct Replica<E = Noise> {
     committee: Arc<Committee>,
     secret: SigningKey,
     key: ValidatorKey,
     settings: Settings,
+    execution: E,
     now: Instant,
     tree: Tree,
+    /// The highest final block.
+    head: Header,
     epoch: EpochContext,
     view: View,
     /// The lock: the highest certificate of the epoch, or the one of the last block below it.
     high: Option<Arc<QuorumCertificate>>,
+    /// A lock that others restored.
+    floor: View,
     /// The views of its last votes in phases one and two.
     voted: [View; 2],
     given_up: View,
     committed: Vec<Arc<Block>>,
-    /// How each epoch that is over ended.
-    endings: Vec<Arc<Handover>>,
+    /// How the epochs that are over ended, as far as it is known.
+    endings: BTreeMap<Epoch, Arc<Handover>>,
     proposed: View,
     propose_at: Option<Instant>,
     deadline: Instant,
@@ -106,6 +138,8 @@ pub struct Replica {
     orphans: BTreeMap<Hash, Vec<Waiting>>,
     /// How the epoch ended, while the last block or its certificate is missing.
     ending: Option<Arc<Handover>>,
+    /// Signs nothing, and listens.
+    muted: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -116,48 +150,26 @@ enum Waiting {
 }
 
 impl Replica {
-    /// A replica that has seen nothing.
+    /// A replica that has seen nothing, and whose payloads are noise.
     ///
     /// # Panics
     /// Where the committee has no epoch.
     pub fn new(committee: Arc<Committee>, secret: SigningKey, settings: Settings, now: Instant) -> Self {
-        let epoch = committee.context(Epoch::ZERO).expect("a committee has a first epoch").clone();
-        let mut replica = Self {
-            tree: Tree::new(committee.genesis().header().clone()),
-            key: (&secret).into(),
-            secret,
-            settings,
-            now,
-            epoch,
-            view: View::ZERO,
-            high: None,
-            voted: [View::ZERO; 2],
-            given_up: View::ZERO,
-            committed: Vec::new(),
-            endings: Vec::new(),
-            proposed: View::ZERO,
-            propose_at: None,
-            deadline: now,
-            failures: 0,
-            entered_by: None,
-            votes: BTreeMap::new(),
-            quitters: BTreeMap::new(),
-            orphans: BTreeMap::new(),
-            ending: None,
-            outputs: VecDeque::new(),
-            committee,
-        };
+        let execution = Noise { seed: settings.noise, most_bytes: settings.payload_bytes };
+        let genesis = committee.genesis().header().clone();
+        let mut replica = Self::at(committee, secret, settings, execution, genesis, now);
         replica.enter(View::new(1), None);
         replica
     }
+}
 
+impl<E: Execution> Replica<E> {
     /// The replica after a crash, with what it had written down.
     #[must_use]
     pub fn restarted(self, now: Instant) -> Self {
         let mut replica = Self {
             now,
             propose_at: None,
-            entered_by: None,
             votes: BTreeMap::new(),
             quitters: BTreeMap::new(),
             orphans: BTreeMap::new(),
@@ -184,14 +196,19 @@ impl Replica {
         self.epoch.epoch()
     }
 
-    /// The final blocks, in order.
+    /// The highest final block.
+    pub fn head(&self) -> &Header {
+        &self.head
+    }
+
+    /// The final blocks that came out of its own agreement, in order, from where it began or [forgot](Self::forget) them.
     pub fn committed(&self) -> &[Arc<Block>] {
         &self.committed
     }
 
-    /// How the epochs that are over ended.
-    pub fn endings(&self) -> &[Arc<Handover>] {
-        &self.endings
+    /// How the epochs that are over ended, as far as it is known.
+    pub fn endings(&self) -> impl Iterator<Item = &Arc<Handover>> {
+        self.endings.values()
     }
 
     /// All blocks that it knows.
@@ -202,6 +219,21 @@ impl Replica {
     /// The highest certificate of its epoch.
     pub fn high(&self) -> Option<&QuorumCertificate> {
         self.high.as_deref()
+    }
+
+    /// The certificate by which it entered its view, where that was not the highest one of votes.
+    pub fn entered_by(&self) -> Option<&TimeoutCertificate> {
+        self.entered_by.as_deref()
+    }
+
+    /// Whether it is a validator of its epoch.
+    pub fn is_member(&self) -> bool {
+        self.epoch.validators().index_of(&self.key).is_some()
+    }
+
+    /// Key of the leader of `view` in its epoch.
+    pub fn leader_of(&self, view: View) -> Option<ValidatorKey> {
+        self.leader(view)
     }
 
     /// A message arrived.
@@ -218,21 +250,14 @@ impl Replica {
                     self.on_certificate(from, high);
                 }
             }
+            Message::Where(epoch, view) => self.answer_behind(from, epoch, view),
             Message::Behind(epoch) => {
-                if let Some(ending) = usize::try_from(epoch.get()).ok().and_then(|index| self.endings.get(index)) {
+                if let Some(ending) = self.endings.get(&epoch) {
                     self.outputs.push_back(Output::Send(from, Message::Handover(ending.clone())));
                 }
             }
             Message::Handover(handover) => self.on_handover(from, handover),
-            Message::Fetch(id, above) => {
-                let blocks: Vec<_> = self.tree.path(id, above).unwrap_or_default().into_iter().cloned().collect();
-                if !blocks.is_empty() {
-                    self.outputs.push_back(Output::Send(from, Message::Blocks(blocks)));
-                }
-                if let Some(certificate) = self.tree.certificate(id).cloned() {
-                    self.outputs.push_back(Output::Send(from, Message::Certificate(certificate)));
-                }
-            }
+            Message::Fetch(id, above) => self.on_fetch(from, id, above),
             Message::Blocks(blocks) => {
                 for block in blocks {
                     self.learn(from, &block);
@@ -250,7 +275,9 @@ impl Replica {
         }
         if self.deadline <= now {
             // The word is repeated as long as nothing changes: it may have been lost.
-            self.given_up = self.given_up.max(self.view);
+            if self.speaks() {
+                self.given_up = self.given_up.max(self.view);
+            }
             self.failures = self.failures.saturating_add(1);
             self.deadline = now.after(self.patience());
             self.say_given_up();
@@ -263,8 +290,9 @@ impl Replica {
         self.outputs.pop_front().unwrap_or(Output::Wait(wait))
     }
 
-    fn member(&self) -> bool {
-        self.epoch.validators().index_of(&self.key).is_some()
+    /// Whether it may sign: a validator of its epoch that is not muted.
+    fn speaks(&self) -> bool {
+        !self.muted && self.is_member()
     }
 
     fn leader(&self, view: View) -> Option<ValidatorKey> {
@@ -272,13 +300,14 @@ impl Replica {
     }
 
     fn patience(&self) -> Duration {
-        self.settings.patience * 2u32.pow(self.failures.min(LONGEST_BACKOFF))
+        // A silent leader costs two views: the votes for the block below were for it as well.
+        self.settings.patience * 2u32.pow(self.failures.saturating_sub(1).min(LONGEST_BACKOFF))
     }
 
     /// Id and view of the block that the lock is on.
     fn lock(&self) -> (Hash, View) {
-        let genesis = self.committee.genesis();
-        self.high.as_ref().map_or((genesis.id(), View::ZERO), |high| (high.block, high.view))
+        let root = self.tree.root();
+        self.high.as_ref().map_or_else(|| (root.id(), root.view), |high| (high.block, high.view))
     }
 
     fn enter(&mut self, view: View, by: Option<Arc<TimeoutCertificate>>) {
@@ -295,6 +324,10 @@ impl Replica {
         }
         self.deadline = self.now.after(self.patience());
         self.propose_at = None;
+        if self.speaks() && self.voted[0].max(self.voted[1]).max(self.given_up) >= view {
+            // Nothing can be voted for in it: above an epoch's last block, views of closing headers come again.
+            self.deadline = self.now;
+        }
         if self.leader(view) == Some(self.key) {
             if self.lock().1.next() == view {
                 self.propose();

@@ -7,14 +7,15 @@ use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Height, View};
 use hotstuff2_sync::limits::MAX_PROOF_PATH;
 
-use super::{Output, Replica, Waiting};
+use super::{Final, MOST_FETCHED, Output, Replica, Waiting};
+use crate::replica::execution::Execution;
 use crate::replica::message::Message;
 
-impl Replica {
+impl<E: Execution> Replica<E> {
     pub(super) fn on_certificate(&mut self, from: ValidatorKey, certificate: Arc<QuorumCertificate>) {
         let Some(header) = self.tree.header(certificate.block) else {
             self.fetch(from, certificate.block);
-            self.orphans.entry(certificate.block).or_default().push(Waiting::Certificate(from, certificate));
+            self.keep(certificate.block, Waiting::Certificate(from, certificate));
             return;
         };
         let epoch = self.committee.context(header.epoch);
@@ -42,6 +43,9 @@ impl Replica {
                 self.high = Some(certificate.clone());
             }
             self.vote_two(&header, certificate.block);
+        } else if self.high.is_none() && self.endings.values().any(|ending| ending.header.id() == certificate.block) {
+            // The epoch's first block stands on it.
+            self.high = Some(certificate.clone());
         }
         let Some(parent) = self.tree.header(header.parent).cloned() else { return };
         if header.view.is_next_of(parent.view) && header.epoch == parent.epoch && parent.height > Height::ZERO {
@@ -60,25 +64,24 @@ impl Replica {
             return;
         }
         let last = self.epoch.range().last();
-        let above = self.committed.last().map_or(Height::ZERO, |block| block.header.height);
-        let Some(path) = self.tree.path(block.id(), above) else { return };
+        let Some(path) = self.tree.path(block.id(), self.head.height) else { return };
         let (blocks, closing): (Vec<_>, Vec<_>) =
             path.into_iter().cloned().partition(|block| block.header.height <= last);
-        let boundary = blocks.last().filter(|block| block.header.height == last).cloned();
-        for block in blocks {
-            self.committed.push(block.clone());
-            self.outputs.push_back(Output::Commit(block));
-        }
+        let Some(top) = blocks.last().cloned() else { return };
         let between: Vec<Header> = closing.iter().map(|block| block.header.clone()).collect();
-        let Some(boundary) = boundary else { return };
-        let (Some(proof), Some(next)) =
-            (proof.extended_down(&between), self.committee.context(self.epoch.epoch().next()))
-        else {
+        let Some(proof) = proof.extended_down(&between) else {
             debug_assert!(between.len() < MAX_PROOF_PATH, "an epoch that nothing can end");
             return;
         };
-        self.ending = Some(Arc::new(Handover::new(boundary.header.clone(), proof, next.info())));
-        self.end_epoch();
+        let next = self.committee.context(self.epoch.epoch().next()).filter(|_| top.header.height == last);
+        let handover = next.map(|next| Arc::new(Handover::new(top.header.clone(), proof.clone(), next.info())));
+        let parent = std::mem::replace(&mut self.head, top.header.clone());
+        self.committed.extend(blocks.iter().cloned());
+        self.outputs.push_back(Output::Commit(Final { parent, blocks, proof, handover: handover.clone() }));
+        if handover.is_some() {
+            self.ending = handover;
+            self.end_epoch();
+        }
     }
 
     /// Ends the epoch, if it is known how, and its last block, final by that, and the block's certificate are there.
@@ -89,29 +92,28 @@ impl Replica {
         }) else {
             return;
         };
-        let done = self.committed.last().map_or(Height::ZERO, |block| block.header.height);
         if handover.header.epoch != self.epoch.epoch() {
             return;
         }
-        if done == self.epoch.range().last() {
+        if self.head.height == self.epoch.range().last() {
             self.cross(handover);
         } else {
             self.finalize(&handover.header, handover.proof.clone());
         }
     }
 
-    /// Goes on in the next epoch. The boundary is final; whatever the old epoch certified above it counts no more, and
-    /// the lock is on the boundary.
-    fn cross(&mut self, handover: Arc<Handover>) {
+    /// Goes on in the next epoch, in the view above its last block. That is final; whatever the old epoch certified above it
+    /// counts no more, and the lock is on that block.
+    pub(super) fn cross(&mut self, handover: Arc<Handover>) {
         let Some(next) = self.committee.context(self.epoch.epoch().next()).cloned() else { return };
-        let floor = handover.proof.certificate().map_or(View::ZERO, |qc| qc.view);
+        let last = handover.header.view;
         self.high = self.tree.certificate(handover.header.id()).cloned();
-        self.endings.push(handover);
+        self.endings.insert(handover.header.epoch, handover);
         self.epoch = next;
         self.quitters.clear();
         self.votes.clear();
-        self.entered_by = None;
-        self.enter(floor.max(self.view).next(), None);
+        (self.entered_by, self.floor, self.view) = (None, View::ZERO, last);
+        self.enter(last.next(), None);
     }
 
     pub(super) fn on_handover(&mut self, from: ValidatorKey, handover: Arc<Handover>) {
@@ -127,9 +129,18 @@ impl Replica {
     }
 
     pub(super) fn fetch(&mut self, from: ValidatorKey, id: Hash) {
-        let above = self.committed.last().map_or(Height::ZERO, |block| block.header.height);
         if from != self.key {
-            self.outputs.push_back(Output::Send(from, Message::Fetch(id, above)));
+            self.outputs.push_back(Output::Send(from, Message::Fetch(id, self.head.height)));
+        }
+    }
+
+    pub(super) fn on_fetch(&mut self, from: ValidatorKey, id: Hash, above: Height) {
+        let blocks: Vec<_> = self.tree.path(id, above).unwrap_or_default().into_iter().cloned().collect();
+        if (1..=MOST_FETCHED).contains(&blocks.len()) {
+            self.outputs.push_back(Output::Send(from, Message::Blocks(blocks)));
+        }
+        if let Some(certificate) = self.tree.certificate(id).cloned() {
+            self.outputs.push_back(Output::Send(from, Message::Certificate(certificate)));
         }
     }
 }

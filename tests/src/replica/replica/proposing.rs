@@ -1,17 +1,21 @@
 //! A leader proposes a block.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hotstuff2_sync::chain::native::{EpochContext, build};
-use hotstuff2_sync::rng::Rng;
+use bytes::Bytes;
+use hotstuff2_sync::chain::native::{EpochContext, Header, build};
+use hotstuff2_sync::hash::Hash;
+use hotstuff2_sync::ids::Height;
 use hotstuff2_sync::time::UnixMillis;
 
 use super::{Output, Replica};
+use crate::replica::execution::{Execution, Next};
 use crate::replica::message::{Block, Message};
 
-impl Replica {
+impl<E: Execution> Replica<E> {
     pub(super) fn propose(&mut self) {
-        if !self.member() || (self.settings.laws.once && self.proposed >= self.view) {
+        if !self.speaks() || (self.settings.laws.once && self.proposed >= self.view) {
             return;
         }
         let (parent_id, _) = self.lock();
@@ -20,36 +24,57 @@ impl Replica {
         else {
             return;
         };
-        self.proposed = self.view;
+        if self.high.is_none() && parent.height > Height::ZERO {
+            // Nothing here shows that the parent is certified: who knows says so.
+            return;
+        }
+        let from_then_on = self
+            .settings
+            .pace
+            .saturating_sub(Duration::from_millis(self.clock().get().saturating_sub(parent.timestamp.get())));
+        if !from_then_on.is_zero() && parent.height > Height::ZERO {
+            self.propose_at = Some(self.now.after(from_then_on));
+            return;
+        }
         let last = self.epoch.range().last();
-        let mut payload = Vec::new();
+        let mut payload = Bytes::new();
         let header = if parent.epoch == self.epoch.epoch() && parent.height >= last {
             build::closing(&parent, self.view, index)
         } else {
-            let mut noise = Rng::new(self.settings.noise ^ self.view.get().rotate_left(20) ^ u64::from(index));
-            let len = noise.below(self.settings.payload_bytes.saturating_add(1));
-            payload.resize(usize::try_from(len).unwrap_or(0), 0);
-            noise.fill(&mut payload);
+            payload = self.execution.payload(self.view, index);
+            let timestamp = self.clock().max(parent.timestamp);
+            let Some(state_root) = self.root_after(&parent, timestamp, &payload) else {
+                self.propose_at = Some(self.now.after(self.settings.delta));
+                return;
+            };
             let next = self.committee.context(self.epoch.epoch().next()).map(EpochContext::hash);
             let proposal = build::Proposal {
                 view: self.view,
                 proposer: index,
-                timestamp: self.clock().max(parent.timestamp),
+                timestamp,
                 payload: &payload,
-                state_root: parent.state_root,
+                state_root,
                 next_epoch_hash: if parent.height.next() == last { next } else { None },
             };
             build::child_of(&parent, parent_id, self.epoch.info(), self.epoch.hash(), &proposal)
         };
+        self.proposed = self.view;
         let crosses = header.epoch != parent.epoch;
         let block = Arc::new(Block {
             id: header.id(),
             header,
-            payload: payload.into(),
+            payload,
             justify: self.high.as_deref().cloned(),
-            boundary: if crosses { self.endings.last().cloned() } else { None },
+            boundary: if crosses { self.endings.get(&parent.epoch).cloned() } else { None },
         });
         self.tell_all(Message::Propose(block, self.entered_by.clone()));
+    }
+
+    /// The state root after a payload above `parent`, as far as it can be told.
+    pub(super) fn root_after(&mut self, parent: &Header, timestamp: UnixMillis, payload: &Bytes) -> Option<Hash> {
+        let path = self.tree.path(parent.id(), self.execution.executed())?;
+        let path: Vec<_> = path.into_iter().cloned().collect();
+        self.execution.root_after(&Next { parent, path: &path, timestamp, payload })
     }
 
     pub(super) fn clock(&self) -> UnixMillis {

@@ -8,11 +8,12 @@ use hotstuff2_sync::chain::native::{
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::Height;
 
-use super::{CLOCK_LEAD_MS, Output, Replica, Waiting};
+use super::{CLOCK_LEAD_MS, MOST_ORPHANS, Output, Replica, VIEWS_AHEAD, Waiting};
 use crate::replica::committee::power;
+use crate::replica::execution::Execution;
 use crate::replica::message::{Block, Message, SignedVote};
 
-impl Replica {
+impl<E: Execution> Replica<E> {
     pub(super) fn on_proposal(
         &mut self,
         from: ValidatorKey,
@@ -24,13 +25,21 @@ impl Replica {
         }
         if self.tree.header(block.header.parent).is_none() {
             self.fetch(from, block.header.parent);
-            let waiting = Waiting::Block(from, block.clone(), timeout);
-            self.orphans.entry(block.header.parent).or_default().push(waiting);
+            self.keep(block.header.parent, Waiting::Block(from, block.clone(), timeout));
             return;
         }
         if self.learn(from, &block) {
             self.vote_one(from, &block);
         }
+    }
+
+    /// Keeps what waits for the block `missing`.
+    pub(super) fn keep(&mut self, missing: Hash, waiting: Waiting) {
+        if self.orphans.values().map(Vec::len).sum::<usize>() >= MOST_ORPHANS {
+            // They wait for what never came.
+            self.orphans.clear();
+        }
+        self.orphans.entry(missing).or_default().push(waiting);
     }
 
     /// Takes a block into the tree, if it keeps the rules of headers and its parent is certified and known.
@@ -63,7 +72,7 @@ impl Replica {
         true
     }
 
-    /// Promises 1, 2 and 6: all that a block itself must be.
+    /// Promises 1, 2 and 6: all that a block itself must be, but for what executing it gives.
     fn is_valid(&self, block: &Block) -> bool {
         let Block { header, id, payload, justify, .. } = block;
         let Some(parent) = self.tree.header(header.parent) else { return false };
@@ -86,27 +95,41 @@ impl Replica {
             && payload_hash(payload) == header.payload_hash
             && u32::try_from(payload.len()) == Ok(header.payload_len)
             && header.timestamp.get() <= self.clock().get().saturating_add(CLOCK_LEAD_MS)
-            // Executing changes nothing here.
-            && header.state_root == parent.state_root
+    }
+
+    /// Whether executing the block gives the root in its header. A closing header has nothing to execute.
+    fn is_executed_right(&mut self, block: &Block) -> bool {
+        let Block { header, payload, .. } = block;
+        let Some(parent) = self.tree.header(header.parent).cloned() else { return false };
+        let root = if header.height > self.epoch.range().last() {
+            Some(parent.state_root)
+        } else {
+            self.root_after(&parent, header.timestamp, payload)
+        };
+        root == Some(header.state_root)
     }
 
     /// Votes in phase one for a valid block, if promises 3, 4 and 5 allow it.
     fn vote_one(&mut self, from: ValidatorKey, block: &Block) {
         let header = &block.header;
         let laws = self.settings.laws;
-        if !self.member() || header.epoch != self.epoch.epoch() || self.leader(header.view) != Some(from) {
+        if !self.speaks() || header.epoch != self.epoch.epoch() || self.leader(header.view) != Some(from) {
             return;
         }
         let fresh = header.view == self.view && self.voted[0] < header.view && self.given_up < header.view;
         if laws.once && !fresh {
             return;
         }
-        if laws.lock && header.justify_view < self.lock().1 {
+        if laws.lock && header.justify_view < self.lock().1.max(self.floor) {
             return;
         }
         // Being in the epoch means that the ending was verified; it must be of this very parent.
         let begins = header.height == self.epoch.range().first();
-        if begins && self.endings.last().is_none_or(|ending| ending.header.id() != header.parent) {
+        let before = self.endings.last_key_value().map(|(_, ending)| ending.header.id());
+        if begins && before != Some(header.parent) {
+            return;
+        }
+        if !self.is_executed_right(block) {
             return;
         }
         self.voted[0] = self.voted[0].max(header.view);
@@ -117,7 +140,7 @@ impl Replica {
     /// Votes in phase two for a block that was certified in time.
     pub(super) fn vote_two(&mut self, header: &Header, id: Hash) {
         let fresh = header.view == self.view && self.voted[1] < header.view && self.given_up < header.view;
-        if !self.settings.phase_two || !self.member() || (self.settings.laws.once && !fresh) {
+        if !self.settings.phase_two || !self.speaks() || (self.settings.laws.once && !fresh) {
             return;
         }
         self.voted[1] = self.voted[1].max(header.view);
@@ -138,7 +161,8 @@ impl Replica {
     pub(super) fn on_vote(&mut self, signed: SignedVote) {
         let SignedVote { vote, key, signature } = signed;
         let set = self.epoch.validators();
-        if vote.epoch != self.epoch.epoch() || set.index_of(&key).is_none() || !signed.holds() {
+        let near = vote.view.get() <= self.view.get().saturating_add(VIEWS_AHEAD);
+        if vote.epoch != self.epoch.epoch() || !near || set.index_of(&key).is_none() || !signed.holds() {
             return;
         }
         let votes = self.votes.entry((vote.view, vote.block, vote.phase)).or_default();
