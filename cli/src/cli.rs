@@ -9,6 +9,7 @@ use crate::attack::args::{BesiegeArgs, PartArgs};
 use crate::backup::{BackupArgs, RestoreArgs};
 use crate::bench::args::{BenchArgs, CrowdArgs};
 use crate::demo::DemoArgs;
+use crate::devnet::{DevnetArgs, MemberArgs};
 use crate::error::CliError;
 use crate::light::LightArgs;
 use crate::logs::LogArgs;
@@ -16,8 +17,8 @@ use crate::manual::{CompletionsArgs, ManArgs};
 use crate::snapshot_args::SnapshotCommand;
 use crate::status::StatusArgs;
 use crate::{
-    attack, backup, bench, config, demo, generate, inspect, light, manual, peers, repair, replay, serve, snapshot,
-    status, sync,
+    attack, backup, bench, config, demo, devnet, generate, inspect, light, manual, peers, repair, replay, serve,
+    snapshot, status, sync,
 };
 
 /// What the codes mean that the process ends with; [`CliError::exit_code`] gives them.
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     /// Show it all: generate a chain, serve it from several processes (one lies, one is slow), and catch up from them
     #[command(mut_arg("app", |app| app.help("What executes the blocks [default: ledger; with --from: none]")))]
     Demo(DemoArgs),
+    /// Run a network that decides its own blocks, of nodes on this machine: with crashes, partitions, wiped disks and late joiners
+    Devnet(DevnetArgs),
     /// Generate a chain with real signatures into a store that `serve` can serve
     Gen(GenArgs),
     /// Serve a store to whoever asks, until stopped
@@ -86,6 +89,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// List the peers that a node has found, and those that it has banned
     Peers(PeersArgs),
+    /// Be a node of a devnet
+    #[command(hide = true)]
+    DevnetNode(MemberArgs),
     /// Attack a node on this machine, for `bench siege`
     #[command(hide = true)]
     Besiege(BesiegeArgs),
@@ -115,6 +121,8 @@ impl Command {
     pub(crate) fn run(self) -> Result<(), CliError> {
         match self {
             Self::Demo(args) => demo::run(args),
+            Self::Devnet(args) => devnet::run(&args),
+            Self::DevnetNode(args) => devnet::run_member(&args),
             Self::Bench(args) => bench::run(&args),
             Self::Besiege(args) => attack::besiege::run(&args),
             Self::Crowd(args) => bench::peers::crowd(&args),
@@ -141,6 +149,7 @@ impl Command {
         match self {
             Self::Serve(ServeCommand { serve, .. }) => serve.json.as_ref(),
             Self::Demo(args) => args.json.path.as_ref(),
+            Self::Devnet(args) => args.json.path.as_ref(),
             Self::Bench(args) => args.json(),
             Self::Gen(args) => args.json.path.as_ref(),
             Self::Sync(args) => args.json.path.as_ref(),
@@ -153,7 +162,12 @@ impl Command {
             Self::Restore(args) => args.json.path.as_ref(),
             Self::Replay(args) => args.json.path.as_ref(),
             Self::Snapshot(command) => command.json(),
-            Self::Besiege(_) | Self::Crowd(_) | Self::Config(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Besiege(_)
+            | Self::Crowd(_)
+            | Self::DevnetNode(_)
+            | Self::Config(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 }

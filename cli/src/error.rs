@@ -11,6 +11,7 @@ use hotstuff2_sync::machine::NewMachineError;
 use hotstuff2_sync::trace::{Difference, TraceError};
 use hotstuff2_sync_testkit::chain::{GenerateError, SpecError};
 use hotstuff2_sync_tokio::checkpoint::CheckpointError;
+use hotstuff2_sync_tokio::consensus::ConsensusError;
 use hotstuff2_sync_tokio::discovery::BookError;
 use hotstuff2_sync_tokio::genesis_file::GenesisFileError;
 use hotstuff2_sync_tokio::net::{BindError, IdentityError};
@@ -64,6 +65,12 @@ pub(crate) enum CliError {
     /// The files for payloads can't be read.
     #[error("--from: {0}; name a file, or a folder with readable files")]
     PayloadFiles(io::Error),
+    /// The hand-over to consensus can't begin.
+    #[error(transparent)]
+    Consensus(#[from] ConsensusError),
+    /// A network of nodes did not do what it should.
+    #[error("{0}")]
+    Devnet(String),
     /// Options contradict each other.
     #[error("{0}")]
     Options(&'static str),
@@ -269,6 +276,8 @@ impl CliError {
             Self::Generate(_) => "generate",
             Self::NoRecipe { .. } => "no_recipe",
             Self::PayloadFiles(_) => "payload_files",
+            Self::Consensus(_) => "consensus",
+            Self::Devnet(_) => "devnet",
             Self::Options(_) => "options",
             Self::Open(_) => "open",
             Self::Anchor(_) => "anchor",

@@ -5,8 +5,8 @@
 //!
 //! The rooms, from below: [`screen`] is standard error, which all share, and [`logs`] what the library says there;
 //! [`report`] has what commands say, [`node`] what `serve`, `sync` and `repair` share; the commands take from those alone.
-//! [`attack`] (peers that lie or do harm), [`cluster`] (processes of this program), [`mod@bench`] and [`demo`] are tools:
-//! they take from the commands, and no command takes from them.
+//! [`attack`] (peers that lie or do harm), [`cluster`] (processes of this program), [`mod@bench`], [`demo`] and [`devnet`] are
+//! tools: they take from the commands, and no command takes from them.
 
 mod args;
 mod attack;
@@ -17,6 +17,7 @@ mod cluster;
 mod config;
 mod demo;
 mod demo_args;
+mod devnet;
 mod error;
 mod generate;
 mod inspect;

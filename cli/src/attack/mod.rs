@@ -10,4 +10,4 @@ mod unlike;
 #[cfg(test)]
 mod wrapper_tests;
 
-pub(crate) use lie::Lie;
+pub(crate) use lie::{Lie, Staged};

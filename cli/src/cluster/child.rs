@@ -88,6 +88,13 @@ impl Child {
         self.stdin = None;
     }
 
+    /// Ends the process where it is, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        // Fails only where the process is gone.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
     /// Stops the process, by force if it takes too long.
     pub(crate) fn stop(&mut self) {
         self.ask_to_stop();

@@ -10,7 +10,7 @@ use hotstuff2_sync::chain::native::{Genesis, NativeChain};
 use hotstuff2_sync::state::{EMPTY_ROOT, PageKey, StateReader as _};
 use hotstuff2_sync_testkit::ledger::{DEFAULT_ACCOUNTS, execute, genesis_records};
 use hotstuff2_sync_tokio::store::{Activation, DiskStore, LiveState, StateStore as _, StoreFailure};
-use hotstuff2_sync_tokio::{AppBlock, Application, BlockState, ExecuteError, KeyValueApplication};
+use hotstuff2_sync_tokio::{AppBlock, BlockState, ExecuteError, KeyValueApplication};
 
 use super::files::header_at;
 use crate::error::CliError;
@@ -19,16 +19,20 @@ use crate::error::CliError;
 /// tree of a million entries.
 const MEMORY_BYTES: usize = 48 << 20;
 
+/// The function of the ledger.
+pub(crate) type LedgerFunction = fn(&AppBlock<'_>, &mut BlockState<'_>) -> Result<(), ExecuteError>;
+
 /// The ledger in `store`; in a new store, that of the chain's genesis. `genesis_file` is named in messages.
 pub(crate) fn open_ledger(
     store: &Arc<DiskStore<NativeChain>>,
     genesis: &Genesis,
     genesis_file: &Path,
     lacks_state: bool,
-) -> Result<impl Application + use<>, CliError> {
+) -> Result<KeyValueApplication<LedgerFunction>, CliError> {
+    let function: LedgerFunction = execute_block;
     if lacks_state {
         // It is fetched before a block is executed, and checked then.
-        let ledger = KeyValueApplication::open(Arc::clone(store), execute_block).map_err(unreadable)?;
+        let ledger = KeyValueApplication::open(Arc::clone(store), function).map_err(unreadable)?;
         return Ok(ledger.with_memory(MEMORY_BYTES));
     }
     let new = LiveState::new(Arc::clone(store)).page(&PageKey::ROOT)?.is_none();
@@ -39,7 +43,7 @@ pub(crate) fn open_ledger(
             return Err(CliError::OtherApp { path: genesis_file.to_owned(), app: "ledger", other: "none" });
         }
     }
-    let ledger = KeyValueApplication::open(Arc::clone(store), execute_block).map_err(unreadable)?;
+    let ledger = KeyValueApplication::open(Arc::clone(store), function).map_err(unreadable)?;
     let (applied, root) = (store.applied(), ledger.root());
     let expected = header_at(store, genesis, applied)?.state_root;
     if root != expected {

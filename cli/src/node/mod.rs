@@ -14,7 +14,7 @@ pub(crate) use control::{ask_backup, take_orders};
 pub(crate) use files::{
     IDENTITY_FILE, copy_store, head_of, header_at, open_or_create, open_store, require_empty, stored_genesis,
 };
-pub(crate) use ledger_app::open_ledger;
+pub(crate) use ledger_app::{LedgerFunction, open_ledger};
 pub(crate) use metrics::{ShownMetrics, answering, counted, show_kept, show_metrics, show_served};
 pub(crate) use peers::{beside_peers, discovery, keep_tcp, say_families};
 pub(crate) use stop::{Stop, StopCause};

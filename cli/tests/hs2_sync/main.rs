@@ -3,6 +3,7 @@
 mod bad_input;
 mod common;
 mod demo;
+mod devnet;
 mod folders;
 mod full_disk;
 mod keep;

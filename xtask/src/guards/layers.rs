@@ -30,7 +30,7 @@ const COMMAND: Layers = &[
         "snapshot", "status", "sync", "watch",
     ],
     &["attack", "cluster"],
-    &["bench", "demo"],
+    &["bench", "demo", "devnet"],
     &["cli"],
 ];
 
