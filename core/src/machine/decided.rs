@@ -282,8 +282,7 @@ impl Machine {
     fn take_blocks(&mut self, place: usize, segment: SegmentRef, frames: Vec<BodyFrame>) {
         let last = segment.range().last();
         // Held in the form in which they wait from now on.
-        let bytes = frames.iter().map(|frame| u64::try_from(frame.raw.len()).unwrap_or(u64::MAX));
-        let held = bytes.fold(u64::try_from(segment.bytes().len()).unwrap_or(u64::MAX), u64::saturating_add);
+        let held = held_bytes(&segment, &frames);
         if let Some(submission) = self.submissions.held.get_mut(place) {
             self.budget.release(submission.reserved);
             submission.reserved = held;
@@ -361,6 +360,21 @@ impl Machine {
         }
         self.raise_target(facts, proof);
         true
+    }
+
+    /// Has submissions whose blocks are in line no more wait for their turn again.
+    pub(super) fn wait_again(&mut self) {
+        let planned = self.window.planned();
+        for submission in &mut self.submissions.held {
+            if let Stage::Proven { segment, frames, placed } = &mut submission.stage
+                && *placed
+                && segment.range().last() > planned
+            {
+                *placed = false;
+                submission.reserved = held_bytes(segment, frames);
+                self.budget.reserve_forced(submission.reserved);
+            }
+        }
     }
 
     /// Trusts the epochs that proven handovers begin, once the blocks below are in line or applied. Whether there was one.
@@ -447,6 +461,12 @@ impl Machine {
             self.end_submission(place, Err(DecidedError::Contradicted(height)));
         }
     }
+}
+
+/// Bytes of proven blocks that wait.
+fn held_bytes(segment: &SegmentRef, frames: &[BodyFrame]) -> u64 {
+    let bytes = frames.iter().map(|frame| u64::try_from(frame.raw.len()).unwrap_or(u64::MAX));
+    bytes.fold(u64::try_from(segment.bytes().len()).unwrap_or(u64::MAX), u64::saturating_add)
 }
 
 /// Facts and proof of a certified segment's last block.

@@ -132,6 +132,7 @@ impl Machine {
         let (held, sources) = self.window.clear();
         self.budget.release(held);
         self.cancel_sources(sources);
+        self.wait_again();
     }
 
     /// Cancels requests and jobs that nobody needs any more.

@@ -261,9 +261,10 @@ impl Machine {
         self.calls.first_unstored().map_or(stored, |ended| ended.min(stored))
     }
 
-    /// Hands verified blocks to the host, in order.
+    /// Hands verified blocks to the host, in order. None while a state is put in place: those that are below it are in it, and
+    /// those above follow it.
     fn hand_on(&mut self) {
-        if self.state_sync.is_required() {
+        if self.state_sync.is_required() || self.calls.count(|work| matches!(work, HostWork::Activate(_))) > 0 {
             return;
         }
         loop {

@@ -91,6 +91,15 @@ impl Machine {
         let chosen = match self.config.default_strategy {
             _ if self.state_sync.is_required() => true,
             _ if self.state_sync.done || !self.state_sync.possible || self.goal.until().is_some() => false,
+            // The engine has decided blocks up to there meanwhile, and the state after them is here.
+            _ if self
+                .state_sync
+                .walk
+                .as_ref()
+                .is_some_and(|walk| walk.base().point.height <= self.standing.applied) =>
+            {
+                false
+            }
             // Blocks are the way where all states that are served lie below; where none is served at all, one is waited
             // for.
             SyncStrategyType::Fast if gap > self.config.strategy_switch_threshold => {

@@ -1,5 +1,6 @@
 //! State first: the walk, its liars, its moving targets, and what it does where nobody can help.
 
+mod decided;
 mod host;
 mod liars;
 mod walk;
