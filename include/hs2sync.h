@@ -1311,9 +1311,10 @@ typedef struct hs2_gate_output {
   uint32_t kind;
   /**
    * `HS2_GATE_PAUSE`: 1 too far behind, 2 the host asked, 3 the record of votes is lost, 4 another block is proven at the
-   * head's height, 5 the epoch is over for which the others knew of this validator's votes. `HS2_GATE_WAIT`: 0 there is a permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip
-   * is the network's, 3 the record of votes is lost, 4 the host has not brought it, 5 the others restore it, 6 this
-   * validator's key signs elsewhere, 7 another block is proven at the head's height. `HS2_GATE_ASK`: 1 where words must come
+   * head's height, 5 the epoch is over for which the others knew of this validator's votes, 6 this node is no validator any
+   * more. `HS2_GATE_WAIT`: 0 there is a permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip is the network's, 3 the record of votes is lost, 4 the host has not brought it, 5 the others restore it, 6 this
+   * validator's key signs elsewhere, 7 another block is proven at the head's height, 8 this node is in no place of the set that is
+   * in force. `HS2_GATE_ASK`: 1 where words must come
    * with the certificates that back them (`hs2_advert_sign_backed`), else 0.
    */
   uint32_t reason;
@@ -2503,8 +2504,8 @@ hs2_status hs2_refusal_unsupported(hs2_buffer *answer);
 /* ==== The participation gate: when a validator may take part in consensus, and with what. ==== */
 
 /**
- * A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none. `seed` is 32
- * fresh random bytes, new at each start and told to nobody: challenges follow from it. `max_behind` is how many proven
+ * A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none, and then there is no
+ * permit before `hs2_gate_validator` says otherwise. `seed` is 32 fresh random bytes, new at each start and told to nobody: challenges follow from it. `max_behind` is how many proven
  * blocks may be ahead of this node before it leaves consensus, and `fresh_tip_ms` up to which age a proven tip shows by
  * itself that nothing newer is withheld; 0 for the defaults, 64 and 10,000. Ownership: one reference to `gate`. Threads: any.
  * Errors: `HS2_INVALID_ARGUMENT`.
@@ -2539,6 +2540,15 @@ hs2_status hs2_gate_new_certified(const struct hs2_id *own,
 hs2_status hs2_gate_votes(hs2_gate gate,
                           uint32_t record,
                           uint64_t view);
+
+/**
+ * This validator in the set that is in force: its key with its `power`; null where it is in none, which withdraws the permit
+ * until an epoch comes that has it. To be told whenever an epoch ends, before `hs2_gate_sync`. Threads: one at a time.
+ * Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+ */
+hs2_status hs2_gate_validator(hs2_gate gate,
+                              const struct hs2_id *own,
+                              uint64_t power);
 
 /**
  * Where the machine stands now, at `wall_ms` by the host's time of day. To be told after each drain of the machine.

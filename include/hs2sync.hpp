@@ -337,6 +337,9 @@ public:
     Status votes(std::uint32_t record, std::uint64_t view = 0) const {
         return Status(hs2_gate_votes(get(), record, view));
     }
+    Status validator(const hs2_id *own, std::uint64_t power) const {
+        return Status(hs2_gate_validator(get(), own, power));
+    }
     Status sync(std::uint64_t wall_ms, const Machine &machine, const Chain &chain) const {
         return Status(hs2_gate_sync(get(), wall_ms, machine.get(), chain.get()));
     }

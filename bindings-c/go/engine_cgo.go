@@ -148,6 +148,7 @@ package hs2sync
 //	case 123: return hs2_light_drop(w[0], w[1], w[2]);
 //	case 124: return hs2_light_answer_read(w[0], at(w[1]));
 //	case 125: return hs2_light_answer_payload(w[0], w[1], at(w[2]));
+//	case 126: return hs2_gate_validator(w[0], at(w[1]), w[2]);
 //	default: return HS2_INVALID_ARGUMENT;
 //	}
 // }

@@ -130,6 +130,7 @@ const (
 	fnLightDrop
 	fnLightAnswerRead
 	fnLightAnswerPayload
+	fnGateValidator
 	functions
 )
 
@@ -165,4 +166,5 @@ var functionNames = [functions]string{
 	"hs2_light_handle_response", "hs2_light_handle_failure", "hs2_light_handle_verdict", "hs2_light_poll",
 	"hs2_light_read", "hs2_light_checkpoint", "hs2_light_evidence", "hs2_light_get", "hs2_light_header",
 	"hs2_light_bodies", "hs2_light_drop", "hs2_light_answer_read", "hs2_light_answer_payload",
+	"hs2_gate_validator",
 }

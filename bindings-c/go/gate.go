@@ -74,6 +74,8 @@ const (
 	PauseForked PauseReason = 4
 	// PauseEpochEnded: the epoch is over for which the others knew of this validator's votes.
 	PauseEpochEnded PauseReason = 5
+	// PauseNoValidator: this node is no validator any more.
+	PauseNoValidator PauseReason = 6
 )
 
 // WaitReason is why there is no permit; 0 where there is one.
@@ -95,6 +97,8 @@ const (
 	WaitKeyElsewhere WaitReason = 6
 	// WaitForked: another block is proven at the head's height.
 	WaitForked WaitReason = 7
+	// WaitNoValidator: this node is in no place of the set that is in force. It follows until it is.
+	WaitNoValidator WaitReason = 8
 )
 
 // Permit is leave to take part in consensus, and what to begin with.
@@ -162,6 +166,18 @@ func (g *Gate) tell(fn function, words ...uint64) error {
 // the highest that it voted in or gave up on, with [VotesLast].
 func (g *Gate) Votes(record VoteRecord, view uint64) error {
 	return g.tell(fnGateVotes, uint64(record), view)
+}
+
+// Validator says who this node is in the set that is in force, nil where it is in none: that withdraws the permit until an
+// epoch comes that has it. To be called whenever an epoch ends, before [Gate.Sync].
+func (g *Gate) Validator(own *Validator) error {
+	return g.machine.use(func(f *frame) error {
+		key, power := uint64(0), uint64(0)
+		if own != nil {
+			key, power = f.id(own.Key), own.Power
+		}
+		return f.do(fnGateValidator, g.handle, key, power)
+	})
 }
 
 // Sync has the gate look where the machine stands: to be called after each time that the machine was polled until it waits.

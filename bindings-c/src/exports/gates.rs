@@ -23,8 +23,8 @@ use crate::types::{
     hs2_buffer, hs2_chain, hs2_epoch, hs2_gate, hs2_gate_output, hs2_id, hs2_machine, hs2_permit, hs2_slice,
 };
 
-/// A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none. `seed` is 32
-/// fresh random bytes, new at each start and told to nobody: challenges follow from it. `max_behind` is how many proven
+/// A gate that is closed. `own` is this validator's key in the set, with its `power`; null where it is none, and then there is no
+/// permit before `hs2_gate_validator` says otherwise. `seed` is 32 fresh random bytes, new at each start and told to nobody: challenges follow from it. `max_behind` is how many proven
 /// blocks may be ahead of this node before it leaves consensus, and `fresh_tip_ms` up to which age a proven tip shows by
 /// itself that nothing newer is withheld; 0 for the defaults, 64 and 10,000. Ownership: one reference to `gate`. Threads: any.
 /// Errors: `HS2_INVALID_ARGUMENT`.
@@ -105,6 +105,19 @@ pub extern "C" fn hs2_gate_votes(gate: hs2_gate, record: u32, view: u64) -> hs2_
             _ => return Err(Failure::argument("record", "is no HS2_VOTES")),
         };
         table::get::<Gates>(gate)?.lock()?.handle_vote_record(record);
+        Ok(())
+    })
+}
+
+/// This validator in the set that is in force: its key with its `power`; null where it is in none, which withdraws the permit
+/// until an epoch comes that has it. To be told whenever an epoch ends, before `hs2_gate_sync`. Threads: one at a time.
+/// Errors: `HS2_STALE_HANDLE`, `HS2_WRONG_KIND`, `HS2_IN_USE`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hs2_gate_validator(gate: hs2_gate, own: *const hs2_id, power: u64) -> hs2_status {
+    fence(gate, || {
+        // SAFETY: readable where it is not null, as the header asks for.
+        let own = if own.is_null() { None } else { Some(unsafe { read(own, "own") }?) };
+        table::get::<Gates>(gate)?.lock()?.handle_validator(own.map(|key| (Hash::from(key), power)));
         Ok(())
     })
 }
@@ -191,6 +204,7 @@ pub unsafe extern "C" fn hs2_gate_poll(gate: hs2_gate, output: *mut hs2_gate_out
                     PauseReason::VoteRecordLost => 3,
                     PauseReason::Forked { .. } => 4,
                     PauseReason::EpochEnded => 5,
+                    PauseReason::NoValidator => 6,
                 };
             }
             GateOutput::Resume(permit) => {
@@ -215,6 +229,7 @@ pub unsafe extern "C" fn hs2_gate_poll(gate: hs2_gate, output: *mut hs2_gate_out
                     Some(WaitReason::RestoringVotes) => 5,
                     Some(WaitReason::OwnKeyElsewhere { .. }) => 6,
                     Some(WaitReason::Forked { .. }) => 7,
+                    Some(WaitReason::NoValidator) => 8,
                 };
             }
             // An order that this library does not know is none.

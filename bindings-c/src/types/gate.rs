@@ -15,9 +15,10 @@ pub struct hs2_gate_output {
     /// `HS2_GATE_…`.
     pub kind: u32,
     /// `HS2_GATE_PAUSE`: 1 too far behind, 2 the host asked, 3 the record of votes is lost, 4 another block is proven at the
-    /// head's height, 5 the epoch is over for which the others knew of this validator's votes. `HS2_GATE_WAIT`: 0 there is a permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip
-    /// is the network's, 3 the record of votes is lost, 4 the host has not brought it, 5 the others restore it, 6 this
-    /// validator's key signs elsewhere, 7 another block is proven at the head's height. `HS2_GATE_ASK`: 1 where words must come
+    /// head's height, 5 the epoch is over for which the others knew of this validator's votes, 6 this node is no validator any
+    /// more. `HS2_GATE_WAIT`: 0 there is a permit, 1 proven blocks are not applied yet, 2 nothing shows that the tip is the network's, 3 the record of votes is lost, 4 the host has not brought it, 5 the others restore it, 6 this
+    /// validator's key signs elsewhere, 7 another block is proven at the head's height, 8 this node is in no place of the set that is
+    /// in force. `HS2_GATE_ASK`: 1 where words must come
     /// with the certificates that back them (`hs2_advert_sign_backed`), else 0.
     pub reason: u32,
     /// `HS2_GATE_RESUME`: one reference to an `hs2_permit`. Else 0.

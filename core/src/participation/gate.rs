@@ -96,6 +96,9 @@ pub enum WaitReason {
     /// The host has not said what it knows of its own votes.
     #[error("the host has not brought its record of votes")]
     NoVoteRecord,
+    /// This node is in no place of the set that is in force. It follows, and takes part once an epoch comes that has it.
+    #[error("this node's key is not in the validator set that is in force: it follows until it is")]
+    NoValidator,
 }
 
 impl WaitReason {
@@ -129,6 +132,9 @@ pub enum PauseReason {
     /// The votes were restored by others, for the epoch that is over now.
     #[error("the epoch is over for which the others knew of this validator's votes")]
     EpochEnded,
+    /// This node is no validator any more.
+    #[error("this node's key is not in the validator set that is in force any more")]
+    NoValidator,
 }
 
 /// An order of the gate.
@@ -157,6 +163,7 @@ pub enum GateOutput {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ParticipationGate {
     settings: GateSettings,
+    /// Power of this validator in the set; 0 where it is in none.
     own_power: u64,
     record: Option<VoteRecord>,
     /// Known to nobody: challenges follow from it.
@@ -180,7 +187,8 @@ pub struct ParticipationGate {
 }
 
 impl ParticipationGate {
-    /// A gate that is closed. `own` is this validator in the set, with its power; `seed` must be new at each start and stay
+    /// A gate that is closed. `own` is this validator in the set, with its power, and `None` where it isn't one: then there is no
+    /// permit before [`handle_validator`](Self::handle_validator) says otherwise. `seed` must be new at each start and stay
     /// unknown to others: random bytes.
     pub fn new(settings: GateSettings, own: Option<(Hash, u64)>, seed: Hash) -> Self {
         Self {
@@ -220,10 +228,14 @@ impl ParticipationGate {
         self.record = Some(record);
     }
 
-    /// This validator in the set that is in force, with its power; `None` where it isn't one.
+    /// This validator in the set that is in force, with its power; `None` where it isn't one, which withdraws the permit. To be
+    /// told whenever an epoch ends, before the facts of the next one ([`handle_sync`](Self::handle_sync)): the gate knows no sets.
     pub fn handle_validator(&mut self, own: Option<(Hash, u64)>) {
         self.own_power = own.map_or(0, |(_, power)| power);
         self.roll.set_own(own.map(|(validator, _)| validator));
+        if self.permitted && self.own_power == 0 {
+            self.pause(PauseReason::NoValidator);
+        }
     }
 
     /// Where the sync stands now, at `wall` by the host's clock. Words of another epoch's validators are forgotten.
@@ -369,6 +381,9 @@ impl ParticipationGate {
         }
         if let Some(height) = self.facts.as_ref().and_then(SyncFacts::forked) {
             return Err(WaitReason::Forked { height });
+        }
+        if self.own_power == 0 {
+            return Err(WaitReason::NoValidator);
         }
         if self.is_lost() && !self.settings.views_are_certified {
             return Err(WaitReason::VoteRecordLost);

@@ -393,9 +393,32 @@ fn a_validator_counts_in_the_set_that_is_in_force() {
     for validator in [2, 3] {
         gate.handle_advert(wall(0), word(validator, 100, 40));
     }
-    assert_eq!(permit(&mut gate), None, "two of four, and this one is none of them");
+    assert_eq!(drain(&mut gate), [GateOutput::Wait(Some(WaitReason::NoValidator))], "this one is none of them");
     gate.handle_validator(Some((Hash::from_bytes([1; 32]), 1)));
+    assert!(permit(&mut gate).is_some(), "two of four, and this one");
+}
+
+#[test]
+fn who_is_no_validator_has_no_permit_and_gets_one_with_the_epoch_that_has_it() {
+    let own = Some((Hash::from_bytes([1; 32]), 1));
+    let mut gate = gate(VoteRecord::Last(View::new(7)));
+    gate.handle_sync(wall(0), facts(100, 100, 0));
     assert!(permit(&mut gate).is_some());
+    // The next epoch goes on without it.
+    gate.handle_validator(None);
+    gate.handle_sync(wall(1), SyncFacts { epoch: Epoch::new(1), ..facts(101, 101, 0) });
+    let orders = [GateOutput::Pause(PauseReason::NoValidator), GateOutput::Wait(Some(WaitReason::NoValidator))];
+    assert_eq!(drain(&mut gate), orders);
+    gate.handle_vote_record(VoteRecord::Last(View::new(9)));
+    gate.handle_sync(wall(2), SyncFacts { epoch: Epoch::new(1), ..facts(102, 102, 0) });
+    assert_eq!(drain(&mut gate), [GateOutput::Wait(Some(WaitReason::NoValidator))], "however fresh the tip is");
+    // A place without power is none.
+    gate.handle_validator(own.map(|(name, _)| (name, 0)));
+    assert_eq!(drain(&mut gate), [GateOutput::Wait(Some(WaitReason::NoValidator))]);
+    // And one later has it again.
+    gate.handle_validator(own);
+    gate.handle_sync(wall(3), SyncFacts { epoch: Epoch::new(2), ..facts(103, 103, 0) });
+    assert_eq!(permit(&mut gate).map(|permit| permit.vote_above), Some(View::new(9)));
 }
 
 #[test]
@@ -409,6 +432,7 @@ fn only_what_a_new_start_ends_is_final() {
         WaitReason::NotKnownToBeCaughtUp,
         WaitReason::RestoringVotes,
         WaitReason::NoVoteRecord,
+        WaitReason::NoValidator,
     ];
     assert!(passing.iter().all(|reason| !reason.is_final()));
 }

@@ -49,7 +49,8 @@ pub enum ConsensusError {
         /// Where it was said to stand.
         wanted: Height,
     },
-    /// This validator can't take part, for a [reason that stays](WaitReason::is_final).
+    /// This node takes no part: it is [no validator](WaitReason::NoValidator), or can't for a [reason that
+    /// stays](WaitReason::is_final).
     #[error("no part is taken in consensus: {0}")]
     Barred(WaitReason),
     /// The operating system gives no random bytes, without which words of long ago can't be told from new ones.
@@ -112,8 +113,8 @@ impl ConsensusCoordinator {
     }
 
     /// The sync says that it has reached `final_height`. Returns once the engine takes part: at once where the tip is known
-    /// to be the network's, else when that is shown. An error where the sync stands elsewhere, and where the engine can't
-    /// take part for a reason that stays, such as that its record of votes is lost.
+    /// to be the network's, else when that is shown. An error where the sync stands elsewhere, where this node is no validator of
+    /// the epoch in force, and where the engine can't take part for a reason that stays, such as that its record of votes is lost.
     pub async fn handle_sync_completion(&self, final_height: Height) -> Result<(), ConsensusError> {
         let (answer, outcome) = oneshot::channel();
         self.calls.send(Call::Completed(final_height, answer)).await.map_err(|_| ConsensusError::Ended)?;
@@ -121,7 +122,7 @@ impl ConsensusCoordinator {
         let mut mode = self.mode.clone();
         let decided = mode.wait_for(|mode| match mode {
             ConsensusMode::Participating => true,
-            ConsensusMode::Syncing(reason) => reason.is_final(),
+            ConsensusMode::Syncing(reason) => reason.is_final() || *reason == WaitReason::NoValidator,
         });
         match *decided.await.map_err(|_| ConsensusError::Ended)? {
             ConsensusMode::Participating => Ok(()),
