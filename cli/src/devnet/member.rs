@@ -17,7 +17,7 @@ use hotstuff2_sync_tokio::genesis_file::GENESIS_FILE;
 use hotstuff2_sync_tokio::net::{Handler, Identity, Network, QuicLimits, QuicNetwork};
 use hotstuff2_sync_tokio::store::BlockStore as _;
 use hotstuff2_sync_tokio::{
-    DecidedBlocks, PeerAddress, SpeculativeApplication, SubmitError, SyncBuilder, SyncHandle, wall_clock,
+    DecidedBlocks, PeerAddress, SpeculativeApplication, SubmitError, SyncBuilder, SyncEvent, SyncHandle, wall_clock,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -33,6 +33,7 @@ use super::status::{MemberStatus, Order};
 use crate::attack::{Lie, Staged};
 use crate::error::CliError;
 use crate::node::{LedgerFunction, Stop, answering, open_ledger, open_or_create};
+use crate::screen::tell;
 
 /// Orders that wait.
 const ORDERS: usize = 64;
@@ -101,7 +102,7 @@ pub(super) async fn run(args: &MemberArgs) -> Result<(), CliError> {
     let peers = others.map(|(node, address)| PeerAddress { address: *address, id: Some(plan.shape.peer(node)) });
     let chain = Arc::new(NativeChain::new(&genesis));
     let config = SyncConfig { default_strategy: plan.strategy, ..SyncConfig::default() };
-    let handle = SyncBuilder::new(Arc::clone(&chain), Arc::clone(&store) as _, Arc::clone(&network), events)
+    let mut handle = SyncBuilder::new(Arc::clone(&chain), Arc::clone(&store) as _, Arc::clone(&network), events)
         .with_config(config)
         .with_application(Box::new(state.clone()))
         .with_staging(Arc::clone(&store) as _)
@@ -171,7 +172,7 @@ pub(super) async fn run(args: &MemberArgs) -> Result<(), CliError> {
     fetching.spawn(fetch(network, mail, members, move |peer, bytes| to_engine.send(EngineInput::Mail(peer, bytes))));
     let outcome = tokio::select! {
         _ = stop.asked() => Ok(()),
-        outcome = node.run(&handle, orders, decisions) => outcome,
+        outcome = node.run(&mut handle, orders, decisions) => outcome,
         broken = &mut end => broken.unwrap_or(Ok(())),
     };
     // Votes stop before the sync does.
@@ -236,7 +237,7 @@ struct Node {
 impl Node {
     async fn run(
         &mut self,
-        handle: &SyncHandle,
+        handle: &mut SyncHandle,
         mut orders: mpsc::Receiver<Ordered>,
         mut decisions: mpsc::UnboundedReceiver<DecidedBlocks>,
     ) -> Result<(), CliError> {
@@ -261,12 +262,24 @@ impl Node {
                     Ok(Err(error)) => tracing::warn!(%error, "decided blocks"),
                     _ => {}
                 },
+                Some(event) = handle.next_event() => self.hear(&event),
                 Some((order, answer)) = orders.recv() => {
                     let status = self.obey(order);
                     // The one who asked may have gone.
                     let _ = answer.send(status);
                 }
             }
+        }
+    }
+
+    fn hear(&mut self, event: &SyncEvent) {
+        match event {
+            SyncEvent::Host(reason) => {
+                tell(format_args!("node {}: {reason}", self.plan.node));
+                self.failed = Some(reason.clone());
+            }
+            SyncEvent::Machine(event) => tracing::info!(node = self.plan.node, "{event}"),
+            _ => {}
         }
     }
 

@@ -272,6 +272,12 @@ impl Devnet {
             let votes = running.iter().filter(|status| status.votes).count();
             let peers = running.iter().map(|status| status.peers).min().unwrap_or(0);
             tell(format_args!("block {highest}, {votes} nodes vote, each has {peers} peers at least"));
+            for node in &self.nodes {
+                let Some(status) = node.status.as_ref().filter(|status| status.validator && !status.votes) else {
+                    continue;
+                };
+                tell(format_args!("node {}, a validator, waits: {}", node.plan.node, status.waits_for));
+            }
         }
         Ok(())
     }
