@@ -362,7 +362,7 @@ impl Machine {
         true
     }
 
-    /// Has submissions whose blocks are in line no more wait for their turn again.
+    /// Has submissions above a state that is live now wait for their turn again: the line that they stood in is gone.
     pub(super) fn wait_again(&mut self) {
         let planned = self.window.planned();
         for submission in &mut self.submissions.held {

@@ -132,7 +132,6 @@ impl Machine {
         let (held, sources) = self.window.clear();
         self.budget.release(held);
         self.cancel_sources(sources);
-        self.wait_again();
     }
 
     /// Cancels requests and jobs that nobody needs any more.

@@ -116,7 +116,8 @@ impl Machine {
         }
         if !chosen && self.strategy == SyncStrategyType::Fast && !self.state_sync.done {
             self.cancel_walk();
-            self.state_sync.walk = None;
+            let unstaged = self.state_sync.walk.take().map_or(0, |walk| walk.unstaged());
+            self.budget.release(unstaged);
             self.state_sync.moving = false;
         }
         if chosen {

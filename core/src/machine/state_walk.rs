@@ -231,6 +231,7 @@ impl Machine {
         self.drop_history();
         self.history_gap = history_gap;
         self.window = DownloadWindow::new(base.point, self.profile);
+        self.wait_again();
         let segment = base.segment.bytes().clone();
         let proof = match base.tip {
             Some(tip) => Finalized::Anchored { segment, tip, height },

@@ -64,6 +64,8 @@ fn assert_whole(world: &mut World, host: &StateHost, ids: &[DecidedId], what: &s
     assert!(world.applied.is_sorted_by(|one, other| one < other), "{what}: {:?}", world.applied);
     assert_eq!(world.decided.len(), ids.len(), "{what}: each is answered once: {:?}", world.decided);
     assert_eq!(world.bans, [], "{what}");
+    world.stop();
+    assert_eq!(world.machine.progress().buffered_bytes, 0, "{what}: every reservation was given back");
 }
 
 fn is_walking(world: &World) -> bool {

@@ -28,6 +28,11 @@ impl Walk {
         batch
     }
 
+    /// Memory of the leaves that wait to be stored.
+    pub(crate) fn unstaged(&self) -> u64 {
+        self.verified_bytes
+    }
+
     /// The host stored leaves.
     pub(crate) fn staged(&mut self, stored: &[StateLeaves]) {
         self.staging = self.staging.saturating_sub(stored.len());
