@@ -169,7 +169,9 @@ impl Engine {
             }
         };
         let record = self.replica.record(self.applied);
-        if record != self.record {
+        // Without a permit a lost record stays lost: what was written now would pass for one that knows of all votes.
+        let is_lost = self.spoken.lock().unwrap_or_else(PoisonError::into_inner).record == VoteRecord::Lost;
+        if !is_lost && record != self.record {
             self.file.write(&record)?;
             if let Some(given_up) = record.entered_by.as_ref().filter(|by| self.record.entered_by.as_ref() != Some(by))
             {
