@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotstuff2_sync::chain::native::{Phase, ValidatorKey};
+use hotstuff2_sync::chain::native::{Header, Phase, ValidatorKey};
 use hotstuff2_sync::hash::Hash;
 use hotstuff2_sync::ids::{Epoch, Height, View};
 use hotstuff2_sync::rng::Rng;
@@ -51,6 +51,9 @@ struct Net {
     deadlines: Vec<Instant>,
     votes: BTreeMap<(ValidatorKey, View, Phase), Hash>,
     finals: BTreeMap<Height, Hash>,
+    /// Headers that were proposed, and the highest justification that each validator voted for in an epoch.
+    proposed: BTreeMap<Hash, Header>,
+    locks: BTreeMap<(ValidatorKey, Epoch), View>,
     loses: bool,
 }
 
@@ -75,6 +78,8 @@ impl Net {
             deadlines: vec![Instant::ZERO; 5],
             votes: BTreeMap::new(),
             finals: BTreeMap::new(),
+            proposed: BTreeMap::new(),
+            locks: BTreeMap::new(),
             loses: true,
         };
         for node in 0..5 {
@@ -178,9 +183,16 @@ impl Net {
     }
 
     fn check_vote(&mut self, by: ValidatorKey, message: &Message) {
+        if let Message::Propose(block, _) = message {
+            self.proposed.insert(block.id, block.header.clone());
+        }
         let Some((phase, vote)) = message.voted() else { return };
         let voted = *self.votes.entry((by, vote.vote.view, phase)).or_insert(vote.vote.block);
         assert_eq!(voted, vote.vote.block, "two votes in view {}", vote.vote.view);
+        let header = &self.proposed[&vote.vote.block];
+        let lock = self.locks.entry((by, header.epoch)).or_insert(View::ZERO);
+        assert!(header.justify_view >= *lock, "a vote in view {} against the lock of {lock}", header.view);
+        *lock = header.justify_view;
     }
 
     fn run(&mut self, ticks: u64, crashes: bool) {
@@ -223,7 +235,7 @@ impl Net {
 }
 
 impl Node {
-    fn top(&self) -> hotstuff2_sync::chain::native::Header {
+    fn top(&self) -> Header {
         self.stored
             .last()
             .and_then(|part| part.blocks.last())
@@ -263,4 +275,40 @@ fn crashes_cost_nothing(seed: u64) {
 fn replicas_that_crash_vote_once_and_go_on() {
     let more = std::env::var("HS2_REPLICA_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     (0..more.unwrap_or(40)).for_each(crashes_cost_nothing);
+}
+
+#[test]
+fn a_lock_outlives_the_block_that_it_is_on() {
+    let mut net = Net::new(3);
+    net.loses = false;
+    // Until one has a certificate of its epoch for a block above what is final.
+    let is_locked = |node: &Node| {
+        let replica = node.replica.as_ref().unwrap();
+        let head = replica.head();
+        replica
+            .high()
+            .is_some_and(|high| high.view > head.view && high.epoch == head.epoch && high.epoch == replica.epoch())
+    };
+    while !net.nodes.iter().any(is_locked) {
+        net.run(1, false);
+    }
+    let index = net.nodes.iter().position(is_locked).unwrap();
+    let replica = net.nodes[index].replica.as_ref().unwrap();
+    let lock = replica.high().unwrap().view;
+
+    // The sync brings a final block that this replica has never seen.
+    let head = replica.head();
+    let header = Header { height: head.height.next(), view: head.view, ..head.clone() };
+    let mut brought = replica.clone();
+    brought.handle_final(net.now, &header, None);
+    assert_eq!((brought.head(), brought.high()), (&header, None));
+    assert!(brought.record(header.height).floor >= lock);
+
+    // The blocks above the stored ones are gone when it starts again.
+    let record = Record { blocks: Vec::new(), ..replica.record(head.height) };
+    let secret = hotstuff2_sync_testkit::chain::Roster::of(net.committee.spec()).secret(index as u64);
+    let execution = Noise { seed: 3, most_bytes: 50 };
+    let committee = Arc::clone(&net.committee);
+    let again = Replica::resumed(committee, secret, SETTINGS, execution, head.clone(), record, net.now);
+    assert!(again.high().is_none() && again.record(head.height).floor >= lock);
 }

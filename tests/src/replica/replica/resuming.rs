@@ -83,7 +83,7 @@ impl<E: Execution> Replica<E> {
             replica.enter(View::new(1), None);
         }
         if let Some(ending) = ending {
-            replica.end_with(Arc::new(ending));
+            replica.handle_ending(Arc::new(ending));
         }
         for block in blocks {
             replica.learn(own, &Arc::new(block));
@@ -91,6 +91,10 @@ impl<E: Execution> Replica<E> {
         if replica.epoch.epoch() == epoch {
             replica.floor = floor;
             if let Some(high) = high {
+                // Also where its block came to be unknown: a lock is never lowered within an epoch.
+                if high.epoch == epoch {
+                    replica.floor = replica.floor.max(high.view);
+                }
                 replica.on_certificate(own, Arc::new(high));
             }
             // The view stands in the record, whatever the certificates lead to.
@@ -153,7 +157,8 @@ impl<E: Execution> Replica<E> {
             return;
         }
         if self.tree.header(header.id()).is_none() {
-            // It has come another way.
+            // It has come another way. The lock binds, whether or not its block is there.
+            self.floor = self.floor.max(self.lock().1);
             self.tree = Tree::new(header.clone());
             self.high = None;
             self.orphans.clear();
@@ -169,13 +174,8 @@ impl<E: Execution> Replica<E> {
             self.quitters.clear();
         }
         if let Some(handover) = handover {
-            self.end_with(handover);
+            self.handle_ending(handover);
         }
-    }
-
-    /// The node's sync has stored the handover that ends the epoch of its head.
-    pub fn handle_ending(&mut self, handover: Arc<Handover>) {
-        self.end_with(handover);
     }
 
     /// Forgets blocks below `height` that are final: whoever lacks them gets them from the sync.
@@ -190,8 +190,8 @@ impl<E: Execution> Replica<E> {
         }
     }
 
-    /// Takes the handover of the epoch that it is in, if the epoch's last block is its head.
-    fn end_with(&mut self, handover: Arc<Handover>) {
+    /// The node's sync has stored the handover that ends the epoch of its head.
+    pub fn handle_ending(&mut self, handover: Arc<Handover>) {
         if handover.header.id() == self.head.id() && handover.header.epoch == self.epoch.epoch() {
             self.cross(handover);
         } else if handover.header.epoch.next() == self.epoch.epoch() {
