@@ -25,7 +25,9 @@ pub(super) struct Spoken {
     pub(super) height: Height,
     pub(super) block: Hash,
     pub(super) view: View,
-    /// The certificate of the lock, of any epoch.
+    /// A view that its lock is not below, whether or not a certificate shows that.
+    pub(super) floor: View,
+    /// The highest certificate that it has, of any epoch.
     pub(super) high: Option<QuorumCertificate>,
     pub(super) entered_by: Option<TimeoutCertificate>,
 }
@@ -69,10 +71,12 @@ impl ConsensusControl for Control {
     }
 
     fn advert(&self, challenge: Hash, certificates: bool) -> Option<Bytes> {
-        let Spoken { epoch, height, block, view, high, entered_by, .. } = self.spoken().clone();
+        let Spoken { epoch, height, block, view, floor, high, entered_by, .. } = self.spoken().clone();
         self.validator(epoch)?;
         let high = high.filter(|high| high.epoch == epoch);
-        let lock = high.as_ref().map_or(View::ZERO, |high| high.view);
+        let lock = high.as_ref().map_or(floor, |high| high.view.max(floor));
+        // A lock that no certificate shows is said all the same: then the word doesn't count where locks are restored.
+        let high = high.filter(|high| high.view == lock);
         let claim = AdvertClaim { epoch, height, block, view, lock, timestamp: wall_clock(), challenge };
         let advert = Advert::sign(&self.key, self.committee.genesis().chain_id(), claim);
         let advert = if certificates { advert.backed(high, entered_by) } else { advert };

@@ -15,7 +15,7 @@ use hotstuff2_sync_testkit::replica::{Final, Message, Output, Record, Replica};
 use hotstuff2_sync_tokio::DecidedBlocks;
 use hotstuff2_sync_tokio::store::DiskStore;
 use hotstuff2_sync_tokio::wall_clock;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::Spoken;
 use super::ledger::LedgerExecution;
@@ -66,13 +66,6 @@ impl Inputs {
     }
 }
 
-/// Where a replica stands, to be shown.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) decided: Height,
-    pub(super) view: View,
-}
-
 /// A replica, and what it works with.
 pub(super) struct Engine {
     pub(super) replica: Replica<LedgerExecution>,
@@ -82,7 +75,7 @@ pub(super) struct Engine {
     pub(super) applied: Height,
     pub(super) mail: Arc<Mail>,
     pub(super) spoken: Arc<Mutex<Spoken>>,
-    pub(super) seen: tokio::sync::watch::Sender<Seen>,
+    pub(super) view: watch::Sender<View>,
     pub(super) decided: mpsc::UnboundedSender<DecidedBlocks>,
     pub(super) clock: ReplicaClock,
 }
@@ -208,8 +201,7 @@ impl Engine {
     /// Publishes what is durable.
     fn say_where(&self) {
         let head = self.replica.head();
-        let seen = Seen { decided: head.height, view: self.replica.view() };
-        self.seen.send_replace(seen);
+        self.view.send_replace(self.replica.view());
         let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
         if let (VoteRecord::Last(_) | VoteRecord::Never, Some(view)) = (spoken.record, self.record.last_view()) {
             spoken.record = VoteRecord::Last(view);
@@ -217,7 +209,7 @@ impl Engine {
         spoken.epoch = self.replica.epoch();
         (spoken.height, spoken.block) = (head.height, head.id());
         spoken.view = self.replica.view();
-        spoken.high = self.replica.high().cloned();
+        (spoken.floor, spoken.high) = (self.record.floor, self.replica.high().cloned());
         spoken.entered_by = self.replica.entered_by().cloned();
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hotstuff2_sync::chain::native::{EpochContext, NativeChain, ValidatorKey};
 use hotstuff2_sync::config::SyncConfig;
 use hotstuff2_sync::hash::Hash;
-use hotstuff2_sync::ids::PeerId;
+use hotstuff2_sync::ids::{PeerId, View};
 use hotstuff2_sync::machine::{Position, Progress};
 use hotstuff2_sync::participation::{GateSettings, VoteRecord};
 use hotstuff2_sync_testkit::replica::{Committee, Laws, Record, Replica, Settings as ReplicaSettings};
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use super::args::MemberArgs;
 use super::control::{Control, Spoken};
-use super::engine::{Engine, EngineInput, Inputs, ReplicaClock, Seen, stored};
+use super::engine::{Engine, EngineInput, Inputs, ReplicaClock, stored};
 use super::ledger::{LedgerExecution, Waiting};
 use super::mail::{Mail, MailHandler, Ordered, fetch};
 use super::plan::Plan;
@@ -68,6 +68,7 @@ pub(super) async fn run(args: &MemberArgs) -> Result<(), CliError> {
         height: head.height,
         block: head.id(),
         view: record.view,
+        floor: record.high.as_ref().map_or(record.floor, |high| high.view.max(record.floor)),
         high: None,
         entered_by: None,
     };
@@ -114,10 +115,10 @@ pub(super) async fn run(args: &MemberArgs) -> Result<(), CliError> {
 
     let waiting = Arc::new(Waiting::default());
     let clock = ReplicaClock::since(plan.shape.begins);
-    let view = Duration::from_millis(plan.shape.view_ms);
+    let view_time = Duration::from_millis(plan.shape.view_ms);
     let settings = ReplicaSettings {
-        delta: view / DELTAS,
-        patience: view.saturating_add(Duration::from_millis(plan.shape.block_ms)),
+        delta: view_time / DELTAS,
+        patience: view_time.saturating_add(Duration::from_millis(plan.shape.block_ms)),
         pace: Duration::from_millis(plan.shape.block_ms),
         phase_two: false,
         noise: 0,
@@ -131,7 +132,7 @@ pub(super) async fn run(args: &MemberArgs) -> Result<(), CliError> {
         replica.handle_ending(handover);
     }
     let (decided, decisions) = mpsc::unbounded_channel();
-    let (seen, seeing) = watch::channel(Seen::default());
+    let (view, viewing) = watch::channel(View::ZERO);
     let engine = Engine {
         replica,
         record,
@@ -140,7 +141,7 @@ pub(super) async fn run(args: &MemberArgs) -> Result<(), CliError> {
         applied: head.height,
         mail: Arc::clone(&mail),
         spoken,
-        seen,
+        view,
         decided,
         clock,
     };
@@ -154,7 +155,7 @@ pub(super) async fn run(args: &MemberArgs) -> Result<(), CliError> {
     let mut node = Node {
         plan,
         committee,
-        own: own_key(&own),
+        own: ValidatorKey::from_bytes(*own.as_bytes()),
         state,
         waiting,
         network: Arc::clone(&network),
@@ -163,8 +164,8 @@ pub(super) async fn run(args: &MemberArgs) -> Result<(), CliError> {
         mode: consensus.mode(),
         position: handle.position(),
         progress: handle.progress(),
-        seen: seeing,
-        counts: Counts::default(),
+        view: viewing,
+        latencies: (0, 0),
         failed: None,
     };
     let mut fetching = JoinSet::new();
@@ -205,18 +206,6 @@ fn lying(inner: Arc<dyn Handler>) -> Arc<dyn Handler> {
     Arc::new(Staged { inner, older, lie: Some(Lie::Payload), delay, rate })
 }
 
-fn own_key(peer: &PeerId) -> ValidatorKey {
-    ValidatorKey::from_bytes(*peer.as_bytes())
-}
-
-/// Figures of a run.
-#[derive(Debug, Default)]
-struct Counts {
-    resumed: u64,
-    latency_ms: u64,
-    latencies: (u64, u64),
-}
-
 struct Node {
     plan: Plan,
     committee: Arc<Committee>,
@@ -229,8 +218,9 @@ struct Node {
     mode: watch::Receiver<ConsensusMode>,
     position: watch::Receiver<Position>,
     progress: watch::Receiver<Progress>,
-    seen: watch::Receiver<Seen>,
-    counts: Counts,
+    view: watch::Receiver<View>,
+    /// As in [`MemberStatus`].
+    latencies: (u64, u64),
     failed: Option<String>,
 }
 
@@ -248,11 +238,6 @@ impl Node {
                     Ok(()) => self.rise(),
                     Err(_) => return Err(CliError::Stopped),
                 },
-                Ok(()) = self.mode.changed() => {
-                    if *self.mode.borrow_and_update() == ConsensusMode::Participating {
-                        self.counts.resumed += 1;
-                    }
-                }
                 Some(blocks) = decisions.recv(), if submitted.len() < SUBMITTED => {
                     submitted.spawn(handle.submit(blocks));
                 }
@@ -291,9 +276,8 @@ impl Node {
         let facts = self.position.borrow().proven.as_ref().map(|(facts, _)| *facts);
         if let Some(facts) = facts.filter(|facts| facts.height == applied.height) {
             let took = wall_clock().get().saturating_sub(facts.timestamp.get());
-            self.counts.latency_ms = took;
-            let (sum, count) = self.counts.latencies;
-            self.counts.latencies = (sum.saturating_add(took), count.saturating_add(1));
+            let (sum, count) = self.latencies;
+            self.latencies = (sum.saturating_add(took), count.saturating_add(1));
         }
     }
 
@@ -339,7 +323,6 @@ impl Node {
     fn status(&self, root: Option<String>) -> MemberStatus {
         let Position { applied, epoch, .. } = self.position.borrow().clone();
         let progress = self.progress.borrow().clone();
-        let Seen { decided, view } = *self.seen.borrow();
         let number = epoch.epoch();
         let set = self.committee.context(number).map(EpochContext::validators);
         let mode = *self.mode.borrow();
@@ -351,9 +334,7 @@ impl Node {
             progress.peers.iter().filter_map(|peer| peer.banned.as_ref().map(|_| peer.id.to_string())).collect();
         MemberStatus {
             height: applied.map_or(0, |point| point.height.get()),
-            target: progress.target.get(),
-            decided: decided.get(),
-            view: view.get(),
+            view: self.view.borrow().get(),
             epoch: number.get(),
             validator: set.is_some_and(|set| set.index_of(&self.own).is_some()),
             votes: mode == ConsensusMode::Participating,
@@ -361,10 +342,8 @@ impl Node {
             peers: self.network.links().len(),
             strategy: progress.strategy.name().to_owned(),
             tip_age_ms: progress.tip_age(wall_clock()).map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-            resumed: self.counts.resumed,
             taken_back: self.state.taken_back(),
-            latency_ms: self.counts.latency_ms,
-            latencies: self.counts.latencies,
+            latencies: self.latencies,
             banned,
             root,
             id: applied.map_or(Hash::ZERO, |point| point.id).to_string(),

@@ -334,25 +334,19 @@ impl Devnet {
     async fn step(&mut self, step: &Step) -> Result<(), CliError> {
         let height = self.highest();
         let mut said = Vec::new();
-        for (nodes, what) in
-            [(&step.crash, "crash"), (&step.wipe, "wiped disk"), (&step.forget, "lost record of votes")]
-        {
+        for &number in &step.crash {
+            self.crash(number);
+            said.push(format!("crash of node {number}"));
+        }
+        let lost = [(&step.wipe, "wiped disk", ""), (&step.forget, "lost record of votes", RECORD_FILE)];
+        for (nodes, what, name) in lost {
             for &number in nodes {
-                let Some(node) = self.node(number) else { continue };
-                if let Some(mut child) = node.child.take() {
-                    child.kill();
+                if let Some(node) = self.crash(number) {
+                    remove(&node.plan.dir.join(name))?;
                 }
-                node.status = None;
-                match what {
-                    "wiped disk" => remove(&node.plan.dir)?,
-                    "lost record of votes" => remove(&node.plan.dir.join(RECORD_FILE))?,
-                    _ => {}
-                }
+                self.start_node(number)?;
+                self.await_node(number, what, height);
                 said.push(format!("{what} of node {number}"));
-                if what != "crash" {
-                    self.start_node(number)?;
-                    self.await_node(number, what, height);
-                }
             }
         }
         for (nodes, strategy, what) in
@@ -391,6 +385,16 @@ impl Devnet {
         tell(&words);
         self.events.push(words);
         Ok(())
+    }
+
+    /// Ends a node where it is.
+    fn crash(&mut self, number: u64) -> Option<&Node> {
+        let node = self.node(number)?;
+        if let Some(mut child) = node.child.take() {
+            child.kill();
+        }
+        node.status = None;
+        Some(node)
     }
 
     fn await_node(&mut self, node: u64, after: &'static str, height: u64) {

@@ -7,10 +7,6 @@ use serde::{Deserialize, Serialize};
 pub(super) struct MemberStatus {
     /// Height that is stored and executed.
     pub(super) height: u64,
-    /// Highest proven height.
-    pub(super) target: u64,
-    /// Height that its replica holds for final.
-    pub(super) decided: u64,
     /// The view that its replica is in.
     pub(super) view: u64,
     /// Epoch of the next block.
@@ -27,13 +23,10 @@ pub(super) struct MemberStatus {
     pub(super) strategy: String,
     /// Age of the highest proven block, in ms.
     pub(super) tip_age_ms: Option<u64>,
-    /// How often it was told to take part, since it started.
-    pub(super) resumed: u64,
     /// Blocks that were executed before they were final, and taken back.
     pub(super) taken_back: u64,
-    /// Milliseconds from the time in a block's header until it was executed here: the last, and the largest since the status before.
-    pub(super) latency_ms: u64,
-    /// Sum of such milliseconds and how many blocks they are of, while it followed.
+    /// Sum of the milliseconds from the times of blocks until they were executed here, and how many blocks they are of, while it
+    /// followed.
     pub(super) latencies: (u64, u64),
     /// Peers that it has banned.
     pub(super) banned: Vec<String>,
