@@ -253,4 +253,4 @@ impl From<RecordError> for ExecuteError {
 
 #[cfg(test)]
 #[path = "key_value_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -8,9 +8,10 @@ use hotstuff2_sync_testkit::notary::{Notary, NotaryChain};
 use super::*;
 use crate::store::{DiskStore, StoreAnchor};
 
-type Store = DiskStore<NotaryChain>;
+pub(crate) type Store = DiskStore<NotaryChain>;
 
-fn store(dir: &Path) -> Arc<Store> {
+/// A store of a small chain.
+pub(crate) fn store(dir: &Path) -> Arc<Store> {
     let notary = Notary::new(1);
     let (point, epoch) = notary.anchor();
     let (chain_id, genesis, snapshot_interval) = (notary.chain_id(), notary.genesis(), Notary::snapshot_interval());

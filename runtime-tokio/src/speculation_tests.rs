@@ -2,21 +2,11 @@
 
 use std::path::Path;
 
-use hotstuff2_sync_testkit::notary::{Notary, NotaryChain};
-
 use super::*;
-use crate::store::{DiskStore, StateStore as _, StoreAnchor};
+use crate::key_value::tests::{Store, store};
+use crate::store::StateStore as _;
 
-type Store = DiskStore<NotaryChain>;
 type Function = fn(&AppBlock<'_>, &mut BlockState<'_>) -> Result<(), ExecuteError>;
-
-fn store(dir: &Path) -> Arc<Store> {
-    let notary = Notary::new(1);
-    let (point, epoch) = notary.anchor();
-    let (chain_id, genesis, snapshot_interval) = (notary.chain_id(), notary.genesis(), Notary::snapshot_interval());
-    let anchor = StoreAnchor { chain_id, genesis, point, epoch, snapshot_interval };
-    Arc::new(Store::open_or_create(dir, Arc::new(notary.chain()), &anchor).unwrap().0)
-}
 
 /// Counts each payload, takes the keys away that begin with `-`, and fails at one payload.
 fn execute(block: &AppBlock<'_>, state: &mut BlockState<'_>) -> Result<(), ExecuteError> {
