@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use hotstuff2_sync::calls::{Apply, HostError, HostReply, HostWork, Start};
+use hotstuff2_sync::calls::{Apply, HostError, HostReply, HostWork};
+use hotstuff2_sync::config::SyncStrategyType;
 use hotstuff2_sync::ids::{DecidedId, Height};
-use hotstuff2_sync::ranges::HeightRange;
 use hotstuff2_sync::rng::Rng;
-use hotstuff2_sync::state::MemoryStateStore;
 use hotstuff2_sync::wire::Request;
-use hotstuff2_sync_testkit::ledger::Ledger;
 use hotstuff2_sync_testkit::world::{Applied, Applier, Honest, StateHost, World};
 
-use crate::{MINUTE, chain, fast, honest};
+use crate::decided_by_state::{one, world_of};
+use crate::{MINUTE, chain, honest};
 
 const SHORT: Duration = Duration::from_millis(2);
 
@@ -37,21 +36,10 @@ impl Applier for Hashing {
     }
 }
 
-/// A node that holds the state that the chain begins with, so that it can execute the first block.
 fn node(blocks: u64, accounts: u32) -> (World, StateHost) {
-    let chain = chain(blocks, accounts);
-    let mut ledger = Ledger::genesis(MemoryStateStore::default(), accounts).unwrap();
-    let writes = ledger.take_writes();
-    ledger.store_mut().write(writes);
-    let host = StateHost::with_state(chain.chain(), ledger.store().clone(), Height::ZERO);
-    let start = Start { stages_state: true, ..chain.start() };
-    let mut world = World::from(chain, fast(), start).unwrap();
+    let (mut world, host) = world_of(chain(blocks, accounts), accounts, SyncStrategyType::Fast);
     world.set_host(Hashing(host.clone()));
     (world, host)
-}
-
-fn one(height: u64) -> HeightRange {
-    HeightRange::single(Height::new(height))
 }
 
 /// The whole chain is applied on the right state, each block once and in order, and every submission is answered once.

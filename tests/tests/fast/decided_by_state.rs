@@ -14,11 +14,12 @@ use hotstuff2_sync_testkit::chain::{ChainSpec, TestChain};
 use hotstuff2_sync_testkit::ledger::Ledger;
 use hotstuff2_sync_testkit::world::{Applied, Applier, Honest, StateHost, World};
 
-const MINUTE: Duration = Duration::from_secs(60);
+use crate::MINUTE;
+
 const SECOND: Duration = Duration::from_secs(1);
 const ACCOUNTS: u32 = 3000;
 
-fn one(height: u64) -> HeightRange {
+pub(crate) fn one(height: u64) -> HeightRange {
     HeightRange::single(Height::new(height))
 }
 
@@ -28,7 +29,7 @@ fn range(first: u64, last: u64) -> HeightRange {
 
 /// A node that is to fetch a state, on a chain of `blocks` blocks in one epoch.
 fn world(blocks: u64) -> (World, StateHost) {
-    world_of(chain(blocks, 1, 500), SyncStrategyType::Fast)
+    world_of(chain(blocks, 1, 500), ACCOUNTS, SyncStrategyType::Fast)
 }
 
 fn chain(blocks: u64, epochs: u64, snapshot_interval: u64) -> TestChain {
@@ -36,8 +37,10 @@ fn chain(blocks: u64, epochs: u64, snapshot_interval: u64) -> TestChain {
     TestChain::with_ledger(spec, ACCOUNTS, 100).unwrap()
 }
 
-fn world_of(source: TestChain, default_strategy: SyncStrategyType) -> (World, StateHost) {
-    let mut genesis = Ledger::genesis(MemoryStateStore::default(), ACCOUNTS).unwrap();
+/// A node that is to fetch a state of `source`, and holds the one that the chain begins with, so that it can execute the first
+/// block.
+pub(crate) fn world_of(source: TestChain, accounts: u32, default_strategy: SyncStrategyType) -> (World, StateHost) {
+    let mut genesis = Ledger::genesis(MemoryStateStore::default(), accounts).unwrap();
     let writes = genesis.take_writes();
     genesis.store_mut().write(writes);
     let host = StateHost::with_state(source.chain(), std::mem::take(genesis.store_mut()), Height::ZERO);
@@ -221,7 +224,7 @@ fn any_sequence_of_decided_blocks_around_a_state_ends_well() {
         let mut rng = Rng::new(seed);
         let source = chains[rng.below(2) as usize].clone();
         let strategy = [SyncStrategyType::Fast, SyncStrategyType::Auto][rng.below(2) as usize];
-        let (mut world, host) = world_of(source, strategy);
+        let (mut world, host) = world_of(source, ACCOUNTS, strategy);
         let hashes = SECOND * rng.below(4) as u32;
         world.set_host(Hashing(host.clone(), hashes));
         world.start();

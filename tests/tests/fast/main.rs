@@ -1,6 +1,7 @@
 //! State first: the walk, its liars, its moving targets, and what it does where nobody can help.
 
 mod decided;
+mod decided_by_state;
 mod host;
 mod liars;
 mod walk;
