@@ -1,4 +1,4 @@
-//! What a light client says, as JavaScript has it.
+//! Outputs of a light client as JavaScript has them.
 
 use hotstuff2_sync::light::{Freshness, LightAnswer, LightBlock, LightError, LightEvent, LightHalt, LightPosition};
 use js_sys::Array;

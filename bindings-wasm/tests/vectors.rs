@@ -97,7 +97,7 @@ fn parts(chain: &TestChain) -> Vec<StoredPart> {
     chain.parts().iter().map(part).collect()
 }
 
-/// What a node meets that catches up: messages, jobs, and who was banned.
+/// Run of a node that catches up: messages, jobs, and who was banned.
 #[derive(Default)]
 struct Run {
     messages: BTreeMap<String, String>,

@@ -32,7 +32,7 @@ const META: [u8; 1] = [0];
 /// Spaces of a half, before its number: pages and records.
 const PAGES: u8 = 1;
 const RECORDS: u8 = 2;
-/// What was put aside for snapshots, before their height.
+/// Rows that were put aside for snapshots, before their height.
 const ASIDE: u8 = 3;
 /// Snapshots that are kept: who fetches the older one has until the next comes.
 const SNAPSHOTS: usize = 2;

@@ -136,7 +136,7 @@ impl Staging<'_> {
             return Ok(HostReply::RootMismatch { found });
         }
         if let Some(meta) = self.meta.as_ref().filter(|meta| !meta.snapshots.is_empty()) {
-            // What was put aside belongs to the half that is given up, and must not be taken for the new one's; and while
+            // Rows that were put aside belong to the half that is given up, and must not be taken for the new one's; and while
             // there is a snapshot, what was put aside for it must be there.
             self.store.write(&[Meta { snapshots: Vec::new(), ..meta.clone() }.change()])?;
         }

@@ -144,7 +144,7 @@ pub(crate) struct States {
 impl States {
     pub(crate) fn open(store: HostStore) -> Result<Self, HostError> {
         let meta = Meta::read(&store)?;
-        // What claims to be the newest one's size guides the size of requests only, and so the live one's will do.
+        // A claimed size of the newest one guides the size of requests only, and so the live one's will do.
         let keys = meta.as_ref().filter(|meta| !meta.snapshots.is_empty()).map_or(0, |meta| {
             let root = subtree(&View::of(store, meta.half), &Prefix::ROOT);
             root.map_or(0, |(_, keys)| keys)

@@ -1,4 +1,4 @@
-//! What tests that call the exported functions from Rust share: bytes over the border.
+//! Bytes over the border, for tests that call the exported functions from Rust.
 #![allow(dead_code, unsafe_code)]
 
 use hs2sync::*;

@@ -1,4 +1,4 @@
-// What stands between JavaScript and a WebAssembly module: it is loaded once, and ends for good by a trap.
+// Guard between JavaScript and a WebAssembly module: that is loaded once, and ends for good by a trap.
 import { Hs2Error } from "./errors.js";
 import type { RawError } from "./raw.js";
 

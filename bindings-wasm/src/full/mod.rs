@@ -68,7 +68,7 @@ impl Trusted {
     }
 }
 
-/// What a node has stored, as it kept it.
+/// Parts that a node has stored, as it kept them.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
     /// The highest block that is stored durably, and its time; `None` on a new node.

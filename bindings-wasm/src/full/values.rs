@@ -1,4 +1,4 @@
-//! What the machine says, as JavaScript has it: the same as the C interface tells, by the same numbers.
+//! Outputs of the machine as JavaScript has them: the same as the C interface tells, by the same numbers.
 
 use hotstuff2_sync::calls::{Apply, HostCall, HostWork};
 use hotstuff2_sync::chain::CheckError;

@@ -1,4 +1,4 @@
-// What the machine says, as the Rust side makes it (`bindings-wasm/src/full/values.rs`).
+// Outputs of the machine, as the Rust side makes them (`bindings-wasm/src/full/values.rs`).
 import type { RawError } from "../raw.js";
 
 /** A segment of headers as it is to be stored, and served from. */
